@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// SystemChain is the audit chain of what belongs to no project.
+const SystemChain = "system"
+
+// The actions on record.
+const (
+	ActionRequested    = "download.requested"
+	ActionRefused      = "download.refused"
+	ActionDownloaded   = "cert.downloaded"
+	ActionInterrupted  = "download.interrupted"
+	ActionTokenRevoked = "token.revoked"
+	ActionTokenExpired = "token.expired"
+	ActionImported     = "cert.imported"
+	ActionPolicySet    = "policy.updated"
+	ActionMemberSet    = "member.updated"
+	ActionMemberGone   = "member.removed"
+	ActionKeyMade      = "api_key.created"
+	ActionKeyRevoked   = "api_key.revoked"
+	ActionUserMade     = "user.created"
+	ActionProjectMade  = "project.created"
+	ActionLoginFailed  = "login.failed"
+	ActionPluginReload = "plugin.reloaded"
+)
+
+// Outcomes of an audited action.
+const (
+	AuditSuccess = "success"
+	AuditRefused = "refused"
+	AuditFailed  = "failed"
+)
+
+// AuditEntry is one link of a project's hash chain. Seq starts at 1 and has no
+// gaps; Hash covers every other member, PrevHash included (Ref apart, which is
+// the store's). Ref is unique within the store: writing an entry again under
+// the same Ref changes nothing.
+type AuditEntry struct {
+	Ref           string            `json:"ref"`
+	ProjectID     string            `json:"project_id"`
+	Seq           int64             `json:"seq"`
+	Time          time.Time         `json:"time"`
+	Action        string            `json:"action"`
+	Outcome       string            `json:"outcome"`
+	Actor         Actor             `json:"actor"`
+	IP            string            `json:"ip"`
+	UserAgent     string            `json:"user_agent"`
+	CertificateID string            `json:"certificate_id"`
+	RequestID     string            `json:"request_id"`
+	Format        string            `json:"format"`
+	Detail        map[string]string `json:"detail"`
+	PrevHash      string            `json:"prev_hash"`
+	Hash          string            `json:"hash"`
+}
+
+// AuditHead is the last link of a chain; the zero value is an empty chain.
+type AuditHead struct {
+	Seq  int64  `json:"seq"`
+	Hash string `json:"hash"`
+}
+
+// Link places e behind head and returns the new head.
+func (e *AuditEntry) Link(head AuditHead) AuditHead {
+	e.Seq, e.PrevHash = head.Seq+1, head.Hash
+	e.Time = Instant(e.Time)
+	e.Hash = e.digest()
+	return AuditHead{Seq: e.Seq, Hash: e.Hash}
+}
+
+// digest is the SHA-256 of the entry's JSON without Hash and Ref, in hex. The
+// encoding is canonical: members in the order of the type, map keys sorted.
+func (e AuditEntry) digest() string {
+	e.Hash, e.Ref = "", ""
+	if len(e.Detail) == 0 {
+		e.Detail = nil // a store may keep either as the other
+	}
+	text, err := json.Marshal(e)
+	if err != nil {
+		panic(err) // strings, numbers and a time of this age always encode
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// Record is what a change puts on record in the same step: an audit entry and,
+// where something happened to a certificate, its timeline event.
+type Record struct {
+	Audit AuditEntry
+	Event *Event
+}
+
+// AuditVerdict is the result of checking a chain. Problem says what is wrong
+// with the first bad entry, BrokenAt its sequence number.
+type AuditVerdict struct {
+	OK       bool
+	Entries  int64
+	Head     AuditHead
+	BrokenAt int64
+	Problem  string
+}
+
+const verifyPage = 1000
+
+// VerifyAudit walks a chain from its first entry and finds any change, gap or
+// reordering. That entries were cut off its end shows only against a head noted
+// elsewhere: give it as anchor (zero for none).
+func VerifyAudit(ctx context.Context, log AuditLog, chain string, anchor AuditHead) (AuditVerdict, error) {
+	verdict := AuditVerdict{OK: true}
+	for {
+		page, err := log.AuditAfter(ctx, chain, verdict.Head.Seq, verifyPage)
+		if err != nil {
+			return verdict, fmt.Errorf("verify audit chain: %w", err)
+		}
+		for _, entry := range page {
+			if problem := entry.follows(chain, verdict.Head, anchor); problem != "" {
+				verdict.OK, verdict.BrokenAt, verdict.Problem = false, verdict.Head.Seq+1, problem
+				return verdict, nil
+			}
+			verdict.Head = AuditHead{Seq: entry.Seq, Hash: entry.Hash}
+			verdict.Entries++
+		}
+		if len(page) < verifyPage {
+			break
+		}
+	}
+	if anchor.Seq > verdict.Head.Seq {
+		verdict.OK, verdict.BrokenAt = false, verdict.Head.Seq+1
+		verdict.Problem = fmt.Sprintf("the chain ends before the anchored entry %d", anchor.Seq)
+	}
+	return verdict, nil
+}
+
+func (e AuditEntry) follows(chain string, head, anchor AuditHead) string {
+	switch {
+	case e.ProjectID != chain:
+		return "the entry belongs to another chain"
+	case e.Seq != head.Seq+1:
+		return fmt.Sprintf("entry %d is missing: %d follows %d", head.Seq+1, e.Seq, head.Seq)
+	case e.PrevHash != head.Hash:
+		return "the entry does not name the hash of the one before it"
+	case e.digest() != e.Hash:
+		return "the entry was changed: its hash does not match"
+	case e.Seq == anchor.Seq && e.Hash != anchor.Hash:
+		return "the entry is not the anchored one"
+	}
+	return ""
+}

@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Certificate is a stored certificate with its chain (leaf's issuer first, DER,
+// self-signed roots left out). The private key is kept apart, sealed.
+type Certificate struct {
+	ID            string    `json:"_id"`
+	ProjectID     string    `json:"project_id"`
+	Name          string    `json:"name"`
+	Subject       string    `json:"subject"`
+	SANs          []string  `json:"sans"`
+	Issuer        string    `json:"issuer"`
+	Serial        string    `json:"serial"`
+	NotBefore     time.Time `json:"not_before"`
+	NotAfter      time.Time `json:"not_after"`
+	KeyAlgorithm  string    `json:"key_algorithm"`
+	HasPrivateKey bool      `json:"has_private_key"`
+	Fingerprint   string    `json:"fingerprint_sha256"`
+	Leaf          []byte    `json:"leaf"`
+	Chain         [][]byte  `json:"chain"`
+	Search        string    `json:"search"`
+	CreatedAt     time.Time `json:"created_at"`
+}
+
+// SealedKey is a private key (PKCS#8, RFC 5958) under envelope encryption: a
+// data key of its own seals it, with the record's identity as associated data;
+// KeeperID names the keeper that wrapped the data key.
+type SealedKey struct {
+	CertificateID string `json:"_id"`
+	KeeperID      string `json:"keeper_id"`
+	WrappedKey    []byte `json:"wrapped_key"`
+	Ciphertext    []byte `json:"ciphertext"`
+}
+
+// Describe fills in what the leaf says of itself.
+func (c *Certificate) Describe(leaf *x509.Certificate) {
+	sum := sha256.Sum256(leaf.Raw)
+	c.Leaf = leaf.Raw
+	c.Subject, c.Issuer = leaf.Subject.String(), leaf.Issuer.String()
+	c.SANs = subjectAltNames(leaf)
+	c.Serial = hex.EncodeToString(leaf.SerialNumber.Bytes())
+	c.NotBefore, c.NotAfter = Instant(leaf.NotBefore), Instant(leaf.NotAfter)
+	c.KeyAlgorithm = keyAlgorithm(leaf)
+	c.Fingerprint = hex.EncodeToString(sum[:])
+	c.Search = strings.ToLower(strings.Join(append([]string{c.Name, c.Subject, c.Serial, c.Fingerprint}, c.SANs...), "\n"))
+}
+
+func subjectAltNames(leaf *x509.Certificate) []string {
+	names := append([]string{}, leaf.DNSNames...)
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	names = append(names, leaf.EmailAddresses...)
+	for _, uri := range leaf.URIs {
+		names = append(names, uri.String())
+	}
+	return names
+}
+
+// keyAlgorithm names the key as operators do: RSA-2048, ECDSA-P256, Ed25519.
+func keyAlgorithm(leaf *x509.Certificate) string {
+	switch key := leaf.PublicKey.(type) {
+	case *rsa.PublicKey:
+		return fmt.Sprintf("RSA-%d", key.N.BitLen())
+	case *ecdsa.PublicKey:
+		return "ECDSA-" + strings.ReplaceAll(key.Curve.Params().Name, "-", "")
+	case ed25519.PublicKey:
+		return "Ed25519"
+	default:
+		return leaf.PublicKeyAlgorithm.String()
+	}
+}
+
+// Event is one entry of a certificate's timeline: what happened to it. Refusals
+// are in the audit log alone.
+type Event struct {
+	ID            string    `json:"_id"`
+	ProjectID     string    `json:"project_id"`
+	CertificateID string    `json:"certificate_id"`
+	Type          string    `json:"type"`
+	Time          time.Time `json:"created_at"`
+	Actor         Actor     `json:"actor"`
+	IP            string    `json:"ip"`
+	Format        string    `json:"format"`
+	RequestID     string    `json:"request_id"`
+}

@@ -1,0 +1,67 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+)
+
+// Format is one kind of file that a certificate can be downloaded as. ID, file
+// name and aliases all name it. ContainsKey, NeedsPassphrase and the options
+// take in what the formats it includes need.
+type Format struct {
+	ID              string
+	Filename        string
+	Aliases         []string
+	MediaType       string
+	ContainsKey     bool
+	NeedsPassphrase bool
+	NeedsChain      bool
+	Description     string
+	TypicalUse      string
+	OptionsSchema   json.RawMessage
+	Includes        []string
+	Plugin          PluginState
+}
+
+// PluginState is the renderer behind a format.
+type PluginState struct {
+	Name    string
+	Version string
+	SHA256  string
+	State   string
+	Detail  string
+	Formats []string
+}
+
+// RenderJob is what a renderer turns into a file. Options is a JSON object that
+// CheckOptions accepted. PrivateKey (PKCS#8 DER) and Passphrase are set only
+// for formats that need them, and implementations hand them to no other.
+type RenderJob struct {
+	Format     string
+	Name       string
+	Leaf       []byte
+	Chain      [][]byte
+	PrivateKey []byte
+	Passphrase Secret
+	Options    string
+}
+
+// Formats renders files. It is safe for concurrent use.
+type Formats interface {
+	// Formats lists what can be rendered, by id.
+	Formats() []Format
+	// Format finds one by id, file name or alias.
+	Format(name string) (Format, bool)
+	// CheckOptions returns CodeInvalidOptions unless the format takes these
+	// options, else their canonical JSON: an object with sorted members.
+	CheckOptions(format string, options map[string]any) (string, error)
+	// Render makes the file, or returns CodeRendererFailed.
+	Render(ctx context.Context, job RenderJob) ([]byte, error)
+}
+
+// Keys seals private keys at rest and opens them. The identity binds a sealed
+// key to its record: it opens under no other.
+type Keys interface {
+	Seal(ctx context.Context, identity string, key []byte) (SealedKey, error)
+	Open(ctx context.Context, identity string, sealed SealedKey) ([]byte, error)
+}

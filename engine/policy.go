@@ -1,0 +1,186 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// ApprovalMode says which downloads wait for approval.
+type ApprovalMode string
+
+// The approval modes.
+const (
+	ApprovalOff       ApprovalMode = "off"
+	ApprovalKeyExport ApprovalMode = "key_export"
+	ApprovalAll       ApprovalMode = "all"
+)
+
+// ApprovalRule is the approval part of a certificate policy. Times are in seconds.
+type ApprovalRule struct {
+	Mode               ApprovalMode `json:"mode"`
+	RequiredApprovals  int          `json:"required_approvals"`
+	TTLSeconds         int          `json:"ttl_seconds"`
+	ClaimWindowSeconds int          `json:"claim_window_seconds"`
+}
+
+// CertificatePolicy is what a project's administrators set. Each change is a new
+// Version, kept for good; the first is 1, and 0 is the default nobody has touched.
+type CertificatePolicy struct {
+	ProjectID             string       `json:"project_id"`
+	Version               int          `json:"version"`
+	AllowKeyExport        bool         `json:"allow_key_export"`
+	Approval              ApprovalRule `json:"approval"`
+	TokenTTLSeconds       int          `json:"token_ttl_seconds"`
+	MinPassphraseLength   int          `json:"min_passphrase_length"`
+	AllowLegacyEncryption bool         `json:"allow_legacy_encryption"`
+	UpdatedBy             Actor        `json:"updated_by"`
+	UpdatedAt             time.Time    `json:"created_at"`
+}
+
+// The bounds of a policy's numbers, in seconds and characters.
+const (
+	MaxTokenTTL         = 3600
+	MaxApprovalTTL      = 30 * 24 * 3600
+	MaxRequiredApproval = 64
+	MaxPassphrase       = 128
+)
+
+// DefaultPolicy is in force until an administrator sets another: keys stay, and
+// tokens live five minutes.
+func DefaultPolicy(projectID string) CertificatePolicy {
+	return CertificatePolicy{
+		ProjectID:             projectID,
+		Approval:              ApprovalRule{Mode: ApprovalOff, RequiredApprovals: 1, TTLSeconds: 86400, ClaimWindowSeconds: 86400},
+		TokenTTLSeconds:       300,
+		MinPassphraseLength:   8,
+		AllowLegacyEncryption: true,
+	}
+}
+
+// Validate returns CodeInvalidPolicy naming the first member out of bounds.
+func (p CertificatePolicy) Validate() error {
+	switch p.Approval.Mode {
+	case ApprovalOff, ApprovalKeyExport, ApprovalAll:
+	default:
+		return Errorf(CodeInvalidPolicy, "approval.mode is %q; it is one of off, key_export, all", p.Approval.Mode)
+	}
+	for _, bound := range []struct {
+		name     string
+		got, max int
+	}{
+		{"approval.required_approvals", p.Approval.RequiredApprovals, MaxRequiredApproval},
+		{"approval.ttl_seconds", p.Approval.TTLSeconds, MaxApprovalTTL},
+		{"approval.claim_window_seconds", p.Approval.ClaimWindowSeconds, MaxApprovalTTL},
+		{"token_ttl_seconds", p.TokenTTLSeconds, MaxTokenTTL},
+		{"min_passphrase_length", p.MinPassphraseLength, MaxPassphrase},
+	} {
+		if bound.got < 1 || bound.got > bound.max {
+			return Errorf(CodeInvalidPolicy, "%s is %d; it goes from 1 to %d", bound.name, bound.got, bound.max)
+		}
+	}
+	return nil
+}
+
+// ETag identifies this version of the policy (RFC 9110, section 8.8.3).
+func (p CertificatePolicy) ETag() string { return fmt.Sprintf(`"%d"`, p.Version) }
+
+// PassphraseFacts is all that a policy learns of a passphrase.
+type PassphraseFacts struct {
+	Length    int  `json:"length"`
+	Printable bool `json:"printable"`
+}
+
+// FactsOf describes a passphrase without keeping it. Printable means ASCII from
+// space to tilde, which every importer reads alike.
+func FactsOf(passphrase Secret) PassphraseFacts {
+	facts := PassphraseFacts{Length: len(passphrase), Printable: true}
+	for _, b := range []byte(passphrase) {
+		facts.Printable = facts.Printable && b >= ' ' && b <= '~'
+	}
+	return facts
+}
+
+// PolicyInput is what a decision is made from; its JSON form is the input of the
+// Rego rules. Passphrase is nil where none is asked about yet.
+type PolicyInput struct {
+	Action      string            `json:"action"`
+	Actor       PolicyActor       `json:"actor"`
+	Project     PolicyProject     `json:"project"`
+	Certificate PolicyCertificate `json:"certificate"`
+	Format      PolicyFormat      `json:"format"`
+	Options     map[string]any    `json:"options"`
+	Passphrase  *PassphraseFacts  `json:"passphrase"`
+	Policy      CertificatePolicy `json:"policy"`
+	Reason      string            `json:"reason"`
+	TTLSeconds  int               `json:"ttl_seconds"`
+	BindIP      string            `json:"bind_ip"`
+	Time        time.Time         `json:"time"`
+}
+
+// PolicyActor is the caller as the rules see them.
+type PolicyActor struct {
+	Actor
+	Role Role `json:"role"`
+}
+
+// PolicyProject is the project as the rules see it.
+type PolicyProject struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// PolicyCertificate is the certificate as the rules see it.
+type PolicyCertificate struct {
+	ID            string    `json:"id"`
+	Name          string    `json:"name"`
+	Subject       string    `json:"subject"`
+	SANs          []string  `json:"sans"`
+	Issuer        string    `json:"issuer"`
+	KeyAlgorithm  string    `json:"key_algorithm"`
+	HasPrivateKey bool      `json:"has_private_key"`
+	Fingerprint   string    `json:"fingerprint_sha256"`
+	NotAfter      time.Time `json:"not_after"`
+}
+
+// PolicyFormat is the format as the rules see it.
+type PolicyFormat struct {
+	ID              string `json:"id"`
+	ContainsKey     bool   `json:"contains_key"`
+	NeedsPassphrase bool   `json:"needs_passphrase"`
+}
+
+// The actions a policy is asked about.
+const (
+	PolicyMint     = "mint"
+	PolicyEvaluate = "evaluate"
+)
+
+// Outcome is what a policy decided.
+type Outcome string
+
+// The outcomes. Whatever is neither allow nor approval denies.
+const (
+	OutcomeAllow    Outcome = "allow"
+	OutcomeApproval Outcome = "approval"
+	OutcomeDeny     Outcome = "deny"
+)
+
+// Verdict is a decision with its reasons. Code is set on a denial and is one of
+// the problem codes. Revision names the rules that decided.
+type Verdict struct {
+	Outcome           Outcome  `json:"outcome"`
+	Code              Code     `json:"code"`
+	Explanation       []string `json:"explanation"`
+	Remedies          []string `json:"remedies"`
+	RequiredApprovals int      `json:"required_approvals"`
+	Revision          string   `json:"revision"`
+}
+
+// Policy decides. An error, like anything undefined, is a denial to the caller:
+// implementations return OutcomeDeny or an error, never a doubtful allow.
+type Policy interface {
+	Evaluate(ctx context.Context, in PolicyInput) (Verdict, error)
+	// Revision names the rules in force.
+	Revision() string
+}

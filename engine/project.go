@@ -1,0 +1,154 @@
+package engine
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"time"
+)
+
+// Role is what a person or API key may do in a project. Each includes those below it.
+type Role string
+
+// The roles, lowest first.
+const (
+	RoleViewer   Role = "viewer"
+	RoleOperator Role = "operator"
+	RoleApprover Role = "approver"
+	RoleAdmin    Role = "admin"
+)
+
+var rank = map[Role]int{RoleViewer: 1, RoleOperator: 2, RoleApprover: 3, RoleAdmin: 4}
+
+// Valid tells whether r is one of the roles.
+func (r Role) Valid() bool { return rank[r] > 0 }
+
+// Includes tells whether r permits what other permits. No role includes nothing
+// but no role.
+func (r Role) Includes(other Role) bool { return rank[r] >= rank[other] }
+
+// Lower returns the lesser of two roles.
+func (r Role) Lower(other Role) Role {
+	if r.Includes(other) {
+		return other
+	}
+	return r
+}
+
+// Project owns certificates, members, API keys, a policy and an audit chain.
+type Project struct {
+	ID        string    `json:"_id"`
+	Name      string    `json:"name"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// User is a person. PasswordHash is an argon2id string (RFC 9106), empty for
+// somebody who cannot sign in with a password.
+type User struct {
+	ID           string    `json:"_id"`
+	Username     string    `json:"username"`
+	Name         string    `json:"name"`
+	Email        string    `json:"email"`
+	PasswordHash string    `json:"password_hash"`
+	SystemAdmin  bool      `json:"system_admin"`
+	Disabled     bool      `json:"disabled"`
+	CreatedAt    time.Time `json:"created_at"`
+}
+
+// Member gives a person a role in a project.
+type Member struct {
+	ProjectID string    `json:"project_id"`
+	UserID    string    `json:"user_id"`
+	Role      Role      `json:"role"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// APIKey lets a program act for its owner in one project, with at most Role.
+// SecretDigest is the SHA-256 of the secret in hex: 256 random bits need no
+// slower hash. The zero ExpiresAt means that it does not expire.
+type APIKey struct {
+	ID           string    `json:"_id"`
+	ProjectID    string    `json:"project_id"`
+	OwnerID      string    `json:"owner_id"`
+	Name         string    `json:"name"`
+	Role         Role      `json:"role"`
+	SecretDigest string    `json:"secret_digest"`
+	CreatedAt    time.Time `json:"created_at"`
+	ExpiresAt    time.Time `json:"expires_at"`
+	RevokedAt    time.Time `json:"revoked_at"`
+}
+
+// Usable tells whether the key is neither revoked nor expired at now.
+func (k APIKey) Usable(now time.Time) bool {
+	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || now.Before(k.ExpiresAt))
+}
+
+// NewAPIKeySecret makes the secret of an API key (256 bits) and its digest.
+func NewAPIKeySecret() (Secret, string) {
+	secret := Secret("csk_" + strings.ToLower(rand.Text()+rand.Text()))
+	return secret, SecretDigest(secret)
+}
+
+// SecretDigest is how a token or API key is looked up: SHA-256, in hex.
+func SecretDigest(s Secret) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+// Actor is who did something, as the record names them. ID and Name are those
+// of the API key when one was used; Person is the user id of whoever answers
+// for it, always.
+type Actor struct {
+	Type   string `json:"type"`
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Person string `json:"person"`
+}
+
+// The types of actor.
+const (
+	ActorUser   = "user"
+	ActorAPIKey = "api_key"
+	ActorSystem = "system"
+)
+
+// System is the actor of what happens by itself, such as an expiry.
+var System = Actor{Type: ActorSystem, ID: "system", Name: "Countersign"}
+
+// Principal is an authenticated caller: a person, perhaps through an API key.
+type Principal struct {
+	User User
+	Key  *APIKey
+}
+
+// Actor is how the record names the caller.
+func (p Principal) Actor() Actor {
+	if p.Key != nil {
+		return Actor{Type: ActorAPIKey, ID: p.Key.ID, Name: p.Key.Name, Person: p.User.ID}
+	}
+	return Actor{Type: ActorUser, ID: p.User.ID, Name: p.User.Username, Person: p.User.ID}
+}
+
+// RoleIn is the caller's role in a project in which they are member (zero if
+// they are not). A key never exceeds its own role, its own project, or what its
+// owner may do today.
+func (p Principal) RoleIn(projectID string, member Role) Role {
+	role := member
+	if p.User.SystemAdmin {
+		role = RoleAdmin
+	}
+	if p.Key == nil {
+		return role
+	}
+	if p.Key.ProjectID != projectID {
+		return ""
+	}
+	return role.Lower(p.Key.Role)
+}
+
+// Administers tells whether the caller may administer the whole system: a
+// system administrator, in person or by a key that was not cut down.
+func (p Principal) Administers() bool {
+	return p.User.SystemAdmin && (p.Key == nil || p.Key.Role == RoleAdmin)
+}

@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+	"time"
+)
+
+// Status is where a request is in its life:
+// pending_approval → approved → issued → consumed, ending early in denied,
+// expired, cancelled or revoked.
+type Status string
+
+// The states of a request.
+const (
+	StatusPendingApproval Status = "pending_approval"
+	StatusApproved        Status = "approved"
+	StatusIssued          Status = "issued"
+	StatusConsumed        Status = "consumed"
+	StatusDenied          Status = "denied"
+	StatusExpired         Status = "expired"
+	StatusCancelled       Status = "cancelled"
+	StatusRevoked         Status = "revoked"
+)
+
+var next = map[Status][]Status{
+	"":                    {StatusPendingApproval, StatusIssued, StatusDenied, StatusCancelled},
+	StatusPendingApproval: {StatusApproved, StatusDenied, StatusExpired, StatusCancelled},
+	StatusApproved:        {StatusIssued, StatusExpired, StatusCancelled},
+	StatusIssued:          {StatusConsumed, StatusExpired, StatusRevoked, StatusIssued},
+}
+
+// Valid tells whether s is one of the states.
+func (s Status) Valid() bool { return s == StatusConsumed || next[s] != nil && s != "" || s.Ended() }
+
+// Ended tells whether a request in this state changes no more.
+func (s Status) Ended() bool {
+	switch s {
+	case StatusConsumed, StatusDenied, StatusExpired, StatusCancelled, StatusRevoked:
+		return true
+	}
+	return false
+}
+
+// May tells whether a request may go from s to the given state. The zero state
+// is a request that is not decided yet.
+func (s Status) May(to Status) bool {
+	for _, allowed := range next[s] {
+		if allowed == to {
+			return true
+		}
+	}
+	return false
+}
+
+// Request is a download request as the store projects it. One workflow per
+// request is its only writer; Version grows with each write, and an older
+// version never replaces a newer one.
+type Request struct {
+	ID             string    `json:"_id"`
+	Version        int       `json:"version"`
+	ProjectID      string    `json:"project_id"`
+	CertificateID  string    `json:"certificate_id"`
+	Requester      Actor     `json:"requester"`
+	Format         string    `json:"format"`
+	Filename       string    `json:"filename"`
+	ContainsKey    bool      `json:"contains_key"`
+	Options        string    `json:"options"`
+	Reason         string    `json:"reason"`
+	TTLSeconds     int       `json:"ttl_seconds"`
+	BindIP         string    `json:"bind_ip"`
+	IP             string    `json:"ip"`
+	UserAgent      string    `json:"user_agent"`
+	Status         Status    `json:"status"`
+	Code           Code      `json:"code"`
+	Explanation    []string  `json:"explanation"`
+	Remedies       []string  `json:"remedies"`
+	PolicyRevision string    `json:"policy_revision"`
+	TokenDigest    string    `json:"token_digest"`
+	ExpiresAt      time.Time `json:"expires_at"`
+	IdempotencyID  string    `json:"idempotency_id"`
+	BodyDigest     string    `json:"body_digest"`
+	CreatedAt      time.Time `json:"created_at"`
+	UpdatedAt      time.Time `json:"updated_at"`
+}
+
+// digestBody identifies what was asked for, without the passphrase.
+func (r Request) digestBody() string {
+	body, err := json.Marshal([]any{r.Format, r.Options, r.Reason, r.TTLSeconds, r.BindIP})
+	if err != nil {
+		panic(err) // strings and a number always encode
+	}
+	return digest(string(body))
+}
+
+// digest is the SHA-256 of the parts, each ended by a NUL, in hex.
+func digest(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00") + "\x00"))
+	return hex.EncodeToString(sum[:])
+}
+
+// idempotencyWindow is how long an Idempotency-Key names the same request.
+const idempotencyWindow = 24 * time.Hour
+
+// idempotencyID scopes an Idempotency-Key to project, person and certificate.
+func idempotencyID(project, person, certificate, key string) string {
+	return digest("idempotency", project, person, certificate, key)
+}
+
+// successorID is the request id that an Idempotency-Key stands for after the
+// request before it (empty for the first). Callers that race derive the same
+// id, so one workflow start wins.
+func successorID(idempotencyID, before string) string {
+	return "req_" + digest("request", idempotencyID, before)[:32]
+}

@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"time"
+)
+
+// Store is the whole persistence port. Every method is safe for concurrent use
+// by many callers and, where the store is shared, many processes. Documents that
+// are not there are ErrNotFound; an insert that finds its id taken is ErrExists.
+//
+// A method that takes a Record writes it with the change or not at all where
+// the store has transactions; otherwise the change comes first, and a record
+// that cannot follow is an error. Calling again with the same record repairs it.
+type Store interface {
+	Projects
+	People
+	Certificates
+	Policies
+	Requests
+	Tokens
+	AuditLog
+	DataKeys
+	// Ping tells whether the store answers.
+	Ping(ctx context.Context) error
+	// Close releases what the store holds, after writes under way have ended.
+	Close() error
+}
+
+// Page asks for a part of a listing. Limit is at least 1. Cursor is "" for the
+// first part, then what the part before it returned; a foreign one is
+// CodeInvalidRequest. Listings are newest first and return "" at their end.
+type Page struct {
+	Limit  int
+	Cursor string
+}
+
+// Cursor is a place in a listing ordered by time, then id, both descending.
+type Cursor struct {
+	Time time.Time `json:"t"`
+	ID   string    `json:"i"`
+}
+
+// String encodes the cursor for a caller, who need not understand it.
+func (c Cursor) String() string {
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // a time and a string always encode
+	}
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+// Position decodes the page's cursor; ok is false for the first page.
+func (p Page) Position() (at Cursor, ok bool, err error) {
+	if p.Cursor == "" {
+		return Cursor{}, false, nil
+	}
+	text, err := base64.RawURLEncoding.DecodeString(p.Cursor)
+	if err == nil {
+		err = json.Unmarshal(text, &at)
+	}
+	if err != nil {
+		return Cursor{}, false, Errorf(CodeInvalidRequest, "cursor is not one that a listing returned").Because(err)
+	}
+	return at, true, nil
+}
+
+// Projects keeps projects.
+type Projects interface {
+	// CreateProject also makes its first member, on one record.
+	CreateProject(ctx context.Context, p Project, first Member, rec Record) error
+	Project(ctx context.Context, id string) (Project, error)
+	// Projects lists all, or those in which the person is a member.
+	Projects(ctx context.Context, memberID string, page Page) ([]Project, string, error)
+}
+
+// People keeps users, memberships and API keys.
+type People interface {
+	// CreateUser returns ErrExists when id or username is taken.
+	CreateUser(ctx context.Context, u User, rec Record) error
+	User(ctx context.Context, id string) (User, error)
+	UserByName(ctx context.Context, username string) (User, error)
+	Users(ctx context.Context, page Page) ([]User, string, error)
+
+	// SetMember adds the member or replaces their role.
+	SetMember(ctx context.Context, m Member, rec Record) error
+	RemoveMember(ctx context.Context, projectID, userID string, rec Record) error
+	Member(ctx context.Context, projectID, userID string) (Member, error)
+	Members(ctx context.Context, projectID string, page Page) ([]Member, string, error)
+
+	CreateAPIKey(ctx context.Context, k APIKey, rec Record) error
+	APIKeyBySecret(ctx context.Context, secretDigest string) (APIKey, error)
+	APIKeys(ctx context.Context, projectID string, page Page) ([]APIKey, string, error)
+	// RevokeAPIKey keeps the time of the first revocation.
+	RevokeAPIKey(ctx context.Context, projectID, id string, at time.Time, rec Record) error
+}
+
+// Certificates keeps certificates, their sealed keys and their timelines.
+type Certificates interface {
+	// CreateCertificate stores the certificate and, unless nil, its sealed key.
+	CreateCertificate(ctx context.Context, c Certificate, key *SealedKey, rec Record) error
+	Certificate(ctx context.Context, projectID, id string) (Certificate, error)
+	// Certificates lists those whose Search text contains the words of query,
+	// which is lower case ("" for all).
+	Certificates(ctx context.Context, projectID, query string, page Page) ([]Certificate, string, error)
+	SealedKey(ctx context.Context, certificateID string) (SealedKey, error)
+	Events(ctx context.Context, projectID, certificateID string, page Page) ([]Event, string, error)
+}
+
+// Policies keeps certificate policies, each version for good.
+type Policies interface {
+	// CertificatePolicy returns the newest version, or DefaultPolicy.
+	CertificatePolicy(ctx context.Context, projectID string) (CertificatePolicy, error)
+	// AddPolicy inserts a version; ErrExists when another came first.
+	AddPolicy(ctx context.Context, p CertificatePolicy, rec Record) error
+}
+
+// RequestQuery narrows a listing of requests; empty members do not.
+type RequestQuery struct {
+	ProjectID     string
+	Person        string
+	Status        Status
+	CertificateID string
+	Page
+}
+
+// Requests keeps the projections of download requests.
+type Requests interface {
+	// OpenRequest inserts the first decision on a request, its token if one was
+	// issued, and the record. If the request is there already, nothing of the
+	// decision changes: what is missing of the stored one's token and record is
+	// added, and the stored request returned.
+	OpenRequest(ctx context.Context, r Request, token *Token, rec Record) (Request, error)
+	// AdvanceRequest writes a newer version; an older or equal one is ignored.
+	AdvanceRequest(ctx context.Context, r Request) error
+	Request(ctx context.Context, projectID, id string) (Request, error)
+	// RequestByIdempotency returns the newest request under that id.
+	RequestByIdempotency(ctx context.Context, idempotencyID string) (Request, error)
+	Requests(ctx context.Context, q RequestQuery) ([]Request, string, error)
+	// PurgeRequests deletes at most limit ended requests last changed before a
+	// time, and tells how many.
+	PurgeRequests(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// TokenRecord is a token as issued and, once it ended, how.
+type TokenRecord struct {
+	Token
+	End *Settlement
+}
+
+// Tokens keeps the forensic record of download tokens.
+type Tokens interface {
+	Token(ctx context.Context, digest string) (TokenRecord, error)
+	// Settle ends a token, once: it inserts the settlement and its record and
+	// returns it, or returns the settlement that came before. won tells which,
+	// by Attempt: settling again with a winning settlement wins again and adds
+	// what is missing of its record.
+	Settle(ctx context.Context, s Settlement, rec Record) (winner Settlement, won bool, err error)
+	Tokens(ctx context.Context, projectID string, page Page) ([]TokenRecord, string, error)
+	// PurgeTokens deletes at most limit settled tokens that expired before a
+	// time, with their settlements, and tells how many.
+	PurgeTokens(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// AuditQuery narrows a listing of audit entries; zero members do not. Actor is
+// an actor's id or the person's. From is inclusive, To exclusive.
+type AuditQuery struct {
+	ProjectID     string
+	Action        string
+	Actor         string
+	CertificateID string
+	RequestID     string
+	From, To      time.Time
+	Page
+}
+
+// AuditLog keeps the hash chains.
+type AuditLog interface {
+	// Append links one entry to its project's chain and returns when it is
+	// durable. An entry whose Ref is on record already is not written again.
+	Append(ctx context.Context, e AuditEntry) error
+	// AuditEntries lists newest first, by sequence number.
+	AuditEntries(ctx context.Context, q AuditQuery) ([]AuditEntry, string, error)
+	// AuditAfter returns up to limit entries in order, from seq+1 on.
+	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]AuditEntry, error)
+}
+
+// DataKeys keeps the few keys that belong to the installation, each wrapped by
+// a keeper.
+type DataKeys interface {
+	// DataKey stores the wrapped key unless the id is taken, and returns what is
+	// stored: whoever comes first decides for all.
+	DataKey(ctx context.Context, id string, wrapped SealedKey) (SealedKey, error)
+}

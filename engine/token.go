@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"time"
+)
+
+// Token is the issued record of a download token. Digest is the token's SHA-256
+// in hex; the token itself is nowhere. SealedPassphrase opens only with the
+// token. Approved marks a token that a download_key approval stands behind.
+type Token struct {
+	Digest           string    `json:"_id"`
+	RequestID        string    `json:"request_id"`
+	ProjectID        string    `json:"project_id"`
+	CertificateID    string    `json:"certificate_id"`
+	Requester        Actor     `json:"requester"`
+	Format           string    `json:"format"`
+	Options          string    `json:"options"`
+	ContainsKey      bool      `json:"contains_key"`
+	Approved         bool      `json:"approved"`
+	BindIP           string    `json:"bind_ip"`
+	SealedPassphrase []byte    `json:"sealed_passphrase"`
+	IssuedAt         time.Time `json:"created_at"`
+	ExpiresAt        time.Time `json:"expires_at"`
+}
+
+// Expired tells whether the token is dead at now: its life ends at ExpiresAt.
+func (t Token) Expired(now time.Time) bool { return !now.Before(t.ExpiresAt) }
+
+// SettleKind is how a token ended.
+type SettleKind string
+
+// The ends of a token.
+const (
+	Consumed SettleKind = "consumed"
+	Revoked  SettleKind = "revoked"
+	Expired  SettleKind = "expired"
+)
+
+// Settlement is the one record that ends a token: the first inserted wins, on
+// every store. Attempt tells the caller whose insert it was, so that a write
+// whose answer was lost can be recognised.
+type Settlement struct {
+	Digest    string     `json:"token_digest"`
+	Kind      SettleKind `json:"kind"`
+	Attempt   string     `json:"attempt"`
+	RequestID string     `json:"request_id"`
+	ProjectID string     `json:"project_id"`
+	Actor     Actor      `json:"actor"`
+	IP        string     `json:"ip"`
+	UserAgent string     `json:"user_agent"`
+	Format    string     `json:"format"`
+	Time      time.Time  `json:"created_at"`
+}
+
+// Err is the refusal that a caller meets who comes after the settlement.
+func (s Settlement) Err() error {
+	switch s.Kind {
+	case Consumed:
+		return Errorf(CodeTokenConsumed, "this token was used at %s", s.Time.Format(time.RFC3339))
+	case Revoked:
+		return Errorf(CodeTokenRevoked, "this token was revoked at %s", s.Time.Format(time.RFC3339))
+	default:
+		return errTokenExpired(s.Time)
+	}
+}
+
+func errTokenExpired(at time.Time) error {
+	return Errorf(CodeTokenExpired, "this token expired at %s", at.Format(time.RFC3339))
+}
+
+// status is the state in which a settlement leaves its request.
+func (s Settlement) status() Status {
+	switch s.Kind {
+	case Consumed:
+		return StatusConsumed
+	case Revoked:
+		return StatusRevoked
+	default:
+		return StatusExpired
+	}
+}
+
+// NewToken makes a token of 256 random bits, base64url without padding.
+func NewToken() Secret {
+	var bits [32]byte
+	_, _ = rand.Read(bits[:]) // crypto/rand.Read never fails: it crashes the program instead
+	return Secret(base64.RawURLEncoding.EncodeToString(bits[:]))
+}
+
+// SealUnder encrypts text so that only the holder of the token can read it:
+// AES-256-GCM under a key derived by HKDF (RFC 5869) from the token.
+func (s Secret) SealUnder(token Secret) ([]byte, error) {
+	aead, err := tokenAEAD(token)
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(nil, nil, []byte(s), nil), nil
+}
+
+// OpenUnder decrypts what SealUnder made with the same token.
+func OpenUnder(token Secret, sealed []byte) (Secret, error) {
+	aead, err := tokenAEAD(token)
+	if err != nil {
+		return "", err
+	}
+	text, err := aead.Open(nil, nil, sealed, nil)
+	if err != nil {
+		return "", fmt.Errorf("open under token: %w", err)
+	}
+	return Secret(text), nil
+}
+
+func tokenAEAD(token Secret) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, []byte(token), nil, "countersign passphrase v1", 32)
+	if err != nil {
+		return nil, fmt.Errorf("derive key from token: %w", err)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("derive key from token: %w", err)
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
