@@ -56,7 +56,10 @@ type Settlement struct {
 	IP        string     `json:"ip"`
 	UserAgent string     `json:"user_agent"`
 	Format    string     `json:"format"`
-	Time      time.Time  `json:"created_at"`
+	// FileSHA256 (hex) and FileSize (bytes) describe the file that left.
+	FileSHA256 string    `json:"file_sha256"`
+	FileSize   int       `json:"file_size"`
+	Time       time.Time `json:"created_at"`
 }
 
 // Err is the refusal that a caller meets who comes after the settlement.

@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Admin is what administrators do: certificates, policies, members, keys and
+// users. Every change is on record with who made it. All fields must be set.
+type Admin struct {
+	Store Store
+	Keys  Keys
+	Clock Clock
+}
+
+const maxName = 200
+
+func checkName(member, name string) error {
+	if strings.TrimSpace(name) == "" || len(name) > maxName {
+		return Errorf(CodeInvalidRequest, "%s must have 1 to %d characters", member, maxName)
+	}
+	return nil
+}
+
+// Import stores a certificate that was verified to match its chain and key. The
+// key is PKCS#8 DER, nil for none.
+func (a *Admin) Import(ctx context.Context, by Caller, name string, leaf *x509.Certificate, chain []*x509.Certificate, key []byte) (Certificate, error) {
+	if err := checkName("name", name); err != nil {
+		return Certificate{}, err
+	}
+	c := Certificate{ID: NewID("cert"), ProjectID: by.Project.ID, Name: name, HasPrivateKey: key != nil, Chain: [][]byte{}, CreatedAt: a.Clock()}
+	c.Describe(leaf)
+	for _, issuer := range chain {
+		c.Chain = append(c.Chain, issuer.Raw)
+	}
+	var sealed *SealedKey
+	if key != nil {
+		s, err := a.Keys.Seal(ctx, KeyIdentity(c.ProjectID, c.ID), key)
+		if err != nil {
+			return Certificate{}, fmt.Errorf("import: %w", err)
+		}
+		s.CertificateID, sealed = c.ID, &s
+	}
+	e := by.Entry(c.CreatedAt, ActionImported)
+	e.CertificateID, e.Detail = c.ID, map[string]string{"name": c.Name, "fingerprint_sha256": c.Fingerprint}
+	event := &Event{
+		ID: "import/" + c.ID, ProjectID: c.ProjectID, CertificateID: c.ID, Type: ActionImported,
+		Time: c.CreatedAt, Actor: e.Actor, IP: by.IP,
+	}
+	return c, a.Store.CreateCertificate(ctx, c, sealed, Record{Audit: e, Event: event})
+}
+
+// SetPolicy makes p the project's certificate policy. ifMatch, unless empty, is
+// the ETag of the policy it was made from: CodePreconditionFailed if another
+// came between.
+func (a *Admin) SetPolicy(ctx context.Context, by Caller, p CertificatePolicy, ifMatch string) (CertificatePolicy, error) {
+	if err := p.Validate(); err != nil {
+		return p, err
+	}
+	if p.Approval.Mode != ApprovalOff {
+		return p, Errorf(CodeInvalidPolicy, "approval.mode is %q; this server takes no approvals yet, so it can only be off", p.Approval.Mode)
+	}
+	for {
+		current, err := a.Store.CertificatePolicy(ctx, by.Project.ID)
+		if err != nil {
+			return p, err
+		}
+		if ifMatch != "" && ifMatch != "*" && ifMatch != current.ETag() {
+			return p, Errorf(CodePreconditionFailed, "the policy was changed meanwhile; read it again")
+		}
+		p.ProjectID, p.Version, p.UpdatedBy, p.UpdatedAt = by.Project.ID, current.Version+1, by.Actor(), a.Clock()
+		e := by.Entry(p.UpdatedAt, ActionPolicySet)
+		e.Detail = policyChanges(current, p)
+		if err := a.Store.AddPolicy(ctx, p, Record{Audit: e}); !errors.Is(err, ErrExists) {
+			return p, err
+		}
+	}
+}
+
+// policyChanges names what differs, as "old → new".
+func policyChanges(old, new CertificatePolicy) map[string]string {
+	changes := map[string]string{"version": strconv.Itoa(new.Version)}
+	for _, m := range []struct {
+		name     string
+		old, new any
+	}{
+		{"allow_key_export", old.AllowKeyExport, new.AllowKeyExport},
+		{"approval", old.Approval, new.Approval},
+		{"token_ttl_seconds", old.TokenTTLSeconds, new.TokenTTLSeconds},
+		{"min_passphrase_length", old.MinPassphraseLength, new.MinPassphraseLength},
+		{"allow_legacy_encryption", old.AllowLegacyEncryption, new.AllowLegacyEncryption},
+	} {
+		if m.old != m.new {
+			changes[m.name] = fmt.Sprintf("%+v → %+v", m.old, m.new)
+		}
+	}
+	return changes
+}
+
+// SetMember gives a user a role in the caller's project.
+func (a *Admin) SetMember(ctx context.Context, by Caller, userID string, role Role) (Member, error) {
+	if !role.Valid() {
+		return Member{}, Errorf(CodeInvalidRequest, "role is %q; it is one of viewer, operator, approver, admin", role)
+	}
+	if _, err := a.Store.User(ctx, userID); err != nil {
+		return Member{}, err
+	}
+	m := Member{ProjectID: by.Project.ID, UserID: userID, Role: role, CreatedAt: a.Clock()}
+	e := by.Entry(m.CreatedAt, ActionMemberSet)
+	e.Detail = map[string]string{"user_id": userID, "role": string(role)}
+	return m, a.Store.SetMember(ctx, m, Record{Audit: e})
+}
+
+// RemoveMember takes a user out of the caller's project; their keys stop with it.
+func (a *Admin) RemoveMember(ctx context.Context, by Caller, userID string) error {
+	e := by.Entry(a.Clock(), ActionMemberGone)
+	e.Detail = map[string]string{"user_id": userID}
+	return a.Store.RemoveMember(ctx, by.Project.ID, userID, Record{Audit: e})
+}
+
+// CreateAPIKey makes a key that acts for the caller, with at most their role.
+// Its secret is returned here and nowhere again.
+func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role Role, expires time.Time) (APIKey, Secret, error) {
+	now := a.Clock()
+	if err := checkName("name", name); err != nil {
+		return APIKey{}, "", err
+	}
+	switch {
+	case !role.Valid():
+		return APIKey{}, "", Errorf(CodeInvalidRequest, "role is %q; it is one of viewer, operator, approver, admin", role)
+	case !by.Role.Includes(role):
+		return APIKey{}, "", Errorf(CodeForbidden, "a key cannot have a higher role than its maker's, %s", by.Role)
+	case !expires.IsZero() && !expires.After(now):
+		return APIKey{}, "", Errorf(CodeInvalidRequest, "expires_at is in the past")
+	}
+	secret, secretDigest := NewAPIKeySecret()
+	k := APIKey{
+		ID: NewID("key"), ProjectID: by.Project.ID, OwnerID: by.User.ID, Name: name, Role: role,
+		SecretDigest: secretDigest, CreatedAt: now, ExpiresAt: expires,
+	}
+	if !expires.IsZero() {
+		k.ExpiresAt = Instant(expires)
+	}
+	e := by.Entry(now, ActionKeyMade)
+	e.Detail = map[string]string{"key_id": k.ID, "name": name, "role": string(role)}
+	return k, secret, a.Store.CreateAPIKey(ctx, k, Record{Audit: e})
+}
+
+// RevokeAPIKey stops a key of the caller's project for good.
+func (a *Admin) RevokeAPIKey(ctx context.Context, by Caller, id string) error {
+	now := a.Clock()
+	e := by.Entry(now, ActionKeyRevoked)
+	e.Detail = map[string]string{"key_id": id}
+	return a.Store.RevokeAPIKey(ctx, by.Project.ID, id, now, Record{Audit: e})
+}
+
+var username = regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,99}$`)
+
+// CreateUser adds a person; ID and CreatedAt are made here. The entry goes to
+// the system chain. A username that is taken is CodeInvalidRequest.
+func (a *Admin) CreateUser(ctx context.Context, by Caller, u User) (User, error) {
+	if !username.MatchString(u.Username) {
+		return u, Errorf(CodeInvalidRequest, "username must be 1 to 100 lower-case letters, digits and . _ @ -, starting with a letter or digit")
+	}
+	u.ID, u.CreatedAt = NewID("user"), a.Clock()
+	e := by.Entry(u.CreatedAt, ActionUserMade)
+	e.ProjectID, e.Detail = SystemChain, map[string]string{"user_id": u.ID, "username": u.Username, "system_admin": strconv.FormatBool(u.SystemAdmin)}
+	err := a.Store.CreateUser(ctx, u, Record{Audit: e})
+	if errors.Is(err, ErrExists) {
+		return u, Errorf(CodeInvalidRequest, "the username %s is taken", u.Username)
+	}
+	return u, err
+}
+
+// CreateProject makes a project whose first administrator is the caller.
+func (a *Admin) CreateProject(ctx context.Context, by Caller, name string) (Project, error) {
+	if err := checkName("name", name); err != nil {
+		return Project{}, err
+	}
+	p := Project{ID: NewID("proj"), Name: name, CreatedAt: a.Clock()}
+	e := by.Entry(p.CreatedAt, ActionProjectMade)
+	e.ProjectID, e.Detail = p.ID, map[string]string{"name": name}
+	m := Member{ProjectID: p.ID, UserID: by.User.ID, Role: RoleAdmin, CreatedAt: p.CreatedAt}
+	return p, a.Store.CreateProject(ctx, p, m, Record{Audit: e})
+}

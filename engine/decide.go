@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Decide asks the policy about an order and stores what it decided, once: called
+// again, it returns the first decision, expiry included.
+func (d *Downloads) Decide(ctx context.Context, o Order) (Request, error) {
+	r, now := o.Request, d.Clock()
+	r.Version, r.UpdatedAt = 1, now
+	if now.After(o.AnswerBy) {
+		r.Status, r.Code = StatusCancelled, CodeUnavailable
+		r.Explanation = []string{"the decision came after the caller had gone"}
+		return d.Store.OpenRequest(ctx, r, nil, r.opened())
+	}
+	verdict, err := d.judge(ctx, o, now)
+	if err != nil {
+		return Request{}, err
+	}
+	r.Explanation, r.Remedies, r.PolicyRevision = verdict.Explanation, verdict.Remedies, verdict.Revision
+	if verdict.Outcome != OutcomeAllow {
+		r.Status, r.Code = StatusDenied, verdict.Code
+		return d.Store.OpenRequest(ctx, r, nil, r.opened())
+	}
+	token := o.Token
+	token.IssuedAt, token.ExpiresAt = now, now.Add(time.Duration(r.TTLSeconds)*time.Second)
+	r.Status, r.TokenDigest, r.ExpiresAt = StatusIssued, token.Digest, token.ExpiresAt
+	return d.Store.OpenRequest(ctx, r, &token, r.opened())
+}
+
+// judge asks the policy. What cannot be evaluated is denied; what cannot be read
+// is an error, so that the caller tries again.
+func (d *Downloads) judge(ctx context.Context, o Order, now time.Time) (Verdict, error) {
+	certificate, err := d.Store.Certificate(ctx, o.Request.ProjectID, o.Request.CertificateID)
+	if err != nil {
+		return Verdict{}, fmt.Errorf("decide: %w", err)
+	}
+	policy, err := d.Store.CertificatePolicy(ctx, o.Request.ProjectID)
+	if err != nil {
+		return Verdict{}, fmt.Errorf("decide: %w", err)
+	}
+	in := policyInput(o, certificate, policy)
+	in.Action, in.Time, in.Passphrase = PolicyMint, now, &o.Passphrase
+	if format, ok := d.Formats.Format(o.Request.Format); ok {
+		in.Format.NeedsPassphrase = format.NeedsPassphrase
+	}
+	return d.evaluate(ctx, in), nil
+}
+
+// evaluate fails closed.
+func (d *Downloads) evaluate(ctx context.Context, in PolicyInput) Verdict {
+	verdict, err := d.Policy.Evaluate(ctx, in)
+	if err != nil {
+		d.Log.ErrorContext(ctx, "the policy could not be evaluated", "revision", d.Policy.Revision(), "error", err)
+		return Verdict{Outcome: OutcomeDeny, Code: CodePolicyDenied, Revision: d.Policy.Revision(),
+			Explanation: []string{"the policy could not be evaluated, so the request is denied"}}
+	}
+	if verdict.Outcome == OutcomeApproval && in.Action != PolicyEvaluate {
+		verdict.Outcome, verdict.Code = OutcomeDeny, CodePolicyDenied
+		verdict.Explanation = append(verdict.Explanation, "this server takes no approvals, so what needs one is denied")
+	}
+	return verdict
+}
+
+func policyInput(o Order, c Certificate, policy CertificatePolicy) PolicyInput {
+	r := o.Request
+	in := PolicyInput{
+		Actor:   PolicyActor{Actor: r.Requester, Role: o.Role},
+		Project: PolicyProject{ID: r.ProjectID, Name: o.ProjectName},
+		Certificate: PolicyCertificate{
+			ID: c.ID, Name: c.Name, Subject: c.Subject, SANs: c.SANs, Issuer: c.Issuer, KeyAlgorithm: c.KeyAlgorithm,
+			HasPrivateKey: c.HasPrivateKey, Fingerprint: c.Fingerprint, NotAfter: c.NotAfter,
+		},
+		Format:  PolicyFormat{ID: r.Format, ContainsKey: r.ContainsKey},
+		Options: map[string]any{},
+		Policy:  policy, Reason: r.Reason, TTLSeconds: r.TTLSeconds, BindIP: r.BindIP,
+	}
+	if err := json.Unmarshal([]byte(r.Options), &in.Options); err != nil {
+		// Rules about options must not pass over what they cannot see.
+		in.Options = map[string]any{"unreadable": r.Options}
+	}
+	return in
+}
+
+// Evaluate answers what a mint would meet, without passphrase. It decides and
+// writes nothing.
+func (d *Downloads) Evaluate(ctx context.Context, caller Caller, c Certificate, format string, options map[string]any) (Verdict, error) {
+	policy, err := d.Store.CertificatePolicy(ctx, caller.Project.ID)
+	if err != nil {
+		return Verdict{}, err
+	}
+	r := Request{ProjectID: caller.Project.ID, Requester: caller.Actor(), TTLSeconds: policy.TokenTTLSeconds}
+	f, err := d.applicable(format, options, c, &r.Options)
+	if err != nil {
+		return Verdict{}, err
+	}
+	r.Format, r.ContainsKey = f.ID, f.ContainsKey
+	in := policyInput(Order{Request: r, Role: caller.Role, ProjectName: caller.Project.Name}, c, policy)
+	in.Action, in.Time, in.Format.NeedsPassphrase = PolicyEvaluate, d.Clock(), f.NeedsPassphrase
+	return d.evaluate(ctx, in), nil
+}
+
+// opened is what goes on record with the first decision.
+func (r Request) opened() Record {
+	e := AuditEntry{
+		Ref: "request/" + r.ID, ProjectID: r.ProjectID, Time: r.UpdatedAt, Action: ActionRequested, Outcome: AuditSuccess,
+		Actor: r.Requester, IP: r.IP, UserAgent: r.UserAgent, CertificateID: r.CertificateID, RequestID: r.ID, Format: r.Format,
+		Detail: map[string]string{"status": string(r.Status), "policy_revision": r.PolicyRevision},
+	}
+	if r.Reason != "" {
+		e.Detail["reason"] = r.Reason
+	}
+	if r.Code != "" {
+		e.Outcome, e.Detail["code"] = AuditRefused, string(r.Code)
+	}
+	return Record{Audit: e}
+}
+
+// refusal is the error in which an undelivered decision reaches the caller.
+func (r Request) refusal() error {
+	e := Errorf(r.Code, "%s", strings.Join(r.Explanation, "; ")).With("request_id", r.ID)
+	if len(r.Remedies) > 0 {
+		e = e.With("remedies", r.Remedies)
+	}
+	return e
+}

@@ -1,0 +1,213 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// AnswerWithin is how long a caller waits for a decision.
+const AnswerWithin = 10 * time.Second
+
+const (
+	maxReason         = 2000
+	maxIdempotencyKey = 255
+)
+
+// MintOrder is what a caller asks for. TTLSeconds nil means the policy's.
+type MintOrder struct {
+	Certificate    Certificate
+	Format         string
+	Passphrase     Secret
+	Reason         string
+	Options        map[string]any
+	TTLSeconds     *int
+	BindIP         string
+	IdempotencyKey string
+}
+
+// Minted is the answer to a mint: the request and, once only, its token.
+// Replayed means that the Idempotency-Key named an earlier request; its token
+// is not told again.
+type Minted struct {
+	Request  Request
+	Token    Secret
+	Replayed bool
+}
+
+// Mint checks the order, starts its workflow and waits for the decision. It
+// returns CodeInvalidRequest, CodeUnknownFormat, CodeInvalidOptions,
+// CodeNoPrivateKey, CodeNoChain, CodeIdempotencyConflict, the code of the
+// policy's denial, or CodeUnavailable; the last two carry the request's id.
+func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintOrder) (Minted, error) {
+	policy, err := d.Store.CertificatePolicy(ctx, caller.Project.ID)
+	if err != nil {
+		return Minted{}, err
+	}
+	r, err := d.draft(caller, m, policy)
+	if err != nil {
+		return Minted{}, err
+	}
+	if m.IdempotencyKey != "" {
+		r.IdempotencyID = idempotencyID(r.ProjectID, r.Requester.Person, r.CertificateID, m.IdempotencyKey)
+		earlier, err := d.earlier(ctx, &r)
+		if earlier != nil || err != nil {
+			return replay(earlier, r, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
+	defer cancel()
+	order, token, err := d.order(caller, r, m.Passphrase)
+	if err != nil {
+		return Minted{}, err
+	}
+	decided, err := d.Workflows.Start(ctx, order)
+	switch {
+	case errors.Is(err, ErrExists):
+		raced, err := AwaitRequest(ctx, d.Store, r.ProjectID, r.ID)
+		return replay(&raced, r, err)
+	case err != nil:
+		return Minted{}, Errorf(CodeUnavailable, "no decision could be had in time; the request is cancelled if it can be").
+			With("request_id", r.ID).Because(err)
+	case decided.Status != StatusIssued:
+		return Minted{}, decided.refusal()
+	}
+	return Minted{Request: decided, Token: token}, nil
+}
+
+// draft checks everything that can be checked before the policy, in the order
+// in which callers are promised to be refused.
+func (d *Downloads) draft(caller Caller, m MintOrder, policy CertificatePolicy) (Request, error) {
+	r := Request{
+		ID: NewID("req"), ProjectID: caller.Project.ID, CertificateID: m.Certificate.ID, Requester: caller.Actor(),
+		Reason: m.Reason, TTLSeconds: policy.TokenTTLSeconds, BindIP: m.BindIP,
+		IP: caller.IP, UserAgent: caller.UserAgent, CreatedAt: d.Clock(),
+	}
+	if err := r.restrict(m, policy); err != nil {
+		return r, err
+	}
+	format, err := d.applicable(m.Format, m.Options, m.Certificate, &r.Options)
+	if err != nil {
+		return r, err
+	}
+	r.Format, r.Filename, r.ContainsKey = format.ID, format.Filename, format.ContainsKey
+	r.BodyDigest = r.digestBody()
+	return r, nil
+}
+
+// restrict checks and applies the limits that the caller chose.
+func (r *Request) restrict(m MintOrder, policy CertificatePolicy) error {
+	if m.TTLSeconds != nil {
+		if *m.TTLSeconds < 1 || *m.TTLSeconds > policy.TokenTTLSeconds {
+			return Errorf(CodeInvalidRequest, "ttl_seconds is %d; it goes from 1 to the policy's token_ttl_seconds, %d",
+				*m.TTLSeconds, policy.TokenTTLSeconds)
+		}
+		r.TTLSeconds = *m.TTLSeconds
+	}
+	if m.BindIP != "" {
+		if _, err := netip.ParseAddr(m.BindIP); err != nil {
+			return Errorf(CodeInvalidRequest, "bind_ip is not an IP address")
+		}
+	}
+	if len(m.Reason) > maxReason {
+		return Errorf(CodeInvalidRequest, "reason has %d bytes; at most %d are kept", len(m.Reason), maxReason)
+	}
+	if len(m.IdempotencyKey) > maxIdempotencyKey {
+		return Errorf(CodeInvalidRequest, "Idempotency-Key has %d bytes; at most %d are allowed", len(m.IdempotencyKey), maxIdempotencyKey)
+	}
+	return nil
+}
+
+// applicable finds the format and checks that it can be rendered for the
+// certificate with these options, whose canonical form it stores.
+func (d *Downloads) applicable(name string, options map[string]any, c Certificate, canonical *string) (Format, error) {
+	format, ok := d.Formats.Format(name)
+	if !ok {
+		available := []string{}
+		for _, f := range d.Formats.Formats() {
+			available = append(available, f.ID)
+		}
+		return Format{}, Errorf(CodeUnknownFormat, "there is no format of that name").With("available", available)
+	}
+	checked, err := d.Formats.CheckOptions(format.ID, options)
+	if err != nil {
+		return Format{}, err
+	}
+	*canonical = checked
+	if format.ContainsKey && !c.HasPrivateKey {
+		return Format{}, Errorf(CodeNoPrivateKey, "%s holds the private key, and none is stored for this certificate", format.Filename)
+	}
+	if format.NeedsChain && len(c.Chain) == 0 {
+		return Format{}, Errorf(CodeNoChain, "this certificate is stored without a chain")
+	}
+	return format, nil
+}
+
+// order adds a fresh token to the request. Only its digest and what can be
+// opened with it alone go any further.
+func (d *Downloads) order(caller Caller, r Request, passphrase Secret) (Order, Secret, error) {
+	token := NewToken()
+	o := Order{
+		Request: r, Role: caller.Role, ProjectName: caller.Project.Name,
+		Passphrase: FactsOf(passphrase), AnswerBy: r.CreatedAt.Add(AnswerWithin),
+		Token: Token{
+			Digest: SecretDigest(token), RequestID: r.ID, ProjectID: r.ProjectID, CertificateID: r.CertificateID,
+			Requester: r.Requester, Format: r.Format, Options: r.Options, ContainsKey: r.ContainsKey, BindIP: r.BindIP,
+		},
+	}
+	if format, _ := d.Formats.Format(r.Format); format.NeedsPassphrase && o.Passphrase.Length <= MaxPassphrase {
+		sealed, err := passphrase.SealUnder(token)
+		if err != nil {
+			return Order{}, "", err
+		}
+		o.Token.SealedPassphrase = sealed
+	}
+	return o, token, nil
+}
+
+// earlier finds the request that the Idempotency-Key names already; if there is
+// none, it gives r the id that the key stands for.
+func (d *Downloads) earlier(ctx context.Context, r *Request) (*Request, error) {
+	before, err := d.Store.RequestByIdempotency(ctx, r.IdempotencyID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+	case err != nil:
+		return nil, err
+	case r.CreatedAt.Sub(before.CreatedAt) < idempotencyWindow:
+		return &before, nil
+	}
+	r.ID = successorID(r.IdempotencyID, before.ID)
+	return nil, nil
+}
+
+func replay(earlier *Request, asked Request, err error) (Minted, error) {
+	if err != nil {
+		return Minted{}, err
+	}
+	if earlier.BodyDigest != asked.BodyDigest {
+		return Minted{}, Errorf(CodeIdempotencyConflict, "this Idempotency-Key was used with another body").With("request_id", earlier.ID)
+	}
+	return Minted{Request: *earlier, Replayed: true}, nil
+}
+
+// AwaitRequest returns a request as soon as the store has it: within ctx, or
+// CodeUnavailable. It is for callers whose decision is made in another process.
+func AwaitRequest(ctx context.Context, store Requests, projectID, id string) (Request, error) {
+	tick := time.NewTicker(25 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		r, err := store.Request(ctx, projectID, id)
+		if err == nil {
+			return r, nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return Request{}, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return Request{}, Errorf(CodeUnavailable, "no decision could be had in time").With("request_id", id).Because(ctx.Err())
+		}
+	}
+}

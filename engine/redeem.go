@@ -1,0 +1,199 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/countersign-dev/countersign/engine/failpoint"
+)
+
+// Fetch is an attempt to redeem a token, or to look at what it stands for.
+// Prefetch marks a caller who declares that nobody asked for the file yet.
+type Fetch struct {
+	Token    Secret
+	Prefetch bool
+	Origin
+}
+
+// File is a rendered file, claimed for one caller. Sent must be called once,
+// with what became of the transmission.
+type File struct {
+	Name      string
+	MediaType string
+	Format    string
+	Content   []byte
+	SHA256    [sha256.Size]byte
+	Sent      func(err error)
+}
+
+// Redeem renders the file, settles the token and returns the file: to one
+// caller only, and only once that is on record. It refuses with CodeTokenUnknown,
+// CodeTokenConsumed, CodeTokenExpired, CodeTokenRevoked, CodePrefetchRefused,
+// CodeIPMismatch or CodeKeyExportDisabled, and fails with CodeRendererFailed or
+// CodeAuditUnavailable; of these only CodeAuditUnavailable may have burned the
+// token, where it cannot be told whether the record was written.
+func (d *Downloads) Redeem(ctx context.Context, f Fetch) (*File, error) {
+	token, format, err := d.admit(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	file, err := d.render(ctx, token, format, f.Token)
+	if err != nil {
+		d.refused(ctx, token, f, AuditFailed, err)
+		return nil, err
+	}
+	failpoint.Hit("rendered")
+	s := token.settlement(Consumed, token.Requester, f.Origin, d.Clock())
+	s.FileSHA256, s.FileSize = hex.EncodeToString(file.SHA256[:]), len(file.Content)
+	if token.Expired(s.Time) {
+		return nil, d.refuse(ctx, token, f, errTokenExpired(token.ExpiresAt))
+	}
+	winner, won, err := d.Store.Settle(ctx, s, s.record(token))
+	if err != nil {
+		return nil, Errorf(CodeAuditUnavailable, "the download could not be put on record, so nothing was sent").Because(err)
+	}
+	if !won {
+		return nil, d.refuse(ctx, token, f, winner.Err())
+	}
+	failpoint.Hit("claimed")
+	file.Sent = func(err error) { d.Workflows.Settled(token.RequestID, err != nil) }
+	return file, nil
+}
+
+// Peek tells what Redeem would hand out, as far as it is known without
+// rendering: name, media type and format. It refuses as Redeem does and burns
+// nothing.
+func (d *Downloads) Peek(ctx context.Context, f Fetch) (*File, error) {
+	_, format, err := d.admit(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return &File{Name: format.Filename, MediaType: format.MediaType, Format: format.ID}, nil
+}
+
+// admit looks the token up and refuses, on record, whoever may not redeem it.
+func (d *Downloads) admit(ctx context.Context, f Fetch) (Token, Format, error) {
+	found, err := d.Store.Token(ctx, SecretDigest(f.Token))
+	if errors.Is(err, ErrNotFound) {
+		return Token{}, Format{}, d.refuseUnknown(ctx, f)
+	}
+	if err != nil {
+		return Token{}, Format{}, fmt.Errorf("look up token: %w", err)
+	}
+	token := found.Token
+	format, ok := d.Formats.Format(token.Format)
+	switch {
+	case f.Prefetch:
+		err = Errorf(CodePrefetchRefused, "a prefetch or link preview does not get the file; the token is not used up")
+	case found.End != nil:
+		err = found.End.Err()
+	case token.Expired(d.Clock()):
+		err = errTokenExpired(token.ExpiresAt)
+	case token.BindIP != "" && !sameAddress(token.BindIP, f.IP):
+		err = Errorf(CodeIPMismatch, "this token is bound to another IP address")
+	case !ok:
+		err = Errorf(CodeRendererFailed, "the renderer of %s is not there; the token is not used up", token.Format)
+	default:
+		err = d.keyStillAllowed(ctx, token)
+	}
+	if err != nil {
+		return Token{}, Format{}, d.refuse(ctx, token, f, err)
+	}
+	return token, format, nil
+}
+
+// keyStillAllowed refuses a token for a key that nobody approved once the
+// project's key export is off.
+func (d *Downloads) keyStillAllowed(ctx context.Context, t Token) error {
+	if !t.ContainsKey || t.Approved {
+		return nil
+	}
+	policy, err := d.Store.CertificatePolicy(ctx, t.ProjectID)
+	if err != nil {
+		return fmt.Errorf("read certificate policy: %w", err)
+	}
+	if !policy.AllowKeyExport {
+		return Errorf(CodeKeyExportDisabled, "key export was switched off after this token was issued; the token is not used up").
+			With("remedies", []string{"ask an administrator of the project to switch on \"Allow key export\"; the token works again while it lives"})
+	}
+	return nil
+}
+
+func (d *Downloads) render(ctx context.Context, t Token, format Format, token Secret) (*File, error) {
+	certificate, err := d.Store.Certificate(ctx, t.ProjectID, t.CertificateID)
+	if err != nil {
+		return nil, fmt.Errorf("render: %w", err)
+	}
+	job := RenderJob{Format: format.ID, Name: certificate.Name, Leaf: certificate.Leaf, Chain: certificate.Chain, Options: t.Options}
+	if format.ContainsKey {
+		sealed, err := d.Store.SealedKey(ctx, t.CertificateID)
+		if err != nil {
+			return nil, fmt.Errorf("render: %w", err)
+		}
+		if job.PrivateKey, err = d.Keys.Open(ctx, KeyIdentity(t.ProjectID, t.CertificateID), sealed); err != nil {
+			return nil, fmt.Errorf("render: %w", err)
+		}
+		defer clear(job.PrivateKey)
+	}
+	if format.NeedsPassphrase {
+		if job.Passphrase, err = OpenUnder(token, t.SealedPassphrase); err != nil {
+			return nil, fmt.Errorf("render: %w", err)
+		}
+	}
+	content, err := d.Formats.Render(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	return &File{Name: format.Filename, MediaType: format.MediaType, Format: format.ID, Content: content, SHA256: sha256.Sum256(content)}, nil
+}
+
+// KeyIdentity is what binds a sealed private key to its certificate's record.
+func KeyIdentity(projectID, certificateID string) string {
+	return "certificate-key/" + projectID + "/" + certificateID
+}
+
+// refuse puts a refused redemption on record and returns the refusal.
+func (d *Downloads) refuse(ctx context.Context, t Token, f Fetch, refusal error) error {
+	d.refused(ctx, t, f, AuditRefused, refusal)
+	return refusal
+}
+
+func (d *Downloads) refused(ctx context.Context, t Token, f Fetch, outcome string, refusal error) {
+	d.record(ctx, AuditEntry{
+		Ref: NewID("aud"), ProjectID: t.ProjectID, Time: d.Clock(), Action: ActionRefused, Outcome: outcome,
+		Actor: t.Requester, IP: f.IP, UserAgent: f.UserAgent, CertificateID: t.CertificateID, RequestID: t.RequestID, Format: t.Format,
+		Detail: map[string]string{"code": string(CodeOf(refusal))},
+	})
+}
+
+// refuseUnknown answers for a token that was never issued, or long ago. Whoever
+// guesses cannot flood the record: beyond the quota the entries are counted.
+func (d *Downloads) refuseUnknown(ctx context.Context, f Fetch) error {
+	if f.Prefetch {
+		return Errorf(CodePrefetchRefused, "a prefetch or link preview does not get the file")
+	}
+	d.RecordSystem(ctx, ActionRefused, CodeTokenUnknown, f.Origin)
+	return Errorf(CodeTokenUnknown, "there is no such token")
+}
+
+// RecordSystem puts a refusal that belongs to no project on the system chain,
+// within a quota; what was left out is counted in the next entry.
+func (d *Downloads) RecordSystem(ctx context.Context, action string, code Code, from Origin) {
+	now := d.Clock()
+	ok, left := d.system.take(now)
+	if !ok {
+		return
+	}
+	detail := map[string]string{"code": string(code)}
+	if left > 0 {
+		detail["left_out_before"] = strconv.Itoa(left)
+	}
+	d.record(ctx, AuditEntry{
+		Ref: NewID("aud"), ProjectID: SystemChain, Time: now, Action: action, Outcome: AuditRefused,
+		Actor: Actor{Type: "anonymous"}, IP: from.IP, UserAgent: from.UserAgent, Detail: detail,
+	})
+}

@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// settlement begins the record of how the token ended.
+func (t Token) settlement(kind SettleKind, by Actor, from Origin, at time.Time) Settlement {
+	return Settlement{
+		Digest: t.Digest, Kind: kind, Attempt: NewID("try"), RequestID: t.RequestID, ProjectID: t.ProjectID,
+		Actor: by, IP: from.IP, UserAgent: from.UserAgent, Format: t.Format, Time: at,
+	}
+}
+
+// record is what goes on record with a settlement. It follows from settlement
+// and token alone, so that it can be completed after a crash.
+func (s Settlement) record(t Token) Record {
+	action := map[SettleKind]string{Consumed: ActionDownloaded, Revoked: ActionTokenRevoked, Expired: ActionTokenExpired}[s.Kind]
+	ref := "settle/" + s.Digest
+	rec := Record{
+		Audit: AuditEntry{
+			Ref: ref, ProjectID: s.ProjectID, Time: s.Time, Action: action, Outcome: AuditSuccess, Actor: s.Actor,
+			IP: s.IP, UserAgent: s.UserAgent, CertificateID: t.CertificateID, RequestID: s.RequestID, Format: s.Format,
+		},
+		Event: &Event{
+			ID: ref, ProjectID: s.ProjectID, CertificateID: t.CertificateID, Type: action, Time: s.Time,
+			Actor: s.Actor, IP: s.IP, Format: s.Format, RequestID: s.RequestID,
+		},
+	}
+	if s.Kind == Consumed {
+		rec.Audit.Detail = map[string]string{"sha256": s.FileSHA256, "size": strconv.Itoa(s.FileSize)}
+	}
+	return rec
+}
+
+// RevokeToken ends the unconsumed token of an issued request. A request that
+// has none is CodeNotPending; a token that ended first refuses as it ended.
+func (d *Downloads) RevokeToken(ctx context.Context, caller Caller, r Request) error {
+	if r.TokenDigest == "" {
+		return Errorf(CodeNotPending, "this request has no token to revoke")
+	}
+	found, err := d.Store.Token(ctx, r.TokenDigest)
+	if errors.Is(err, ErrNotFound) {
+		return Errorf(CodeNotPending, "the token of this request ended long ago")
+	}
+	if err != nil {
+		return fmt.Errorf("revoke token: %w", err)
+	}
+	now := d.Clock()
+	switch {
+	case found.End != nil:
+		return Errorf(CodeNotPending, "the token of this request was %s before", found.End.Kind)
+	case found.Token.Expired(now):
+		return Errorf(CodeNotPending, "the token of this request has expired")
+	}
+	s := found.Token.settlement(Revoked, caller.Actor(), caller.Origin, now)
+	winner, won, err := d.Store.Settle(ctx, s, s.record(found.Token))
+	if err != nil {
+		return Errorf(CodeAuditUnavailable, "the revocation could not be put on record").Because(err)
+	}
+	if !won {
+		return Errorf(CodeNotPending, "the token of this request was %s before", winner.Kind)
+	}
+	d.Workflows.Settled(r.ID, false)
+	return nil
+}
+
+// Conclusion is a workflow's question whether its request has ended. Told means
+// that the process which settled the token reported it, Interrupted that the
+// file may not have arrived; Waited means that a missing report was waited for.
+type Conclusion struct {
+	ProjectID   string `json:"project_id"`
+	RequestID   string `json:"request_id"`
+	Told        bool   `json:"told"`
+	Interrupted bool   `json:"interrupted"`
+	Waited      bool   `json:"waited"`
+}
+
+// reportGrace is how long the report of a consumption may be late before it is
+// taken to have died with its process.
+const reportGrace = time.Minute
+
+// Conclude brings a request to its end if its token has ended, expires the token
+// if its time is up, and completes what a crash left missing of the record. It
+// returns zero, or how long to wait before asking again. Calling it again
+// changes nothing.
+func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (time.Duration, error) {
+	r, err := d.Store.Request(ctx, c.ProjectID, c.RequestID)
+	if err != nil {
+		return 0, fmt.Errorf("conclude: %w", err)
+	}
+	if r.Status.Ended() {
+		return 0, nil
+	}
+	found, err := d.Store.Token(ctx, r.TokenDigest)
+	if err != nil {
+		return 0, fmt.Errorf("conclude: %w", err)
+	}
+	now, end := d.Clock(), found.End
+	if end == nil && !found.Token.Expired(now) {
+		return found.Token.ExpiresAt.Sub(now), nil
+	}
+	if end == nil {
+		s := found.Token.settlement(Expired, System, Origin{}, now)
+		end = &s
+	}
+	winner, _, err := d.Store.Settle(ctx, *end, end.record(found.Token))
+	if err != nil {
+		return 0, fmt.Errorf("conclude: %w", err)
+	}
+	if winner.Kind == Consumed && !c.Told && !c.Waited {
+		return reportGrace, nil
+	}
+	if winner.Kind == Consumed && (c.Interrupted || !c.Told) {
+		if err := d.Store.Append(ctx, winner.interrupted(found.Token, now)); err != nil {
+			return 0, fmt.Errorf("conclude: %w", err)
+		}
+	}
+	r.Version, r.Status, r.UpdatedAt = r.Version+1, winner.status(), now
+	return 0, d.Store.AdvanceRequest(ctx, r)
+}
+
+// interrupted is the entry for a file that was claimed and may not have arrived.
+func (s Settlement) interrupted(t Token, at time.Time) AuditEntry {
+	e := s.record(t).Audit
+	e.Ref, e.Time, e.Action, e.Outcome, e.Detail = "interrupted/"+s.Digest, at, ActionInterrupted, AuditFailed, nil
+	return e
+}
+
+// quota lets through so many events a second and counts the others.
+type quota struct {
+	mu     sync.Mutex
+	second int64
+	n      int
+	left   int
+}
+
+const perSecond = 20
+
+// take tells whether one more may pass, and how many before it did not.
+func (q *quota) take(now time.Time) (ok bool, left int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if second := now.Unix(); second != q.second {
+		q.second, q.n = second, 0
+	}
+	if q.n++; q.n > perSecond {
+		q.left++
+		return false, 0
+	}
+	left, q.left = q.left, 0
+	return true, left
+}
