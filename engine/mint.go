@@ -194,7 +194,7 @@ func replay(earlier *Request, asked Request, err error) (Minted, error) {
 // AwaitRequest returns a request as soon as the store has it: within ctx, or
 // CodeUnavailable. It is for callers whose decision is made in another process.
 func AwaitRequest(ctx context.Context, store Requests, projectID, id string) (Request, error) {
-	tick := time.NewTicker(25 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		r, err := store.Request(ctx, projectID, id)

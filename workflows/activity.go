@@ -1,0 +1,94 @@
+package workflows
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// activities do what workflows must not: read, decide and write. Each runs at
+// least once and may run again.
+type activities struct {
+	downloads *engine.Downloads
+	waiting   *waiters
+}
+
+// decide also answers a caller who waits in this process, before Temporal has
+// noted the decision: the store has it, so nothing can contradict it any more.
+func (a *activities) decide(ctx context.Context, order engine.Order) (engine.Request, error) {
+	r, err := a.downloads.Decide(ctx, order)
+	if err == nil {
+		a.waiting.tell(r)
+	}
+	return r, err
+}
+
+func (a *activities) conclude(ctx context.Context, c engine.Conclusion) (time.Duration, error) {
+	return a.downloads.Conclude(ctx, c)
+}
+
+// purgeBatch bounds one write of the purge, so that it holds nobody up.
+const purgeBatch = 200
+
+// purge deletes what is older than the ages say, in small batches.
+func (a *activities) purge(ctx context.Context, ages Ages) (Purged, error) {
+	var done Purged
+	now := a.downloads.Clock()
+	for {
+		tokens, err := a.downloads.Store.PurgeTokens(ctx, now.Add(-ages.Tokens), purgeBatch)
+		if err != nil {
+			return done, err
+		}
+		requests := 0
+		if ages.Requests > 0 {
+			if requests, err = a.downloads.Store.PurgeRequests(ctx, now.Add(-ages.Requests), purgeBatch); err != nil {
+				return done, err
+			}
+		}
+		done.Tokens, done.Requests = done.Tokens+tokens, done.Requests+requests
+		if tokens < purgeBatch && requests < purgeBatch {
+			return done, nil
+		}
+		activity.RecordHeartbeat(ctx, done)
+	}
+}
+
+// waiters are the callers in this process who wait for a decision.
+type waiters struct {
+	mu     sync.Mutex
+	answer map[string]chan engine.Request
+}
+
+// expect registers a caller; the channel gets the decision if it is made here.
+func (w *waiters) expect(requestID string) (<-chan engine.Request, func()) {
+	answer := make(chan engine.Request, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.answer == nil {
+		w.answer = map[string]chan engine.Request{}
+	}
+	w.answer[requestID] = answer
+	return answer, func() { w.forget(requestID, answer) }
+}
+
+// forget removes a caller, unless another has taken the place.
+func (w *waiters) forget(requestID string, answer chan engine.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.answer[requestID] == answer {
+		delete(w.answer, requestID)
+	}
+}
+
+func (w *waiters) tell(r engine.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if answer, ok := w.answer[r.ID]; ok {
+		answer <- r // capacity 1, and the place is given up with it
+		delete(w.answer, r.ID)
+	}
+}

@@ -1,0 +1,112 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// Client starts and informs workflows. Make one with [NewClient], run its worker
+// with [Client.Work], and end both with [Client.Close].
+type Client struct {
+	temporal client.Client
+	requests engine.Requests
+	waiting  waiters
+	reports  *reporter
+	worker   worker.Worker
+	log      *slog.Logger
+}
+
+// NewClient works through a Temporal client made with [Options], which Close
+// does not close.
+func NewClient(temporal client.Client, requests engine.Requests, log *slog.Logger) *Client {
+	return &Client{temporal: temporal, requests: requests, reports: newReporter(temporal, log), log: log}
+}
+
+// Work starts a worker in this process. Mints on the same client then run on it
+// at once, without a dispatch through the server.
+func (c *Client) Work(downloads *engine.Downloads) error {
+	a := &activities{downloads: downloads, waiting: &c.waiting}
+	w := worker.New(c.temporal, TaskQueue, workerOptions())
+	registerWorkflows(w)
+	for name, f := range map[string]any{decideName: a.decide, concludeName: a.conclude, purgeName: a.purge} {
+		w.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
+	}
+	if err := w.Start(); err != nil {
+		return fmt.Errorf("start worker: %w", err)
+	}
+	c.worker = w
+	return nil
+}
+
+// Start implements [engine.Workflows].
+func (c *Client) Start(ctx context.Context, o engine.Order) (engine.Request, error) {
+	r := o.Request
+	answer, forget := c.waiting.expect(r.ID)
+	defer forget()
+	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       r.ID,
+		TaskQueue:                                TaskQueue,
+		EnableEagerStart:                         true,
+		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+	}, downloadName, o)
+	if _, started := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); started {
+		return engine.Request{}, engine.ErrExists
+	}
+	if err != nil {
+		return engine.Request{}, fmt.Errorf("start workflow: %w", err)
+	}
+	return c.await(ctx, r, answer)
+}
+
+// elsewhereAfter is when a caller stops counting on this process's own worker.
+const elsewhereAfter = 250 * time.Millisecond
+
+// await takes the decision from this process or, if another node's worker makes
+// it, from the store.
+func (c *Client) await(ctx context.Context, r engine.Request, answer <-chan engine.Request) (engine.Request, error) {
+	here := time.NewTimer(elsewhereAfter)
+	defer here.Stop()
+	select {
+	case decided := <-answer:
+		return decided, nil
+	case <-here.C:
+	case <-ctx.Done():
+	}
+	return engine.AwaitRequest(ctx, c.requests, r.ProjectID, r.ID)
+}
+
+// Settled implements [engine.Workflows].
+func (c *Client) Settled(requestID string, interrupted bool) {
+	c.reports.add(report{requestID, settledNote{Interrupted: interrupted}})
+}
+
+// Ready tells whether Temporal answers.
+func (c *Client) Ready(ctx context.Context) error {
+	_, err := c.temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
+	if err != nil {
+		return fmt.Errorf("temporal: %w", err)
+	}
+	return nil
+}
+
+// Close delivers the reports still waiting, until ctx ends, and stops the worker.
+func (c *Client) Close(ctx context.Context) {
+	if left := c.reports.close(ctx); left > 0 {
+		c.log.Warn("token reports were not delivered before shutdown; their requests end by timer", "reports", left)
+	}
+	if c.worker != nil {
+		c.worker.Stop()
+	}
+}
