@@ -1,0 +1,207 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+var auditContracts = []contract{
+	{"append", auditAppend},
+	{"append again", auditAppendAgain},
+	{"append without ref", auditWithoutRef},
+	{"append any text", auditAnyText},
+	{"append race", auditAppendRace},
+	{"append again race", auditAppendAgainRace},
+	{"after", auditAfter},
+	{"listing", auditListing},
+	{"listing of a foreign cursor", auditForeignCursor},
+}
+
+func auditAppend(t *testing.T, s engine.Store) {
+	ctx, one, two := t.Context(), engine.NewID("prj"), engine.NewID("prj")
+	var ones, twos []engine.Record
+	for i := range 6 {
+		a, b := record(one), record(two)
+		a.Audit.Time, b.Audit.Detail = noon.Add(time.Duration(-i)*time.Hour), nil // the sequence orders, not the time
+		ok(t, s.Append(ctx, a.Audit))
+		ok(t, s.Append(ctx, b.Audit))
+		ones, twos = append(ones, a), append(twos, b)
+	}
+	onRecord(t, s, one, ones...)
+	onRecord(t, s, two, twos...)
+	onRecord(t, s, engine.NewID("prj"))
+}
+
+func auditAppendAgain(t *testing.T, s engine.Store) {
+	ctx, one, two := t.Context(), engine.NewID("prj"), engine.NewID("prj")
+	first, second := record(one), record(one)
+	ok(t, s.Append(ctx, first.Audit))
+	ok(t, s.Append(ctx, second.Audit))
+	ok(t, s.Append(ctx, first.Audit))
+
+	changed := first.Audit
+	changed.Outcome = engine.AuditFailed
+	ok(t, s.Append(ctx, changed))
+	changed.ProjectID = two // unique within the store, not the chain
+	ok(t, s.Append(ctx, changed))
+	onRecord(t, s, one, first, second)
+	onRecord(t, s, two)
+}
+
+func auditWithoutRef(t *testing.T, s engine.Store) {
+	e := entry(engine.NewID("prj"))
+	e.Ref = ""
+	if err := s.Append(t.Context(), e); err == nil {
+		t.Fatal("an entry without Ref was accepted: it could not be recognised when it is written again")
+	}
+	onRecord(t, s, e.ProjectID)
+}
+
+// Header fields are whatever a stranger sends. No bytes of theirs may break a
+// chain; those that are not text may come back as the replacement character.
+func auditAnyText(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	for _, text := range []string{"\xff\xfe\xc3(", "a\x00b", "\ufffd", `\ufffd`, "<script>&\u2028", "\U0001F512", "'; --"} {
+		e := entry(project)
+		e.UserAgent, e.Actor.Name, e.Detail = text, text, map[string]string{"text": text}
+		ok(t, s.Append(ctx, e))
+	}
+	if n := len(chain(t, s, project)); n != 7 {
+		t.Fatalf("%d entries are on record, want 7", n)
+	}
+}
+
+func auditAppendRace(t *testing.T, s engine.Store) {
+	chains, each := []string{engine.NewID("prj"), engine.NewID("prj")}, 32
+	for _, err := range together(len(chains)*each, func(i int) error {
+		e := entry(chains[i%2])
+		e.Detail = map[string]string{"caller": fmt.Sprint(i)}
+		return s.Append(t.Context(), e)
+	}) {
+		ok(t, err)
+	}
+	callers := map[string]bool{}
+	for _, id := range chains {
+		entries := chain(t, s, id)
+		if len(entries) != each {
+			t.Fatalf("%d entries are on record, want %d", len(entries), each)
+		}
+		for _, e := range entries {
+			callers[e.Detail["caller"]] = true
+		}
+	}
+	if len(callers) != len(chains)*each {
+		t.Fatalf("%d callers are on record, want %d", len(callers), len(chains)*each)
+	}
+}
+
+func auditAppendAgainRace(t *testing.T, s engine.Store) {
+	rec := record(engine.NewID("prj"))
+	for _, err := range together(16, func(int) error { return s.Append(t.Context(), rec.Audit) }) {
+		ok(t, err)
+	}
+	onRecord(t, s, rec.Audit.ProjectID, rec)
+}
+
+func auditAfter(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	for range 12 {
+		ok(t, s.Append(ctx, entry(project)))
+	}
+	all := chain(t, s, project)
+	for _, c := range []struct{ seq, limit, from, to int }{{0, 5, 0, 5}, {5, 5, 5, 10}, {10, 5, 10, 12}, {12, 5, 12, 12}, {99, 5, 12, 12}} {
+		same(t, get[[]engine.AuditEntry](t)(s.AuditAfter(ctx, project, int64(c.seq), c.limit)), all[c.from:c.to])
+	}
+}
+
+// auditFilters are combinations of the listing's filters.
+func auditFilters(projectID string) []engine.AuditQuery {
+	var queries []engine.AuditQuery
+	for _, action := range []string{"", engine.ActionDownloaded} {
+		for _, actor := range []string{"", "user_alice", "key_robot", "user_bob"} {
+			for _, certificate := range []string{"", "cert_b"} {
+				for _, request := range []string{"", "req_b"} {
+					queries = append(queries, engine.AuditQuery{
+						ProjectID: projectID, Action: action, Actor: actor, CertificateID: certificate, RequestID: request,
+					})
+				}
+			}
+		}
+	}
+	return append(queries,
+		engine.AuditQuery{ProjectID: projectID, From: noon.Add(3 * time.Second)},
+		engine.AuditQuery{ProjectID: projectID, To: noon.Add(3 * time.Second)},
+		engine.AuditQuery{ProjectID: projectID, From: noon.Add(3 * time.Second), To: noon.Add(9 * time.Second), Actor: "user_bob"},
+		engine.AuditQuery{ProjectID: projectID, From: noon.Add(time.Hour)},
+	)
+}
+
+func matches(e engine.AuditEntry, q engine.AuditQuery) bool {
+	return (q.Action == "" || e.Action == q.Action) &&
+		(q.Actor == "" || e.Actor.ID == q.Actor || e.Actor.Person == q.Actor) &&
+		(q.CertificateID == "" || e.CertificateID == q.CertificateID) &&
+		(q.RequestID == "" || e.RequestID == q.RequestID) &&
+		(q.From.IsZero() || !e.Time.Before(q.From)) && (q.To.IsZero() || e.Time.Before(q.To))
+}
+
+func auditListing(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	for i := range 24 {
+		e := entry(project)
+		e.Time = noon.Add(time.Duration(i/2) * time.Second)
+		if i%2 == 0 {
+			e.Action = engine.ActionDownloaded
+		}
+		switch i % 3 {
+		case 0:
+			e.Actor = alice
+		case 1:
+			e.Actor.Person = "user_alice"
+		}
+		if i%4 < 2 {
+			e.CertificateID = "cert_b"
+		}
+		if i%5 < 2 {
+			e.RequestID = "req_b"
+		}
+		ok(t, s.Append(ctx, e))
+	}
+	ok(t, s.Append(ctx, entry(engine.NewID("prj"))))
+	newest := chain(t, s, project)
+	slices.Reverse(newest)
+	for _, q := range auditFilters(project) {
+		var want []engine.AuditEntry
+		for _, e := range newest {
+			if matches(e, q) {
+				want = append(want, e)
+			}
+		}
+		list := auditLister(t, s, q)
+		same(t, walk(t, list, 5), want)
+		if q.Action == "" && q.CertificateID == "" && q.RequestID == "" {
+			lists(t, list, want)
+		}
+	}
+}
+
+func auditLister(t *testing.T, s engine.Store, q engine.AuditQuery) lister[engine.AuditEntry] {
+	return func(page engine.Page) ([]engine.AuditEntry, string, error) {
+		q.Page = page
+		return s.AuditEntries(t.Context(), q)
+	}
+}
+
+// The log is ordered by number, all else by time: a cursor does not fit both.
+func auditForeignCursor(t *testing.T, s engine.Store) {
+	project := engine.NewID("prj")
+	ok(t, s.Append(t.Context(), entry(project)))
+	foreign := engine.Cursor{Time: noon, ID: engine.NewID("cert")}.String()
+	_, _, err := s.AuditEntries(t.Context(), engine.AuditQuery{ProjectID: project, Page: engine.Page{Limit: 1, Cursor: foreign}})
+	if engine.CodeOf(err) != engine.CodeInvalidRequest {
+		t.Fatalf("the cursor of another listing gave %v, want %s", err, engine.CodeInvalidRequest)
+	}
+}

@@ -1,0 +1,81 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// noon is when everything here happens, give or take.
+var noon = time.Date(2026, 3, 14, 12, 0, 0, 678_000_000, time.UTC)
+
+// times are those of a listing's documents: three of them are the same.
+var times = []time.Time{
+	noon.Add(time.Millisecond), noon, noon.Add(time.Hour), noon, noon.Add(-24 * time.Hour), noon, noon.Add(2 * time.Hour),
+}
+
+var alice = engine.Actor{Type: engine.ActorUser, ID: "user_alice", Name: "alice", Person: "user_alice"}
+
+var robot = engine.Actor{Type: engine.ActorAPIKey, ID: "key_robot", Name: "Robot Ünïcode \"x\" <&>", Person: "user_bob"}
+
+// record is what goes on a project's record with a change.
+func record(projectID string) engine.Record {
+	return engine.Record{Audit: entry(projectID)}
+}
+
+func entry(projectID string) engine.AuditEntry {
+	return engine.AuditEntry{
+		Ref: engine.NewID("ref"), ProjectID: projectID, Time: noon, Action: engine.ActionImported, Outcome: engine.AuditSuccess,
+		Actor: robot, IP: "192.0.2.7", UserAgent: "curl/8.5 \u2028", CertificateID: "cert_a", RequestID: "req_a",
+		Format: "fullchain", Detail: map[string]string{"name": "www", "b": "", "a": "1"},
+	}
+}
+
+func event(projectID, certificateID string) *engine.Event {
+	return &engine.Event{
+		ID: engine.NewID("event"), ProjectID: projectID, CertificateID: certificateID, Type: engine.ActionDownloaded,
+		Time: noon, Actor: robot, IP: "192.0.2.7", Format: "fullchain", RequestID: "req_a",
+	}
+}
+
+// chain returns a chain's entries after checking that it is whole.
+func chain(t *testing.T, s engine.Store, projectID string) []engine.AuditEntry {
+	t.Helper()
+	verdict := get[engine.AuditVerdict](t)(engine.VerifyAudit(t.Context(), s, projectID, engine.AuditHead{}))
+	if !verdict.OK {
+		t.Fatalf("the chain is broken at %d: %s", verdict.BrokenAt, verdict.Problem)
+	}
+	return get[[]engine.AuditEntry](t)(s.AuditAfter(t.Context(), projectID, 0, 1000))
+}
+
+// onRecord checks that a project's chain holds exactly these, in this order.
+func onRecord(t *testing.T, s engine.Store, projectID string, records ...engine.Record) {
+	t.Helper()
+	entries := chain(t, s, projectID)
+	if len(entries) != len(records) {
+		t.Fatalf("%d entries are on record, want %d", len(entries), len(records))
+	}
+	for i, got := range entries {
+		want := records[i].Audit
+		want.Seq, want.PrevHash, want.Hash = got.Seq, got.PrevHash, got.Hash
+		got.Ref = want.Ref
+		same(t, got, want)
+	}
+}
+
+func newProject() engine.Project {
+	return engine.Project{ID: engine.NewID("prj"), Name: "Web & mail", CreatedAt: noon}
+}
+
+func newMember(projectID, userID string) engine.Member {
+	return engine.Member{ProjectID: projectID, UserID: userID, Role: engine.RoleOperator, CreatedAt: noon}
+}
+
+// storedProject makes a project with a member of its own.
+func storedProject(t *testing.T, s engine.Store) engine.Project {
+	t.Helper()
+	p := newProject()
+	ok(t, s.CreateProject(t.Context(), p, newMember(p.ID, "user_alice"), record(engine.SystemChain)))
+	return p
+}

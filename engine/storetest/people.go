@@ -1,0 +1,185 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+var peopleContracts = []contract{
+	{"user", user},
+	{"user taken", userTaken},
+	{"user listing", userListing},
+	{"member", member},
+	{"member listing", memberListing},
+	{"api key", apiKey},
+	{"api key taken", apiKeyTaken},
+	{"api key revoked", apiKeyRevoked},
+	{"api key listing", apiKeyListing},
+}
+
+func newUser() engine.User {
+	id := engine.NewID("user")
+	return engine.User{
+		ID: id, Username: "name_" + id, Name: "Zoë", Email: "zoe@example.com", PasswordHash: "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA",
+		SystemAdmin: true, CreatedAt: noon,
+	}
+}
+
+func newAPIKey(projectID string) engine.APIKey {
+	_, digest := engine.NewAPIKeySecret()
+	return engine.APIKey{
+		ID: engine.NewID("key"), ProjectID: projectID, OwnerID: "user_alice", Name: "CI", Role: engine.RoleOperator,
+		SecretDigest: digest, CreatedAt: noon, ExpiresAt: noon.Add(time.Hour),
+	}
+}
+
+func user(t *testing.T, s engine.Store) {
+	ctx, u, chain := t.Context(), newUser(), engine.NewID("prj")
+	_, err := s.User(ctx, u.ID)
+	refused(t, err, engine.ErrNotFound)
+	_, err = s.UserByName(ctx, u.Username)
+	refused(t, err, engine.ErrNotFound)
+
+	rec := record(chain)
+	ok(t, s.CreateUser(ctx, u, rec))
+	same(t, get[engine.User](t)(s.User(ctx, u.ID)), u)
+	same(t, get[engine.User](t)(s.UserByName(ctx, u.Username)), u)
+	onRecord(t, s, chain, rec)
+}
+
+func userTaken(t *testing.T, s engine.Store) {
+	ctx, u, chain := t.Context(), newUser(), engine.NewID("prj")
+	ok(t, s.CreateUser(ctx, u, record(engine.SystemChain)))
+
+	sameID, sameName := newUser(), newUser()
+	sameID.ID, sameName.Username = u.ID, u.Username
+	refused(t, s.CreateUser(ctx, sameID, record(chain)), engine.ErrExists)
+	refused(t, s.CreateUser(ctx, sameName, record(chain)), engine.ErrExists)
+	same(t, get[engine.User](t)(s.User(ctx, u.ID)), u)
+	_, err := s.User(ctx, sameName.ID)
+	refused(t, err, engine.ErrNotFound)
+	onRecord(t, s, chain)
+}
+
+func userListing(t *testing.T, s engine.Store) {
+	var users []engine.User
+	mine := map[string]bool{}
+	for _, at := range times {
+		u := newUser()
+		u.CreatedAt = at
+		ok(t, s.CreateUser(t.Context(), u, record(engine.SystemChain)))
+		users, mine[u.ID] = append(users, u), true
+	}
+	all := func(page engine.Page) ([]engine.User, string, error) { return s.Users(t.Context(), page) }
+	lists(t, only(all, func(u engine.User) bool { return mine[u.ID] }),
+		newestFirst(users, func(u engine.User) engine.Cursor { return engine.Cursor{Time: u.CreatedAt, ID: u.ID} }))
+}
+
+func member(t *testing.T, s engine.Store) {
+	ctx, p, other := t.Context(), storedProject(t, s), storedProject(t, s)
+	m := newMember(p.ID, "user_bob")
+	_, err := s.Member(ctx, p.ID, "user_bob")
+	refused(t, err, engine.ErrNotFound)
+	refused(t, s.RemoveMember(ctx, p.ID, "user_bob", record(p.ID)), engine.ErrNotFound)
+
+	added, changed, removed := record(p.ID), record(p.ID), record(p.ID)
+	ok(t, s.SetMember(ctx, m, added))
+	same(t, get[engine.Member](t)(s.Member(ctx, p.ID, "user_bob")), m)
+	_, err = s.Member(ctx, other.ID, "user_bob")
+	refused(t, err, engine.ErrNotFound)
+
+	// Only the role is replaced: they are a member since they first were.
+	again := m
+	again.Role, again.CreatedAt = engine.RoleAdmin, noon.Add(time.Hour)
+	ok(t, s.SetMember(ctx, again, changed))
+	m.Role = engine.RoleAdmin
+	same(t, get[engine.Member](t)(s.Member(ctx, p.ID, "user_bob")), m)
+
+	refused(t, s.RemoveMember(ctx, other.ID, "user_bob", record(other.ID)), engine.ErrNotFound)
+	ok(t, s.RemoveMember(ctx, p.ID, "user_bob", removed))
+	_, err = s.Member(ctx, p.ID, "user_bob")
+	refused(t, err, engine.ErrNotFound)
+	onRecord(t, s, p.ID, added, changed, removed)
+	onRecord(t, s, other.ID)
+}
+
+func memberListing(t *testing.T, s engine.Store) {
+	ctx, p, other := t.Context(), storedProject(t, s), storedProject(t, s)
+	members := []engine.Member{newMember(p.ID, "user_alice")}
+	for _, at := range times {
+		m := newMember(p.ID, engine.NewID("user"))
+		m.CreatedAt = at
+		ok(t, s.SetMember(ctx, m, record(p.ID)))
+		members = append(members, m)
+	}
+	list := func(page engine.Page) ([]engine.Member, string, error) { return s.Members(ctx, p.ID, page) }
+	lists(t, list, newestFirst(members, func(m engine.Member) engine.Cursor { return engine.Cursor{Time: m.CreatedAt, ID: m.UserID} }))
+	theirs := func(page engine.Page) ([]engine.Member, string, error) { return s.Members(ctx, other.ID, page) }
+	lists(t, theirs, []engine.Member{newMember(other.ID, "user_alice")})
+}
+
+func apiKey(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	k := newAPIKey(project)
+	_, err := s.APIKeyBySecret(ctx, k.SecretDigest)
+	refused(t, err, engine.ErrNotFound)
+
+	rec := record(project)
+	ok(t, s.CreateAPIKey(ctx, k, rec))
+	same(t, get[engine.APIKey](t)(s.APIKeyBySecret(ctx, k.SecretDigest)), k)
+	onRecord(t, s, project, rec)
+}
+
+func apiKeyTaken(t *testing.T, s engine.Store) {
+	ctx, project, chain := t.Context(), engine.NewID("prj"), engine.NewID("prj")
+	k := newAPIKey(project)
+	ok(t, s.CreateAPIKey(ctx, k, record(project)))
+
+	sameID, sameSecret := newAPIKey(project), newAPIKey(project)
+	sameID.ID, sameSecret.SecretDigest = k.ID, k.SecretDigest
+	sameSecret.Role = engine.RoleAdmin
+	refused(t, s.CreateAPIKey(ctx, sameID, record(chain)), engine.ErrExists)
+	refused(t, s.CreateAPIKey(ctx, sameSecret, record(chain)), engine.ErrExists)
+	same(t, get[engine.APIKey](t)(s.APIKeyBySecret(ctx, k.SecretDigest)), k)
+	_, err := s.APIKeyBySecret(ctx, sameID.SecretDigest)
+	refused(t, err, engine.ErrNotFound)
+	onRecord(t, s, chain)
+}
+
+func apiKeyRevoked(t *testing.T, s engine.Store) {
+	ctx, project, other := t.Context(), engine.NewID("prj"), engine.NewID("prj")
+	k := newAPIKey(project)
+	made, revoked := record(project), record(project)
+	ok(t, s.CreateAPIKey(ctx, k, made))
+	refused(t, s.RevokeAPIKey(ctx, project, engine.NewID("key"), noon, record(project)), engine.ErrNotFound)
+	refused(t, s.RevokeAPIKey(ctx, other, k.ID, noon, record(other)), engine.ErrNotFound)
+
+	ok(t, s.RevokeAPIKey(ctx, project, k.ID, noon, revoked))
+	k.RevokedAt = noon
+	same(t, get[engine.APIKey](t)(s.APIKeyBySecret(ctx, k.SecretDigest)), k)
+	onRecord(t, s, project, made, revoked)
+	onRecord(t, s, other)
+
+	later := revoked // the same record: the caller was not sure of the answer
+	ok(t, s.RevokeAPIKey(ctx, project, k.ID, noon.Add(time.Hour), later))
+	same(t, get[engine.APIKey](t)(s.APIKeyBySecret(ctx, k.SecretDigest)), k)
+	onRecord(t, s, project, made, revoked)
+	list := func(page engine.Page) ([]engine.APIKey, string, error) { return s.APIKeys(ctx, project, page) }
+	lists(t, list, []engine.APIKey{k})
+}
+
+func apiKeyListing(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	var keys []engine.APIKey
+	for _, at := range times {
+		k := newAPIKey(project)
+		k.CreatedAt = at
+		ok(t, s.CreateAPIKey(ctx, k, record(project)))
+		keys = append(keys, k)
+	}
+	ok(t, s.CreateAPIKey(ctx, newAPIKey(engine.NewID("prj")), record(project)))
+	list := func(page engine.Page) ([]engine.APIKey, string, error) { return s.APIKeys(ctx, project, page) }
+	lists(t, list, newestFirst(keys, func(k engine.APIKey) engine.Cursor { return engine.Cursor{Time: k.CreatedAt, ID: k.ID} }))
+}

@@ -1,0 +1,255 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+var requestContracts = []contract{
+	{"open", requestOpen},
+	{"open again", requestOpenAgain},
+	{"open race", requestOpenRace},
+	{"advance", requestAdvance},
+	{"advance race", requestAdvanceRace},
+	{"idempotency", requestIdempotency},
+	{"listing", requestListing},
+	{"retention", requestRetention},
+}
+
+func newRequest(projectID string) engine.Request {
+	return engine.Request{
+		ID: engine.NewID("req"), Version: 1, ProjectID: projectID, CertificateID: "cert_a", Requester: robot, Format: "pkcs12",
+		Filename: "bundle.pkcs12", ContainsKey: true, Options: `{"legacy":true}`, Reason: "rotation", TTLSeconds: 60,
+		BindIP: "192.0.2.7", IP: "192.0.2.8", UserAgent: "curl", Status: engine.StatusIssued, Explanation: []string{"allowed"},
+		Remedies: []string{"none"}, PolicyRevision: "r1", TokenDigest: "", ExpiresAt: noon.Add(time.Minute),
+		IdempotencyID: engine.NewID("idem"), BodyDigest: "b0", CreatedAt: noon, UpdatedAt: noon,
+	}
+}
+
+// newDecision is a request with the token it was given and its record.
+func newDecision(projectID string) (engine.Request, engine.Token, engine.Record) {
+	r := newRequest(projectID)
+	token, rec := newToken(projectID, r.ID), record(projectID)
+	r.TokenDigest, rec.Audit.RequestID = token.Digest, r.ID
+	return r, token, rec
+}
+
+func requestOpen(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	r, token, rec := newDecision(project)
+	_, err := s.Request(ctx, project, r.ID)
+	refused(t, err, engine.ErrNotFound)
+
+	same(t, get[engine.Request](t)(s.OpenRequest(ctx, r, &token, rec)), r)
+	same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)
+	same(t, get[engine.TokenRecord](t)(s.Token(ctx, token.Digest)), engine.TokenRecord{Token: token})
+	onRecord(t, s, project, rec)
+	_, err = s.Request(ctx, engine.NewID("prj"), r.ID)
+	refused(t, err, engine.ErrNotFound)
+
+	denied, deniedRec := newRequest(project), record(project)
+	denied.Status, denied.Code = engine.StatusDenied, engine.CodePolicyDenied
+	same(t, get[engine.Request](t)(s.OpenRequest(ctx, denied, nil, deniedRec)), denied)
+	onRecord(t, s, project, rec, deniedRec)
+}
+
+// An activity that runs again may decide otherwise: the first decision stands.
+func requestOpenAgain(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	r, token, rec := newDecision(project)
+	for range 2 {
+		same(t, get[engine.Request](t)(s.OpenRequest(ctx, r, &token, rec)), r)
+	}
+	other, otherToken := r, newToken(project, r.ID)
+	other.TokenDigest, other.ExpiresAt, other.Version = otherToken.Digest, noon.Add(time.Hour), 9
+	same(t, get[engine.Request](t)(s.OpenRequest(ctx, other, &otherToken, rec)), r)
+
+	longer := token
+	longer.ExpiresAt = noon.Add(time.Hour)
+	same(t, get[engine.Request](t)(s.OpenRequest(ctx, r, &longer, rec)), r)
+	same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)
+	same(t, get[engine.TokenRecord](t)(s.Token(ctx, token.Digest)), engine.TokenRecord{Token: token})
+	_, err := s.Token(ctx, otherToken.Digest)
+	refused(t, err, engine.ErrNotFound)
+	onRecord(t, s, project, rec)
+}
+
+func requestOpenRace(t *testing.T, s engine.Store) {
+	type answer struct {
+		stored engine.Request
+		token  engine.Token
+		err    error
+	}
+	ctx, project := t.Context(), engine.NewID("prj")
+	r, _, rec := newDecision(project)
+	answers := together(16, func(i int) (a answer) {
+		mine := r
+		a.token = newToken(project, r.ID)
+		mine.TokenDigest, mine.Reason = a.token.Digest, a.token.Digest
+		a.stored, a.err = s.OpenRequest(ctx, mine, &a.token, rec)
+		return a
+	})
+	stored := get[engine.Request](t)(s.Request(ctx, project, r.ID))
+	for _, a := range answers {
+		ok(t, a.err)
+		same(t, a.stored, stored)
+		_, err := s.Token(ctx, a.token.Digest)
+		if a.token.Digest == stored.TokenDigest {
+			ok(t, err)
+		} else {
+			refused(t, err, engine.ErrNotFound)
+		}
+	}
+	if n := len(chain(t, s, project)); n != 1 {
+		t.Fatalf("%d entries are on record, want 1", n)
+	}
+}
+
+func requestAdvance(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	r, token, rec := newDecision(project)
+	refused(t, s.AdvanceRequest(ctx, r), engine.ErrNotFound)
+	get[engine.Request](t)(s.OpenRequest(ctx, r, &token, rec))
+
+	newer := r
+	newer.Version, newer.Status, newer.UpdatedAt = 3, engine.StatusConsumed, noon.Add(time.Minute)
+	ok(t, s.AdvanceRequest(ctx, newer))
+	for _, version := range []int{1, 2, 3} {
+		late := r
+		late.Version, late.Status = version, engine.StatusRevoked
+		ok(t, s.AdvanceRequest(ctx, late))
+		same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), newer)
+	}
+	same(t, get[engine.Request](t)(s.OpenRequest(ctx, r, &token, rec)), newer)
+}
+
+// Whatever the order of arrival, the newest version stays.
+func requestAdvanceRace(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	r, token, rec := newDecision(project)
+	get[engine.Request](t)(s.OpenRequest(ctx, r, &token, rec))
+	const writers = 32
+	for _, err := range together(writers, func(i int) error {
+		mine := r
+		mine.Version, mine.Reason = 2+i, engine.NewID("reason")
+		if i == writers-1 {
+			mine.Reason = "the newest"
+		}
+		return s.AdvanceRequest(ctx, mine)
+	}) {
+		ok(t, err)
+	}
+	r.Version, r.Reason = 1+writers, "the newest"
+	same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)
+}
+
+func requestIdempotency(t *testing.T, s engine.Store) {
+	ctx, project, id := t.Context(), engine.NewID("prj"), engine.NewID("idem")
+	_, err := s.RequestByIdempotency(ctx, id)
+	refused(t, err, engine.ErrNotFound)
+	var newest engine.Request
+	for _, at := range []time.Duration{time.Hour, 3 * time.Hour, 2 * time.Hour} {
+		r := newRequest(project)
+		r.IdempotencyID, r.CreatedAt = id, noon.Add(at)
+		get[engine.Request](t)(s.OpenRequest(ctx, r, nil, record(project)))
+		if r.CreatedAt.After(newest.CreatedAt) {
+			newest = r
+		}
+	}
+	same(t, get[engine.Request](t)(s.RequestByIdempotency(ctx, id)), newest)
+
+	unnamed := newRequest(project)
+	unnamed.IdempotencyID = ""
+	get[engine.Request](t)(s.OpenRequest(ctx, unnamed, nil, record(project)))
+	_, err = s.RequestByIdempotency(ctx, "")
+	refused(t, err, engine.ErrNotFound)
+}
+
+// requestFilters are all combinations of the listing's filters.
+func requestFilters(projectID string) []engine.RequestQuery {
+	var queries []engine.RequestQuery
+	for _, person := range []string{"", "user_bob", "user_alice"} {
+		for _, status := range []engine.Status{"", engine.StatusIssued, engine.StatusConsumed} {
+			for _, certificate := range []string{"", "cert_a", "cert_b"} {
+				queries = append(queries, engine.RequestQuery{ProjectID: projectID, Person: person, Status: status, CertificateID: certificate})
+			}
+		}
+	}
+	return queries
+}
+
+func requestListing(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	var stored []engine.Request
+	for i := range 14 {
+		r := newRequest(project)
+		r.CreatedAt = times[i%len(times)]
+		if i%2 == 0 {
+			r.Requester = alice
+		}
+		if i%3 == 0 {
+			r.CertificateID = "cert_b"
+		}
+		get[engine.Request](t)(s.OpenRequest(ctx, r, nil, record(project)))
+		if i%5 < 2 {
+			r.Version, r.Status = 2, engine.StatusConsumed
+			ok(t, s.AdvanceRequest(ctx, r))
+		}
+		stored = append(stored, r)
+	}
+	other := newRequest(engine.NewID("prj"))
+	get[engine.Request](t)(s.OpenRequest(ctx, other, nil, record(project)))
+	stored = newestFirst(stored, func(r engine.Request) engine.Cursor { return engine.Cursor{Time: r.CreatedAt, ID: r.ID} })
+
+	for _, q := range requestFilters(project) {
+		list := func(page engine.Page) ([]engine.Request, string, error) {
+			q.Page = page
+			return s.Requests(ctx, q)
+		}
+		var want []engine.Request
+		for _, r := range stored {
+			if (q.Person == "" || r.Requester.Person == q.Person) && (q.Status == "" || r.Status == q.Status) &&
+				(q.CertificateID == "" || r.CertificateID == q.CertificateID) {
+				want = append(want, r)
+			}
+		}
+		if q.Person == "" && q.CertificateID == "" {
+			lists(t, list, want)
+		}
+		same(t, walk(t, list, 3), want)
+	}
+}
+
+func requestRetention(t *testing.T, s engine.Store) {
+	ctx, project, past := t.Context(), engine.NewID("prj"), noon.AddDate(-1, 0, 0)
+	open := func(status engine.Status, updated time.Time) engine.Request {
+		r := newRequest(project)
+		r.Status, r.CreatedAt, r.UpdatedAt = status, past.AddDate(-1, 0, 0), updated
+		return get[engine.Request](t)(s.OpenRequest(ctx, r, nil, record(project)))
+	}
+	before := past.Add(-time.Millisecond)
+	for _, status := range []engine.Status{engine.StatusConsumed, engine.StatusDenied, engine.StatusExpired, engine.StatusCancelled, engine.StatusRevoked} {
+		open(status, before)
+	}
+	var kept []engine.Request
+	for _, status := range []engine.Status{engine.StatusIssued, engine.StatusPendingApproval, engine.StatusApproved} {
+		kept = append(kept, open(status, before))
+	}
+	kept = append(kept, open(engine.StatusConsumed, past))
+	fresh := open(engine.StatusIssued, before)
+	fresh.Version, fresh.Status, fresh.UpdatedAt = 2, engine.StatusConsumed, noon
+	ok(t, s.AdvanceRequest(ctx, fresh))
+	kept = append(kept, fresh)
+
+	for _, want := range []int{2, 2, 1, 0} {
+		if n := get[int](t)(s.PurgeRequests(ctx, past, 2)); n != want {
+			t.Fatalf("%d requests were purged, want %d", n, want)
+		}
+	}
+	list := func(page engine.Page) ([]engine.Request, string, error) {
+		return s.Requests(ctx, engine.RequestQuery{ProjectID: project, Page: page})
+	}
+	same(t, walk(t, list, 10), newestFirst(kept, func(r engine.Request) engine.Cursor { return engine.Cursor{Time: r.CreatedAt, ID: r.ID} }))
+}
