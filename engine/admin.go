@@ -178,6 +178,13 @@ func (a *Admin) CreateUser(ctx context.Context, by Caller, u User) (User, error)
 	return u, err
 }
 
+// SetPassword replaces a user's password with another, hashed by argon2id.
+func (a *Admin) SetPassword(ctx context.Context, by Caller, userID, hash string) error {
+	e := by.Entry(a.Clock(), ActionPasswordSet)
+	e.ProjectID, e.Detail = SystemChain, map[string]string{"user_id": userID}
+	return a.Store.SetPassword(ctx, userID, hash, Record{Audit: e})
+}
+
 // CreateProject makes a project whose first administrator is the caller.
 func (a *Admin) CreateProject(ctx context.Context, by Caller, name string) (Project, error) {
 	if err := checkName("name", name); err != nil {

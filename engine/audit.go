@@ -27,6 +27,7 @@ const (
 	ActionKeyMade      = "api_key.created"
 	ActionKeyRevoked   = "api_key.revoked"
 	ActionUserMade     = "user.created"
+	ActionPasswordSet  = "user.password_set"
 	ActionProjectMade  = "project.created"
 	ActionLoginFailed  = "login.failed"
 	ActionPluginReload = "plugin.reloaded"

@@ -83,6 +83,8 @@ type People interface {
 	User(ctx context.Context, id string) (User, error)
 	UserByName(ctx context.Context, username string) (User, error)
 	Users(ctx context.Context, page Page) ([]User, string, error)
+	// SetPassword replaces a user's password hash.
+	SetPassword(ctx context.Context, userID, hash string, rec Record) error
 
 	// SetMember adds the member or replaces their role.
 	SetMember(ctx context.Context, m Member, rec Record) error

@@ -1,0 +1,87 @@
+# Countersign: `make help` lists what can be asked for.
+
+GO      ?= go
+BIN     := bin
+PLUGINS := pem pkcs12 zip
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Packages that link the Temporal server are tested without the race detector;
+# one end-to-end run in cmd/countersign drives a binary built with it.
+SERVER_PACKAGES := ./deploy/embedded ./cmd/countersign
+RACE_PACKAGES    = $(shell $(GO) list ./... | grep -vE '/(deploy/embedded|cmd/countersign)$$')
+
+LINT        := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+WFCHECK     := $(GO) run go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: run
+run: build ## build and serve the sample project on 127.0.0.1:8080
+	$(BIN)/countersign dev
+
+.PHONY: build
+build: tools-go ## build bin/countersign and the format plugins
+	@mkdir -p $(BIN)/plugins
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/countersign ./cmd/countersign
+	@for plugin in $(PLUGINS); do \
+		$(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugins/$$plugin ./plugins/$$plugin || exit 1; \
+	done
+	$(BIN)/countersign plugin hash --source plugins/catalogue.json --dir $(BIN)/plugins
+
+.PHONY: test
+test: tools-test build ## run every test
+	$(GO) vet ./...
+	$(GO) test -race -timeout 20m $(RACE_PACKAGES)
+	$(GO) test -timeout 25m $(SERVER_PACKAGES)
+
+.PHONY: race
+race: tools-test ## run the race detector's part of the tests alone
+	$(GO) test -race -timeout 20m $(RACE_PACKAGES)
+
+.PHONY: e2e
+e2e: tools-test build ## run the end-to-end tests alone
+	$(GO) test -timeout 25m -v ./cmd/countersign
+
+.PHONY: lint
+lint: tools-go ## run the linters and check that workflows are deterministic
+	$(LINT) run ./...
+	$(WFCHECK) ./workflows
+
+.PHONY: replay
+replay: tools-go ## replay the recorded workflow histories against this code
+	$(GO) test -run Replay -v ./workflows
+
+.PHONY: bench
+bench: build ## measure; ratios are printed and written to bench-results/
+	@mkdir -p bench-results
+	$(GO) run ./cmd/countersign/bench -out bench-results/latest.json
+
+.PHONY: fuzz
+fuzz: tools-go ## fuzz the certificate import, 30 s a target
+	$(GO) test -run '^$$' -fuzz FuzzPEM -fuzztime 30s ./engine/certimport
+	$(GO) test -run '^$$' -fuzz FuzzPKCS12 -fuzztime 30s ./engine/certimport
+
+.PHONY: proto
+proto: tools-go ## generate the plugin protocol's Go code
+	$(GO) generate ./plugins/sdk
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(BIN) bench-results
+
+# need names a tool that is missing and where to get it.
+need = @command -v $(1) >/dev/null 2>&1 || { echo "countersign: $(1) is missing: $(2)" >&2; exit 1; }
+
+.PHONY: tools-go tools-test
+tools-go:
+	$(call need,$(GO),install Go 1.26 or later from go.dev)
+
+tools-test: tools-go
+	$(call need,gcc,install it (Debian: apt-get install gcc); the race detector needs a C compiler)
+	$(call need,openssl,install it (Debian: apt-get install openssl); tests open every file with it)
+	$(call need,keytool,install a Java runtime (Debian: apt-get install default-jre-headless); tests list keystores with it)

@@ -1,0 +1,220 @@
+package mongo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/bson/bsonrw"
+	driver "go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
+	"go.mongodb.org/mongo-driver/x/mongo/driver/topology"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// insert stores doc unless its _id is taken, or one of its members named in
+// unique; then it returns what is stored there instead. When the answer was lost
+// on the way, what is stored tells whether the document arrived.
+func (s *Store) insert(ctx context.Context, c *driver.Collection, doc any, unique ...string) (stored bson.Raw, fresh bool, err error) {
+	what := "insert into " + c.Name()
+	raw, err := encode(doc)
+	if err != nil {
+		return nil, false, fmt.Errorf("%s: %w", what, err)
+	}
+	for try := 0; ; try++ {
+		_, err := c.InsertOne(ctx, raw)
+		if err == nil {
+			return raw, true, nil
+		}
+		taken := driver.IsDuplicateKeyError(err)
+		if !taken && !maybeDone(err) {
+			return nil, false, fault(what, err)
+		}
+		stored, readErr := c.FindOne(ctx, sameKeys(raw, unique)).Raw()
+		switch {
+		case readErr == nil:
+			return stored, false, nil
+		case !errors.Is(readErr, driver.ErrNoDocuments):
+			return nil, false, fault(what, errors.Join(err, readErr))
+		case !taken && try > 0:
+			return nil, false, fault(what, err)
+		}
+		// The winner is not on a majority yet, or nothing arrived.
+		if err := pause(ctx, try); err != nil {
+			return nil, false, fault(what, err)
+		}
+	}
+}
+
+// insertSame is insert for a document that nobody else makes: another one in its
+// place is engine.ErrExists, itself is what an earlier call left.
+func (s *Store) insertSame(ctx context.Context, c *driver.Collection, doc any, unique ...string) (fresh bool, err error) {
+	stored, fresh, err := s.insert(ctx, c, doc, unique...)
+	if err != nil || fresh {
+		return fresh, err
+	}
+	return false, sameOrExists(stored, doc)
+}
+
+func sameOrExists(stored bson.Raw, doc any) error {
+	raw, err := encode(doc)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(stored, raw) {
+		return engine.ErrExists
+	}
+	return nil
+}
+
+// sameKeys finds whatever keeps raw from being inserted.
+func sameKeys(raw bson.Raw, unique []string) bson.D {
+	byID := bson.D{{Key: "_id", Value: raw.Lookup("_id")}}
+	if len(unique) == 0 {
+		return byID
+	}
+	any := bson.A{byID}
+	for _, member := range unique {
+		any = append(any, bson.D{{Key: member, Value: raw.Lookup(member)}})
+	}
+	return bson.D{{Key: "$or", Value: any}}
+}
+
+// find returns the one document that the filter selects, or engine.ErrNotFound.
+func find[T any](ctx context.Context, c *driver.Collection, filter bson.D, opts ...*options.FindOneOptions) (T, error) {
+	var doc T
+	if err := c.FindOne(ctx, filter, opts...).Decode(&doc); err != nil {
+		return doc, fault("read from "+c.Name(), err)
+	}
+	return doc, nil
+}
+
+func byID(id string) bson.D { return bson.D{{Key: "_id", Value: id}} }
+
+// findAll returns the documents that the filter selects; never nil.
+func findAll[T any](ctx context.Context, c *driver.Collection, filter bson.D, opts *options.FindOptions) ([]T, error) {
+	cursor, err := c.Find(ctx, filter, opts)
+	if err != nil {
+		return nil, fault("list "+c.Name(), err)
+	}
+	docs := []T{}
+	if err := cursor.All(ctx, &docs); err != nil {
+		return nil, fault("list "+c.Name(), err)
+	}
+	return docs, nil
+}
+
+// list returns a page of a collection, newest first by created_at, then _id;
+// place tells where a document stands in that order.
+func list[T any](ctx context.Context, c *driver.Collection, filter bson.D, page engine.Page, place func(T) engine.Cursor) ([]T, string, error) {
+	at, ok, err := page.Position()
+	if err != nil {
+		return nil, "", err
+	}
+	if ok {
+		// The first condition looks redundant; it bounds the scan of the index.
+		filter = append(filter,
+			bson.E{Key: "created_at", Value: bson.D{{Key: "$lte", Value: at.Time}}},
+			bson.E{Key: "$or", Value: bson.A{
+				bson.D{{Key: "created_at", Value: bson.D{{Key: "$lt", Value: at.Time}}}},
+				bson.D{{Key: "_id", Value: bson.D{{Key: "$lt", Value: at.ID}}}},
+			}})
+	}
+	order := bson.D{{Key: "created_at", Value: -1}, {Key: "_id", Value: -1}}
+	docs, err := findAll[T](ctx, c, filter, options.Find().SetSort(order).SetLimit(int64(page.Limit)+1))
+	if err != nil || len(docs) <= page.Limit {
+		return docs, "", err
+	}
+	docs = docs[:page.Limit]
+	return docs, place(docs[page.Limit-1]).String(), nil
+}
+
+// deleteByID deletes the documents under the ids, in one command.
+func deleteByID(ctx context.Context, c *driver.Collection, ids []string) (int, error) {
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	result, err := c.DeleteMany(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
+	if err != nil {
+		return 0, fault("delete from "+c.Name(), err)
+	}
+	return int(result.DeletedCount), nil
+}
+
+func encode(doc any) (bson.Raw, error) {
+	var buf bytes.Buffer
+	w, err := bsonrw.NewBSONValueWriter(&buf)
+	if err != nil {
+		return nil, fmt.Errorf("encode document: %w", err)
+	}
+	enc, err := bson.NewEncoder(w)
+	if err != nil {
+		return nil, fmt.Errorf("encode document: %w", err)
+	}
+	enc.UseJSONStructTags()
+	if err := enc.Encode(doc); err != nil {
+		return nil, fmt.Errorf("encode document: %w", err)
+	}
+	return buf.Bytes(), nil
+}
+
+func decode[T any](raw bson.Raw) (T, error) {
+	var doc T
+	dec, err := bson.NewDecoder(bsonrw.NewBSONDocumentReader(raw))
+	if err != nil {
+		return doc, fmt.Errorf("decode document: %w", err)
+	}
+	dec.UseJSONStructTags()
+	if err := dec.Decode(&doc); err != nil {
+		return doc, fmt.Errorf("decode document: %w", err)
+	}
+	return doc, nil
+}
+
+// maybeDone tells whether a write that failed so may have been done, or be done yet.
+func maybeDone(err error) bool {
+	if _, ok := errors.AsType[topology.ServerSelectionError](err); ok {
+		return false
+	}
+	if e, ok := errors.AsType[driver.WriteException](err); ok && e.WriteConcernError != nil {
+		return true
+	}
+	return driver.IsNetworkError(err) || driver.IsTimeout(err)
+}
+
+// fault says what was being done when the driver failed, and makes a database
+// that does not answer engine.CodeUnavailable. The driver's text is its cause,
+// which is for the log.
+func fault(doing string, err error) error {
+	if errors.Is(err, driver.ErrNoDocuments) {
+		return engine.ErrNotFound
+	}
+	err = fmt.Errorf("%s: %w", doing, err)
+	_, nowhere := errors.AsType[topology.ServerSelectionError](err)
+	if nowhere || driver.IsNetworkError(err) || driver.IsTimeout(err) || errors.Is(err, driver.ErrClientDisconnected) {
+		return engine.Errorf(engine.CodeUnavailable, "the database does not answer").Because(err)
+	}
+	return err
+}
+
+// pause waits a random time, longer with each try: a few milliseconds are what a
+// majority needs.
+func pause(ctx context.Context, try int) error {
+	return pauseUpTo(ctx, time.Millisecond<<min(try+1, 5))
+}
+
+func pauseUpTo(ctx context.Context, limit time.Duration) error {
+	timer := time.NewTimer(rand.N(limit) + 1)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
