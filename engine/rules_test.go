@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRolesIncludeThoseBelow(t *testing.T) {
+	order := []Role{"", RoleViewer, RoleOperator, RoleApprover, RoleAdmin}
+	for i, a := range order {
+		for j, b := range order {
+			if got := a.Includes(b); got != (i >= j) {
+				t.Errorf("%q includes %q = %v", a, b, got)
+			}
+			if got, want := a.Lower(b), order[min(i, j)]; got != want {
+				t.Errorf("lower of %q and %q = %q, want %q", a, b, got, want)
+			}
+		}
+	}
+	if Role("owner").Valid() || Role("owner").Includes(RoleViewer) {
+		t.Error("an unknown role permits something")
+	}
+}
+
+func TestAKeyNeverExceedsItsOwner(t *testing.T) {
+	key := &APIKey{ProjectID: "p", Role: RoleApprover}
+	for _, c := range []struct {
+		name   string
+		p      Principal
+		member Role
+		want   Role
+	}{
+		{"person", Principal{}, RoleOperator, RoleOperator},
+		{"stranger", Principal{}, "", ""},
+		{"system administrator", Principal{User: User{SystemAdmin: true}}, "", RoleAdmin},
+		{"key of an admin", Principal{Key: key}, RoleAdmin, RoleApprover},
+		{"key of a viewer", Principal{Key: key}, RoleViewer, RoleViewer},
+		{"key of somebody who left", Principal{Key: key}, "", ""},
+		{"key of a system administrator", Principal{User: User{SystemAdmin: true}, Key: key}, "", RoleApprover},
+		{"key of another project", Principal{User: User{SystemAdmin: true}, Key: &APIKey{ProjectID: "q", Role: RoleAdmin}}, RoleAdmin, ""},
+	} {
+		if got := c.p.RoleIn("p", c.member); got != c.want {
+			t.Errorf("%s: role %q, want %q", c.name, got, c.want)
+		}
+	}
+	if (Principal{User: User{SystemAdmin: true}, Key: key}).Administers() {
+		t.Error("a key that was cut down administers the system")
+	}
+}
+
+func TestRequestsMoveForwardOnly(t *testing.T) {
+	all := []Status{StatusPendingApproval, StatusApproved, StatusIssued, StatusConsumed, StatusDenied, StatusExpired, StatusCancelled, StatusRevoked}
+	for _, from := range all {
+		if !from.Valid() {
+			t.Errorf("%s is no state", from)
+		}
+		for _, to := range all {
+			if from.Ended() && from.May(to) {
+				t.Errorf("%s has ended but may become %s", from, to)
+			}
+		}
+	}
+	for _, c := range [][2]Status{
+		{StatusPendingApproval, StatusApproved}, {StatusApproved, StatusIssued}, {StatusIssued, StatusConsumed},
+		{StatusIssued, StatusExpired}, {StatusIssued, StatusRevoked}, {"", StatusDenied}, {"", StatusIssued},
+	} {
+		if !c[0].May(c[1]) {
+			t.Errorf("%q may not become %q", c[0], c[1])
+		}
+	}
+	if StatusPendingApproval.May(StatusIssued) || Status("").May(StatusConsumed) || Status("").Valid() || Status("lost").Valid() {
+		t.Error("a step can be skipped")
+	}
+}
+
+func TestPolicyBounds(t *testing.T) {
+	if err := DefaultPolicy("p").Validate(); err != nil {
+		t.Fatalf("the default policy is out of bounds: %v", err)
+	}
+	for name, change := range map[string]func(*CertificatePolicy){
+		"approval.mode":                 func(p *CertificatePolicy) { p.Approval.Mode = "sometimes" },
+		"approval.required_approvals":   func(p *CertificatePolicy) { p.Approval.RequiredApprovals = 0 },
+		"approval.ttl_seconds":          func(p *CertificatePolicy) { p.Approval.TTLSeconds = MaxApprovalTTL + 1 },
+		"approval.claim_window_seconds": func(p *CertificatePolicy) { p.Approval.ClaimWindowSeconds = -1 },
+		"token_ttl_seconds":             func(p *CertificatePolicy) { p.TokenTTLSeconds = MaxTokenTTL + 1 },
+		"min_passphrase_length":         func(p *CertificatePolicy) { p.MinPassphraseLength = 0 },
+	} {
+		p := DefaultPolicy("p")
+		change(&p)
+		if err := p.Validate(); CodeOf(err) != CodeInvalidPolicy || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s out of bounds: %v", name, err)
+		}
+	}
+}
+
+func TestTokenLife(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	token := Token{ExpiresAt: at}
+	for _, c := range []struct {
+		now  time.Time
+		dead bool
+	}{{at.Add(-time.Millisecond), false}, {at, true}, {at.Add(time.Millisecond), true}} {
+		if got := token.Expired(c.now); got != c.dead {
+			t.Errorf("%v from its end: expired = %v", c.now.Sub(at), got)
+		}
+	}
+}
+
+func TestOnlyTheTokenOpensThePassphrase(t *testing.T) {
+	token, passphrase := NewToken(), Secret("correct horse")
+	if len(token) != 43 || NewToken() == token {
+		t.Fatalf("token %q has not 256 fresh bits", token.Reveal())
+	}
+	sealed, err := passphrase.SealUnder(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(sealed, []byte(passphrase)) {
+		t.Error("the passphrase is in the sealed text")
+	}
+	if got, err := OpenUnder(token, sealed); err != nil || got != passphrase {
+		t.Errorf("opened %q: %v", got.Reveal(), err)
+	}
+	if _, err := OpenUnder(NewToken(), sealed); err == nil {
+		t.Error("another token opens it")
+	}
+	sealed[0] ^= 1
+	if _, err := OpenUnder(token, sealed); err == nil {
+		t.Error("a changed text opens")
+	}
+}
+
+func TestSecretsDoNotPrint(t *testing.T) {
+	s := Secret("hunter2")
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", s, "inside", struct{ S Secret }{s})
+	encoded, err := json.Marshal(map[string]any{"s": s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := fmt.Sprintf("%s %v %+v %#v %q %x", s, s, struct{ S Secret }{s}, s, s, s) + log.String() + string(encoded)
+	if strings.Contains(printed, "hunter2") || strings.Contains(printed, "68756e74657232") {
+		t.Errorf("the secret was printed: %s", printed)
+	}
+}
+
+func TestPassphraseFacts(t *testing.T) {
+	for text, want := range map[string]PassphraseFacts{
+		"":          {0, true},
+		"a b~":      {4, true},
+		"tab\t":     {4, false},
+		"caf\u00e9": {5, false},
+	} {
+		if got := FactsOf(Secret(text)); got != want {
+			t.Errorf("facts of %q: %+v, want %+v", text, got, want)
+		}
+	}
+}
+
+func TestIdempotencyIDsAreScoped(t *testing.T) {
+	ids := map[string]bool{}
+	for _, scope := range [][4]string{
+		{"p", "u", "c", "k"}, {"p2", "u", "c", "k"}, {"p", "u2", "c", "k"}, {"p", "u", "c2", "k"}, {"p", "u", "c", "k2"}, {"p", "uc", "", "k"},
+	} {
+		ids[idempotencyID(scope[0], scope[1], scope[2], scope[3])] = true
+	}
+	if len(ids) != 6 {
+		t.Errorf("scopes share an id: %d of 6 differ", len(ids))
+	}
+	if successorID("i", "") == successorID("i", "req_1") || successorID("i", "") != successorID("i", "") {
+		t.Error("a request's id does not follow from the key and the request before")
+	}
+}
+
+func TestQuotaCountsWhatItLeavesOut(t *testing.T) {
+	var q quota
+	now := time.Unix(1000, 0)
+	for i := range perSecond + 5 {
+		if ok, _ := q.take(now); ok != (i < perSecond) {
+			t.Fatalf("event %d of a second: let through = %v", i, ok)
+		}
+	}
+	if ok, left := q.take(now.Add(time.Second)); !ok || left != 5 {
+		t.Errorf("the next second lets through %v and counts %d left out", ok, left)
+	}
+}
