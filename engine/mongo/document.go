@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/bson/bsoncodec"
 	"go.mongodb.org/mongo-driver/bson/bsonrw"
 	driver "go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
@@ -146,6 +149,18 @@ func deleteByID(ctx context.Context, c *driver.Collection, ids []string) (int, e
 	return int(result.DeletedCount), nil
 }
 
+// textRegistry encodes text as BSON demands it, which header fields need not be:
+// what is not UTF-8 becomes the replacement character.
+var textRegistry = func() *bsoncodec.Registry {
+	registry := bson.NewRegistry()
+	registry.RegisterKindEncoder(reflect.String, bsoncodec.ValueEncoderFunc(
+		func(_ bsoncodec.EncodeContext, w bsonrw.ValueWriter, v reflect.Value) error {
+			return w.WriteString(strings.ToValidUTF8(v.String(), "\ufffd"))
+		}))
+	return registry
+}()
+
+// encode makes a document as it is stored. Every insert goes through it.
 func encode(doc any) (bson.Raw, error) {
 	var buf bytes.Buffer
 	w, err := bsonrw.NewBSONValueWriter(&buf)
@@ -157,6 +172,9 @@ func encode(doc any) (bson.Raw, error) {
 		return nil, fmt.Errorf("encode document: %w", err)
 	}
 	enc.UseJSONStructTags()
+	if err := enc.SetRegistry(textRegistry); err != nil {
+		return nil, fmt.Errorf("encode document: %w", err)
+	}
 	if err := enc.Encode(doc); err != nil {
 		return nil, fmt.Errorf("encode document: %w", err)
 	}

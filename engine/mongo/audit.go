@@ -1,0 +1,101 @@
+package mongo
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// auditDocument is an entry under its place in its chain. The place is inserted
+// once, so two processes cannot fork a chain.
+type auditDocument struct {
+	ID                string `bson:"_id"`
+	engine.AuditEntry `bson:",inline"`
+}
+
+func newAuditDocument(e engine.AuditEntry) auditDocument {
+	// As many digits as an int64 has: ids sort like their numbers.
+	return auditDocument{ID: fmt.Sprintf("%s/%019d", e.ProjectID, e.Seq), AuditEntry: e}
+}
+
+func entriesOf(docs []auditDocument) []engine.AuditEntry {
+	entries := make([]engine.AuditEntry, 0, len(docs))
+	for _, d := range docs {
+		entries = append(entries, d.AuditEntry)
+	}
+	return entries
+}
+
+// Append implements engine.AuditLog.
+func (s *Store) Append(ctx context.Context, e engine.AuditEntry) error {
+	return s.change(engine.Record{Audit: e}, func() (bool, error) {
+		_, err := s.audit.append(ctx, e)
+		return true, err
+	})
+}
+
+// AuditEntries implements engine.AuditLog. Its cursor is a sequence number.
+func (s *Store) AuditEntries(ctx context.Context, q engine.AuditQuery) ([]engine.AuditEntry, string, error) {
+	filter, err := auditFilter(q)
+	if err != nil {
+		return nil, "", err
+	}
+	docs, err := findAll[auditDocument](ctx, s.db.Collection(auditName), filter,
+		options.Find().SetSort(bson.D{{Key: "seq", Value: -1}}).SetLimit(int64(q.Limit)+1))
+	if err != nil || len(docs) <= q.Limit {
+		return entriesOf(docs), "", err
+	}
+	docs = docs[:q.Limit]
+	last := strconv.FormatInt(docs[q.Limit-1].Seq, 10)
+	return entriesOf(docs), engine.Cursor{ID: last}.String(), nil
+}
+
+func auditFilter(q engine.AuditQuery) (bson.D, error) {
+	filter := bson.D{{Key: "project_id", Value: q.ProjectID}}
+	for _, member := range []bson.E{
+		{Key: "action", Value: q.Action},
+		{Key: "certificate_id", Value: q.CertificateID},
+		{Key: "request_id", Value: q.RequestID},
+	} {
+		if member.Value != "" {
+			filter = append(filter, member)
+		}
+	}
+	if q.Actor != "" {
+		filter = append(filter, bson.E{Key: "$or", Value: bson.A{
+			bson.D{{Key: "actor.id", Value: q.Actor}}, bson.D{{Key: "actor.person", Value: q.Actor}},
+		}})
+	}
+	span := bson.D{}
+	if !q.From.IsZero() {
+		span = append(span, bson.E{Key: "$gte", Value: q.From})
+	}
+	if !q.To.IsZero() {
+		span = append(span, bson.E{Key: "$lt", Value: q.To})
+	}
+	if len(span) > 0 {
+		filter = append(filter, bson.E{Key: "time", Value: span})
+	}
+	at, ok, err := q.Position()
+	if err != nil || !ok {
+		return filter, err
+	}
+	seq, err := strconv.ParseInt(at.ID, 10, 64)
+	if err != nil {
+		return nil, engine.Errorf(engine.CodeInvalidRequest, "cursor is not one that this listing returned").Because(err)
+	}
+	return append(filter, bson.E{Key: "seq", Value: bson.D{{Key: "$lt", Value: seq}}}), nil
+}
+
+// AuditAfter implements engine.AuditLog.
+func (s *Store) AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]engine.AuditEntry, error) {
+	docs, err := findAll[auditDocument](ctx, s.db.Collection(auditName),
+		bson.D{{Key: "project_id", Value: chain}, {Key: "seq", Value: bson.D{{Key: "$gt", Value: seq}}}},
+		options.Find().SetSort(bson.D{{Key: "seq", Value: 1}}).SetLimit(int64(limit)))
+	return entriesOf(docs), err
+}

@@ -1,0 +1,88 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"go.mongodb.org/mongo-driver/bson"
+	driver "go.mongodb.org/mongo-driver/mongo"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// CreateCertificate implements engine.Certificates. The key goes first: a
+// certificate that can be seen has its key, and a key left without certificate
+// by a crash can be reached by nobody.
+func (s *Store) CreateCertificate(ctx context.Context, cert engine.Certificate, key *engine.SealedKey, rec engine.Record) error {
+	return s.change(rec, func() (bool, error) {
+		c := s.db.Collection(certificatesName)
+		if err := absentOrSame(ctx, c, cert.ID, cert); err != nil {
+			return false, err
+		}
+		if key != nil {
+			if _, err := s.insertSame(ctx, s.db.Collection(certificateKeysName), key); err != nil {
+				return false, err
+			}
+		}
+		fresh, err := s.insertSame(ctx, c, cert)
+		if err != nil {
+			return false, err
+		}
+		added, err := s.record(ctx, rec)
+		return fresh || added, err
+	})
+}
+
+// absentOrSame returns engine.ErrExists if another document has the id.
+func absentOrSame(ctx context.Context, c *driver.Collection, id string, doc any) error {
+	stored, err := find[bson.Raw](ctx, c, byID(id))
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return sameOrExists(stored, doc)
+}
+
+// Certificate implements engine.Certificates.
+func (s *Store) Certificate(ctx context.Context, projectID, id string) (engine.Certificate, error) {
+	return find[engine.Certificate](ctx, s.db.Collection(certificatesName), bson.D{{Key: "_id", Value: id}, {Key: "project_id", Value: projectID}})
+}
+
+// Certificates implements engine.Certificates. The words are matched by regular
+// expressions in which every character stands for itself, within the project.
+func (s *Store) Certificates(ctx context.Context, projectID, query string, page engine.Page) ([]engine.Certificate, string, error) {
+	filter := bson.D{{Key: "project_id", Value: projectID}}
+	words := bson.A{}
+	for _, word := range strings.Fields(query) {
+		words = append(words, bson.D{{Key: "search", Value: bson.D{{Key: "$regex", Value: regexp.QuoteMeta(word)}}}})
+	}
+	if len(words) > 0 {
+		filter = append(filter, bson.E{Key: "$and", Value: words})
+	}
+	if !utf8.ValidString(query) || strings.Contains(query, "\x00") {
+		// The server refuses such a pattern, and no text could match it.
+		_, _, err := page.Position()
+		return []engine.Certificate{}, "", err
+	}
+	return list(ctx, s.db.Collection(certificatesName), filter, page, func(c engine.Certificate) engine.Cursor {
+		return engine.Cursor{Time: c.CreatedAt, ID: c.ID}
+	})
+}
+
+// SealedKey implements engine.Certificates.
+func (s *Store) SealedKey(ctx context.Context, certificateID string) (engine.SealedKey, error) {
+	return find[engine.SealedKey](ctx, s.db.Collection(certificateKeysName), byID(certificateID))
+}
+
+// Events implements engine.Certificates.
+func (s *Store) Events(ctx context.Context, projectID, certificateID string, page engine.Page) ([]engine.Event, string, error) {
+	filter := bson.D{{Key: "project_id", Value: projectID}, {Key: "certificate_id", Value: certificateID}}
+	return list(ctx, s.db.Collection(eventsName), filter, page, func(e engine.Event) engine.Cursor {
+		return engine.Cursor{Time: e.Time, ID: e.ID}
+	})
+}

@@ -1,0 +1,175 @@
+package mongo
+
+import (
+	"context"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+	driver "go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// CreateUser implements engine.People.
+func (s *Store) CreateUser(ctx context.Context, u engine.User, rec engine.Record) error {
+	return s.create(ctx, s.db.Collection(usersName), u, rec, "username")
+}
+
+// User implements engine.People.
+func (s *Store) User(ctx context.Context, id string) (engine.User, error) {
+	return find[engine.User](ctx, s.db.Collection(usersName), byID(id))
+}
+
+// UserByName implements engine.People.
+func (s *Store) UserByName(ctx context.Context, username string) (engine.User, error) {
+	return find[engine.User](ctx, s.db.Collection(usersName), bson.D{{Key: "username", Value: username}})
+}
+
+// Users implements engine.People.
+func (s *Store) Users(ctx context.Context, page engine.Page) ([]engine.User, string, error) {
+	return list(ctx, s.db.Collection(usersName), bson.D{}, page, func(u engine.User) engine.Cursor {
+		return engine.Cursor{Time: u.CreatedAt, ID: u.ID}
+	})
+}
+
+// SetPassword implements engine.People.
+func (s *Store) SetPassword(ctx context.Context, id, hash string, rec engine.Record) error {
+	return s.change(rec, func() (bool, error) {
+		set := bson.D{{Key: "$set", Value: bson.D{{Key: "password_hash", Value: hash}}}}
+		updated, err := s.db.Collection(usersName).UpdateOne(ctx, byID(id), set)
+		switch {
+		case err != nil:
+			return false, fault("set password", err)
+		case updated.MatchedCount == 0:
+			return false, engine.ErrNotFound
+		}
+		_, err = s.record(ctx, rec)
+		return true, err
+	})
+}
+
+// memberDocument is a member under project/user. RemovedBy is the Ref of the
+// record that removes them: whoever bears it is no member any more, and stays
+// until the removal is on record, so that the same call again can complete it.
+type memberDocument struct {
+	ID            string `bson:"_id"`
+	engine.Member `bson:",inline"`
+	RemovedBy     string `bson:"removed_by,omitempty"`
+}
+
+// present leaves out who is being removed.
+var present = bson.E{Key: "removed_by", Value: nil}
+
+func memberKey(projectID, userID string) string { return projectID + "/" + userID }
+
+func newMemberDocument(m engine.Member) memberDocument {
+	return memberDocument{ID: memberKey(m.ProjectID, m.UserID), Member: m}
+}
+
+// SetMember implements engine.People.
+func (s *Store) SetMember(ctx context.Context, m engine.Member, rec engine.Record) error {
+	return s.change(rec, func() (bool, error) {
+		for try := 0; ; try++ {
+			_, err := s.db.Collection(membersName).UpdateOne(ctx, byID(memberKey(m.ProjectID, m.UserID)), bson.D{
+				{Key: "$set", Value: bson.D{{Key: "role", Value: string(m.Role)}}},
+				{Key: "$unset", Value: bson.D{{Key: "removed_by", Value: ""}}},
+				{Key: "$setOnInsert", Value: bson.D{
+					{Key: "project_id", Value: m.ProjectID}, {Key: "user_id", Value: m.UserID}, {Key: "created_at", Value: m.CreatedAt},
+				}},
+			}, options.Update().SetUpsert(true))
+			if driver.IsDuplicateKeyError(err) && try == 0 {
+				continue // somebody added the same member in between: now it is an update
+			}
+			if err != nil {
+				return false, fault("set member", err)
+			}
+			_, err = s.record(ctx, rec)
+			return true, err
+		}
+	})
+}
+
+// RemoveMember implements engine.People.
+func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, rec engine.Record) error {
+	return s.change(rec, func() (bool, error) {
+		c, id, ref := s.db.Collection(membersName), bson.E{Key: "_id", Value: memberKey(projectID, userID)}, rec.Audit.Ref
+		mark := bson.E{Key: "removed_by", Value: ref}
+		marked, err := c.UpdateOne(ctx, bson.D{id, present}, bson.D{{Key: "$set", Value: bson.D{mark}}})
+		if err != nil {
+			return false, fault("remove member", err)
+		}
+		if marked.MatchedCount == 0 {
+			// Unless an earlier try of this removal left its mark, there is nobody.
+			if _, err := find[memberDocument](ctx, c, bson.D{id, mark}); err != nil {
+				return false, err
+			}
+		}
+		if _, err := s.record(ctx, rec); err != nil {
+			return false, err
+		}
+		if _, err := c.DeleteOne(ctx, bson.D{id, mark}); err != nil {
+			return false, fault("remove member", err)
+		}
+		return true, nil
+	})
+}
+
+// Member implements engine.People.
+func (s *Store) Member(ctx context.Context, projectID, userID string) (engine.Member, error) {
+	m, err := find[memberDocument](ctx, s.db.Collection(membersName), byID(memberKey(projectID, userID)))
+	if err == nil && m.RemovedBy != "" {
+		err = engine.ErrNotFound
+	}
+	if err != nil {
+		return engine.Member{}, err
+	}
+	return m.Member, nil
+}
+
+// Members implements engine.People.
+func (s *Store) Members(ctx context.Context, projectID string, page engine.Page) ([]engine.Member, string, error) {
+	docs, next, err := list(ctx, s.db.Collection(membersName), bson.D{{Key: "project_id", Value: projectID}, present}, page,
+		func(m memberDocument) engine.Cursor { return engine.Cursor{Time: m.CreatedAt, ID: m.ID} })
+	members := make([]engine.Member, 0, len(docs))
+	for _, m := range docs {
+		members = append(members, m.Member)
+	}
+	return members, next, err
+}
+
+// CreateAPIKey implements engine.People.
+func (s *Store) CreateAPIKey(ctx context.Context, k engine.APIKey, rec engine.Record) error {
+	return s.create(ctx, s.db.Collection(apiKeysName), k, rec, "secret_digest")
+}
+
+// APIKeyBySecret implements engine.People.
+func (s *Store) APIKeyBySecret(ctx context.Context, secretDigest string) (engine.APIKey, error) {
+	return find[engine.APIKey](ctx, s.db.Collection(apiKeysName), bson.D{{Key: "secret_digest", Value: secretDigest}})
+}
+
+// APIKeys implements engine.People.
+func (s *Store) APIKeys(ctx context.Context, projectID string, page engine.Page) ([]engine.APIKey, string, error) {
+	return list(ctx, s.db.Collection(apiKeysName), bson.D{{Key: "project_id", Value: projectID}}, page,
+		func(k engine.APIKey) engine.Cursor { return engine.Cursor{Time: k.CreatedAt, ID: k.ID} })
+}
+
+// RevokeAPIKey implements engine.People. Revoking a key once more changes
+// nothing but is on record too, under its own Ref.
+func (s *Store) RevokeAPIKey(ctx context.Context, projectID, id string, at time.Time, rec engine.Record) error {
+	return s.change(rec, func() (bool, error) {
+		c, key := s.db.Collection(apiKeysName), bson.D{{Key: "_id", Value: id}, {Key: "project_id", Value: projectID}}
+		live := append(bson.D{{Key: "revoked_at", Value: time.Time{}}}, key...)
+		revoked, err := c.UpdateOne(ctx, live, bson.D{{Key: "$set", Value: bson.D{{Key: "revoked_at", Value: at}}}})
+		if err != nil {
+			return false, fault("revoke API key", err)
+		}
+		if revoked.MatchedCount == 0 {
+			if _, err := find[engine.APIKey](ctx, c, key); err != nil {
+				return false, err
+			}
+		}
+		_, err = s.record(ctx, rec)
+		return true, err
+	})
+}

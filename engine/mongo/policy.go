@@ -1,0 +1,38 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// policyDocument is a version of a policy under project/version, which only one
+// caller can insert.
+type policyDocument struct {
+	ID                       string `bson:"_id"`
+	engine.CertificatePolicy `bson:",inline"`
+}
+
+// CertificatePolicy implements engine.Policies.
+func (s *Store) CertificatePolicy(ctx context.Context, projectID string) (engine.CertificatePolicy, error) {
+	newest := options.FindOne().SetSort(bson.D{{Key: "version", Value: -1}})
+	doc, err := find[policyDocument](ctx, s.db.Collection(policiesName), bson.D{{Key: "project_id", Value: projectID}}, newest)
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		return engine.DefaultPolicy(projectID), nil
+	case err != nil:
+		return engine.CertificatePolicy{}, err
+	}
+	return doc.CertificatePolicy, nil
+}
+
+// AddPolicy implements engine.Policies.
+func (s *Store) AddPolicy(ctx context.Context, p engine.CertificatePolicy, rec engine.Record) error {
+	doc := policyDocument{ID: p.ProjectID + "/" + strconv.Itoa(p.Version), CertificatePolicy: p}
+	return s.create(ctx, s.db.Collection(policiesName), doc, rec)
+}

@@ -1,0 +1,188 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/bson"
+	driver "go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// schemaVersion grows with every change after which an older program would
+// misread what a newer one wrote.
+const schemaVersion = 1
+
+const (
+	certificatesName    = "certificates"
+	certificateKeysName = "certificate_keys"
+	eventsName          = "certificate_events"
+	policiesName        = "certificate_policies"
+	requestsName        = "download_requests"
+	tokensName          = "download_tokens"
+	auditName           = "audit_logs"
+	projectsName        = "projects"
+	usersName           = "users"
+	membersName         = "members"
+	apiKeysName         = "api_keys"
+	dataKeysName        = "data_keys"
+	schemaName          = "schema"
+)
+
+// index is one index of a collection. Members are ascending; a leading "-" makes
+// one descending.
+type index struct {
+	collection string
+	members    []string
+	unique     bool
+}
+
+// indexes serve every listing and every filter, one each; sorting and paging
+// come from the index too.
+var indexes = []index{
+	{projectsName, []string{"-created_at", "-_id"}, false},
+	{usersName, []string{"-created_at", "-_id"}, false},
+	{usersName, []string{"username"}, true},
+	{membersName, []string{"project_id", "-created_at", "-_id"}, false},
+	{membersName, []string{"user_id"}, false},
+	{apiKeysName, []string{"project_id", "-created_at", "-_id"}, false},
+	{apiKeysName, []string{"secret_digest"}, true},
+	{certificatesName, []string{"project_id", "-created_at", "-_id"}, false},
+	{eventsName, []string{"project_id", "certificate_id", "-created_at", "-_id"}, false},
+	{policiesName, []string{"project_id", "-version"}, false},
+	{requestsName, []string{"-created_at", "-_id"}, false},
+	{requestsName, []string{"project_id", "-created_at", "-_id"}, false},
+	{requestsName, []string{"project_id", "status", "-created_at", "-_id"}, false},
+	{requestsName, []string{"project_id", "certificate_id", "-created_at", "-_id"}, false},
+	{requestsName, []string{"project_id", "requester.person", "-created_at", "-_id"}, false},
+	{requestsName, []string{"idempotency_id", "-created_at"}, false},
+	{requestsName, []string{"status", "updated_at"}, false},
+	{tokensName, []string{"project_id", "kind", "-created_at", "-_id"}, false},
+	{tokensName, []string{"expires_at"}, false},
+	{auditName, []string{"ref"}, true},
+	{auditName, []string{"project_id", "-seq"}, true},
+	{auditName, []string{"project_id", "time"}, false},
+	{auditName, []string{"project_id", "action", "-seq"}, false},
+	{auditName, []string{"project_id", "actor.id", "-seq"}, false},
+	{auditName, []string{"project_id", "actor.person", "-seq"}, false},
+	{auditName, []string{"project_id", "certificate_id", "-seq"}, false},
+	{auditName, []string{"project_id", "request_id", "-seq"}, false},
+}
+
+func (i index) keys() bson.D {
+	var keys bson.D
+	for _, member := range i.members {
+		if member[0] == '-' {
+			keys = append(keys, bson.E{Key: member[1:], Value: int32(-1)})
+		} else {
+			keys = append(keys, bson.E{Key: member, Value: int32(1)})
+		}
+	}
+	return keys
+}
+
+// name is the one that MongoDB gives by itself: project_id_1_seq_-1.
+func (i index) name() string {
+	name := ""
+	for _, key := range i.keys() {
+		name += fmt.Sprintf("_%s_%d", key.Key, key.Value)
+	}
+	return name[1:]
+}
+
+// prepare makes the database ready: the schema's version first, so that a
+// program that is too old leaves no trace.
+func (s *Store) prepare(ctx context.Context) error {
+	if err := s.checkSchema(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, indexWithin)
+	defer cancel()
+	byCollection := map[string][]index{}
+	for _, i := range indexes {
+		byCollection[i.collection] = append(byCollection[i.collection], i)
+	}
+	for _, name := range slices.Sorted(maps.Keys(byCollection)) {
+		if err := ensureIndexes(ctx, s.db.Collection(name), byCollection[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// schemaDocument says for which program the database was made.
+type schemaDocument struct {
+	ID      string `json:"_id"`
+	Version int    `json:"version"`
+}
+
+func (s *Store) checkSchema(ctx context.Context) error {
+	stored, _, err := s.insert(ctx, s.db.Collection(schemaName), schemaDocument{ID: "schema", Version: schemaVersion})
+	if err != nil {
+		return err
+	}
+	found, err := decode[schemaDocument](stored)
+	if err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	if found.Version != schemaVersion {
+		return fmt.Errorf("the database %s has schema version %d, and this program knows version %d: run the version of Countersign that belongs to it",
+			s.db.Name(), found.Version, schemaVersion)
+	}
+	return nil
+}
+
+// ensureIndexes makes the indexes that are missing and checks them all: an index
+// of that name with other members, or one of those members under another name
+// or without its uniqueness, is an error that names it.
+func ensureIndexes(ctx context.Context, c *driver.Collection, wanted []index) error {
+	models := []driver.IndexModel{}
+	for _, i := range wanted {
+		opts := options.Index().SetName(i.name())
+		if i.unique {
+			opts.SetUnique(true)
+		}
+		models = append(models, driver.IndexModel{Keys: i.keys(), Options: opts})
+	}
+	_, makeErr := c.Indexes().CreateMany(ctx, models)
+	if makeErr != nil && engine.CodeOf(fault("", makeErr)) == engine.CodeUnavailable {
+		return fault("make the indexes of "+c.Name(), makeErr)
+	}
+	found, err := c.Indexes().ListSpecifications(ctx)
+	if err != nil {
+		return fault("read the indexes of "+c.Name(), errors.Join(makeErr, err))
+	}
+	for _, i := range wanted {
+		if err := i.check(found); err != nil {
+			return fault(fmt.Sprintf("index %s of collection %s", i.name(), c.Name()), errors.Join(err, makeErr))
+		}
+	}
+	if makeErr != nil {
+		return fault("make the indexes of "+c.Name(), makeErr)
+	}
+	return nil
+}
+
+func (i index) check(found []*driver.IndexSpecification) error {
+	at := slices.IndexFunc(found, func(spec *driver.IndexSpecification) bool { return spec.Name == i.name() })
+	if at < 0 {
+		return errors.New("the index is missing")
+	}
+	spec := found[at]
+	if unique := spec.Unique != nil && *spec.Unique; unique != i.unique {
+		return fmt.Errorf("the index is there with unique=%v and must have unique=%v", unique, i.unique)
+	}
+	var keys bson.D
+	if err := bson.Unmarshal(spec.KeysDocument, &keys); err != nil {
+		return fmt.Errorf("read its members: %w", err)
+	}
+	if got, want := fmt.Sprint(keys), fmt.Sprint(i.keys()); got != want {
+		return fmt.Errorf("the index is there with the members %s and must have %s", got, want)
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package mongo
+
+import (
+	"context"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// download_tokens holds two kinds of document: the token as issued, under its
+// digest, and its settlement, under the digest with endSuffix. Only a settlement
+// has the member kind.
+const endSuffix = "/end"
+
+// endDocument is a settlement. That its _id can be inserted once is what makes a
+// token single-use.
+type endDocument struct {
+	ID                string `bson:"_id"`
+	engine.Settlement `bson:",inline"`
+}
+
+var issued = bson.E{Key: "kind", Value: nil}
+
+// Token implements engine.Tokens.
+func (s *Store) Token(ctx context.Context, digest string) (engine.TokenRecord, error) {
+	ids := bson.A{digest, digest + endSuffix}
+	docs, err := findAll[bson.Raw](ctx, s.db.Collection(tokensName), bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, nil)
+	if err != nil {
+		return engine.TokenRecord{}, err
+	}
+	var record engine.TokenRecord
+	for _, raw := range docs {
+		if _, err := raw.LookupErr("kind"); err != nil {
+			if record.Token, err = decode[engine.Token](raw); err != nil {
+				return engine.TokenRecord{}, err
+			}
+			continue
+		}
+		end, err := decode[endDocument](raw)
+		if err != nil {
+			return engine.TokenRecord{}, err
+		}
+		record.End = &end.Settlement
+	}
+	if record.Digest != digest {
+		return engine.TokenRecord{}, engine.ErrNotFound
+	}
+	return record, nil
+}
+
+// withEnds adds to each token how it ended.
+func (s *Store) withEnds(ctx context.Context, tokens []engine.Token) ([]engine.TokenRecord, error) {
+	records, ids, places := []engine.TokenRecord{}, []string{}, map[string]int{}
+	for i, token := range tokens {
+		records = append(records, engine.TokenRecord{Token: token})
+		ids = append(ids, token.Digest+endSuffix)
+		places[token.Digest] = i
+	}
+	if len(ids) == 0 {
+		return records, nil
+	}
+	ends, err := findAll[endDocument](ctx, s.db.Collection(tokensName), bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, end := range ends {
+		records[places[end.Digest]].End = &end.Settlement
+	}
+	return records, nil
+}
+
+// Settle implements engine.Tokens.
+func (s *Store) Settle(ctx context.Context, end engine.Settlement, rec engine.Record) (engine.Settlement, bool, error) {
+	var winner endDocument
+	err := s.change(rec, func() (bool, error) {
+		stored, _, err := s.insert(ctx, s.db.Collection(tokensName), endDocument{ID: end.Digest + endSuffix, Settlement: end})
+		if err != nil {
+			return false, err
+		}
+		if winner, err = decode[endDocument](stored); err != nil || winner.Attempt != end.Attempt {
+			return true, err
+		}
+		_, err = s.record(ctx, rec)
+		return true, err
+	})
+	if err != nil {
+		return engine.Settlement{}, false, err
+	}
+	return winner.Settlement, winner.Attempt == end.Attempt, nil
+}
+
+// Tokens implements engine.Tokens.
+func (s *Store) Tokens(ctx context.Context, projectID string, page engine.Page) ([]engine.TokenRecord, string, error) {
+	tokens, next, err := list(ctx, s.db.Collection(tokensName), bson.D{{Key: "project_id", Value: projectID}, issued}, page,
+		func(t engine.Token) engine.Cursor { return engine.Cursor{Time: t.IssuedAt, ID: t.Digest} })
+	if err != nil {
+		return nil, "", err
+	}
+	records, err := s.withEnds(ctx, tokens)
+	return records, next, err
+}
+
+// PurgeTokens implements engine.Tokens. It reads past expired tokens that were
+// never settled, so that they do not hold up the others.
+func (s *Store) PurgeTokens(ctx context.Context, before time.Time, limit int) (int, error) {
+	if err := s.begin(); err != nil {
+		return 0, err
+	}
+	defer s.end()
+	purged, last := 0, engine.Token{}
+	for purged < limit {
+		tokens, err := s.expired(ctx, last, before, limit-purged)
+		if err != nil || len(tokens) == 0 {
+			return purged, err
+		}
+		last = tokens[len(tokens)-1]
+		records, err := s.withEnds(ctx, tokens)
+		if err != nil {
+			return purged, err
+		}
+		ids := []string{}
+		for _, r := range records {
+			if r.End != nil {
+				ids = append(ids, r.Digest, r.Digest+endSuffix)
+			}
+		}
+		// One command deletes both and walks the ids in order: a token goes before
+		// the settlement that ended it, so it never looks alive again.
+		if _, err := deleteByID(ctx, s.db.Collection(tokensName), ids); err != nil {
+			return purged, err
+		}
+		purged += len(ids) / 2
+	}
+	return purged, nil
+}
+
+// expired returns tokens that expired before a time, in that order, from the one
+// behind last on.
+func (s *Store) expired(ctx context.Context, last engine.Token, before time.Time, limit int) ([]engine.Token, error) {
+	filter := bson.D{{Key: "expires_at", Value: bson.D{{Key: "$gte", Value: last.ExpiresAt}, {Key: "$lt", Value: before}}}}
+	if last.Digest != "" {
+		filter = append(filter, bson.E{Key: "$or", Value: bson.A{
+			bson.D{{Key: "expires_at", Value: bson.D{{Key: "$gt", Value: last.ExpiresAt}}}},
+			bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: last.Digest}}}},
+		}})
+	}
+	order := bson.D{{Key: "expires_at", Value: 1}, {Key: "_id", Value: 1}}
+	return findAll[engine.Token](ctx, s.db.Collection(tokensName), filter, options.Find().SetSort(order).SetLimit(int64(limit)))
+}
