@@ -68,8 +68,15 @@ type AuditHead struct {
 	Hash string `json:"hash"`
 }
 
-// Link places e behind head and returns the new head.
+// Link places e behind head and returns the new head. Bytes that are no UTF-8, in
+// a header that a stranger sent, become U+FFFD first: what a store gives back
+// has to hash alike.
 func (e *AuditEntry) Link(head AuditHead) AuditHead {
+	var clean AuditEntry
+	if err := json.Unmarshal(e.encode(), &clean); err != nil {
+		panic(err) // what was encoded from the type always decodes into it
+	}
+	*e = clean
 	e.Seq, e.PrevHash = head.Seq+1, head.Hash
 	e.Time = Instant(e.Time)
 	e.Hash = e.digest()
@@ -83,12 +90,16 @@ func (e AuditEntry) digest() string {
 	if len(e.Detail) == 0 {
 		e.Detail = nil // a store may keep either as the other
 	}
+	sum := sha256.Sum256(e.encode())
+	return hex.EncodeToString(sum[:])
+}
+
+func (e AuditEntry) encode() []byte {
 	text, err := json.Marshal(e)
 	if err != nil {
 		panic(err) // strings, numbers and a time of this age always encode
 	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])
+	return text
 }
 
 // Record is what a change puts on record in the same step: an audit entry and,

@@ -11,6 +11,7 @@ var peopleContracts = []contract{
 	{"user", user},
 	{"user taken", userTaken},
 	{"user listing", userListing},
+	{"password", password},
 	{"member", member},
 	{"member listing", memberListing},
 	{"api key", apiKey},
@@ -75,6 +76,21 @@ func userListing(t *testing.T, s engine.Store) {
 	all := func(page engine.Page) ([]engine.User, string, error) { return s.Users(t.Context(), page) }
 	lists(t, only(all, func(u engine.User) bool { return mine[u.ID] }),
 		newestFirst(users, func(u engine.User) engine.Cursor { return engine.Cursor{Time: u.CreatedAt, ID: u.ID} }))
+}
+
+func password(t *testing.T, s engine.Store) {
+	ctx, u, other, chain := t.Context(), newUser(), newUser(), engine.NewID("prj")
+	refused(t, s.SetPassword(ctx, u.ID, "hash", record(chain)), engine.ErrNotFound)
+	made, set := record(chain), record(chain)
+	ok(t, s.CreateUser(ctx, u, made))
+	ok(t, s.CreateUser(ctx, other, record(engine.SystemChain)))
+
+	u.PasswordHash = "$argon2id$another"
+	ok(t, s.SetPassword(ctx, u.ID, u.PasswordHash, set))
+	same(t, get[engine.User](t)(s.User(ctx, u.ID)), u)
+	same(t, get[engine.User](t)(s.UserByName(ctx, u.Username)), u)
+	same(t, get[engine.User](t)(s.User(ctx, other.ID)), other)
+	onRecord(t, s, chain, made, set)
 }
 
 func member(t *testing.T, s engine.Store) {

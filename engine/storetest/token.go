@@ -30,7 +30,8 @@ func newToken(projectID, requestID string) engine.Token {
 func newSettlement(token engine.Token, kind engine.SettleKind) (engine.Settlement, engine.Record) {
 	s := engine.Settlement{
 		Digest: token.Digest, Kind: kind, Attempt: engine.NewID("try"), RequestID: token.RequestID, ProjectID: token.ProjectID,
-		Actor: robot, IP: "198.51.100.9", UserAgent: "wget", Format: token.Format, Time: noon.Add(time.Minute),
+		Actor: robot, IP: "198.51.100.9", UserAgent: "wget", Format: token.Format,
+		FileSHA256: "00ff", FileSize: 1234, Time: noon.Add(time.Minute),
 	}
 	rec := record(token.ProjectID)
 	rec.Audit.RequestID, rec.Audit.Detail = token.RequestID, map[string]string{"attempt": s.Attempt}

@@ -1,0 +1,164 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// record puts a change on record inside its transaction. What is on record
+// already stays as it is.
+func (tx tx) record(rec engine.Record) error {
+	if err := tx.append(rec.Audit); err != nil {
+		return err
+	}
+	e := rec.Event
+	if e == nil {
+		return nil
+	}
+	_, err := tx.insert("certificate_events", "id, project, certificate, at", e, e.ID, e.ProjectID, e.CertificateID, ms(e.Time))
+	return err
+}
+
+// errUnnamed refuses an entry that could not be recognised when it is written
+// again, or belongs to no chain.
+var errUnnamed = errors.New("an audit entry needs a Ref and a chain")
+
+// head is the last link of a chain with the columns that only grow along it.
+type head struct {
+	engine.AuditHead
+	high, lag int64
+}
+
+// append links an entry to its chain unless its Ref is on record.
+func (tx tx) append(e engine.AuditEntry) error {
+	if e.Ref == "" || e.ProjectID == "" {
+		return errUnnamed
+	}
+	ctx := context.Background()
+	known, err := scan(ctx, tx, func(*sql.Rows) (bool, error) { return true, nil }, "SELECT 1 FROM audit_logs WHERE ref = ?", e.Ref)
+	if err != nil || len(known) > 0 {
+		return err
+	}
+	heads, err := scan(ctx, tx, func(rows *sql.Rows) (h head, err error) {
+		return h, rows.Scan(&h.Seq, &h.Hash, &h.high, &h.lag)
+	}, "SELECT seq, hash, high, lag FROM audit_logs WHERE project = ? ORDER BY seq DESC LIMIT 1", e.ProjectID)
+	if err != nil {
+		return err
+	}
+	last := head{high: ms(e.Time)}
+	if len(heads) > 0 {
+		last = heads[0]
+	}
+	e.Link(last.AuditHead)
+	high := max(last.high, ms(e.Time))
+	return tx.create("audit_logs", "project, seq, ref, hash, at, high, lag, action, actor, person, certificate, request", e,
+		e.ProjectID, e.Seq, e.Ref, e.Hash, ms(e.Time), high, max(last.lag, high-ms(e.Time)),
+		e.Action, e.Actor.ID, e.Actor.Person, orNull(e.CertificateID), orNull(e.RequestID))
+}
+
+// Append implements [engine.AuditLog]. An entry without Ref is refused.
+func (s *Store) Append(ctx context.Context, e engine.AuditEntry) error {
+	return s.change(ctx, engine.Record{Audit: e}, func(tx) error { return nil })
+}
+
+// AuditAfter implements [engine.AuditLog].
+func (s *Store) AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]engine.AuditEntry, error) {
+	return scan(ctx, s.reading, func(rows *sql.Rows) (engine.AuditEntry, error) { return row[engine.AuditEntry](rows) },
+		"SELECT doc FROM audit_logs WHERE project = ? AND seq > ? ORDER BY seq LIMIT ?", chain, seq, limit)
+}
+
+// AuditEntries implements [engine.AuditLog]. It always keeps to the query's
+// project.
+func (s *Store) AuditEntries(ctx context.Context, q engine.AuditQuery) ([]engine.AuditEntry, string, error) {
+	query, args, err := auditQuery(q)
+	if err != nil {
+		return nil, "", err
+	}
+	take := func(rows *sql.Rows) (p placed[engine.AuditEntry], err error) {
+		p.doc, err = row[engine.AuditEntry](rows, &p.id)
+		return p, err
+	}
+	found, err := scan(ctx, s.reading, take, query, args...)
+	if err != nil {
+		return nil, "", err
+	}
+	items, last := cut(found, q.Limit)
+	if last == nil {
+		return items, "", nil
+	}
+	return items, engine.Cursor{Time: last.doc.Time, ID: last.id}.String(), nil
+}
+
+// auditQuery writes the query for a page. Its first filter, the narrowest, leads
+// to an index; a plus sign keeps the others from competing. An actor is looked
+// up twice, as the entry's actor and as the person behind another.
+func auditQuery(q engine.AuditQuery) (query string, args []any, err error) {
+	where, filters := []string{"project = ?"}, []any{q.ProjectID}
+	plus := ""
+	for _, f := range []struct{ column, value string }{
+		{"request", q.RequestID}, {"certificate", q.CertificateID}, {"", q.Actor}, {"action", q.Action},
+	} {
+		switch {
+		case f.value == "":
+			continue
+		case f.column == "":
+			where = append(where, plus+actorFilter)
+		default:
+			where = append(where, plus+f.column+" = ?")
+		}
+		filters, plus = append(filters, f.value), "+"
+	}
+	for _, bound := range auditBounds(q) {
+		where, filters = append(where, bound.sql), append(filters, bound.args...)
+	}
+	place, begun, err := q.Position()
+	if err != nil {
+		return "", nil, err
+	}
+	if begun {
+		seq, err := strconv.ParseInt(place.ID, 10, 64)
+		if err != nil {
+			return "", nil, engine.Errorf(engine.CodeInvalidRequest, "cursor is that of another listing").Because(err)
+		}
+		where, filters = append(where, "seq < ?"), append(filters, seq)
+	}
+	query, args = "SELECT seq, doc FROM audit_logs WHERE "+strings.Join(where, " AND "), filters
+	if q.Actor != "" {
+		query = strings.Replace(query, actorFilter, "actor = ?", 1) + " UNION ALL " + strings.Replace(query, actorFilter, "person = ? AND person <> actor", 1)
+		args = append(args, args...)
+	}
+	return query + fmt.Sprintf(" ORDER BY seq DESC LIMIT %d", q.Limit+1), args, nil
+}
+
+// actorFilter stands for either of the two columns that may name the actor.
+const actorFilter = "{actor} = ?"
+
+// condition is a part of a query with its arguments.
+type condition struct {
+	sql  string
+	args []any
+}
+
+// auditBounds narrows a query to a time. Times lead to sequence numbers first
+// (schema.sql says how), so that the walk begins and ends near what it finds.
+func auditBounds(q engine.AuditQuery) (bounds []condition) {
+	if !q.From.IsZero() {
+		from := ms(q.From)
+		bounds = append(bounds, condition{`at >= ? AND seq >= (
+  SELECT seq FROM audit_logs WHERE project = ? AND high >= ? ORDER BY high, seq LIMIT 1)`, []any{from, q.ProjectID, from}})
+	}
+	if !q.To.IsZero() {
+		to := ms(q.To)
+		bounds = append(bounds, condition{`at < ? AND seq <= (
+  SELECT seq FROM audit_logs WHERE project = ? AND high < ? + (
+    SELECT lag FROM audit_logs WHERE project = ? ORDER BY seq DESC LIMIT 1) ORDER BY high DESC, seq DESC LIMIT 1)`,
+			[]any{to, q.ProjectID, to, q.ProjectID}})
+	}
+	return bounds
+}

@@ -1,0 +1,51 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// CreateCertificate implements [engine.Certificates].
+func (s *Store) CreateCertificate(ctx context.Context, c engine.Certificate, key *engine.SealedKey, rec engine.Record) error {
+	return s.change(ctx, rec, func(tx tx) error {
+		if err := tx.create("certificates", "id, project, at, search", c, c.ID, c.ProjectID, ms(c.CreatedAt), c.Search); err != nil {
+			return err
+		}
+		if key == nil {
+			return nil
+		}
+		return tx.create("certificate_keys", "id", key, key.CertificateID)
+	})
+}
+
+// Certificate implements [engine.Certificates].
+func (s *Store) Certificate(ctx context.Context, projectID, id string) (engine.Certificate, error) {
+	return get[engine.Certificate](ctx, s.reading, "certificates WHERE id = ? AND project = ?", id, projectID)
+}
+
+// Certificates implements [engine.Certificates].
+func (s *Store) Certificates(ctx context.Context, projectID, query string, page engine.Page) ([]engine.Certificate, string, error) {
+	words := strings.Fields(query)
+	if len(words) == 0 {
+		return list[engine.Certificate](ctx, s.reading, page, "certificates WHERE project = ?", projectID)
+	}
+	text, err := json.Marshal(words)
+	if err != nil {
+		return nil, "", err
+	}
+	return list[engine.Certificate](ctx, s.reading, page,
+		"certificates WHERE project = ? AND NOT EXISTS (SELECT 1 FROM json_each(?) WHERE instr(search, value) = 0)", projectID, string(text))
+}
+
+// SealedKey implements [engine.Certificates].
+func (s *Store) SealedKey(ctx context.Context, certificateID string) (engine.SealedKey, error) {
+	return get[engine.SealedKey](ctx, s.reading, "certificate_keys WHERE id = ?", certificateID)
+}
+
+// Events implements [engine.Certificates].
+func (s *Store) Events(ctx context.Context, projectID, certificateID string, page engine.Page) ([]engine.Event, string, error) {
+	return list[engine.Event](ctx, s.reading, page, "certificate_events WHERE project = ? AND certificate = ?", projectID, certificateID)
+}

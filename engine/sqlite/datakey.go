@@ -1,0 +1,17 @@
+package sqlite
+
+import (
+	"context"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// DataKey implements [engine.DataKeys].
+func (s *Store) DataKey(ctx context.Context, id string, wrapped engine.SealedKey) (engine.SealedKey, error) {
+	return update(ctx, s, func(tx tx) (engine.SealedKey, error) {
+		if _, err := tx.insert("data_keys", "id", wrapped, id); err != nil {
+			return engine.SealedKey{}, err
+		}
+		return get[engine.SealedKey](context.Background(), tx, "data_keys WHERE id = ?", id)
+	})
+}

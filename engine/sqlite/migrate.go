@@ -1,0 +1,71 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"errors"
+	"fmt"
+)
+
+//go:embed schema.sql
+var schema string
+
+// migrations lead from an empty database to today's schema; user_version counts
+// those that were applied. Append to them, and never change one that was
+// released.
+var migrations = []string{schema}
+
+// migrate applies what is missing, each migration in a transaction of its own,
+// and makes sure that the database keeps what it is told.
+func migrate(ctx context.Context, conn *sql.Conn, migrations []string) error {
+	for {
+		done, err := step(ctx, conn, migrations)
+		if err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+		if done {
+			break
+		}
+	}
+	var mode, sync string
+	err := errors.Join(
+		conn.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode),
+		conn.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&sync),
+	)
+	if err == nil && (mode != "wal" || sync != "2") {
+		err = fmt.Errorf("the file system does not allow a durable write-ahead log (journal_mode %s, synchronous %s)", mode, sync)
+	}
+	return err
+}
+
+// step applies the next migration. The version is read inside the transaction:
+// another process may be opening the database too.
+func step(ctx context.Context, conn *sql.Conn, migrations []string) (done bool, err error) {
+	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return false, err
+	}
+	defer func() {
+		if err != nil {
+			_, rollback := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+			err = errors.Join(err, rollback)
+		}
+	}()
+	var version int
+	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return false, err
+	}
+	if version > len(migrations) {
+		return false, fmt.Errorf("the database has schema %d, this program knows schemas up to %d: it was written by a newer version", version, len(migrations))
+	}
+	if done = version == len(migrations); !done {
+		if _, err := conn.ExecContext(ctx, migrations[version]); err != nil {
+			return false, fmt.Errorf("to schema %d: %w", version+1, err)
+		}
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", version+1)); err != nil {
+			return false, err
+		}
+	}
+	_, err = conn.ExecContext(ctx, "COMMIT")
+	return done, err
+}

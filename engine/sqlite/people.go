@@ -1,0 +1,118 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// CreateUser implements [engine.People].
+func (s *Store) CreateUser(ctx context.Context, u engine.User, rec engine.Record) error {
+	return s.change(ctx, rec, func(tx tx) error {
+		return tx.create("users", "id, username, at", u, u.ID, u.Username, ms(u.CreatedAt))
+	})
+}
+
+// User implements [engine.People].
+func (s *Store) User(ctx context.Context, id string) (engine.User, error) {
+	return get[engine.User](ctx, s.reading, "users WHERE id = ?", id)
+}
+
+// UserByName implements [engine.People].
+func (s *Store) UserByName(ctx context.Context, username string) (engine.User, error) {
+	return get[engine.User](ctx, s.reading, "users WHERE username = ?", username)
+}
+
+// Users implements [engine.People].
+func (s *Store) Users(ctx context.Context, page engine.Page) ([]engine.User, string, error) {
+	return list[engine.User](ctx, s.reading, page, "users WHERE true")
+}
+
+// SetPassword implements [engine.People].
+func (s *Store) SetPassword(ctx context.Context, userID, hash string, rec engine.Record) error {
+	return s.change(ctx, rec, func(tx tx) error {
+		u, err := get[engine.User](context.Background(), tx, "users WHERE id = ?", userID)
+		if err != nil {
+			return err
+		}
+		u.PasswordHash = hash
+		return tx.rewrite("users", userID, u)
+	})
+}
+
+// SetMember implements [engine.People]. Somebody who is a member stays one since
+// they first were. A project that does not exist is ErrNotFound.
+func (s *Store) SetMember(ctx context.Context, m engine.Member, rec engine.Record) error {
+	return s.change(ctx, rec, func(tx tx) error { return tx.setMember(m) })
+}
+
+func (tx tx) setMember(m engine.Member) error {
+	ctx := context.Background()
+	project, err := get[engine.Project](ctx, tx, "projects WHERE id = ?", m.ProjectID)
+	if err != nil {
+		return err
+	}
+	before, err := get[engine.Member](ctx, tx, "members WHERE project = ? AND id = ?", m.ProjectID, m.UserID)
+	switch {
+	case err == nil:
+		m.CreatedAt = before.CreatedAt
+		if _, err := tx.exec("DELETE FROM members WHERE project = ? AND id = ?", m.ProjectID, m.UserID); err != nil {
+			return err
+		}
+	case !errors.Is(err, engine.ErrNotFound):
+		return err
+	}
+	return tx.create("members", "project, id, at, project_at", m, m.ProjectID, m.UserID, ms(m.CreatedAt), ms(project.CreatedAt))
+}
+
+// RemoveMember implements [engine.People].
+func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, rec engine.Record) error {
+	return s.change(ctx, rec, func(tx tx) error {
+		n, err := tx.exec("DELETE FROM members WHERE project = ? AND id = ?", projectID, userID)
+		if err == nil && n == 0 {
+			return engine.ErrNotFound
+		}
+		return err
+	})
+}
+
+// Member implements [engine.People].
+func (s *Store) Member(ctx context.Context, projectID, userID string) (engine.Member, error) {
+	return get[engine.Member](ctx, s.reading, "members WHERE project = ? AND id = ?", projectID, userID)
+}
+
+// Members implements [engine.People].
+func (s *Store) Members(ctx context.Context, projectID string, page engine.Page) ([]engine.Member, string, error) {
+	return list[engine.Member](ctx, s.reading, page, "members WHERE project = ?", projectID)
+}
+
+// CreateAPIKey implements [engine.People].
+func (s *Store) CreateAPIKey(ctx context.Context, k engine.APIKey, rec engine.Record) error {
+	return s.change(ctx, rec, func(tx tx) error {
+		return tx.create("api_keys", "id, project, secret, at", k, k.ID, k.ProjectID, k.SecretDigest, ms(k.CreatedAt))
+	})
+}
+
+// APIKeyBySecret implements [engine.People].
+func (s *Store) APIKeyBySecret(ctx context.Context, secretDigest string) (engine.APIKey, error) {
+	return get[engine.APIKey](ctx, s.reading, "api_keys WHERE secret = ?", secretDigest)
+}
+
+// APIKeys implements [engine.People].
+func (s *Store) APIKeys(ctx context.Context, projectID string, page engine.Page) ([]engine.APIKey, string, error) {
+	return list[engine.APIKey](ctx, s.reading, page, "api_keys WHERE project = ?", projectID)
+}
+
+// RevokeAPIKey implements [engine.People].
+func (s *Store) RevokeAPIKey(ctx context.Context, projectID, id string, at time.Time, rec engine.Record) error {
+	return s.change(ctx, rec, func(tx tx) error {
+		k, err := get[engine.APIKey](context.Background(), tx, "api_keys WHERE id = ? AND project = ?", id, projectID)
+		if err != nil || !k.RevokedAt.IsZero() {
+			return err
+		}
+		k.RevokedAt = at
+		return tx.rewrite("api_keys", id, k)
+	})
+}

@@ -1,0 +1,24 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// CertificatePolicy implements [engine.Policies].
+func (s *Store) CertificatePolicy(ctx context.Context, projectID string) (engine.CertificatePolicy, error) {
+	p, err := get[engine.CertificatePolicy](ctx, s.reading, "certificate_policies WHERE project = ? ORDER BY version DESC", projectID)
+	if errors.Is(err, engine.ErrNotFound) {
+		return engine.DefaultPolicy(projectID), nil
+	}
+	return p, err
+}
+
+// AddPolicy implements [engine.Policies].
+func (s *Store) AddPolicy(ctx context.Context, p engine.CertificatePolicy, rec engine.Record) error {
+	return s.change(ctx, rec, func(tx tx) error {
+		return tx.create("certificate_policies", "project, version", p, p.ProjectID, p.Version)
+	})
+}

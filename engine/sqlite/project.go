@@ -1,0 +1,30 @@
+package sqlite
+
+import (
+	"context"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// CreateProject implements [engine.Projects].
+func (s *Store) CreateProject(ctx context.Context, p engine.Project, first engine.Member, rec engine.Record) error {
+	return s.change(ctx, rec, func(tx tx) error {
+		if err := tx.create("projects", "id, at", p, p.ID, ms(p.CreatedAt)); err != nil {
+			return err
+		}
+		return tx.setMember(first)
+	})
+}
+
+// Project implements [engine.Projects].
+func (s *Store) Project(ctx context.Context, id string) (engine.Project, error) {
+	return get[engine.Project](ctx, s.reading, "projects WHERE id = ?", id)
+}
+
+// Projects implements [engine.Projects].
+func (s *Store) Projects(ctx context.Context, memberID string, page engine.Page) ([]engine.Project, string, error) {
+	if memberID == "" {
+		return list[engine.Project](ctx, s.reading, page, "projects WHERE true")
+	}
+	return list[engine.Project](ctx, s.reading, page, "member_projects WHERE member = ?", memberID)
+}

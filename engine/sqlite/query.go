@@ -1,0 +1,161 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// querier is what reads: the readers' pool, or the writer inside a transaction.
+// The driver compiles a statement whenever it runs, so none is prepared.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// ms is how the columns hold a time.
+func ms(t time.Time) int64 { return t.UnixMilli() }
+
+// orNull keeps an empty text out of the partial indexes.
+func orNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// scan runs a query and takes one value from each row.
+func scan[T any](ctx context.Context, q querier, take func(*sql.Rows) (T, error), query string, args ...any) (all []T, err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		one, err := take(rows)
+		if err != nil {
+			return nil, fmt.Errorf("read: %w", err)
+		}
+		all = append(all, one)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	return all, nil
+}
+
+// row takes a document from the last column, and what stands before it.
+func row[T any](rows *sql.Rows, before ...any) (doc T, err error) {
+	var text []byte
+	if err := rows.Scan(append(before, &text)...); err != nil {
+		return doc, err
+	}
+	return doc, json.Unmarshal(text, &doc)
+}
+
+// get reads one document; from is the table and its condition.
+func get[T any](ctx context.Context, q querier, from string, args ...any) (doc T, err error) {
+	found, err := scan(ctx, q, func(rows *sql.Rows) (T, error) { return row[T](rows) }, "SELECT doc FROM "+from+" LIMIT 1", args...)
+	if err != nil {
+		return doc, err
+	}
+	if len(found) == 0 {
+		return doc, engine.ErrNotFound
+	}
+	return found[0], nil
+}
+
+// placed is a document with its place in a listing.
+type placed[T any] struct {
+	doc T
+	at  int64
+	id  string
+}
+
+// list reads a page, newest first; from is the table and its condition.
+func list[T any](ctx context.Context, q querier, page engine.Page, from string, args ...any) ([]T, string, error) {
+	place, begun, err := page.Position()
+	if err != nil {
+		return nil, "", err
+	}
+	if begun {
+		from += " AND (at, id) < (?, ?)"
+		args = append(args, ms(place.Time), place.ID)
+	}
+	take := func(rows *sql.Rows) (p placed[T], err error) {
+		p.doc, err = row[T](rows, &p.at, &p.id)
+		return p, err
+	}
+	found, err := scan(ctx, q, take, "SELECT at, id, doc FROM "+from+" ORDER BY at DESC, id DESC LIMIT ?", append(args, page.Limit+1)...)
+	if err != nil {
+		return nil, "", err
+	}
+	items, last := cut(found, page.Limit)
+	if last == nil {
+		return items, "", nil
+	}
+	return items, engine.Cursor{Time: time.UnixMilli(last.at).UTC(), ID: last.id}.String(), nil
+}
+
+// cut takes a page from what was found, which is one more if there is more; last
+// is then the page's last.
+func cut[T any](found []placed[T], limit int) (items []T, last *placed[T]) {
+	if len(found) > limit {
+		found = found[:limit]
+		last = &found[limit-1]
+	}
+	for _, p := range found {
+		items = append(items, p.doc)
+	}
+	return items, last
+}
+
+// QueryContext makes tx a querier; exec says why it leaves the context out.
+func (tx tx) QueryContext(_ context.Context, query string, args ...any) (*sql.Rows, error) {
+	return tx.conn.QueryContext(context.Background(), query, args...)
+}
+
+// exec changes rows and tells how many.
+func (tx tx) exec(statement string, args ...any) (int, error) {
+	result, err := tx.conn.ExecContext(context.Background(), statement, args...)
+	if err != nil {
+		return 0, fmt.Errorf("write: %w", err)
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
+}
+
+// insert adds a document unless one of its keys is taken. values go with columns.
+func (tx tx) insert(table, columns string, doc any, values ...any) (inserted bool, err error) {
+	text, err := json.Marshal(doc)
+	if err != nil {
+		return false, fmt.Errorf("encode for %s: %w", table, err)
+	}
+	n, err := tx.exec("INSERT INTO "+table+" ("+columns+", doc) VALUES ("+strings.Repeat("?, ", len(values))+"?) ON CONFLICT DO NOTHING",
+		append(values, string(text))...)
+	return n == 1, err
+}
+
+// create is insert where a taken key is an error: ErrExists.
+func (tx tx) create(table, columns string, doc any, values ...any) error {
+	inserted, err := tx.insert(table, columns, doc, values...)
+	if err == nil && !inserted {
+		return engine.ErrExists
+	}
+	return err
+}
+
+// rewrite replaces the document under an id where no column depends on it.
+func (tx tx) rewrite(table, id string, doc any) error {
+	text, err := json.Marshal(doc)
+	if err != nil {
+		return fmt.Errorf("encode for %s: %w", table, err)
+	}
+	_, err = tx.exec("UPDATE "+table+" SET doc = ? WHERE id = ?", string(text), id)
+	return err
+}

@@ -1,0 +1,161 @@
+// Package sqlite is the store of a single machine: one SQLite file. Start with
+// [Open].
+//
+// Every write is on disk when its call returns (write-ahead log, synchronous
+// FULL). Writes that wait at the same time share one transaction and with it
+// one fsync, and yet fail alone (writer.go). A change and its record are one
+// transaction. Reads go to connections of their own and wait for no write.
+//
+// There is a table for each collection (schema.sql): the document as JSON, and
+// beside it the columns by which it is found. Every listing and lookup follows
+// an index; a search for certificates walks those of its project.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	_ "modernc.org/sqlite" // registers the driver "sqlite"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+var _ engine.Store = (*Store)(nil)
+
+// Store is an open database. Other processes may have it open too.
+type Store struct {
+	path    string
+	writing *sql.DB   // holds the one connection that writes
+	conn    *sql.Conn // that connection; after Open, the writer's alone
+	reading *sql.DB
+
+	mu      sync.RWMutex // guards closed against calls that begin
+	closed  bool
+	calls   sync.WaitGroup // writes whose callers still wait
+	queue   chan *job
+	drained chan struct{} // closed when the writer has ended
+}
+
+// errClosed is the answer to a write after Close.
+var errClosed = errors.New("sqlite: the store is closed")
+
+// Open opens the database at path, or makes it: folders it has to make get mode
+// 0700, its files 0600. A schema from an older program is brought up to date, one
+// from a newer program is refused.
+func Open(ctx context.Context, path string) (*Store, error) {
+	s := &Store{queue: make(chan *job), drained: make(chan struct{})}
+	if err := s.open(ctx, path); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, errors.Join(err, s.disconnect()))
+	}
+	go s.write()
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context, path string) (err error) {
+	if s.path, err = filepath.Abs(path); err != nil {
+		return err
+	}
+	if err := makePrivate(s.path); err != nil {
+		return err
+	}
+	if s.writing, err = connect(s.path, 1, "journal_mode(wal)", "synchronous(full)", "journal_size_limit(67108864)"); err != nil {
+		return err
+	}
+	if s.conn, err = s.writing.Conn(ctx); err != nil {
+		return err
+	}
+	if err := migrate(ctx, s.conn, migrations); err != nil {
+		return err
+	}
+	s.reading, err = connect(s.path, max(4, 2*runtime.GOMAXPROCS(0)), "query_only(1)")
+	return err
+}
+
+// connect opens a pool. Temporary tables stay in memory: nothing of what is
+// stored may reach a shared folder.
+func connect(path string, connections int, pragmas ...string) (*sql.DB, error) {
+	options := url.Values{"_pragma": append(pragmas, "busy_timeout(10000)", "temp_store(memory)", "trusted_schema(0)")}
+	name := url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}
+	db, err := sql.Open("sqlite", name.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return db, nil
+}
+
+// makePrivate makes the file if need be and takes it from everybody else, with
+// what SQLite keeps beside it: new ones get the mode of the database. It opens
+// no file that exists: closing it would drop this process's locks on it.
+func makePrivate(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		err = file.Close()
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Chmod(path+suffix, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ping reads from the database.
+func (s *Store) Ping(ctx context.Context) error {
+	var version int
+	if err := s.reading.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return fmt.Errorf("ping store: %w", err)
+	}
+	return nil
+}
+
+// Close waits for the writes under way, moves the log into the database and
+// closes it. Closing again does nothing.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	already := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if already {
+		<-s.drained
+		return nil
+	}
+	s.calls.Wait()
+	close(s.queue)
+	<-s.drained
+	if err := s.disconnect(); err != nil {
+		return fmt.Errorf("close store %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// disconnect closes what is open. The last connection to close moves the log
+// into the database, so that is the one which may write.
+func (s *Store) disconnect() error {
+	var errs []error
+	if s.reading != nil {
+		errs = append(errs, s.reading.Close())
+	}
+	if s.conn != nil {
+		errs = append(errs, s.conn.Close())
+	}
+	if s.writing != nil {
+		errs = append(errs, s.writing.Close())
+	}
+	return errors.Join(errs...)
+}
