@@ -1,0 +1,39 @@
+package seal
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// dataKeySize is the length of an installation's key, in bytes.
+const dataKeySize = 32
+
+// DataKey returns the installation's key of that id: 256 random bits, made by
+// whichever process comes first and kept sealed in the store, so that all
+// processes have the same.
+func DataKey(ctx context.Context, keys engine.Keys, store engine.DataKeys, id string) ([]byte, error) {
+	identity := "data-key/" + id
+	fresh := make([]byte, dataKeySize)
+	defer clear(fresh)
+	_, _ = rand.Read(fresh) // crypto/rand.Read never fails: it crashes the program instead
+	sealed, err := keys.Seal(ctx, identity, fresh)
+	if err != nil {
+		return nil, fmt.Errorf("make data key: %w", err)
+	}
+	sealed.CertificateID = id // the document's id in the store
+	winner, err := store.DataKey(ctx, id, sealed)
+	if err != nil {
+		return nil, fmt.Errorf("store data key %s: %w", id, err)
+	}
+	key, err := keys.Open(ctx, identity, winner)
+	if err != nil {
+		return nil, fmt.Errorf("read data key: %w", err)
+	}
+	if len(key) != dataKeySize {
+		return nil, fmt.Errorf("read data key %s: it has %d bytes, not %d", id, len(key), dataKeySize)
+	}
+	return key, nil
+}

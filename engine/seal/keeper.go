@@ -1,0 +1,89 @@
+package seal
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"gocloud.dev/secrets"
+	"gocloud.dev/secrets/localsecrets"
+)
+
+// keeper is an opened keeper with the id under which sealed keys refer to it.
+type keeper struct {
+	*secrets.Keeper
+	id    string
+	local bool
+}
+
+func (k keeper) wrap(ctx context.Context, dataKey []byte) (wrapped []byte, err error) {
+	defer recovered(&err)
+	return k.Encrypt(ctx, dataKey)
+}
+
+func (k keeper) unwrap(ctx context.Context, wrapped []byte) (dataKey []byte, err error) {
+	defer recovered(&err)
+	return k.Decrypt(ctx, wrapped)
+}
+
+// recovered turns a panic into an error: a driver trusts what the network sent
+// (hashivault takes any answer for one with data).
+func recovered(err *error) {
+	if cause := recover(); cause != nil {
+		*err = fmt.Errorf("the driver panicked: %v", cause)
+	}
+}
+
+// openURL opens a keeper by URL. Its id is the URL without the query, which
+// says how to reach the key and not which key it is.
+func openURL(ctx context.Context, ref string) (keeper, error) {
+	u, err := url.Parse(ref)
+	if err != nil {
+		return keeper{}, errors.New("open keeper: its URL cannot be parsed") // the cause would quote the URL, which may be a key
+	}
+	switch {
+	case u.Scheme == localsecrets.Scheme:
+		return openBase64Key(u)
+	case u.Scheme == "keyfile":
+		if u.Host != "" || u.Path == "" {
+			return keeper{}, errors.New("open keeper: a key file is named as keyfile:///path, with three slashes")
+		}
+		return openKeyFile(u.Path, false)
+	case u.User != nil:
+		return keeper{}, fmt.Errorf("open keeper: a %s URL must not hold credentials; they belong in the environment", u.Scheme)
+	case !secrets.DefaultURLMux().ValidKeeperScheme(u.Scheme):
+		return keeper{}, fmt.Errorf("open keeper: unknown scheme %q; this program knows keyfile and %q", u.Scheme, secrets.DefaultURLMux().KeeperSchemes())
+	}
+	k, err := secrets.DefaultURLMux().OpenKeeperURL(ctx, u)
+	if err != nil {
+		return keeper{}, fmt.Errorf("open keeper: %w", err)
+	}
+	return keeper{Keeper: k, id: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()}, nil
+}
+
+// openBase64Key takes base64key://KEY, a key in URL-safe base64. The driver
+// would make a random key for an empty one, under which everything is lost at
+// the next start.
+func openBase64Key(u *url.URL) (keeper, error) {
+	key, err := localsecrets.Base64Key(u.Host)
+	if err != nil || u.User != nil || u.Path != "" || u.RawQuery != "" {
+		return keeper{}, errors.New("open keeper: base64key:// must be followed by 32 bytes in URL-safe base64 and nothing else")
+	}
+	defer clear(key[:])
+	return localKeeper(key)
+}
+
+// localKeeper is a keeper over a key in hand, whose id tells which key it is and
+// nothing about it.
+func localKeeper(key [32]byte) (keeper, error) {
+	derived, err := hkdf.Expand(sha256.New, key[:], "countersign keeper id v1", sha256.Size)
+	if err != nil {
+		return keeper{}, fmt.Errorf("name local key: %w", err)
+	}
+	sum := sha256.Sum256(derived)
+	return keeper{Keeper: localsecrets.NewKeeper(key), id: "local:" + hex.EncodeToString(sum[:])[:16], local: true}, nil
+}
