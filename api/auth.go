@@ -1,0 +1,193 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// Authenticator recognises one kind of credential.
+type Authenticator interface {
+	// Authenticate returns whom the request's credential stands for. presented
+	// is false if the request has none of this kind; a credential that does not
+	// hold is CodeUnauthenticated.
+	Authenticate(ctx context.Context, c *fiber.Ctx) (who engine.Principal, presented bool, err error)
+}
+
+// apiKeys recognises "Authorization: Bearer" (RFC 6750, section 2.1).
+type apiKeys struct {
+	people engine.People
+	clock  engine.Clock
+}
+
+var _ Authenticator = apiKeys{}
+
+var errBadKey = engine.Errorf(engine.CodeUnauthenticated, "this API key is unknown, expired or revoked")
+
+// Authenticate implements Authenticator. An unknown key, one out of use and one
+// whose owner is disabled are refused alike.
+func (a apiKeys) Authenticate(ctx context.Context, c *fiber.Ctx) (engine.Principal, bool, error) {
+	header := c.Get(fiber.HeaderAuthorization)
+	if header == "" {
+		return engine.Principal{}, false, nil
+	}
+	scheme, secret, _ := strings.Cut(header, " ")
+	secret = strings.TrimSpace(secret)
+	if !strings.EqualFold(scheme, "Bearer") || secret == "" {
+		return engine.Principal{}, true, engine.Errorf(engine.CodeUnauthenticated, "the Authorization header must be: Bearer <api key>")
+	}
+	key, err := a.people.APIKeyBySecret(ctx, engine.SecretDigest(engine.Secret(secret)))
+	if errors.Is(err, engine.ErrNotFound) {
+		return engine.Principal{}, true, errBadKey
+	}
+	if err != nil {
+		return engine.Principal{}, true, fmt.Errorf("look up API key: %w", err)
+	}
+	owner, err := a.people.User(ctx, key.OwnerID)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return engine.Principal{}, true, fmt.Errorf("look up owner of API key: %w", err)
+	}
+	if err != nil || owner.Disabled || !key.Usable(a.clock()) {
+		return engine.Principal{}, true, errBadKey
+	}
+	return engine.Principal{User: owner, Key: &key}, true, nil
+}
+
+// authenticate asks each authenticator in turn. A credential that does not hold
+// is a failed login and goes on record.
+func (s *Server) authenticate(ctx context.Context, c *fiber.Ctx, k *call) error {
+	for _, authenticator := range s.authenticators {
+		who, presented, err := authenticator.Authenticate(ctx, c)
+		if engine.CodeOf(err) == engine.CodeUnauthenticated {
+			s.downloads.RecordSystem(ctx, engine.ActionLoginFailed, engine.CodeUnauthenticated, k.Origin)
+		}
+		if err != nil {
+			return err
+		}
+		if presented {
+			k.Principal = who
+			return nil
+		}
+	}
+	return engine.Errorf(engine.CodeUnauthenticated, "send Authorization: Bearer <api key>")
+}
+
+// access says who may call an operation. The ids in its path decide what is
+// looked up: {pid} a project, {cid} a certificate of it, {rid} a request of it.
+type access struct {
+	public bool        // anybody
+	system bool        // system administrators
+	role   engine.Role // in the project {pid}; none: whoever is authenticated
+	chain  bool        // {pid} may be the system chain
+	action string      // on record when the role is missing; default actionRefused
+}
+
+// actionRefused is the audited action of a call that the caller's role does not
+// permit, where there is no better name for it.
+const actionRefused = "access.refused"
+
+var ids = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+
+// admit authenticates the caller, finds what the path names and checks the
+// role, in the promised order: 401, 404, 403.
+func (s *Server) admit(ctx context.Context, c *fiber.Ctx, k *call, a access) error {
+	if a.public {
+		return nil
+	}
+	if err := s.authenticate(ctx, c, k); err != nil {
+		return err
+	}
+	pid := c.Params("pid")
+	switch {
+	case a.system && !k.Administers():
+		return engine.Errorf(engine.CodeForbidden, "only a system administrator may do this")
+	case a.system || pid == "":
+		return nil
+	case a.chain && pid == engine.SystemChain && k.Administers():
+		k.Project, k.Role = engine.Project{ID: engine.SystemChain}, engine.RoleAdmin
+		return nil
+	}
+	if err := s.enter(ctx, k, pid); err != nil {
+		return err
+	}
+	if err := s.find(ctx, k, c.Params("cid"), c.Params("rid")); err != nil {
+		return err
+	}
+	if !k.Role.Includes(a.role) {
+		return engine.Errorf(engine.CodeForbidden, "this takes the role %s; yours is %s", a.role, k.Role)
+	}
+	return nil
+}
+
+// enter finds the caller's role in a project. Whoever has none is told that the
+// project does not exist.
+func (s *Server) enter(ctx context.Context, k *call, pid string) error {
+	if !ids.MatchString(pid) {
+		return engine.ErrNotFound
+	}
+	member, err := s.store.Member(ctx, pid, k.User.ID)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return fmt.Errorf("look up member: %w", err)
+	}
+	role := k.RoleIn(pid, member.Role)
+	if role == "" {
+		return engine.ErrNotFound
+	}
+	if k.Project, err = s.store.Project(ctx, pid); err != nil {
+		return fmt.Errorf("look up project: %w", err)
+	}
+	k.Role = role
+	return nil
+}
+
+// find looks up the certificate and the request of the path. An operator finds
+// only their own requests.
+func (s *Server) find(ctx context.Context, k *call, cid, rid string) error {
+	var err error
+	if cid != "" {
+		if !ids.MatchString(cid) {
+			return engine.ErrNotFound
+		}
+		if k.certificate, err = s.store.Certificate(ctx, k.Project.ID, cid); err != nil {
+			return fmt.Errorf("look up certificate: %w", err)
+		}
+	}
+	if rid != "" {
+		if !ids.MatchString(rid) {
+			return engine.ErrNotFound
+		}
+		if k.request, err = s.store.Request(ctx, k.Project.ID, rid); err != nil {
+			return fmt.Errorf("look up request: %w", err)
+		}
+		if k.Role == engine.RoleOperator && k.request.Requester.Person != k.User.ID {
+			return engine.ErrNotFound
+		}
+	}
+	return nil
+}
+
+// recordForbidden puts a refusal for lack of rights on record. It stands whether
+// or not it could be recorded.
+func (s *Server) recordForbidden(ctx context.Context, k *call, action string) {
+	if k.User.ID == "" {
+		return
+	}
+	if action == "" {
+		action = actionRefused
+	}
+	e := k.Refusal(s.clock(), action, engine.CodeForbidden)
+	if e.ProjectID == "" {
+		e.ProjectID = engine.SystemChain
+	}
+	e.CertificateID, e.RequestID = k.certificate.ID, k.request.ID
+	e.Detail["route"] = k.route
+	if err := s.store.Append(context.WithoutCancel(ctx), e); err != nil {
+		s.log.ErrorContext(ctx, "a refusal could not be put on record", "request_id", k.id, "action", action, "error", err)
+	}
+}

@@ -1,0 +1,193 @@
+// Package client speaks Countersign's HTTP API, version 1, with the types of
+// package wire.
+//
+// Start with [New]; each method is one endpoint, in the file of its concept.
+// What the server refuses is a [*Problem], whose Code says why. Redirects are
+// not followed: they would take the API key or a token elsewhere.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/countersign-dev/countersign/api/wire"
+)
+
+// Problem is the server's refusal or failure (RFC 9457). Answers that are none
+// of the server's, such as a proxy's, become one without a code.
+type Problem = wire.Problem
+
+// Client calls one server with one API key. It is safe for concurrent use.
+type Client struct {
+	base *url.URL
+	key  wire.Secret
+	http *http.Client
+}
+
+// Option changes how a client is made.
+type Option func(*Client)
+
+// WithTransport makes the client use another transport, such as one that trusts
+// a private certificate authority.
+func WithTransport(t http.RoundTripper) Option {
+	return func(c *Client) { c.http.Transport = t }
+}
+
+// New makes a client for the server at address, such as
+// https://countersign.example.com. The key may be empty: redeeming needs none.
+func New(address string, key wire.Secret, options ...Option) (*Client, error) {
+	base, err := url.Parse(strings.TrimSuffix(address, "/"))
+	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
+		return nil, errors.New("the server's address is not of the form https://host[:port]")
+	}
+	c := &Client{base: base.JoinPath("/api/v1"), key: key, http: &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	for _, option := range options {
+		option(c)
+	}
+	return c, nil
+}
+
+// Paging asks for a part of a collection; the zero value is the first, of the
+// server's default size.
+type Paging struct {
+	Limit  int
+	Cursor string
+}
+
+func (p Paging) values() url.Values {
+	v := url.Values{}
+	set(v, "cursor", p.Cursor)
+	if p.Limit > 0 {
+		v.Set("limit", strconv.Itoa(p.Limit))
+	}
+	return v
+}
+
+func set(v url.Values, name, value string) {
+	if value != "" {
+		v.Set(name, value)
+	}
+}
+
+// All calls list for page after page and gathers at most limit items, 0 for all.
+func All[T any](limit int, list func(Paging) (wire.Page[T], error)) ([]T, error) {
+	var all []T
+	for at := (Paging{Limit: 200}); ; {
+		page, err := list(at)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, page.Items...)
+		if limit > 0 && len(all) >= limit {
+			return all[:limit], nil
+		}
+		if page.NextCursor == nil {
+			return all, nil
+		}
+		at.Cursor = *page.NextCursor
+	}
+}
+
+// request is one call: path below the API's base, its parts escaped already.
+type request struct {
+	method, path string
+	query        url.Values
+	header       http.Header
+	body         any
+}
+
+// at joins the parts of a path, each escaped.
+func at(parts ...string) string {
+	for i := range parts {
+		parts[i] = url.PathEscape(parts[i])
+	}
+	return strings.Join(parts, "/")
+}
+
+// do sends a request and returns the answer, whose body the caller closes; an
+// answer of 300 and above is an error.
+func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
+	var body io.Reader
+	if r.body != nil {
+		text, err := json.Marshal(r.body)
+		if err != nil {
+			return nil, fmt.Errorf("write request: %w", err)
+		}
+		body = bytes.NewReader(text)
+	}
+	address := c.base.JoinPath(r.path)
+	address.RawQuery = r.query.Encode()
+	req, err := http.NewRequestWithContext(ctx, r.method, address.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+	if r.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key.Reveal())
+	}
+	answer, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("call the server: %w", err)
+	}
+	if answer.StatusCode >= http.StatusMultipleChoices {
+		return nil, problem(answer)
+	}
+	return answer, nil
+}
+
+const maxProblem = 1 << 20
+
+// problem reads a refusal and closes it.
+func problem(answer *http.Response) error {
+	defer func() { _ = answer.Body.Close() }() // the answer is an error already
+	p := &Problem{}
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxProblem))
+	if err == nil {
+		err = json.Unmarshal(text, p)
+	}
+	if err != nil || p.Code == "" {
+		return &Problem{
+			Status: answer.StatusCode, Title: http.StatusText(answer.StatusCode),
+			Detail: "the answer is not one of Countersign's; is a proxy in between, or the address another server's?",
+		}
+	}
+	p.Status = answer.StatusCode
+	return p
+}
+
+// call sends a request and reads its JSON answer.
+func call[T any](ctx context.Context, c *Client, r request) (T, error) {
+	out, _, err := callHeader[T](ctx, c, r)
+	return out, err
+}
+
+func callHeader[T any](ctx context.Context, c *Client, r request) (T, http.Header, error) {
+	var out T
+	answer, err := c.do(ctx, r)
+	if err != nil {
+		return out, nil, err
+	}
+	defer func() { _ = answer.Body.Close() }() // it was read, or its reading failed
+	if answer.StatusCode == http.StatusNoContent {
+		return out, answer.Header, nil
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&out); err != nil {
+		return out, nil, fmt.Errorf("read the server's answer: %w", err)
+	}
+	return out, answer.Header, nil
+}

@@ -1,0 +1,40 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/countersign-dev/countersign/api/wire"
+	"github.com/countersign-dev/countersign/engine"
+)
+
+func (s *Server) formatEndpoints() {
+	register(s, endpoint{
+		id: "list-formats", method: http.MethodGet, path: base + "/projects/{pid}/formats", tag: "Formats",
+		summary: "List what certificates can be downloaded as", access: access{role: engine.RoleViewer},
+	}, s.formats)
+}
+
+func (s *Server) formats(_ context.Context, _ *call, in *struct{ Paging }) (*listing[wire.Format], error) {
+	all := slices.SortedFunc(slices.Values(s.downloads.Formats.Formats()), func(a, b engine.Format) int { return strings.Compare(a.ID, b.ID) })
+	return paged(all, in.Paging, func(f engine.Format) string { return f.ID }, toFormat)
+}
+
+func toFormat(f engine.Format) wire.Format {
+	schema := f.OptionsSchema
+	if len(schema) == 0 {
+		schema = json.RawMessage(`{"type":"object","additionalProperties":false}`) // a format without options
+	}
+	return wire.Format{
+		ID: f.ID, Filename: f.Filename, Aliases: texts(f.Aliases), MediaType: f.MediaType, ContainsKey: f.ContainsKey,
+		NeedsPassphrase: f.NeedsPassphrase, Description: f.Description, TypicalUse: f.TypicalUse, OptionsSchema: schema,
+		Plugin: toFormatPlugin(f.Plugin),
+	}
+}
+
+func toFormatPlugin(p engine.PluginState) wire.FormatPlugin {
+	return wire.FormatPlugin{Name: p.Name, Version: p.Version, SHA256: p.SHA256, State: p.State}
+}

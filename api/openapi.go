@@ -1,0 +1,77 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// documentation configures huma to serve neither pages that load scripts from
+// elsewhere nor links to schemas.
+func documentation(version string) huma.Config {
+	config := huma.DefaultConfig("Countersign", version)
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
+	config.CreateHooks = nil
+	config.Formats = map[string]huma.Format{fiber.MIMEApplicationJSON: strictJSON, "json": strictJSON}
+	config.Info.Description = "Hands out certificates and private keys: on request, by policy, after approval, once."
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"apiKey": {Type: "http", Scheme: "bearer", Description: "An API key of the project"},
+	}
+	return config
+}
+
+// operations registers what serves operators and tools: the metrics and the
+// OpenAPI document, which is complete once every endpoint is registered.
+func (s *Server) operations(registry *prometheus.Registry) error {
+	if problem := s.huma.OpenAPI().Components.Schemas.Map()["Problem"]; problem != nil {
+		for _, code := range slices.Sorted(maps.Keys(kinds)) {
+			problem.Properties["code"].Enum = append(problem.Properties["code"].Enum, string(code))
+		}
+		problem.AdditionalProperties = true
+	}
+	document, err := json.Marshal(s.huma.OpenAPI())
+	if err != nil {
+		return fmt.Errorf("write OpenAPI document: %w", err)
+	}
+	s.get("/openapi.json", func(c *fiber.Ctx) error {
+		c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+		return c.Send(document)
+	})
+	s.get("/metrics", adaptor.HTTPHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry})))
+	return nil
+}
+
+// bodyOf documents a JSON body of type T.
+func bodyOf[T any](s *Server) map[string]*huma.MediaType {
+	schema := huma.SchemaFromType(s.huma.OpenAPI().Components.Schemas, reflect.TypeFor[T]())
+	return map[string]*huma.MediaType{fiber.MIMEApplicationJSON: {Schema: schema}}
+}
+
+// fileResponse documents the answer that is a file.
+func fileResponse() map[string]*huma.Response {
+	text := &huma.Schema{Type: huma.TypeString}
+	return map[string]*huma.Response{"200": {
+		Description: "The file; the token is used up",
+		Headers: map[string]*huma.Param{
+			"Content-Disposition": {Schema: text, Description: "attachment, with the file's name (RFC 6266)"},
+			"Repr-Digest":         {Schema: text, Description: "SHA-256 of the file (RFC 9530)"},
+		},
+		Content: map[string]*huma.MediaType{fiber.MIMEOctetStream: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
+	}}
+}
+
+// get registers a route outside the API. HEAD may run it: it changes nothing.
+func (s *Server) get(path string, handler fiber.Handler) {
+	s.app.Get(path, func(c *fiber.Ctx) error {
+		callOf(c.Context()).route = path
+		return handler(c)
+	})
+}

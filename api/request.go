@@ -1,0 +1,126 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/countersign-dev/countersign/api/wire"
+	"github.com/countersign-dev/countersign/engine"
+)
+
+type requestsInput struct {
+	Paging
+	Status        string `query:"status" doc:"Only requests in this state"`
+	CertificateID string `query:"certificate_id" doc:"Only requests for this certificate"`
+}
+
+type requestOutput struct{ Body wire.Request }
+
+type claimInput struct{ Body wire.ClaimBody }
+
+func (s *Server) requestEndpoints() {
+	path := base + "/projects/{pid}/requests"
+	e := endpoint{
+		id: "list-requests", method: http.MethodGet, path: path, tag: "Requests", summary: "List download requests",
+		description: "An operator sees their own, an approver and an admin all.", access: access{role: engine.RoleOperator},
+	}
+	register(s, e, s.requests)
+	e.id, e.path, e.summary = "get-request", path+"/{rid}", "Read a download request"
+	register(s, e, func(_ context.Context, k *call, _ *struct{}) (*requestOutput, error) {
+		return &requestOutput{toRequest(k.request)}, nil
+	})
+	e.errors = []int{http.StatusConflict}
+	e.id, e.method, e.path, e.summary = "claim", http.MethodPost, path+"/{rid}/token", "Claim the token of an approved request"
+	e.description = "For the requester. 409 not_approved until the request is approved, not_pending once it ended."
+	e.status, e.responses = http.StatusCreated, s.claimResponses()
+	register(s, e, claim)
+	e.status, e.responses = 0, nil
+	e.id, e.path, e.summary = "cancel", path+"/{rid}/cancel", "Cancel a request that waits"
+	e.description = "For the requester. 409 not_pending unless the request waits for approval or to be claimed."
+	register(s, e, cancel)
+	e.id, e.method, e.path, e.summary = "revoke", http.MethodDelete, path+"/{rid}/token", "Revoke an unconsumed token"
+	e.description = "For the requester and admins. 409 not_pending once the token ended."
+	register(s, e, s.revoke)
+}
+
+func (s *Server) requests(ctx context.Context, k *call, in *requestsInput) (*listing[wire.Request], error) {
+	if in.Status != "" && !engine.Status(in.Status).Valid() {
+		return nil, engine.Errorf(engine.CodeInvalidRequest, "status is not one of the states of a request")
+	}
+	q := engine.RequestQuery{
+		ProjectID: k.Project.ID, Status: engine.Status(in.Status), CertificateID: in.CertificateID, Page: in.page(),
+	}
+	if !k.Role.Includes(engine.RoleApprover) {
+		q.Person = k.User.ID
+	}
+	found, next, err := s.store.Requests(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return listed(found, next, toRequest), nil
+}
+
+// requesterOnly refuses whoever did not make the request.
+func requesterOnly(k *call) error {
+	if k.request.Requester.Person != k.User.ID {
+		return engine.Errorf(engine.CodeForbidden, "only the requester may do this")
+	}
+	return nil
+}
+
+// claim refuses: a request is decided when it is made, and none is approved
+// later.
+func claim(_ context.Context, k *call, _ *claimInput) (*mintOutput, error) {
+	if err := requesterOnly(k); err != nil {
+		return nil, err
+	}
+	if k.request.Status.Ended() {
+		return nil, engine.Errorf(engine.CodeNotPending, "this request is %s", k.request.Status)
+	}
+	return nil, engine.Errorf(engine.CodeNotApproved, "this request is %s; only an approved one is claimed", k.request.Status)
+}
+
+// cancel refuses: a request that was decided when it was made never waits.
+func cancel(_ context.Context, k *call, _ *struct{}) (*requestOutput, error) {
+	if err := requesterOnly(k); err != nil {
+		return nil, err
+	}
+	return nil, engine.Errorf(engine.CodeNotPending, "this request is %s; only one that waits is cancelled", k.request.Status)
+}
+
+func (s *Server) revoke(ctx context.Context, k *call, _ *struct{}) (*struct{}, error) {
+	if !k.Role.Includes(engine.RoleAdmin) {
+		if err := requesterOnly(k); err != nil {
+			return nil, err
+		}
+	}
+	return nil, s.downloads.RevokeToken(ctx, k.Caller, k.request)
+}
+
+func toActor(a engine.Actor) wire.Actor { return wire.Actor{Type: a.Type, ID: a.ID, Name: a.Name} }
+
+func toRequester(a engine.Actor) wire.Requester {
+	return wire.Requester{Actor: toActor(a), Person: a.Person}
+}
+
+func toRequest(r engine.Request) wire.Request {
+	options := map[string]any{}
+	if err := json.Unmarshal([]byte(r.Options), &options); err != nil {
+		options = map[string]any{} // stored before options were checked; nothing to show
+	}
+	return wire.Request{
+		ID: r.ID, Status: string(r.Status), CertificateID: r.CertificateID, Format: r.Format, Filename: r.Filename,
+		Options: options, Requester: toRequester(r.Requester), Reason: r.Reason, TTLSeconds: r.TTLSeconds, BindIP: r.BindIP,
+		Code: string(r.Code), Explanation: texts(r.Explanation), Remedies: texts(r.Remedies), PolicyRevision: r.PolicyRevision,
+		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, ExpiresAt: wire.Instant(r.ExpiresAt),
+	}
+}
+
+// texts is a list as JSON shows it: never null.
+func texts(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}

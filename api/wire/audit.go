@@ -1,0 +1,36 @@
+package wire
+
+import "time"
+
+// AuditEntry is one link of a project's audit chain.
+type AuditEntry struct {
+	Seq           int64             `json:"seq" doc:"From 1, without gaps"`
+	Time          time.Time         `json:"time"`
+	Action        string            `json:"action" doc:"Such as cert.downloaded or download.refused"`
+	Outcome       string            `json:"outcome" doc:"success, refused or failed"`
+	Actor         Actor             `json:"actor"`
+	IP            string            `json:"ip"`
+	UserAgent     string            `json:"user_agent"`
+	CertificateID string            `json:"certificate_id"`
+	RequestID     string            `json:"request_id"`
+	Format        string            `json:"format"`
+	Detail        map[string]string `json:"detail"`
+	PrevHash      string            `json:"prev_hash"`
+	Hash          string            `json:"hash"`
+}
+
+// AuditHead is the last entry of a chain. Noted elsewhere, it anchors the chain.
+type AuditHead struct {
+	Seq  int64  `json:"seq"`
+	Hash string `json:"hash"`
+}
+
+// AuditVerdict is the result of checking a chain. BrokenAt and Problem are
+// absent from a whole one.
+type AuditVerdict struct {
+	OK       bool      `json:"ok"`
+	Entries  int64     `json:"entries" doc:"How many were found whole"`
+	Head     AuditHead `json:"head" doc:"The last entry found whole"`
+	BrokenAt int64     `json:"broken_at,omitempty" doc:"Sequence number of the first that is not whole"`
+	Problem  string    `json:"problem,omitempty" doc:"What is wrong with it"`
+}

@@ -1,0 +1,41 @@
+package wire
+
+import "time"
+
+// Certificate describes a stored certificate. Its private key never leaves but
+// as a download.
+type Certificate struct {
+	ID            string    `json:"id"`
+	Name          string    `json:"name"`
+	Subject       string    `json:"subject"`
+	SANs          []string  `json:"sans"`
+	Issuer        string    `json:"issuer"`
+	Serial        string    `json:"serial" doc:"Hexadecimal"`
+	NotBefore     time.Time `json:"not_before"`
+	NotAfter      time.Time `json:"not_after"`
+	KeyAlgorithm  string    `json:"key_algorithm" doc:"Such as RSA-2048, ECDSA-P256 or Ed25519"`
+	HasPrivateKey bool      `json:"has_private_key"`
+	Fingerprint   string    `json:"fingerprint_sha256" doc:"Hexadecimal SHA-256 of the DER form"`
+	ChainLength   int       `json:"chain_length" doc:"Issuers stored with it, self-signed roots left out"`
+}
+
+// ImportBody brings a certificate in, as PEM or as PKCS#12.
+type ImportBody struct {
+	Name           string `json:"name" doc:"What people call it"`
+	CertificatePEM string `json:"certificate_pem,omitempty" doc:"The leaf; its chain may follow in the same text"`
+	ChainPEM       string `json:"chain_pem,omitempty" doc:"Its issuers, in any order"`
+	PrivateKeyPEM  Secret `json:"private_key_pem,omitempty" doc:"PKCS#1, SEC 1 or PKCS#8, not encrypted"`
+	PKCS12Base64   Secret `json:"pkcs12_base64,omitempty" doc:"A PKCS#12 file in base64, instead of the PEM members"`
+	Passphrase     Secret `json:"passphrase,omitempty" doc:"Of the PKCS#12 file"`
+}
+
+// Event is one entry of a certificate's timeline.
+type Event struct {
+	ID        string    `json:"id"`
+	Type      string    `json:"type" doc:"Such as cert.imported or cert.downloaded"`
+	Time      time.Time `json:"time"`
+	Actor     Actor     `json:"actor"`
+	IP        string    `json:"ip"`
+	Format    string    `json:"format"`
+	RequestID string    `json:"request_id"`
+}

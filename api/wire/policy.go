@@ -1,0 +1,36 @@
+package wire
+
+// Policy is a project's certificate policy. PUT takes it whole.
+type Policy struct {
+	AllowKeyExport        bool     `json:"allow_key_export" doc:"Whether private keys may leave without approval"`
+	Approval              Approval `json:"approval"`
+	TokenTTLSeconds       int      `json:"token_ttl_seconds" doc:"Longest life of a token, 1 to 3600"`
+	MinPassphraseLength   int      `json:"min_passphrase_length" doc:"1 to 128 characters"`
+	AllowLegacyEncryption bool     `json:"allow_legacy_encryption" doc:"Whether PKCS#12 may be written with 3DES and SHA-1"`
+}
+
+// Approval says which downloads wait for approval, and how long.
+type Approval struct {
+	Mode               string `json:"mode" doc:"off, key_export or all"`
+	RequiredApprovals  int    `json:"required_approvals" doc:"At least 1"`
+	TTLSeconds         int    `json:"ttl_seconds" doc:"How long approvers have, 1 to 2592000"`
+	ClaimWindowSeconds int    `json:"claim_window_seconds" doc:"How long an approved request can be claimed, 1 to 2592000"`
+}
+
+// EvaluateBody asks what a mint would meet.
+type EvaluateBody struct {
+	CertificateID string         `json:"certificate_id"`
+	Format        string         `json:"format"`
+	Options       map[string]any `json:"options,omitempty"`
+}
+
+// Verdict is what the policy would decide. Code is the problem code of a
+// denial, else empty.
+type Verdict struct {
+	Outcome           string   `json:"outcome" doc:"allow, approval or deny"`
+	Code              string   `json:"code"`
+	Explanation       []string `json:"explanation"`
+	Remedies          []string `json:"remedies" doc:"What would change a denial"`
+	RequiredApprovals int      `json:"required_approvals"`
+	PolicyRevision    string   `json:"policy_revision" doc:"Which rules decided"`
+}

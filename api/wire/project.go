@@ -1,0 +1,31 @@
+package wire
+
+import "time"
+
+// Project owns certificates, members, keys, a policy and an audit chain. Role
+// is the caller's in it.
+type Project struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Role      string    `json:"role"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// ProjectBody makes a project.
+type ProjectBody struct {
+	Name string `json:"name"`
+}
+
+// Member is a person with a role in a project.
+type Member struct {
+	UserID    string    `json:"user_id"`
+	Username  string    `json:"username"`
+	Name      string    `json:"name"`
+	Role      string    `json:"role" doc:"viewer, operator, approver or admin"`
+	CreatedAt time.Time `json:"created_at" doc:"When the role was given"`
+}
+
+// MemberBody gives a person a role.
+type MemberBody struct {
+	Role string `json:"role" doc:"viewer, operator, approver or admin"`
+}

@@ -1,0 +1,29 @@
+package wire
+
+import "time"
+
+// User is a person.
+type User struct {
+	ID          string    `json:"id"`
+	Username    string    `json:"username"`
+	Name        string    `json:"name"`
+	Email       string    `json:"email"`
+	SystemAdmin bool      `json:"system_admin"`
+	Disabled    bool      `json:"disabled"`
+	CreatedAt   time.Time `json:"created_at"`
+}
+
+// UserBody makes a user.
+type UserBody struct {
+	Username    string `json:"username" doc:"1 to 100 lower-case letters, digits and . _ @ -"`
+	Name        string `json:"name,omitempty" maxLength:"200"`
+	Email       string `json:"email,omitempty" maxLength:"254"`
+	Password    Secret `json:"password,omitempty" minLength:"12" maxLength:"1000" doc:"Kept as an argon2id hash; without one they cannot sign in with a password"`
+	SystemAdmin bool   `json:"system_admin,omitempty"`
+}
+
+// Me is the caller. APIKey is null for somebody who signed in.
+type Me struct {
+	User   User    `json:"user"`
+	APIKey *APIKey `json:"api_key"`
+}
