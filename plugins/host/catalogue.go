@@ -1,0 +1,149 @@
+package host
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+)
+
+// CatalogueName is the file name that WriteCatalogue gives a catalogue.
+const CatalogueName = "catalogue.json"
+
+// catalogue lists the plugins that may run. It is the root of trust: who can
+// write it decides what runs and what gets keys.
+type catalogue struct {
+	Plugins []entry `json:"plugins"`
+}
+
+// entry allows one plugin. Path is relative to the catalogue's folder. A format
+// that Formats does not list is refused, and one that Grants does not list under
+// key or passphrase never gets it, whatever the plugin declares.
+type entry struct {
+	Name    string   `json:"name"`
+	Path    string   `json:"path"`
+	SHA256  string   `json:"sha256,omitempty"`
+	Formats []string `json:"formats"`
+	Grants  grants   `json:"grants"`
+}
+
+type grants struct {
+	Key        []string `json:"key,omitempty"`
+	Passphrase []string `json:"passphrase,omitempty"`
+}
+
+var pluginName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+
+// readCatalogue reads a catalogue and refuses one with a member it does not
+// know: a misspelt one would change what is allowed.
+func readCatalogue(path string) (catalogue, error) {
+	var c catalogue
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return c, fmt.Errorf("read plugin catalogue: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&c); err != nil {
+		return c, fmt.Errorf("read plugin catalogue %s: %w", path, err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return c, fmt.Errorf("read plugin catalogue %s: something follows its end", path)
+	}
+	seen := map[string]bool{}
+	for i, e := range c.Plugins {
+		if !pluginName.MatchString(e.Name) {
+			return c, fmt.Errorf("read plugin catalogue %s: entry %d: %q is not a plugin's name (%s)", path, i, e.Name, pluginName)
+		}
+		if seen[e.Name] {
+			return c, fmt.Errorf("read plugin catalogue %s: %s is listed twice", path, e.Name)
+		}
+		seen[e.Name] = true
+	}
+	return c, nil
+}
+
+func (c catalogue) find(name string) (entry, bool) {
+	i := slices.IndexFunc(c.Plugins, func(e entry) bool { return e.Name == name })
+	if i < 0 {
+		return entry{}, false
+	}
+	return c.Plugins[i], true
+}
+
+// binary is where the plugin lies and what it must hash to.
+func (e entry) binary(folder string) (path string, sum []byte, err error) {
+	if !filepath.IsLocal(e.Path) {
+		return "", nil, fmt.Errorf("its path %q leads out of the catalogue's folder", e.Path)
+	}
+	sum, err = hex.DecodeString(e.SHA256)
+	if err != nil || len(sum) != sha256.Size {
+		return "", nil, fmt.Errorf("its sha256 in the catalogue is not 64 hexadecimal digits")
+	}
+	return filepath.Join(folder, e.Path), sum, nil
+}
+
+// WriteCatalogue fills the hashes of the plugins that lie in dir into the
+// catalogue at source and writes it to dir/catalogue.json. It replaces the file
+// at once, so that a host never reads half of one.
+func WriteCatalogue(source, dir string) error {
+	c, err := readCatalogue(source)
+	if err != nil {
+		return err
+	}
+	for i := range c.Plugins {
+		e := &c.Plugins[i]
+		if !filepath.IsLocal(e.Path) {
+			return fmt.Errorf("write plugin catalogue: %s: path %q leads out of the catalogue's folder", e.Name, e.Path)
+		}
+		if e.SHA256, err = hashFile(filepath.Join(dir, e.Path)); err != nil {
+			return fmt.Errorf("write plugin catalogue: %s: %w", e.Name, err)
+		}
+	}
+	text, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write plugin catalogue: %w", err)
+	}
+	if err := replaceFile(filepath.Join(dir, CatalogueName), append(text, '\n')); err != nil {
+		return fmt.Errorf("write plugin catalogue: %w", err)
+	}
+	return nil
+}
+
+func replaceFile(path string, content []byte) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), ".catalogue-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(temp.Name()) }() // gone already once renamed
+	_, err = temp.Write(content)
+	if err == nil {
+		err = temp.Chmod(0o644)
+	}
+	if closed := temp.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	return err
+}
+
+func hashFile(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = file.Close() }() // only read from
+	hash := sha256.New()
+	if _, err := io.Copy(hash, file); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}

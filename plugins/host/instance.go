@@ -1,0 +1,154 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+
+	"github.com/countersign-dev/countersign/plugins/sdk"
+	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
+)
+
+const (
+	// startTimeout is how long a plugin may take until it has described itself.
+	startTimeout = 10 * time.Second
+	// maxDescription is how large its description may be, in bytes.
+	maxDescription = 1 << 20
+	// maxOverhead is what a file's message may hold beside the file, in bytes.
+	maxOverhead = 1 << 10
+)
+
+// instance is one running process of a plugin and the connection to it.
+type instance struct {
+	client      *plugin.Client
+	process     *process
+	output      *output
+	conns       connections
+	renderer    pluginv1.RendererClient
+	description *pluginv1.DescribeResponse
+
+	// unwatch stops the end of the start's context from ending the process.
+	unwatch  func() bool
+	cleanup  sync.Once
+	answered atomic.Int64 // renders that succeeded
+}
+
+// startInstance runs the image and asks it to describe itself. ctx bounds the
+// start alone.
+func startInstance(ctx context.Context, name string, i *image, s *settings) (*instance, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	in := &instance{output: newOutput(s.log.With("plugin", name))}
+	in.client = plugin.NewClient(in.config(ctx, name, i, s))
+	err := in.connect(ctx)
+	if err == nil && !in.unwatch() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		in.end()
+		return nil, err
+	}
+	return in, nil
+}
+
+func (in *instance) config(ctx context.Context, name string, i *image, s *settings) *plugin.ClientConfig {
+	return &plugin.ClientConfig{
+		HandshakeConfig: sdk.Handshake,
+		Plugins:         plugin.PluginSet{sdk.PluginName: &sdk.Plugin{}},
+		// In place of SecureConfig, which hashes a path that is started later:
+		// the runner starts the very bytes that were hashed.
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socketDir string) (runner.Runner, error) {
+			p := newProcess(name, i, spec, socketDir)
+			in.process = p
+			in.unwatch = context.AfterFunc(ctx, func() { _ = p.Kill(context.Background()) }) // never fails
+			return p, nil
+		},
+		SkipHostEnv:      true,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		AutoMTLS:         true,
+		StartTimeout:     startTimeout,
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: s.sockets.path},
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(s.maxFile + maxOverhead)),
+			grpc.WithStreamInterceptor(in.conns.note),
+		},
+		// The host tells of a plugin's life itself, without quoting the plugin.
+		Logger:     hclog.NewNullLogger(),
+		Stderr:     in.output,
+		SyncStdout: in.output,
+		SyncStderr: in.output,
+	}
+}
+
+func (in *instance) connect(ctx context.Context) error {
+	protocol, err := in.client.Client()
+	if err != nil {
+		return fmt.Errorf("start plugin: %w", err)
+	}
+	dispensed, err := protocol.Dispense(sdk.PluginName)
+	if err != nil {
+		return fmt.Errorf("connect to plugin: %w", err)
+	}
+	var ok bool
+	if in.renderer, ok = dispensed.(pluginv1.RendererClient); !ok {
+		return errors.New("connect to plugin: it is not a renderer")
+	}
+	in.description, err = in.renderer.Describe(ctx, &pluginv1.DescribeRequest{}, grpc.MaxCallRecvMsgSize(maxDescription))
+	if err != nil {
+		return fmt.Errorf("ask plugin what it renders: %w", err)
+	}
+	return nil
+}
+
+// gone tells whether the process has ended.
+func (in *instance) gone() bool {
+	select {
+	case <-in.process.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// end kills the process and frees everything that belongs to it. It comes first
+// because go-plugin would ask the process to end itself, and wait for an answer.
+func (in *instance) end() {
+	in.cleanup.Do(func() {
+		if in.process != nil {
+			_ = in.process.Kill(context.Background()) // never fails
+		}
+		in.client.Kill()
+		in.conns.close()
+	})
+}
+
+// connections are those that go-plugin opened: it forgets the one of a plugin
+// that dies while it connects.
+type connections struct {
+	mu   sync.Mutex
+	seen []*grpc.ClientConn
+}
+
+func (c *connections) note(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, streamer grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+	c.mu.Lock()
+	c.seen = append(c.seen, conn)
+	c.mu.Unlock()
+	return streamer(ctx, desc, conn, method, options...)
+}
+
+func (c *connections) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.seen {
+		_ = conn.Close() // closed already where go-plugin did remember
+	}
+}

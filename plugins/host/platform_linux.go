@@ -1,0 +1,56 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// newImage makes an anonymous file in memory: it has no path to attack and
+// leaves nothing behind.
+func newImage(string) (*image, error) {
+	fd, err := unix.MemfdCreate("countersign-plugin", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3 every such file may be run
+		fd, err = unix.MemfdCreate("countersign-plugin", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	path := fmt.Sprintf("/proc/self/fd/%d", fd)
+	return &image{file: os.NewFile(uintptr(fd), path), path: path}, nil
+}
+
+// seal forbids every later change of the image, this process's own included.
+func (i *image) seal() error {
+	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL
+	_, err := unix.FcntlInt(i.file.Fd(), unix.F_ADD_SEALS, seals)
+	return err
+}
+
+func (i *image) close() error { return i.file.Close() }
+
+// confine makes the kernel end the plugin when the thread that starts it ends,
+// and keeps signals of the terminal from it.
+func confine(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// reap waits for the end of the process and ends what it left behind, before
+// its id can come to mean another.
+func (p *process) reap() {
+	for {
+		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.signal()
+	_ = p.cmd.Wait() // how it ended is all the same: it was to run until told otherwise
+	p.reaped = true
+}

@@ -1,0 +1,191 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
+)
+
+// errDeadline ends a render that took too long by the host's own measure.
+var errDeadline = errors.New("the render took too long")
+
+// Render implements engine.Formats: it renders the formats that the job's
+// format includes, then the format itself.
+func (h *Host) Render(ctx context.Context, job engine.RenderJob) ([]byte, error) {
+	f, ok := h.view.Load().names[job.Format]
+	if !ok {
+		return nil, engine.Errorf(engine.CodeRendererFailed, "no plugin renders this format now")
+	}
+	var options map[string]any
+	if job.Options != "" {
+		if err := json.Unmarshal([]byte(job.Options), &options); err != nil {
+			return nil, f.failed("its options are not JSON", err)
+		}
+	}
+	if _, err := f.merged.check(options); err != nil {
+		return nil, f.failed("its renderer does not take these options any more", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, h.settings.deadline, errDeadline)
+	defer cancel()
+	r := rendering{settings: h.settings, job: job, options: options, files: map[*format][]byte{}}
+	return r.render(ctx, f)
+}
+
+// rendering is one job on its way through the formats it takes.
+type rendering struct {
+	settings *settings
+	job      engine.RenderJob
+	options  map[string]any
+	files    map[*format][]byte // rendered so far: nothing is rendered twice
+}
+
+func (r *rendering) render(ctx context.Context, f *format) ([]byte, error) {
+	if file, ok := r.files[f]; ok {
+		return file, nil
+	}
+	request, err := r.request(f)
+	if err != nil {
+		return nil, err
+	}
+	for _, included := range f.includes {
+		if included.NeedsChain && len(r.job.Chain) == 0 {
+			continue
+		}
+		file, err := r.render(ctx, included)
+		if err != nil {
+			return nil, err
+		}
+		request.Files = append(request.Files, &pluginv1.File{Filename: included.Filename, Content: file})
+	}
+	file, err := r.call(ctx, f, request)
+	if err != nil {
+		return nil, err
+	}
+	r.files[f] = file
+	return file, nil
+}
+
+// request is what the format's plugin gets to see of the job: the key and the
+// passphrase only if this format asked for them itself. That the catalogue
+// grants them was settled when the format became available.
+func (r *rendering) request(f *format) (*pluginv1.RenderRequest, error) {
+	options, err := f.own.project(r.options)
+	switch {
+	case err != nil:
+		return nil, f.failed("its options are not JSON", err)
+	case len(r.job.Leaf) == 0:
+		return nil, f.failed("there is no certificate", nil)
+	case f.NeedsChain && len(r.job.Chain) == 0:
+		return nil, f.failed("the certificate has no chain", nil)
+	case f.declared.GetNeedsKey() && len(r.job.PrivateKey) == 0:
+		return nil, f.failed("there is no private key", nil)
+	case f.declared.GetNeedsPassphrase() && r.job.Passphrase == "":
+		return nil, f.failed("there is no passphrase", nil)
+	}
+	request := &pluginv1.RenderRequest{
+		Format: f.ID, Name: strings.ToValidUTF8(r.job.Name, "\uFFFD"),
+		Leaf: r.job.Leaf, Chain: r.job.Chain, Options: options,
+	}
+	if f.declared.GetNeedsKey() {
+		request.PrivateKey = r.job.PrivateKey
+	}
+	if f.declared.GetNeedsPassphrase() {
+		request.Passphrase = r.job.Passphrase.Reveal()
+	}
+	return request, nil
+}
+
+// call has the plugin make the file. A call that finds the process dead is made
+// once more, on the next process: rendering has no effect that could be doubled.
+func (r *rendering) call(ctx context.Context, f *format, request *pluginv1.RenderRequest) ([]byte, error) {
+	for again := false; ; again = true {
+		in, err := f.by.acquire(ctx)
+		if err != nil {
+			return nil, f.failed(r.reason(ctx, "its plugin is not running"), err)
+		}
+		if f.secret() {
+			in.output.withhold()
+		}
+		answered, fair := in.answered.Load(), r.halfLeft(ctx)
+		answer, err := in.renderer.Render(ctx, request)
+		if err == nil {
+			return r.accept(f, in, answer.GetContent())
+		}
+		switch {
+		case status.Code(err) == codes.Unavailable && ctx.Err() == nil:
+			_ = in.process.Kill(ctx) // never fails; a process that lost its connection is of no use
+			if !again {
+				continue
+			}
+			return nil, f.failed("its plugin ended while rendering", in.cause(err))
+		case context.Cause(ctx) == errDeadline && fair && in.answered.Load() == answered:
+			_ = in.process.Kill(ctx) // never fails; nothing came out of it for a long time
+		}
+		reason := "its plugin refused or failed"
+		if status.Code(err) == codes.ResourceExhausted {
+			reason = r.tooLarge()
+		}
+		return nil, f.failed(r.reason(ctx, reason), in.cause(err))
+	}
+}
+
+func (r *rendering) accept(f *format, in *instance, file []byte) ([]byte, error) {
+	f.by.succeeded(in)
+	switch {
+	case len(file) == 0:
+		return nil, f.failed("its plugin made an empty file", nil)
+	case len(file) > r.settings.maxFile:
+		return nil, f.failed(r.tooLarge(), nil)
+	}
+	return file, nil
+}
+
+func (r *rendering) tooLarge() string {
+	return fmt.Sprintf("its plugin made a file of more than %d bytes", r.settings.maxFile)
+}
+
+// halfLeft tells whether a plugin called now has a fair share of the deadline.
+func (r *rendering) halfLeft(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) >= r.settings.deadline/2
+}
+
+// reason is why a render failed, in the host's words.
+func (r *rendering) reason(ctx context.Context, otherwise string) string {
+	switch {
+	case context.Cause(ctx) == errDeadline:
+		return fmt.Sprintf("it took longer than %s", r.settings.deadline)
+	case ctx.Err() != nil:
+		return "the caller no longer waits"
+	default:
+		return otherwise
+	}
+}
+
+// cause is what the log learns of a failed call: the plugin's own words only as
+// long as the process has held no secret that it could put into them.
+func (in *instance) cause(err error) error {
+	failure := status.Convert(err)
+	if in.output.withheld() {
+		return fmt.Errorf("plugin answered %s", failure.Code())
+	}
+	return fmt.Errorf("plugin answered %s: %s", failure.Code(), printable(failure.Message(), maxOutputLine))
+}
+
+// failed is the one error of a render: the detail is the host's own text.
+func (f *format) failed(reason string, cause error) error {
+	failure := engine.Errorf(engine.CodeRendererFailed, "%s could not be made: %s", f.Filename, reason)
+	if cause != nil {
+		failure.Err = cause
+	}
+	return failure
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"bytes"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	"github.com/countersign-dev/countersign/plugins/sdk"
+)
+
+// render writes the blocks of one file, each with LF line ends and nothing
+// between them (RFC 7468, sections 5 and 10).
+func render(job sdk.Job) ([]byte, error) {
+	switch job.Format {
+	case "cert":
+		return certificates(job.Leaf)
+	case "chain":
+		return certificates(job.Chain...)
+	case "fullchain":
+		return certificates(append([][]byte{job.Leaf}, job.Chain...)...)
+	case "key":
+		if len(job.PrivateKey) == 0 {
+			return nil, errors.New("there is no private key")
+		}
+		return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: job.PrivateKey}), nil
+	default:
+		return nil, fmt.Errorf("there is no format %q here", job.Format)
+	}
+}
+
+func certificates(ders ...[]byte) ([]byte, error) {
+	var file bytes.Buffer
+	for _, der := range ders {
+		if len(der) == 0 {
+			return nil, errors.New("a certificate is empty")
+		}
+		if err := pem.Encode(&file, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
+			return nil, fmt.Errorf("encode certificate: %w", err)
+		}
+	}
+	if file.Len() == 0 {
+		return nil, errors.New("there is no certificate to write")
+	}
+	return file.Bytes(), nil
+}

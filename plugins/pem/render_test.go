@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/countersign-dev/countersign/plugins/sdk"
+	"github.com/countersign-dev/countersign/plugins/sdk/sdktest"
+)
+
+// The blobs stand for DER, which this plugin never looks into.
+var golden = sdk.Job{
+	Leaf:       bytes.Repeat([]byte("leaf"), 20),
+	Chain:      [][]byte{bytes.Repeat([]byte("one"), 16), []byte("two")},
+	PrivateKey: bytes.Repeat([]byte("key"), 17),
+}
+
+const (
+	leafPEM = `-----BEGIN CERTIFICATE-----
+bGVhZmxlYWZsZWFmbGVhZmxlYWZsZWFmbGVhZmxlYWZsZWFmbGVhZmxlYWZsZWFm
+bGVhZmxlYWZsZWFmbGVhZmxlYWZsZWFmbGVhZmxlYWY=
+-----END CERTIFICATE-----
+`
+	chainPEM = `-----BEGIN CERTIFICATE-----
+b25lb25lb25lb25lb25lb25lb25lb25lb25lb25lb25lb25lb25lb25lb25lb25l
+-----END CERTIFICATE-----
+-----BEGIN CERTIFICATE-----
+dHdv
+-----END CERTIFICATE-----
+`
+	keyPEM = `-----BEGIN PRIVATE KEY-----
+a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5
+a2V5
+-----END PRIVATE KEY-----
+`
+)
+
+func TestRenderIsGolden(t *testing.T) {
+	for format, want := range map[string]string{
+		"cert": leafPEM, "chain": chainPEM, "fullchain": leafPEM + chainPEM, "key": keyPEM,
+	} {
+		job := golden
+		job.Format = format
+		got, err := render(job)
+		if err != nil || string(got) != want {
+			t.Errorf("%s: got %v\n%s\nwant\n%s", format, err, got, want)
+		}
+	}
+}
+
+func TestEveryDeclaredFormatRenders(t *testing.T) {
+	for _, format := range (renderer{}).Formats() {
+		job := golden
+		job.Format = format.ID
+		file, err := renderer{}.Render(t.Context(), job)
+		if err != nil || len(file) == 0 {
+			t.Errorf("%s: %d bytes, %v", format.ID, len(file), err)
+		}
+		if holdsKey := strings.Contains(string(file), "PRIVATE KEY"); holdsKey != format.NeedsKey {
+			t.Errorf("%s holds the key: %v, declares it: %v", format.ID, holdsKey, format.NeedsKey)
+		}
+	}
+}
+
+func TestRenderRefusesWhatItCannotWrite(t *testing.T) {
+	for name, job := range map[string]sdk.Job{
+		"unknown format": {Format: "pkcs12", Leaf: golden.Leaf},
+		"empty leaf":     {Format: "cert"},
+		"no chain":       {Format: "chain", Leaf: golden.Leaf},
+		"hole in chain":  {Format: "fullchain", Leaf: golden.Leaf, Chain: [][]byte{nil}},
+		"no key":         {Format: "key", Leaf: golden.Leaf},
+	} {
+		if file, err := render(job); err == nil {
+			t.Errorf("%s: rendered %q", name, file)
+		}
+	}
+}
+
+func TestOpenSSLOpensEveryFile(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root.pem")
+	if err := os.WriteFile(root, sdktest.RootPEM(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range sdktest.Jobs(t) {
+		t.Run(job.Name, func(t *testing.T) {
+			file := func(format string) []byte {
+				job.Format = format
+				content, err := render(job)
+				if err != nil {
+					t.Fatalf("%s: %v", format, err)
+				}
+				return content
+			}
+			public := sdktest.Run(t, file("cert"), "openssl", "x509", "-noout", "-pubkey", "-in")
+			if derived := sdktest.Run(t, file("key"), "openssl", "pkey", "-pubout", "-in"); derived != public {
+				t.Errorf("key.pem is not the key of cert.pem:\n%s\n%s", derived, public)
+			}
+			full := filepath.Join(t.TempDir(), "fullchain.pem")
+			if err := os.WriteFile(full, file("fullchain"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			sdktest.Run(t, file("cert"), "openssl", "verify", "-CAfile", root, "-untrusted", full)
+			if len(job.Chain) > 0 {
+				sdktest.Run(t, file("chain"), "openssl", "x509", "-noout", "-subject", "-in")
+			}
+		})
+	}
+}
+
+func BenchmarkRenderFullchain(b *testing.B) {
+	job := sdktest.Jobs(b)[0]
+	job.Format = "fullchain"
+	for b.Loop() {
+		if _, err := render(job); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// A file that a reader takes apart again holds what went in.
+func TestBlocksRoundTrip(t *testing.T) {
+	rest := []byte(leafPEM + chainPEM)
+	for _, want := range append([][]byte{golden.Leaf}, golden.Chain...) {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil || !bytes.Equal(block.Bytes, want) {
+			t.Fatalf("got %v, want %q", block, want)
+		}
+	}
+}

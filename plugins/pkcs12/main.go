@@ -1,0 +1,47 @@
+// Command pkcs12 is the format plugin that writes PKCS#12 bundles (RFC 7292):
+// key, certificate and chain in one file under a passphrase. Start with render.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+
+	"github.com/countersign-dev/countersign/plugins/sdk"
+)
+
+const optionsSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "properties": {
+    "legacy": {
+      "type": "boolean",
+      "default": false,
+      "title": "Older encryption",
+      "description": "Encrypt with 3DES and SHA-1 instead of AES-256 and SHA-256, for Windows Server 2016, macOS 14 and other importers that call the modern kind a wrong password."
+    }
+  },
+  "additionalProperties": false
+}`
+
+type renderer struct{}
+
+var _ sdk.Renderer = renderer{}
+
+// Formats implements sdk.Renderer.
+func (renderer) Formats() []sdk.Format {
+	return []sdk.Format{{
+		ID: "pkcs12", Filename: "bundle.pkcs12", Aliases: []string{"p12", "pfx"},
+		MediaType: "application/x-pkcs12", NeedsKey: true, NeedsPassphrase: true,
+		Description:   "Private key, certificate and chain in one file, encrypted under a passphrase (PKCS#12, also known as PFX).",
+		TypicalUse:    "Windows and IIS, Java and Tomcat, macOS Keychain, load balancers that take one upload.",
+		OptionsSchema: json.RawMessage(optionsSchema),
+	}}
+}
+
+// Render implements sdk.Renderer.
+func (renderer) Render(_ context.Context, job sdk.Job) ([]byte, error) {
+	return render(job, rand.Reader)
+}
+
+func main() { sdk.Serve(renderer{}) }

@@ -1,0 +1,97 @@
+// Package sdk is what the author of a format plugin imports. A plugin is a
+// program that turns a certificate into a file:
+//
+//	func main() { sdk.Serve(renderer{}) }
+//
+// where renderer implements [Renderer]: Formats says what it makes and what it
+// needs for that, Render makes it. Start there; plugins/pem is the shortest
+// complete example. The wire format is pluginv1/render.proto.
+//
+// What the host promises a plugin:
+//   - Render gets the private key and the passphrase only for a format that
+//     declares the need and that the catalogue grants it;
+//   - options are valid under the format's schema;
+//   - the context ends when the caller no longer waits;
+//   - files of included formats are complete, under their own file names.
+//
+// What a plugin can rely on from Serve: a panic in Render fails that call and
+// nothing else, and its value, which may hold key bytes, goes nowhere; the
+// process ends when its host does.
+//
+// What a plugin must not do: keep a job's content after Render returns, write
+// it anywhere, or rely on the environment, the network or the file system.
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+)
+
+// Renderer makes files. Render is called concurrently; Formats once, at start.
+type Renderer interface {
+	// Formats declares what the plugin renders. The answer never changes.
+	Formats() []Format
+	// Render makes the file that job.Format names. The text of an error reaches
+	// the operator's log unless the format has to do with a key or passphrase;
+	// it should say what is wrong and never quote the job.
+	Render(ctx context.Context, job Job) ([]byte, error)
+}
+
+// Format declares one kind of file. The needs are those of its own rendering;
+// the host adds what the included formats need.
+type Format struct {
+	// ID names the format to callers: lower case letters, digits, "-" and "_".
+	ID string
+	// Filename is what the file is called, and a second name for the format.
+	Filename string
+	// Aliases are further names that callers may use.
+	Aliases []string
+	// MediaType is the file's type (RFC 6838), without parameters.
+	MediaType string
+	// NeedsKey asks for the private key, NeedsPassphrase for a passphrase.
+	NeedsKey, NeedsPassphrase bool
+	// NeedsChain says that a certificate without a chain cannot be rendered.
+	NeedsChain bool
+	// Description says in a sentence what the file is, TypicalUse what it is for.
+	// Both are shown to operators.
+	Description, TypicalUse string
+	// OptionsSchema is a JSON Schema (draft 2020-12) of a flat object: at its top
+	// only $schema, title, description, type, properties, required and
+	// additionalProperties. Properties that are not listed are refused unless
+	// additionalProperties says otherwise. Empty means that there are no options.
+	OptionsSchema json.RawMessage
+	// Includes names the formats, of any plugin, whose rendered files Render gets.
+	Includes []string
+}
+
+// Job is what one Render call works on. It prints as its format alone, so that
+// a careless log line tells no secret.
+type Job struct {
+	// Format is the id of the format to render.
+	Format string
+	// Name is the certificate's name in Countersign.
+	Name string
+	// Leaf and Chain are X.509 certificates in DER (RFC 5280); the chain starts
+	// with the leaf's issuer and leaves self-signed roots out.
+	Leaf  []byte
+	Chain [][]byte
+	// PrivateKey is PKCS#8 in DER (RFC 5958), nil unless the format needs it.
+	PrivateKey []byte
+	// Passphrase is "" unless the format needs it.
+	Passphrase string
+	// Options is a JSON object that the format's schema accepts.
+	Options json.RawMessage
+	// Files holds the included formats' files by file name. One that cannot be
+	// rendered for this certificate, for want of a chain, is not there.
+	Files map[string][]byte
+}
+
+// String implements fmt.Stringer without telling more than the format.
+func (j Job) String() string { return "job for format " + j.Format }
+
+// GoString implements fmt.GoStringer, for %#v.
+func (j Job) GoString() string { return j.String() }
+
+// LogValue implements slog.LogValuer.
+func (j Job) LogValue() slog.Value { return slog.StringValue(j.String()) }

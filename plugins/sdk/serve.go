@@ -1,0 +1,114 @@
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
+)
+
+// hostCheck is how often a plugin looks whether its host still lives.
+const hostCheck = 500 * time.Millisecond
+
+// Serve serves the renderer to the host that started this process, until the
+// host ends it or ends itself. It does not return while the host lives, and it
+// exits with a message when a person starts the program.
+func Serve(r Renderer) {
+	go exitWithHost(hostPID(), hostCheck)
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: Handshake,
+		Plugins:         plugin.PluginSet{PluginName: &Plugin{server: &server{renderer: r}}},
+		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(MaxMessage))...)
+		},
+		Logger: hclog.NewNullLogger(),
+	})
+}
+
+// hostPID is the process to outlive by no more than a moment. The host names
+// itself, because it may be gone before this process first asks for its parent.
+func hostPID() int {
+	if pid, err := strconv.Atoi(os.Getenv(HostPIDVariable)); err == nil {
+		return pid
+	}
+	return os.Getppid()
+}
+
+// exitWithHost ends the process once its parent is another than host: an orphan
+// is handed to init or to a subreaper.
+func exitWithHost(host int, every time.Duration) {
+	for tick := time.NewTicker(every); os.Getppid() == host; <-tick.C {
+	}
+	os.Exit(1)
+}
+
+// server is the gRPC side of a Renderer.
+type server struct {
+	pluginv1.UnimplementedRendererServer
+	renderer Renderer
+}
+
+var _ pluginv1.RendererServer = (*server)(nil)
+
+// Describe implements pluginv1.RendererServer.
+func (s *server) Describe(context.Context, *pluginv1.DescribeRequest) (answer *pluginv1.DescribeResponse, err error) {
+	defer hidePanic(&err)
+	answer = &pluginv1.DescribeResponse{Version: version()}
+	for _, f := range s.renderer.Formats() {
+		answer.Formats = append(answer.Formats, &pluginv1.Format{
+			Id: f.ID, Filename: f.Filename, Aliases: f.Aliases, MediaType: f.MediaType,
+			NeedsKey: f.NeedsKey, NeedsPassphrase: f.NeedsPassphrase, NeedsChain: f.NeedsChain,
+			Description: f.Description, TypicalUse: f.TypicalUse,
+			OptionsSchema: string(f.OptionsSchema), Includes: f.Includes,
+		})
+	}
+	return answer, nil
+}
+
+// Render implements pluginv1.RendererServer.
+func (s *server) Render(ctx context.Context, r *pluginv1.RenderRequest) (answer *pluginv1.RenderResponse, err error) {
+	defer hidePanic(&err)
+	job := Job{
+		Format: r.GetFormat(), Name: r.GetName(), Leaf: r.GetLeaf(), Chain: r.GetChain(),
+		PrivateKey: r.GetPrivateKey(), Passphrase: r.GetPassphrase(),
+		Options: json.RawMessage(r.GetOptions()), Files: map[string][]byte{},
+	}
+	for _, file := range r.GetFiles() {
+		job.Files[file.GetFilename()] = file.GetContent()
+	}
+	content, err := s.renderer.Render(ctx, job)
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return nil, status.FromContextError(err).Err()
+	case err != nil:
+		return nil, status.Error(codes.FailedPrecondition, err.Error())
+	}
+	return &pluginv1.RenderResponse{Content: content}, nil
+}
+
+// hidePanic turns a panic into an error that tells nothing of its value or
+// stack: both may hold bytes of the key that was being rendered.
+func hidePanic(err *error) {
+	if recover() != nil {
+		*err = status.Error(codes.Internal, "the renderer panicked")
+	}
+}
+
+// version is that of the plugin's main module, as the go command recorded it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

@@ -1,0 +1,29 @@
+// Command zip is the format plugin that puts all other files of a certificate
+// into one archive. It renders none of them: the host hands them over. Start
+// with render.
+package main
+
+import (
+	"context"
+
+	"github.com/countersign-dev/countersign/plugins/sdk"
+)
+
+type renderer struct{}
+
+var _ sdk.Renderer = renderer{}
+
+// Formats implements sdk.Renderer.
+func (renderer) Formats() []sdk.Format {
+	return []sdk.Format{{
+		ID: "zip", Filename: "bundle.zip", MediaType: "application/zip",
+		Description: "All files in one archive: cert.pem, chain.pem (where there is a chain), fullchain.pem, key.pem and bundle.pkcs12. The archive itself is not encrypted, and key.pem in it is not either.",
+		TypicalUse:  "Handing everything to somebody who does not know yet which file their software wants.",
+		Includes:    []string{"cert", "chain", "fullchain", "key", "pkcs12"},
+	}}
+}
+
+// Render implements sdk.Renderer.
+func (renderer) Render(_ context.Context, job sdk.Job) ([]byte, error) { return render(job) }
+
+func main() { sdk.Serve(renderer{}) }

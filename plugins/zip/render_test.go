@@ -1,0 +1,86 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"flag"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/countersign-dev/countersign/plugins/sdk"
+	"github.com/countersign-dev/countersign/plugins/sdk/sdktest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var files = map[string][]byte{
+	"cert.pem": []byte("the certificate\n"), "chain.pem": []byte("its chain\n"), "fullchain.pem": []byte("both\n"),
+	"key.pem": []byte("the key\n"), "bundle.pkcs12": {0x30, 0x00},
+}
+
+const goldenFile = "testdata/bundle.zip"
+
+func TestRenderIsGolden(t *testing.T) {
+	got, err := renderer{}.Render(t.Context(), sdk.Job{Format: "zip", Files: files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(goldenFile, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(goldenFile)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the archive of %d bytes differs from %s (%v)", len(got), goldenFile, err)
+	}
+}
+
+func TestArchiveHoldsTheFiles(t *testing.T) {
+	got, err := render(sdk.Job{Files: files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := zip.NewReader(bytes.NewReader(got), int64(len(got)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, entry := range archive.File {
+		names = append(names, entry.Name)
+		reader, err := entry.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(reader)
+		if err != nil || !bytes.Equal(content, files[entry.Name]) {
+			t.Errorf("%s holds %q, %v", entry.Name, content, err)
+		}
+		if mode := entry.Mode().Perm(); mode != 0o600 {
+			t.Errorf("%s unpacks with mode %04o", entry.Name, mode)
+		}
+	}
+	if want := []string{"bundle.pkcs12", "cert.pem", "chain.pem", "fullchain.pem", "key.pem"}; !slices.Equal(names, want) {
+		t.Errorf("the archive holds %q, want %q", names, want)
+	}
+}
+
+func TestNothingToArchive(t *testing.T) {
+	if file, err := render(sdk.Job{Format: "zip"}); err == nil {
+		t.Errorf("rendered %q", file)
+	}
+}
+
+// keytool reads every entry of an archive to look for signatures.
+func TestJavaReadsTheArchive(t *testing.T) {
+	got, err := render(sdk.Job{Files: files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if printed := sdktest.Run(t, got, "keytool", "-J-Duser.language=en", "-printcert", "-jarfile"); !strings.Contains(printed, "Not a signed jar file") {
+		t.Errorf("keytool says %q", printed)
+	}
+}
