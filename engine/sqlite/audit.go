@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -95,27 +94,26 @@ func (s *Store) AuditEntries(ctx context.Context, q engine.AuditQuery) ([]engine
 	return items, engine.Cursor{Time: last.doc.Time, ID: last.id}.String(), nil
 }
 
-// auditQuery writes the query for a page. Its first filter, the narrowest, leads
-// to an index; a plus sign keeps the others from competing. An actor is looked
-// up twice, as the entry's actor and as the person behind another.
+// auditQuery writes the query for a page. Its first filter, the narrowest, says
+// which index to follow. An actor is looked for twice: as the entry's own, and
+// as the person behind another.
 func auditQuery(q engine.AuditQuery) (query string, args []any, err error) {
-	where, filters := []string{"project = ?"}, []any{q.ProjectID}
-	plus := ""
+	index, where, args := "", "project = ?", []any{q.ProjectID}
 	for _, f := range []struct{ column, value string }{
-		{"request", q.RequestID}, {"certificate", q.CertificateID}, {"", q.Actor}, {"action", q.Action},
+		{"request", q.RequestID}, {"certificate", q.CertificateID}, {"{actor}", q.Actor}, {"action", q.Action},
 	} {
-		switch {
-		case f.value == "":
+		if f.value == "" {
 			continue
-		case f.column == "":
-			where = append(where, plus+actorFilter)
-		default:
-			where = append(where, plus+f.column+" = ?")
 		}
-		filters, plus = append(filters, f.value), "+"
+		if index == "" {
+			index = " INDEXED BY audit_" + f.column
+		}
+		where += " AND " + f.column + " = ?"
+		args = append(args, f.value)
 	}
 	for _, bound := range auditBounds(q) {
-		where, filters = append(where, bound.sql), append(filters, bound.args...)
+		where += " AND " + bound.sql
+		args = append(args, bound.args...)
 	}
 	place, begun, err := q.Position()
 	if err != nil {
@@ -126,18 +124,16 @@ func auditQuery(q engine.AuditQuery) (query string, args []any, err error) {
 		if err != nil {
 			return "", nil, engine.Errorf(engine.CodeInvalidRequest, "cursor is that of another listing").Because(err)
 		}
-		where, filters = append(where, "seq < ?"), append(filters, seq)
+		where += " AND seq < ?"
+		args = append(args, seq)
 	}
-	query, args = "SELECT seq, doc FROM audit_logs WHERE "+strings.Join(where, " AND "), filters
+	query = "SELECT seq, doc FROM audit_logs" + index + " WHERE " + where
 	if q.Actor != "" {
-		query = strings.Replace(query, actorFilter, "actor = ?", 1) + " UNION ALL " + strings.Replace(query, actorFilter, "person = ? AND person <> actor", 1)
+		query = strings.ReplaceAll(query, "{actor}", "actor") + " UNION ALL " + strings.ReplaceAll(query, "{actor}", "person") + " AND person <> actor"
 		args = append(args, args...)
 	}
-	return query + fmt.Sprintf(" ORDER BY seq DESC LIMIT %d", q.Limit+1), args, nil
+	return query + " ORDER BY seq DESC LIMIT ?", append(args, q.Limit+1), nil
 }
-
-// actorFilter stands for either of the two columns that may name the actor.
-const actorFilter = "{actor} = ?"
 
 // condition is a part of a query with its arguments.
 type condition struct {

@@ -18,6 +18,18 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
+// pool is the readers'.
+type pool interface {
+	querier
+	Close() error
+}
+
+// connection is the writer's.
+type connection interface {
+	querier
+	ExecContext(ctx context.Context, statement string, args ...any) (sql.Result, error)
+}
+
 // ms is how the columns hold a time.
 func ms(t time.Time) int64 { return t.UnixMilli() }
 

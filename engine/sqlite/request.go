@@ -12,22 +12,24 @@ import (
 // OpenRequest implements [engine.Requests]. Request, token and record are one
 // transaction, so of a stored decision nothing can be missing.
 func (s *Store) OpenRequest(ctx context.Context, r engine.Request, token *engine.Token, rec engine.Record) (engine.Request, error) {
-	return update(ctx, s, func(tx tx) (stored engine.Request, err error) {
-		inserted, err := tx.insert("download_requests", "id, version, project, person, status, certificate, idempotency, at, ended", r,
-			r.ID, r.Version, r.ProjectID, r.Requester.Person, string(r.Status), r.CertificateID, orNull(r.IdempotencyID), ms(r.CreatedAt), ended(r))
-		if err != nil {
+	return update(ctx, s, func(tx tx) (engine.Request, error) { return tx.open(r, token, rec) })
+}
+
+func (tx tx) open(r engine.Request, token *engine.Token, rec engine.Record) (stored engine.Request, err error) {
+	inserted, err := tx.insert("download_requests", "id, version, project, person, status, certificate, idempotency, at, ended", r,
+		r.ID, r.Version, r.ProjectID, r.Requester.Person, string(r.Status), r.CertificateID, orNull(r.IdempotencyID), ms(r.CreatedAt), ended(r))
+	if err != nil {
+		return stored, err
+	}
+	if !inserted {
+		return get[engine.Request](context.Background(), tx, "download_requests WHERE id = ?", r.ID)
+	}
+	if token != nil {
+		if err := tx.create("download_tokens", "id, project, at", token, token.Digest, token.ProjectID, ms(token.IssuedAt)); err != nil {
 			return stored, err
 		}
-		if !inserted {
-			return get[engine.Request](context.Background(), tx, "download_requests WHERE id = ?", r.ID)
-		}
-		if token != nil {
-			if err := tx.create("download_tokens", "id, project, at", token, token.Digest, token.ProjectID, ms(token.IssuedAt)); err != nil {
-				return stored, err
-			}
-		}
-		return r, tx.record(rec)
-	})
+	}
+	return r, tx.record(rec)
 }
 
 // ended is the column of that name.

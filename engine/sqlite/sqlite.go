@@ -35,7 +35,7 @@ type Store struct {
 	path    string
 	writing *sql.DB   // holds the one connection that writes
 	conn    *sql.Conn // that connection; after Open, the writer's alone
-	reading *sql.DB
+	reading pool
 
 	mu      sync.RWMutex // guards closed against calls that begin
 	closed  bool
@@ -51,19 +51,23 @@ var errClosed = errors.New("sqlite: the store is closed")
 // 0700, its files 0600. A schema from an older program is brought up to date, one
 // from a newer program is refused.
 func Open(ctx context.Context, path string) (*Store, error) {
-	s := &Store{queue: make(chan *job), drained: make(chan struct{})}
+	s := newStore()
 	if err := s.open(ctx, path); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, errors.Join(err, s.disconnect()))
 	}
-	go s.write()
+	go s.write(s.conn)
 	return s, nil
+}
+
+func newStore() *Store {
+	return &Store{queue: make(chan *job), drained: make(chan struct{})}
 }
 
 func (s *Store) open(ctx context.Context, path string) (err error) {
 	if s.path, err = filepath.Abs(path); err != nil {
 		return err
 	}
-	if err := makePrivate(s.path); err != nil {
+	if err := create(s.path); err != nil {
 		return err
 	}
 	if s.writing, err = connect(s.path, 1, "journal_mode(wal)", "synchronous(full)", "journal_size_limit(67108864)"); err != nil {
@@ -75,8 +79,15 @@ func (s *Store) open(ctx context.Context, path string) (err error) {
 	if err := migrate(ctx, s.conn, migrations); err != nil {
 		return err
 	}
-	s.reading, err = connect(s.path, max(4, 2*runtime.GOMAXPROCS(0)), "query_only(1)")
-	return err
+	if err := takePrivate(s.path); err != nil {
+		return err
+	}
+	readers, err := connect(s.path, max(4, 2*runtime.GOMAXPROCS(0)), "query_only(1)")
+	if err != nil {
+		return err
+	}
+	s.reading = readers
+	return nil
 }
 
 // connect opens a pool. Temporary tables stay in memory: nothing of what is
@@ -93,20 +104,25 @@ func connect(path string, connections int, pragmas ...string) (*sql.DB, error) {
 	return db, nil
 }
 
-// makePrivate makes the file if need be and takes it from everybody else, with
-// what SQLite keeps beside it: new ones get the mode of the database. It opens
-// no file that exists: closing it would drop this process's locks on it.
-func makePrivate(path string) error {
+// create makes an empty database for its owner alone; SQLite gives the files
+// beside it the same mode. It opens no file that exists: closing it again would
+// drop the locks that this process may hold on it.
+func create(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err == nil {
-		err = file.Close()
+	if errors.Is(err, fs.ErrExist) {
+		return nil
 	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if err != nil {
 		return err
 	}
+	return file.Close()
+}
+
+// takePrivate takes a database that was made otherwise from everybody else.
+func takePrivate(path string) error {
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if err := os.Chmod(path+suffix, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -117,8 +133,7 @@ func makePrivate(path string) error {
 
 // Ping reads from the database.
 func (s *Store) Ping(ctx context.Context) error {
-	var version int
-	if err := s.reading.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+	if _, err := scan(ctx, s.reading, func(*sql.Rows) (bool, error) { return true, nil }, "PRAGMA user_version"); err != nil {
 		return fmt.Errorf("ping store: %w", err)
 	}
 	return nil

@@ -1,8 +1,13 @@
 package sqlite
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/engine/storetest"
@@ -22,8 +27,146 @@ func open(t testing.TB, path string) *Store {
 	return s
 }
 
+// issue stores a token that expires in an hour.
+func issue(t testing.TB, s *Store, project string) engine.Token {
+	t.Helper()
+	token := newToken(project)
+	if _, err := s.OpenRequest(t.Context(), engine.Request{ID: token.RequestID, ProjectID: project}, &token, newRecord(project)); err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func newToken(project string) engine.Token {
+	now := engine.SystemClock()
+	return engine.Token{
+		Digest: engine.SecretDigest(engine.NewToken()), RequestID: engine.NewID("req"), ProjectID: project, CertificateID: "cert_a",
+		Format: "fullchain", Options: "{}", IssuedAt: now, ExpiresAt: now.Add(time.Hour),
+	}
+}
+
+func newRecord(project string) engine.Record {
+	return engine.Record{Audit: engine.AuditEntry{
+		Ref: engine.NewID("ref"), ProjectID: project, Time: engine.SystemClock(), Action: engine.ActionDownloaded, Outcome: engine.AuditSuccess,
+		Actor: engine.Actor{Type: engine.ActorAPIKey, ID: "key_ci", Name: "CI", Person: "user_alice"}, IP: "192.0.2.7", UserAgent: "curl/8.5.0",
+		CertificateID: "cert_a", RequestID: engine.NewID("req"), Format: "fullchain",
+	}}
+}
+
 func TestContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) engine.Store {
 		return open(t, filepath.Join(t.TempDir(), "countersign.db"))
 	})
+}
+
+func TestFilesArePrivate(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "a", "b ?%#&;")
+	path := filepath.Join(folder, "countersign?.db")
+	modes := func(want ...string) {
+		t.Helper()
+		var got []string
+		files, err := os.ReadDir(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			info, err := file.Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, info.Mode().String()+" "+file.Name())
+		}
+		if strings.Join(got, ",") != strings.Join(want, ",") {
+			t.Fatalf("files are %q, want %q", got, want)
+		}
+	}
+	s := open(t, path)
+	issue(t, s, "prj")
+	for _, dir := range []string{folder, filepath.Dir(folder)} {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+			t.Fatalf("%s: %v, %v", dir, info, err)
+		}
+	}
+	modes("-rw------- countersign?.db", "-rw------- countersign?.db-shm", "-rw------- countersign?.db-wal")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	modes("-rw------- countersign?.db")
+
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	open(t, path)
+	modes("-rw------- countersign?.db", "-rw------- countersign?.db-shm", "-rw------- countersign?.db-wal")
+}
+
+// What was answered before Close, or while it ran, is there afterwards.
+func TestCloseAndReopen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "countersign.db")
+	s := open(t, path)
+	var (
+		mu           sync.Mutex
+		callers      sync.WaitGroup
+		acknowledged = map[string]bool{}
+		begun        = make(chan struct{}, 8)
+	)
+	for range cap(begun) {
+		callers.Go(func() {
+			for {
+				rec := newRecord("prj")
+				err := s.Append(t.Context(), rec.Audit)
+				if errors.Is(err, errClosed) {
+					return
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				acknowledged[rec.Audit.Ref] = true
+				mu.Unlock()
+				select {
+				case begun <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	for range cap(begun) {
+		<-begun
+	}
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	callers.Wait()
+	if err := s.Ping(t.Context()); err == nil {
+		t.Error("a closed store answers")
+	}
+
+	s = open(t, path)
+	if err := s.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	checkRefs(t, s, acknowledged)
+}
+
+// checkRefs checks that a chain is whole and holds all that was acknowledged.
+func checkRefs(t *testing.T, s *Store, acknowledged map[string]bool) {
+	t.Helper()
+	verdict, err := engine.VerifyAudit(t.Context(), s, "prj", engine.AuditHead{})
+	if err != nil || !verdict.OK {
+		t.Fatalf("verdict %+v, %v", verdict, err)
+	}
+	entries, err := s.AuditAfter(t.Context(), "prj", 0, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		delete(acknowledged, e.Ref)
+	}
+	if len(entries) == 0 || len(acknowledged) > 0 {
+		t.Fatalf("%d writes were acknowledged and are gone; %d are there", len(acknowledged), len(entries))
+	}
 }

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -22,7 +21,7 @@ type job struct {
 }
 
 // tx is the writer's connection inside a transaction.
-type tx struct{ conn *sql.Conn }
+type tx struct{ conn connection }
 
 // update runs do in a transaction and returns what it found, once that is on
 // disk. A caller whose context ends gets its error: if the writer was at it
@@ -72,7 +71,7 @@ func (s *Store) change(ctx context.Context, rec engine.Record, do func(tx) error
 
 // write is the writer: it takes all writes that wait, commits them at once and
 // answers, until the queue is closed.
-func (s *Store) write() {
+func (s *Store) write(conn connection) {
 	defer close(s.drained)
 	for first := range s.queue {
 		batch := append(make([]*job, 0, 8), first)
@@ -86,7 +85,7 @@ func (s *Store) write() {
 				more = false
 			}
 		}
-		commit(s.conn, batch)
+		commit(conn, batch)
 		for _, j := range batch {
 			close(j.done)
 		}
@@ -96,7 +95,7 @@ func (s *Store) write() {
 // commit does the jobs in one transaction and sets their errors. What fails is
 // taken back alone, unless the transaction as a whole cannot go on: then all
 // have failed.
-func commit(conn *sql.Conn, batch []*job) {
+func commit(conn connection, batch []*job) {
 	err := exec(conn, "BEGIN IMMEDIATE")
 	if err == nil {
 		for _, j := range batch {
@@ -135,7 +134,7 @@ func try(tx tx, j *job) error {
 
 // exec runs a statement without a context: a caller who leaves must not
 // interrupt what is done for others too.
-func exec(conn *sql.Conn, statement string, args ...any) error {
+func exec(conn connection, statement string, args ...any) error {
 	_, err := conn.ExecContext(context.Background(), statement, args...)
 	return err
 }

@@ -1,0 +1,77 @@
+package sqlite
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func version(t *testing.T, s *Store) string {
+	t.Helper()
+	v, err := get[int](t.Context(), s.reading, "(SELECT user_version AS doc FROM pragma_user_version)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(rune('0' + v))
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "countersign.db")
+	s := open(t, path)
+	if err := exec(s.conn, "PRAGMA user_version = 9"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), path)
+	if err == nil || !strings.Contains(err.Error(), "the database has schema 9, this program knows schemas up to 1") {
+		t.Fatalf("opening a newer database gave %v", err)
+	}
+}
+
+// A migration is applied once, and one that fails leaves nothing behind.
+func TestMigrate(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
+	if got := version(t, s); got != "1" {
+		t.Fatalf("schema is %s", got)
+	}
+	broken := append(migrations[:1:1], "CREATE TABLE two (a); INSERT INTO two VALUES (1)", "CREATE TABLE three (a); CREATE TABLE two (a)")
+	for range 2 {
+		if err := migrate(ctx, s.conn, broken); err == nil || !strings.Contains(err.Error(), "to schema 3") {
+			t.Fatalf("a broken migration gave %v", err)
+		}
+	}
+	if got := version(t, s); got != "2" {
+		t.Fatalf("schema is %s after a broken third migration", got)
+	}
+	if _, err := get[int](ctx, s.reading, "(SELECT a AS doc FROM three)"); err == nil {
+		t.Fatal("a broken migration left a table behind")
+	}
+	if n, err := get[int](ctx, s.reading, "(SELECT count(*) AS doc FROM two)"); err != nil || n != 1 {
+		t.Fatalf("the second migration left %d rows, %v", n, err)
+	}
+}
+
+// A file that is no database is refused, and left as it was.
+func TestAnotherFileIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notes.txt")
+	if err := os.WriteFile(path, []byte(strings.Repeat("no database ", 100)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []string{path, filepath.Dir(path)} {
+		if s, err := Open(t.Context(), other); err == nil {
+			t.Errorf("opened %s: %v", other, s.Close())
+		}
+	}
+	after, err := os.Stat(path)
+	if err != nil || after.Mode() != before.Mode() || after.Size() != before.Size() {
+		t.Errorf("the file was %v and is %v, %v", before, after, err)
+	}
+}

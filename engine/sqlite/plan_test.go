@@ -1,0 +1,165 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/storetest"
+)
+
+// walks are the only ways to go through a whole table: in the order of the
+// listing, as far as the page needs. json_each walks the words of a search.
+var walks = []string{
+	"SCAN projects USING INDEX projects_list",
+	"SCAN users USING INDEX users_list",
+	"SCAN json_each VIRTUAL TABLE",
+}
+
+// plans collects the query plans of all that a store runs.
+type plans struct {
+	mu   sync.Mutex
+	seen map[string][]string // by statement
+}
+
+func (p *plans) explain(ctx context.Context, q querier, statement string, args []any) error {
+	switch strings.Fields(statement)[0] {
+	case "SELECT", "INSERT", "UPDATE", "DELETE":
+	default:
+		return nil
+	}
+	lines, err := scan(ctx, q, func(rows *sql.Rows) (line string, err error) {
+		var id, parent, unused int
+		return line, rows.Scan(&id, &parent, &unused, &line)
+	}, "EXPLAIN QUERY PLAN "+statement, args...)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen[statement] = lines
+	return err
+}
+
+// explainedPool and explainedConn explain each statement before they run it.
+type explainedPool struct {
+	pool
+	plans *plans
+}
+
+func (e explainedPool) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := e.plans.explain(ctx, e.pool, query, args); err != nil {
+		return nil, err
+	}
+	return e.pool.QueryContext(ctx, query, args...)
+}
+
+type explainedConn struct {
+	connection
+	plans *plans
+}
+
+func (e explainedConn) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := e.plans.explain(ctx, e.connection, query, args); err != nil {
+		return nil, err
+	}
+	return e.connection.QueryContext(ctx, query, args...)
+}
+
+func (e explainedConn) ExecContext(ctx context.Context, statement string, args ...any) (sql.Result, error) {
+	if err := e.plans.explain(ctx, e.connection, statement, args); err != nil {
+		return nil, err
+	}
+	return e.connection.ExecContext(ctx, statement, args...)
+}
+
+// Whatever the contract makes the store do follows an index and sorts nothing.
+func TestQueryPlans(t *testing.T) {
+	p := &plans{seen: map[string][]string{}}
+	t.Run("contract", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) engine.Store {
+			s := newStore()
+			if err := s.open(t.Context(), filepath.Join(t.TempDir(), "countersign.db")); err != nil {
+				t.Fatal(err)
+			}
+			s.reading = explainedPool{s.reading, p}
+			go s.write(explainedConn{s.conn, p})
+			return s
+		})
+	})
+	if len(p.seen) < 100 {
+		t.Fatalf("only %d statements were explained", len(p.seen))
+	}
+	allowed := strings.NewReplacer(walks[0], "", walks[1], "", walks[2], "")
+	for statement, lines := range p.seen {
+		plan := strings.Join(lines, "\n\t")
+		if left := allowed.Replace(plan); strings.Contains(left, "SCAN") || strings.Contains(left, "TEMP B-TREE") {
+			t.Errorf("%s\n\t%s", statement, plan)
+		}
+	}
+}
+
+// Every combination of filters has an index that takes them all.
+func TestRequestPlans(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
+	for i := range 8 {
+		q := engine.RequestQuery{ProjectID: "prj"}
+		want := 3 // project and the cursor's two
+		for bit, set := range []func(){
+			func() { q.Person = "user" }, func() { q.Status = engine.StatusIssued }, func() { q.CertificateID = "cert" },
+		} {
+			if i>>bit&1 == 1 {
+				set()
+				want++
+			}
+		}
+		p := &plans{seen: map[string][]string{}}
+		from, args := requestsFrom(q)
+		page := engine.Page{Limit: 5, Cursor: engine.Cursor{ID: "req"}.String()}
+		if _, _, err := list[engine.Request](t.Context(), explainedPool{s.reading, p}, page, from, args...); err != nil {
+			t.Fatal(err)
+		}
+		for statement, lines := range p.seen {
+			if plan := strings.Join(lines, "\n\t"); strings.Count(plan, "?") != want {
+				t.Errorf("%s\n\t%s", statement, plan)
+			}
+		}
+	}
+}
+
+// The narrowest filter of an audit query leads to its index, also inside a time;
+// without any it is the chain itself.
+func TestAuditPlans(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
+	at := time.UnixMilli(1)
+	for _, c := range []struct {
+		q    engine.AuditQuery
+		want []string
+	}{
+		{engine.AuditQuery{RequestID: "a", CertificateID: "b", Actor: "c", Action: "d"}, []string{"audit_request (project=? AND request=? AND seq<?)"}},
+		{engine.AuditQuery{CertificateID: "b", Action: "d"}, []string{"audit_certificate (project=? AND certificate=? AND seq<?)"}},
+		{engine.AuditQuery{Actor: "c", Action: "d"}, []string{"audit_actor (project=? AND actor=? AND seq<?)", "audit_person (project=? AND person=? AND seq<?)"}},
+		{engine.AuditQuery{Action: "d"}, []string{"audit_action (project=? AND action=? AND seq<?)"}},
+		{engine.AuditQuery{}, []string{"audit_logs_2 (project=? AND seq<?)"}},
+		{engine.AuditQuery{From: at, To: at}, []string{"audit_logs_2 (project=? AND seq>? AND seq<?)", "audit_high (project=? AND high<?)", "audit_high (project=? AND high>?)"}},
+		{engine.AuditQuery{From: at, To: at, Actor: "c"}, []string{"audit_actor (project=? AND actor=? AND seq>? AND seq<?)", "audit_person (project=? AND person=? AND seq>? AND seq<?)"}},
+	} {
+		c.q.ProjectID, c.q.Page = "prj", engine.Page{Limit: 5, Cursor: engine.Cursor{ID: "7"}.String()}
+		query, args, err := auditQuery(c.q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &plans{seen: map[string][]string{}}
+		if err := p.explain(t.Context(), s.reading, query, args); err != nil {
+			t.Fatal(err)
+		}
+		plan := strings.Join(p.seen[query], "\n\t")
+		for _, part := range c.want {
+			if !strings.Contains(plan, part) {
+				t.Errorf("%s\n\t%s\n\tlacks %s", query, plan, part)
+			}
+		}
+	}
+}
