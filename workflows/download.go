@@ -41,15 +41,20 @@ func awaitEnd(ctx workflow.Context, r engine.Request) error {
 		if err != nil || wait <= 0 {
 			return err
 		}
-		c.Waited = r.ExpiresAt.Before(workflow.Now(ctx))
+		c.Waited = !workflow.Now(ctx).Before(r.ExpiresAt)
 	}
 }
+
+// forever is longer than any outage. Left out, it would be the limit of one try,
+// and a store that is down for so long would end requests.
+const forever = 10 * 365 * 24 * time.Hour
 
 // local are the options of every local activity: short tries, repeated until
 // one succeeds. A decision that comes too late cancels by itself.
 func local(ctx workflow.Context) workflow.Context {
 	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
-		StartToCloseTimeout: 10 * time.Second,
+		StartToCloseTimeout:    10 * time.Second,
+		ScheduleToCloseTimeout: forever,
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second,
 		},

@@ -1,0 +1,125 @@
+package workflows
+
+import (
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/testsuite"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// Every end of a request, and what is on record then.
+func TestEndings(t *testing.T) {
+	consume := func(after time.Duration, told, interrupted bool) during {
+		return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+			d.settle(o, engine.Consumed)
+			if told {
+				report1(env, interrupted)
+			}
+		}}
+	}
+	for name, c := range map[string]struct {
+		role    engine.Role
+		prepare func(*desk, *engine.Order)
+		steps   []during
+		status  engine.Status
+		lasts   time.Duration
+		entries map[string]int
+	}{
+		"consumed": {engine.RoleOperator, nil, []during{consume(time.Minute, true, false)}, engine.StatusConsumed, time.Minute,
+			map[string]int{engine.ActionRequested: 1, engine.ActionInterrupted: 0}},
+		"consumed, the file cut short": {engine.RoleOperator, nil, []during{consume(time.Minute, true, true)}, engine.StatusConsumed, time.Minute,
+			map[string]int{engine.ActionInterrupted: 1}},
+		"consumed, the process died": {engine.RoleOperator, nil, []during{consume(time.Minute, false, false)}, engine.StatusConsumed, 5*time.Minute + 30*time.Second,
+			map[string]int{engine.ActionInterrupted: 1}},
+		"consumed, the report late": {engine.RoleOperator, nil, []during{
+			consume(4*time.Minute+50*time.Second, false, false),
+			{5*time.Minute + 10*time.Second, func(env *testsuite.TestWorkflowEnvironment, _ *desk, _ engine.Order) { report1(env, false) }},
+		}, engine.StatusConsumed, 5*time.Minute + 10*time.Second, map[string]int{engine.ActionInterrupted: 0}},
+		"revoked": {engine.RoleOperator, nil, []during{{time.Minute, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+			d.settle(o, engine.Revoked)
+			report1(env, false)
+		}}}, engine.StatusRevoked, time.Minute, map[string]int{engine.ActionTokenRevoked: 0, engine.ActionInterrupted: 0}},
+		"revoked, unreported": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+			d.settle(o, engine.Revoked)
+		}}}, engine.StatusRevoked, 5 * time.Minute, nil},
+		"expired": {engine.RoleOperator, nil, nil, engine.StatusExpired, 5 * time.Minute, map[string]int{engine.ActionTokenExpired: 1}},
+		"expired, a stray report before": {engine.RoleOperator, nil, []during{{time.Minute, func(env *testsuite.TestWorkflowEnvironment, _ *desk, _ engine.Order) {
+			report1(env, false)
+		}}}, engine.StatusExpired, 5 * time.Minute, map[string]int{engine.ActionTokenExpired: 1}},
+		"denied": {engine.RoleViewer, nil, nil, engine.StatusDenied, 0, map[string]int{engine.ActionRequested: 1, engine.ActionTokenExpired: 0}},
+		"too late": {engine.RoleOperator, func(_ *desk, o *engine.Order) { o.AnswerBy = o.AnswerBy.Add(-time.Hour) }, nil,
+			engine.StatusCancelled, 0, map[string]int{engine.ActionRequested: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, o, env := runDownload(t, c.role, c.prepare, c.steps...)
+			if got := d.status(o.Request.ID); got != c.status {
+				t.Errorf("the request is %s, want %s", got, c.status)
+			}
+			if lasted := env.Now().Sub(o.Request.CreatedAt); lasted < c.lasts || lasted > c.lasts+2*time.Second {
+				t.Errorf("it ended after %v, want %v", lasted, c.lasts)
+			}
+			for action, want := range c.entries {
+				if got := d.count(o.Request.ID, action); got != want {
+					t.Errorf("%d entries of %s, want %d", got, action, want)
+				}
+			}
+			d.verify()
+		})
+	}
+}
+
+func (d *desk) verify() {
+	v, err := engine.VerifyAudit(d.t.Context(), d.store, project, engine.AuditHead{})
+	if err != nil || !v.OK {
+		d.t.Errorf("audit: %+v, %v", v, err)
+	}
+}
+
+// A step whose answer is lost runs again and contradicts nothing.
+func TestLostAnswersChangeNothing(t *testing.T) {
+	d, o, _ := runDownload(t, engine.RoleOperator, func(d *desk, _ *engine.Order) {
+		d.store.lost = map[string]int{"open": 3, "settle": 3, "advance": 1}
+	})
+	if got := d.status(o.Request.ID); got != engine.StatusExpired {
+		t.Errorf("the request is %s", got)
+	}
+	for _, action := range []string{engine.ActionRequested, engine.ActionTokenExpired} {
+		if got := d.count(o.Request.ID, action); got != 1 {
+			t.Errorf("%d entries of %s", got, action)
+		}
+	}
+	r, err := d.store.Request(t.Context(), project, o.Request.ID)
+	noError(t, err)
+	if want := o.Request.CreatedAt.Add(5 * time.Minute); !r.ExpiresAt.Equal(want) || r.Version != 2 {
+		t.Errorf("expiry %v, want the first decision's %v; version %d", r.ExpiresAt, want, r.Version)
+	}
+	for kind, left := range d.store.lost {
+		if left != 0 {
+			t.Errorf("%d lost answers of %s were not met", left, kind)
+		}
+	}
+	d.verify()
+}
+
+func TestWaitersAreToldOnce(t *testing.T) {
+	var w waiters
+	answer, forget := w.expect("a")
+	w.tell(engine.Request{ID: "a"})
+	w.tell(engine.Request{ID: "a"})
+	if got := <-answer; got.ID != "a" {
+		t.Errorf("told %q", got.ID)
+	}
+	forget()
+	later, forgetLater := w.expect("a")
+	forget() // the first caller's, too late: the place is another's
+	w.tell(engine.Request{ID: "a"})
+	if got := <-later; got.ID != "a" {
+		t.Errorf("told %q", got.ID)
+	}
+	forgetLater()
+	if len(w.answer) != 0 {
+		t.Errorf("%d callers are remembered", len(w.answer))
+	}
+}
