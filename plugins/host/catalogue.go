@@ -102,7 +102,7 @@ func WriteCatalogue(source, dir string) error {
 		if !filepath.IsLocal(e.Path) {
 			return fmt.Errorf("write plugin catalogue: %s: path %q leads out of the catalogue's folder", e.Name, e.Path)
 		}
-		if e.SHA256, err = hashFile(filepath.Join(dir, e.Path)); err != nil {
+		if e.SHA256, err = Checksum(filepath.Join(dir, e.Path)); err != nil {
 			return fmt.Errorf("write plugin catalogue: %s: %w", e.Name, err)
 		}
 	}
@@ -135,7 +135,8 @@ func replaceFile(path string, content []byte) error {
 	return err
 }
 
-func hashFile(path string) (string, error) {
+// Checksum is the SHA-256 of a file in hex, as catalogues list it.
+func Checksum(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return "", err
