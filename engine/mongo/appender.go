@@ -86,6 +86,8 @@ type appender struct {
 // pending is an entry and the caller who waits for it.
 type pending struct {
 	entry engine.AuditEntry
+	// sent says that an answer was lost: if the entry is found it is this one.
+	sent  bool
 	done  chan struct{}
 	added bool
 	err   error
@@ -118,19 +120,20 @@ func (a *appender) append(ctx context.Context, e engine.AuditEntry) (bool, error
 }
 
 func (a *appender) work() {
-	for {
-		a.mu.Lock()
-		n := min(batchSize, len(a.waiting))
-		if n == 0 {
-			a.working = false
-			a.mu.Unlock()
-			return
-		}
-		batch := slices.Clone(a.waiting[:n])
-		a.waiting = slices.Delete(a.waiting, 0, n)
-		a.mu.Unlock()
+	for batch := a.take(); len(batch) > 0; batch = a.take() {
 		a.write(batch)
 	}
+}
+
+// take returns the batch to write next; if there is none, the work is over.
+func (a *appender) take() []*pending {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := min(batchSize, len(a.waiting))
+	batch := slices.Clone(a.waiting[:n])
+	a.waiting = slices.Delete(a.waiting, 0, n)
+	a.working = n > 0
+	return batch
 }
 
 // write puts a batch on the chain and answers everyone in it. The deadline is
@@ -151,11 +154,15 @@ func (a *appender) write(batch []*pending) {
 			batch = batch[1:]
 		case maybeDone(err) && !lost:
 			lost = true // some may have arrived: look once
+			for _, p := range batch {
+				p.sent = true
+			}
 		default:
 			refuse(batch, err)
 			return
 		}
-		if err := pause(ctx, conflicts); err != nil {
+		// Not for long: who waits for a gap in another's writing must look often.
+		if err := pause(ctx, min(conflicts, 2)); err != nil {
 			refuse(batch, err)
 			return
 		}
@@ -217,7 +224,7 @@ func (a *appender) catchUp(ctx context.Context, batch []*pending) ([]*pending, e
 	return slices.DeleteFunc(batch, func(p *pending) bool {
 		found := slices.ContainsFunc(docs, func(d auditDocument) bool { return d.Ref == p.entry.Ref })
 		if found {
-			p.answer(false, nil)
+			p.answer(p.sent, nil)
 		}
 		return found
 	}), nil

@@ -15,7 +15,6 @@ import (
 	"go.mongodb.org/mongo-driver/bson/bsonrw"
 	driver "go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
-	"go.mongodb.org/mongo-driver/x/mongo/driver/topology"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -29,6 +28,7 @@ func (s *Store) insert(ctx context.Context, c *driver.Collection, doc any, uniqu
 	if err != nil {
 		return nil, false, fmt.Errorf("%s: %w", what, err)
 	}
+	lost := 0
 	for try := 0; ; try++ {
 		_, err := c.InsertOne(ctx, raw)
 		if err == nil {
@@ -38,13 +38,16 @@ func (s *Store) insert(ctx context.Context, c *driver.Collection, doc any, uniqu
 		if !taken && !maybeDone(err) {
 			return nil, false, fault(what, err)
 		}
+		if !taken {
+			lost++
+		}
 		stored, readErr := c.FindOne(ctx, sameKeys(raw, unique)).Raw()
 		switch {
 		case readErr == nil:
-			return stored, false, nil
+			return stored, lost > 0 && bytes.Equal(stored, raw), nil
 		case !errors.Is(readErr, driver.ErrNoDocuments):
 			return nil, false, fault(what, errors.Join(err, readErr))
-		case !taken && try > 0:
+		case lost > 1:
 			return nil, false, fault(what, err)
 		}
 		// The winner is not on a majority yet, or nothing arrived.
@@ -192,32 +195,6 @@ func decode[T any](raw bson.Raw) (T, error) {
 		return doc, fmt.Errorf("decode document: %w", err)
 	}
 	return doc, nil
-}
-
-// maybeDone tells whether a write that failed so may have been done, or be done yet.
-func maybeDone(err error) bool {
-	if _, ok := errors.AsType[topology.ServerSelectionError](err); ok {
-		return false
-	}
-	if e, ok := errors.AsType[driver.WriteException](err); ok && e.WriteConcernError != nil {
-		return true
-	}
-	return driver.IsNetworkError(err) || driver.IsTimeout(err)
-}
-
-// fault says what was being done when the driver failed, and makes a database
-// that does not answer engine.CodeUnavailable. The driver's text is its cause,
-// which is for the log.
-func fault(doing string, err error) error {
-	if errors.Is(err, driver.ErrNoDocuments) {
-		return engine.ErrNotFound
-	}
-	err = fmt.Errorf("%s: %w", doing, err)
-	_, nowhere := errors.AsType[topology.ServerSelectionError](err)
-	if nowhere || driver.IsNetworkError(err) || driver.IsTimeout(err) || errors.Is(err, driver.ErrClientDisconnected) {
-		return engine.Errorf(engine.CodeUnavailable, "the database does not answer").Because(err)
-	}
-	return err
 }
 
 // pause waits a random time, longer with each try: a few milliseconds are what a

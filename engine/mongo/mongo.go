@@ -15,7 +15,10 @@
 //   - All reads go to the primary. A token that was issued a moment ago must be
 //     found, and one that ended a moment ago refused without rendering; a
 //     secondary knows neither yet. What a deposed primary answers decides
-//     nothing, because no insert on it is ever acknowledged.
+//     nothing, because no insert on it is ever acknowledged. For a moment after
+//     an election a read can be as old as the election: a policy or a revocation
+//     acknowledged just before it takes hold that moment later. Linearizable
+//     reads would close this gap for a majority's round trip in every call.
 //   - Writes are acknowledged by a majority, from the journal. The driver repeats
 //     one whose answer was lost where the server can tell the repetition (a
 //     replica set or mongos); retryWrites=false in the URI switches that off.

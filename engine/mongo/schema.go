@@ -10,8 +10,6 @@ import (
 	"go.mongodb.org/mongo-driver/bson"
 	driver "go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
-
-	"github.com/countersign-dev/countersign/engine"
 )
 
 // schemaVersion grows with every change after which an older program would
@@ -137,52 +135,61 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	return nil
 }
 
-// ensureIndexes makes the indexes that are missing and checks them all: an index
-// of that name with other members, or one of those members under another name
-// or without its uniqueness, is an error that names it.
+// ensureIndexes makes the indexes that are missing, then checks them all: an
+// index of that name with other members, or one of those members under another
+// name or without its uniqueness, is an error that names it.
 func ensureIndexes(ctx context.Context, c *driver.Collection, wanted []index) error {
-	models := []driver.IndexModel{}
+	found, err := c.Indexes().ListSpecifications(ctx)
+	if err != nil {
+		return fault("read the indexes of "+c.Name(), err)
+	}
 	for _, i := range wanted {
+		if i.in(found) != nil {
+			continue
+		}
+		// Several processes may start at once: making it again does nothing.
 		opts := options.Index().SetName(i.name())
 		if i.unique {
 			opts.SetUnique(true)
 		}
-		models = append(models, driver.IndexModel{Keys: i.keys(), Options: opts})
-	}
-	_, makeErr := c.Indexes().CreateMany(ctx, models)
-	if makeErr != nil && engine.CodeOf(fault("", makeErr)) == engine.CodeUnavailable {
-		return fault("make the indexes of "+c.Name(), makeErr)
-	}
-	found, err := c.Indexes().ListSpecifications(ctx)
-	if err != nil {
-		return fault("read the indexes of "+c.Name(), errors.Join(makeErr, err))
-	}
-	for _, i := range wanted {
-		if err := i.check(found); err != nil {
-			return fault(fmt.Sprintf("index %s of collection %s", i.name(), c.Name()), errors.Join(err, makeErr))
+		if _, err := c.Indexes().CreateOne(ctx, driver.IndexModel{Keys: i.keys(), Options: opts}); err != nil {
+			return fault(fmt.Sprintf("make index %s of collection %s", i.name(), c.Name()), err)
 		}
 	}
-	if makeErr != nil {
-		return fault("make the indexes of "+c.Name(), makeErr)
+	if found, err = c.Indexes().ListSpecifications(ctx); err != nil {
+		return fault("read the indexes of "+c.Name(), err)
+	}
+	for _, i := range wanted {
+		if err := i.check(i.in(found)); err != nil {
+			return fmt.Errorf("index %s of collection %s: %w", i.name(), c.Name(), err)
+		}
 	}
 	return nil
 }
 
-func (i index) check(found []*driver.IndexSpecification) error {
-	at := slices.IndexFunc(found, func(spec *driver.IndexSpecification) bool { return spec.Name == i.name() })
-	if at < 0 {
-		return errors.New("the index is missing")
+// in finds the index by its name; nil if it is missing.
+func (i index) in(found []*driver.IndexSpecification) *driver.IndexSpecification {
+	for _, spec := range found {
+		if spec.Name == i.name() {
+			return spec
+		}
 	}
-	spec := found[at]
+	return nil
+}
+
+func (i index) check(spec *driver.IndexSpecification) error {
+	if spec == nil {
+		return errors.New("it is missing")
+	}
 	if unique := spec.Unique != nil && *spec.Unique; unique != i.unique {
-		return fmt.Errorf("the index is there with unique=%v and must have unique=%v", unique, i.unique)
+		return fmt.Errorf("it is there with unique=%v and must have unique=%v", unique, i.unique)
 	}
 	var keys bson.D
 	if err := bson.Unmarshal(spec.KeysDocument, &keys); err != nil {
 		return fmt.Errorf("read its members: %w", err)
 	}
 	if got, want := fmt.Sprint(keys), fmt.Sprint(i.keys()); got != want {
-		return fmt.Errorf("the index is there with the members %s and must have %s", got, want)
+		return fmt.Errorf("it is there with the members %s and must have %s", got, want)
 	}
 	return nil
 }

@@ -1,0 +1,233 @@
+package mongo_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/mongo"
+)
+
+// The proxy tests run against FerretDB alone: a replica set's members name
+// their own addresses, past any proxy.
+func throughProxy(t *testing.T, options string) (*mongo.Store, *proxy) {
+	t.Helper()
+	uri, _ := servers[0].database(t)
+	uri, p := behindProxy(t, uri+options)
+	return open(t, uri), p
+}
+
+// The answer to a write is lost, or the write itself: what is stored tells, and
+// the caller is told the truth.
+func TestLostAnswers(t *testing.T) {
+	for name, lost := range map[string]fault{"answer": loseAnswer, "question": loseQuestion} {
+		t.Run(name, func(t *testing.T) {
+			s, p := throughProxy(t, "")
+			ctx := t.Context()
+			end, rec := newEnd("d0", "prj")
+			for _, text := range []string{end.Attempt, rec.Audit.Ref, rec.Event.ID} {
+				p.harm(lost, text, 1)
+				winner, won, err := s.Settle(ctx, end, rec)
+				if err != nil || !won || winner != end {
+					t.Fatalf("settled by %s, won %v, %v", winner.Attempt, won, err)
+				}
+				if text == end.Attempt && p.harmsLeft() > 0 {
+					t.Fatal("nothing was lost")
+				}
+			}
+			late, lateRec := newEnd("d0", "prj")
+			p.harm(lost, late.Attempt, 1)
+			if winner, won, err := s.Settle(ctx, late, lateRec); err != nil || won || winner != end {
+				t.Fatalf("settled by %s, won %v, %v", winner.Attempt, won, err)
+			}
+			policy := engine.Record{Audit: entry("prj")}
+			p.harm(lost, "token_ttl_seconds", 1)
+			if err := s.AddPolicy(ctx, engine.CertificatePolicy{ProjectID: "prj", Version: 1}, policy); err != nil {
+				t.Fatal(err)
+			}
+			if entries := wholeChain(t, s, "prj"); len(entries) != 2 || entries[0].Ref != rec.Audit.Ref || entries[1].Ref != policy.Audit.Ref {
+				t.Fatalf("on record are %+v", entries)
+			}
+		})
+	}
+}
+
+// An audit entry's answer is lost while others wait behind it: each is on record
+// once, and the chain is whole.
+func TestLostAnswerOfABatch(t *testing.T) {
+	s, p := throughProxy(t, "")
+	if err := s.Append(t.Context(), entry("prj")); err != nil {
+		t.Fatal(err)
+	}
+	p.harm(loseAnswer, "\x02insert\x00", 1)
+	errs := make([]error, 24)
+	together([]*mongo.Store{s}, len(errs), func(s *mongo.Store, i int) { errs[i] = s.Append(t.Context(), entry("prj")) })
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	if entries := wholeChain(t, s, "prj"); len(entries) != 1+len(errs) || p.harmsLeft() > 0 {
+		t.Fatalf("%d entries are on record, want %d", len(entries), 1+len(errs))
+	}
+}
+
+// The settlement is made but its record cannot be: the caller learns that no
+// byte may leave, and settling again completes it.
+func TestSettledButNotOnRecord(t *testing.T) {
+	s, p := throughProxy(t, "")
+	end, rec := newEnd("d0", "prj")
+	p.harm(loseQuestion, rec.Audit.Ref, -1)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if _, won, err := s.Settle(ctx, end, rec); engine.CodeOf(err) != engine.CodeAuditUnavailable || won {
+		t.Fatalf("won %v, %v", won, err)
+	}
+	p.harm(0, "", 0)
+	late, lateRec := newEnd("d0", "prj")
+	if winner, won, err := s.Settle(t.Context(), late, lateRec); err != nil || won || winner != end {
+		t.Fatalf("settled by %s, won %v, %v", winner.Attempt, won, err)
+	}
+	if _, won, err := s.Settle(t.Context(), end, rec); err != nil || !won {
+		t.Fatalf("won %v, %v", won, err)
+	}
+	if entries := wholeChain(t, s, "prj"); len(entries) != 1 || entries[0].Ref != rec.Audit.Ref {
+		t.Fatalf("on record are %+v", entries)
+	}
+}
+
+// calls are one of each kind, with the code they fail with when the server does
+// not answer.
+var calls = map[string]struct {
+	code engine.Code
+	call func(ctx context.Context, s *mongo.Store) error
+}{
+	"ping": {engine.CodeUnavailable, func(ctx context.Context, s *mongo.Store) error { return s.Ping(ctx) }},
+	"read": {engine.CodeUnavailable, func(ctx context.Context, s *mongo.Store) error {
+		_, err := s.Token(ctx, "d0")
+		return err
+	}},
+	"list": {engine.CodeUnavailable, func(ctx context.Context, s *mongo.Store) error {
+		_, _, err := s.Users(ctx, engine.Page{Limit: 1})
+		return err
+	}},
+	"insert": {engine.CodeUnavailable, func(ctx context.Context, s *mongo.Store) error {
+		end, rec := newEnd("d0", "prj")
+		_, _, err := s.Settle(ctx, end, rec)
+		return err
+	}},
+	"update": {engine.CodeUnavailable, func(ctx context.Context, s *mongo.Store) error {
+		return s.AdvanceRequest(ctx, engine.Request{ID: "req", Version: 2})
+	}},
+	"append": {engine.CodeAuditUnavailable, func(ctx context.Context, s *mongo.Store) error { return s.Append(ctx, entry("prj")) }},
+}
+
+// A server that is gone, and one that is there and says nothing: every call ends
+// with its context at the latest, and says why.
+func TestServerDoesNotAnswer(t *testing.T) {
+	for name, harm := range map[string]func(p *proxy){
+		"gone":   func(p *proxy) { p.down() },
+		"silent": func(p *proxy) { p.harm(silence, "", -1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, p := throughProxy(t, "connectTimeoutMS=200&serverSelectionTimeoutMS=200&timeoutMS=1000")
+			harm(p)
+			for name, c := range calls {
+				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				if err := c.call(ctx, s); engine.CodeOf(err) != c.code {
+					t.Errorf("%s gave %v, want %s", name, err, c.code)
+				}
+				cancel()
+				if err := c.call(t.Context(), s); engine.CodeOf(err) != c.code {
+					t.Errorf("%s without a deadline gave %v, want %s", name, err, c.code)
+				}
+			}
+		})
+	}
+}
+
+// Whatever the URI asks for, writes wait for a majority's journal and reads are
+// of what a majority has.
+func TestConcernsOnTheWire(t *testing.T) {
+	s, p := throughProxy(t, "w=1&journal=false&readConcernLevel=local")
+	end, rec := newEnd("d0", "prj")
+	if _, _, err := s.Settle(t.Context(), end, rec); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Token(t.Context(), "d0"); !errors.Is(err, engine.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if err := s.SetMember(t.Context(), member, engine.Record{Audit: entry("prj")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PurgeTokens(t.Context(), noon, 1); err != nil {
+		t.Fatal(err)
+	}
+	const majority = "majority\x00"
+	for name, wants := range map[string][]string{
+		"insert": {"writeConcern\x00", majority, "\x08j\x00\x01"},
+		"update": {"writeConcern\x00", majority, "\x08j\x00\x01"},
+		"find":   {"readConcern\x00", majority},
+	} {
+		commands := p.commands(name)
+		for _, command := range commands {
+			for _, want := range wants {
+				if !strings.Contains(command, want) {
+					t.Errorf("a command %s was sent without %q: %q", name, want, command)
+				}
+			}
+		}
+		if len(commands) == 0 {
+			t.Errorf("no command %s was seen", name)
+		}
+	}
+}
+
+// ferretGoroutines belong to the server in this process: it keeps databases
+// open, and connections for three seconds after their end.
+var ferretGoroutines = []goleak.Option{
+	goleak.IgnoreAnyFunction("database/sql.(*DB).connectionOpener"),
+	goleak.IgnoreAnyFunction("github.com/FerretDB/FerretDB/internal/util/ctxutil.WithDelay.func1"),
+	goleak.IgnoreAnyFunction("github.com/FerretDB/FerretDB/internal/clientconn.(*conn).run"),
+	goleak.IgnoreAnyFunction("github.com/FerretDB/FerretDB/internal/clientconn.(*conn).run.func2"),
+}
+
+// Close lets what is under way end: whoever was told that an entry is on record
+// finds it there, and nothing of the store stays behind.
+func TestCloseDrains(t *testing.T) {
+	everywhere(t, func(t *testing.T, s server) {
+		uri, _ := s.database(t)
+		before := goleak.IgnoreCurrent()
+		store, err := mongo.Open(t.Context(), uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		errs := make([]error, 65)
+		together([]*mongo.Store{store}, len(errs), func(store *mongo.Store, i int) {
+			if i == 32 {
+				errs[i] = store.Close()
+				return
+			}
+			errs[i] = store.Append(t.Context(), entry("prj"))
+		})
+		told := 0
+		for i, err := range errs {
+			switch code := engine.CodeOf(err); {
+			case err == nil && i != 32:
+				told++
+			case err != nil && code != engine.CodeUnavailable:
+				t.Errorf("call %d: %v", i, err)
+			}
+		}
+		if err := store.Append(t.Context(), entry("prj")); engine.CodeOf(err) != engine.CodeUnavailable {
+			t.Errorf("an entry after the end gave %v", err)
+		}
+		goleak.VerifyNone(t, append(ferretGoroutines, before)...)
+		if entries := wholeChain(t, open(t, uri), "prj"); len(entries) != told {
+			t.Errorf("%d entries are on record, %d callers were told so", len(entries), told)
+		}
+	})
+}

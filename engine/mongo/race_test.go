@@ -1,0 +1,146 @@
+package mongo_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/mongo"
+)
+
+var noon = time.Date(2026, 3, 14, 12, 0, 0, 678_000_000, time.UTC)
+
+func entry(projectID string) engine.AuditEntry {
+	return engine.AuditEntry{
+		Ref: engine.NewID("ref"), ProjectID: projectID, Time: noon, Action: engine.ActionDownloaded, Outcome: engine.AuditSuccess,
+		Detail: map[string]string{"a": "1", "b": "2"},
+	}
+}
+
+func newEnd(digest, projectID string) (engine.Settlement, engine.Record) {
+	end := engine.Settlement{Digest: digest, Kind: engine.Consumed, Attempt: engine.NewID("try"), ProjectID: projectID, Time: noon}
+	rec := engine.Record{Audit: entry(projectID), Event: &engine.Event{ID: engine.NewID("event"), ProjectID: projectID, CertificateID: "cert_a", Time: noon}}
+	return end, rec
+}
+
+// together runs n calls at once, spread over the stores.
+func together(stores []*mongo.Store, n int, call func(s *mongo.Store, i int)) {
+	start := make(chan struct{})
+	var running sync.WaitGroup
+	for i := range n {
+		running.Go(func() {
+			<-start
+			call(stores[i%len(stores)], i)
+		})
+	}
+	close(start)
+	running.Wait()
+}
+
+// wholeChain verifies a chain as a newcomer sees it and returns its entries.
+func wholeChain(t *testing.T, s *mongo.Store, chain string) []engine.AuditEntry {
+	t.Helper()
+	verdict, err := engine.VerifyAudit(t.Context(), s, chain, engine.AuditHead{})
+	if err != nil || !verdict.OK {
+		t.Fatalf("the chain is broken: %+v, %v", verdict, err)
+	}
+	entries, err := s.AuditAfter(t.Context(), chain, 0, 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
+
+// Two processes append to one chain without a pause: it is not forked, and
+// nothing is lost or twice.
+func TestTwoAppendersShareOneChain(t *testing.T) {
+	everywhere(t, func(t *testing.T, s server) {
+		uri, _ := s.database(t)
+		stores := []*mongo.Store{open(t, uri), open(t, uri)}
+		const callers, each = 8, 15
+		errs := make([]error, callers)
+		together(stores, callers, func(s *mongo.Store, i int) {
+			for n := range each {
+				e := entry("prj")
+				e.Detail["caller"] = fmt.Sprint(i, n)
+				if err := s.Append(t.Context(), e); err != nil {
+					errs[i] = err
+					return
+				}
+			}
+		})
+		for _, err := range errs {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		entries, seen := wholeChain(t, open(t, uri), "prj"), map[string]bool{}
+		for _, e := range entries {
+			seen[e.Detail["caller"]] = true
+		}
+		if len(entries) != callers*each || len(seen) != callers*each {
+			t.Fatalf("%d entries of %d calls are on record, want %d", len(entries), len(seen), callers*each)
+		}
+	})
+}
+
+// The same entry through two processes at once is on record once.
+func TestTwoAppendersWriteOneEntry(t *testing.T) {
+	everywhere(t, func(t *testing.T, s server) {
+		uri, _ := s.database(t)
+		stores := []*mongo.Store{open(t, uri), open(t, uri)}
+		one, errs := entry("prj"), make([]error, 16)
+		together(stores, len(errs), func(s *mongo.Store, i int) { errs[i] = s.Append(t.Context(), one) })
+		for _, err := range errs {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if entries := wholeChain(t, stores[0], "prj"); len(entries) != 1 {
+			t.Fatalf("%d entries are on record, want 1", len(entries))
+		}
+	})
+}
+
+// Callers of two processes settle one token at once: one wins, all are told of
+// the same winner, and its record alone is written.
+func TestTwoStoresSettleOneToken(t *testing.T) {
+	everywhere(t, func(t *testing.T, s server) {
+		uri, _ := s.database(t)
+		stores := []*mongo.Store{open(t, uri), open(t, uri)}
+		for round := range 8 {
+			settleTogether(t, stores, fmt.Sprintf("digest%d", round), 64)
+		}
+	})
+}
+
+func settleTogether(t *testing.T, stores []*mongo.Store, digest string, callers int) {
+	t.Helper()
+	project := engine.NewID("prj")
+	winners, wins := make([]string, callers), make([]string, callers)
+	together(stores, callers, func(s *mongo.Store, i int) {
+		end, rec := newEnd(digest, project)
+		winner, won, err := s.Settle(t.Context(), end, rec)
+		if err != nil {
+			t.Error(err)
+		}
+		winners[i] = winner.Attempt
+		if won {
+			wins[i] = end.Attempt
+		}
+	})
+	wins = slices.DeleteFunc(wins, func(attempt string) bool { return attempt == "" })
+	if len(wins) != 1 || len(slices.Compact(winners)) != 1 || winners[0] != wins[0] {
+		t.Fatalf("%d callers won %v, told of %v", len(wins), wins, slices.Compact(winners))
+	}
+	if entries := wholeChain(t, stores[0], project); len(entries) != 1 {
+		t.Fatalf("%d entries are on record, want the winner's", len(entries))
+	}
+	events, _, err := stores[1].Events(t.Context(), project, "cert_a", engine.Page{Limit: 10})
+	if err != nil || len(events) != 1 {
+		t.Fatalf("%d events are on the timeline, %v; want the winner's", len(events), err)
+	}
+}

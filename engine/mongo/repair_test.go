@@ -1,0 +1,204 @@
+package mongo_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+	driver "go.mongodb.org/mongo-driver/mongo"
+
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/mongo"
+)
+
+// repair is a call that a crash cut short: what it had not written yet is
+// deleted behind it, and the call is made again by another process.
+type repair struct {
+	name string
+	// before makes what the call needs.
+	before func(ctx context.Context, s *mongo.Store) error
+	call   func(ctx context.Context, s *mongo.Store, rec engine.Record) error
+	// missing are the documents that the crash kept from being written, apart
+	// from the audit entry; broken, if set, leaves what it had written half.
+	missing []missing
+	broken  func(ctx context.Context, db *driver.Database, rec engine.Record) error
+	// third is what a third call answers: nothing is missing any more.
+	third error
+}
+
+type missing struct{ collection, id string }
+
+var (
+	certificate = engine.Certificate{ID: "cert_a", ProjectID: "prj", Name: "www", SANs: []string{}, NotAfter: noon, HasPrivateKey: true, CreatedAt: noon}
+	sealedKey   = &engine.SealedKey{CertificateID: "cert_a", KeeperID: "local", WrappedKey: []byte{1}, Ciphertext: []byte{2}}
+	apiKey      = engine.APIKey{ID: "key_a", ProjectID: "prj", OwnerID: "user_a", Role: engine.RoleViewer, SecretDigest: "d", CreatedAt: noon}
+	member      = engine.Member{ProjectID: "prj", UserID: "user_a", Role: engine.RoleAdmin, CreatedAt: noon}
+	token       = engine.Token{Digest: "d0", RequestID: "req_a", ProjectID: "prj", SealedPassphrase: []byte{3}, IssuedAt: noon, ExpiresAt: noon.Add(time.Minute)}
+	request     = engine.Request{ID: "req_a", Version: 1, ProjectID: "prj", Status: engine.StatusIssued, TokenDigest: "d0", CreatedAt: noon, UpdatedAt: noon}
+	end         = engine.Settlement{Digest: "d0", Kind: engine.Consumed, Attempt: "try_a", ProjectID: "prj", Time: noon}
+)
+
+var repairs = []repair{
+	{name: "project", third: engine.ErrExists, missing: []missing{{"members", "prj/user_a"}},
+		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+			return s.CreateProject(ctx, engine.Project{ID: "prj", Name: "Web", CreatedAt: noon}, member, rec)
+		}},
+	{name: "user", third: engine.ErrExists,
+		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+			return s.CreateUser(ctx, engine.User{ID: "user_a", Username: "a", CreatedAt: noon}, rec)
+		}},
+	{name: "api key", third: engine.ErrExists,
+		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+			return s.CreateAPIKey(ctx, apiKey, rec)
+		}},
+	{name: "api key revoked",
+		before: func(ctx context.Context, s *mongo.Store) error {
+			return s.CreateAPIKey(ctx, apiKey, engine.Record{Audit: entry("other")})
+		},
+		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+			return s.RevokeAPIKey(ctx, "prj", "key_a", noon, rec)
+		}},
+	{name: "member set",
+		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+			return s.SetMember(ctx, member, rec)
+		}},
+	{name: "member removed", third: engine.ErrNotFound,
+		before: func(ctx context.Context, s *mongo.Store) error {
+			return s.SetMember(ctx, member, engine.Record{Audit: entry("other")})
+		},
+		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+			return s.RemoveMember(ctx, "prj", "user_a", rec)
+		},
+		broken: func(ctx context.Context, db *driver.Database, rec engine.Record) error {
+			_, err := db.Collection("members").InsertOne(ctx, bson.D{
+				{Key: "_id", Value: "prj/user_a"}, {Key: "project_id", Value: "prj"}, {Key: "user_id", Value: "user_a"},
+				{Key: "role", Value: "admin"}, {Key: "created_at", Value: noon}, {Key: "removed_by", Value: rec.Audit.Ref},
+			})
+			return err
+		}},
+	{name: "certificate", third: engine.ErrExists, missing: []missing{{"certificates", "cert_a"}},
+		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+			return s.CreateCertificate(ctx, certificate, sealedKey, rec)
+		}},
+	{name: "certificate's event", third: engine.ErrExists, missing: []missing{{"certificate_events", "event_a"}},
+		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+			rec.Event = &engine.Event{ID: "event_a", ProjectID: "prj", CertificateID: "cert_a", Time: noon}
+			return s.CreateCertificate(ctx, certificate, sealedKey, rec)
+		}},
+	{name: "policy", third: engine.ErrExists,
+		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+			p := engine.DefaultPolicy("prj")
+			p.Version = 1
+			return s.AddPolicy(ctx, p, rec)
+		}},
+	{name: "request's token", missing: []missing{{"download_tokens", "d0"}},
+		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+			_, err := s.OpenRequest(ctx, request, &token, rec)
+			return err
+		}},
+	{name: "settlement", missing: []missing{{"certificate_events", "event_a"}},
+		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+			rec.Event = &engine.Event{ID: "event_a", ProjectID: "prj", CertificateID: "cert_a", Time: noon}
+			winner, won, err := s.Settle(ctx, end, rec)
+			if err == nil && (!won || winner != end) {
+				return errors.New("the settlement lost against itself")
+			}
+			return err
+		}},
+}
+
+// Whatever a crash leaves missing, the same call again completes it; nothing is
+// written twice.
+func TestTheSameCallAgainRepairs(t *testing.T) {
+	everywhere(t, func(t *testing.T, s server) {
+		for _, r := range repairs {
+			t.Run(r.name, func(t *testing.T) { r.run(t, s) })
+		}
+	})
+}
+
+func (r repair) run(t *testing.T, s server) {
+	uri, db := s.database(t)
+	ctx, rec := t.Context(), engine.Record{Audit: entry("prj")}
+	died := open(t, uri)
+	if r.before != nil {
+		if err := r.before(ctx, died); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.call(ctx, died, rec); err != nil {
+		t.Fatal(err)
+	}
+	whole := snapshot(t, db)
+	for _, gone := range append(r.missing, missing{"audit_logs", "prj/0000000000000000001"}) {
+		if result, err := db.Collection(gone.collection).DeleteOne(ctx, bson.D{{Key: "_id", Value: gone.id}}); err != nil || result.DeletedCount != 1 {
+			t.Fatalf("delete %v: %v, %v", gone, result, err)
+		}
+	}
+	if r.broken != nil {
+		if err := r.broken(ctx, db, rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := open(t, uri)
+	if err := r.call(ctx, next, rec); err != nil {
+		t.Fatalf("the call again: %v", err)
+	}
+	if again := snapshot(t, db); again != whole {
+		t.Fatalf("repaired\n%s\nwant\n%s", again, whole)
+	}
+	if err := r.call(ctx, next, rec); !errors.Is(err, r.third) {
+		t.Fatalf("the third call: %v, want %v", err, r.third)
+	}
+	if again := snapshot(t, db); again != whole {
+		t.Fatalf("after the third call\n%s\nwant\n%s", again, whole)
+	}
+}
+
+// snapshot is every document of the database in a canonical text.
+func snapshot(t *testing.T, db *driver.Database) string {
+	t.Helper()
+	text := ""
+	for _, name := range collections(t, db) {
+		cursor, err := db.Collection(name).Find(t.Context(), bson.D{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var docs []bson.M
+		if err := cursor.All(t.Context(), &docs); err != nil {
+			t.Fatal(err)
+		}
+		text += name + canonical(t, docs) + "\n"
+	}
+	return text
+}
+
+// A second decision finds the first one's token missing after a crash: it adds
+// the first one's, as it was decided, and not its own.
+func TestALaterDecisionCompletesTheFirst(t *testing.T) {
+	everywhere(t, func(t *testing.T, s server) {
+		uri, db := s.database(t)
+		ctx, first, later := t.Context(), engine.Record{Audit: entry("prj")}, engine.Record{Audit: entry("prj")}
+		later.Audit.Ref, later.Audit.Outcome = first.Audit.Ref, engine.AuditRefused
+		if _, err := open(t, uri).OpenRequest(ctx, request, &token, first); err != nil {
+			t.Fatal(err)
+		}
+		whole := snapshot(t, db)
+		for _, name := range []string{"download_tokens", "audit_logs"} {
+			if _, err := db.Collection(name).DeleteMany(ctx, bson.D{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		denied := request
+		denied.Status, denied.TokenDigest = engine.StatusDenied, ""
+		stored, err := open(t, uri).OpenRequest(ctx, denied, nil, later)
+		if err != nil || stored.Status != engine.StatusIssued {
+			t.Fatalf("the request is %s, %v", stored.Status, err)
+		}
+		if again := snapshot(t, db); again != whole {
+			t.Fatalf("repaired\n%s\nwant\n%s", again, whole)
+		}
+	})
+}
