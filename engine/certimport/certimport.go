@@ -1,0 +1,149 @@
+// Package certimport turns what somebody uploads into a verified certificate: a
+// leaf, the chain that leads up from it, and the private key that belongs to it.
+//
+// Start with [PEM] and [PKCS12]. Both take bytes that nobody has checked and
+// return either a [Bundle] that holds together or an *engine.Error that says what
+// is wrong and never quotes key material. Work is bounded before it is done:
+// sizes, counts, key lengths and the iteration counts of key derivations.
+//
+// What is taken: RSA keys of 2048 to 16384 bits, ECDSA on P-256, P-384 and P-521,
+// and Ed25519. Shorter RSA keys are what OpenSSL 3.2 and later refuse to serve at
+// their default security level (2, 112 bits). Certificates may be expired or
+// signed with SHA-1, which servers do serve.
+package certimport
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"strings"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// The bounds of what is taken, in bytes, certificates and bits.
+const (
+	maxInput        = 1 << 20
+	maxCertificates = 16
+	maxKeyDER       = 10 << 10 // an RSA-16384 key takes 9.3 KiB
+	minRSABits      = 2048
+	maxRSABits      = 16384
+)
+
+// Bundle is a certificate that holds together. Chain leads upwards from the
+// leaf's issuer, each certificate signed by the next; self-signed roots are left
+// out. PrivateKey is the leaf's, in PKCS#8 DER (RFC 5958), or nil.
+type Bundle struct {
+	Leaf       *x509.Certificate
+	Chain      []*x509.Certificate
+	PrivateKey []byte
+}
+
+// PEM reads a certificate from PEM (RFC 7468). certificatePEM holds the leaf and
+// may hold its chain, in any order; chainPEM and keyPEM may be empty. Keys come
+// as PKCS#1, SEC 1 or PKCS#8, unencrypted. The error's code is
+// CodeInvalidCertificate, CodeChainMismatch, CodeKeyMismatch, or for the key and
+// what is in the wrong place CodeInvalidRequest.
+func PEM(certificatePEM, chainPEM, keyPEM string) (Bundle, error) {
+	certificates, err := parseCertificates("certificate_pem", certificatePEM)
+	if err != nil {
+		return Bundle{}, err
+	}
+	if len(certificates) == 0 {
+		return Bundle{}, engine.Errorf(engine.CodeInvalidCertificate, "certificate_pem holds no certificate")
+	}
+	chain, err := parseCertificates("chain_pem", chainPEM)
+	if err != nil {
+		return Bundle{}, err
+	}
+	var key crypto.Signer
+	if strings.TrimSpace(keyPEM) != "" {
+		if key, err = parseKey(keyPEM); err != nil {
+			return Bundle{}, err
+		}
+	}
+	return assemble(certificates, chain, key)
+}
+
+// assemble verifies that the parts belong together. The leaf is among the
+// candidates; others only lead up from it.
+func assemble(candidates, others []*x509.Certificate, key crypto.Signer) (Bundle, error) {
+	pool, err := newPool(candidates, others)
+	if err != nil {
+		return Bundle{}, err
+	}
+	leaf, err := pool.leaf(key)
+	if err != nil {
+		return Bundle{}, err
+	}
+	bundle := Bundle{Leaf: pool.certificates[leaf]}
+	if problem := keyProblem(bundle.Leaf.PublicKey); problem != "" {
+		return Bundle{}, engine.Errorf(engine.CodeInvalidCertificate, "the key of the certificate %s is %s", nameOf(bundle.Leaf), problem)
+	}
+	if bundle.Chain, err = pool.chain(leaf); err != nil {
+		return Bundle{}, err
+	}
+	if key != nil {
+		if bundle.PrivateKey, err = x509.MarshalPKCS8PrivateKey(key); err != nil {
+			return Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "the private key cannot be encoded").Because(err)
+		}
+	}
+	return bundle, nil
+}
+
+// parseCertificates reads the certificates of one member of the request.
+func parseCertificates(member, text string) ([]*x509.Certificate, error) {
+	blocks, err := parseBlocks(member, text, engine.CodeInvalidCertificate)
+	if err != nil {
+		return nil, err
+	}
+	if len(blocks) > maxCertificates {
+		return nil, engine.Errorf(engine.CodeInvalidCertificate, "%s holds %d certificates; at most %d are taken", member, len(blocks), maxCertificates)
+	}
+	var certificates []*x509.Certificate
+	for i, block := range blocks {
+		switch {
+		case block.Type == "CERTIFICATE" || block.Type == "X509 CERTIFICATE":
+		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+			return nil, engine.Errorf(engine.CodeInvalidRequest, "%s holds a private key, which belongs in private_key_pem", member)
+		case block.Type == "PKCS7" || block.Type == "CMS":
+			return nil, engine.Errorf(engine.CodeInvalidCertificate, "%s holds PKCS#7; convert it with: openssl pkcs7 -print_certs", member)
+		default:
+			return nil, engine.Errorf(engine.CodeInvalidCertificate, "block %d of %s is not a certificate", i+1, member)
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, engine.Errorf(engine.CodeInvalidCertificate, "block %d of %s is damaged: it does not parse as an X.509 certificate", i+1, member).Because(err)
+		}
+		certificates = append(certificates, c)
+	}
+	return certificates, nil
+}
+
+// parseBlocks splits PEM text. Explanatory text may come before a block, as
+// openssl writes it; a block that does not decode is an error, not skipped, and
+// so is text behind the last one.
+func parseBlocks(member, text string, code engine.Code) ([]*pem.Block, error) {
+	if len(text) > maxInput {
+		return nil, engine.Errorf(engine.CodeInvalidRequest, "%s is %d bytes long; at most %d are taken", member, len(text), maxInput)
+	}
+	var blocks []*pem.Block
+	rest := []byte(strings.TrimPrefix(text, "\ufeff")) // a byte order mark, as Windows editors leave it
+	for {
+		block, after := pem.Decode(rest)
+		if block == nil {
+			break
+		}
+		blocks, rest = append(blocks, block), after
+	}
+	switch {
+	case strings.Count(text, "-----BEGIN ") != len(blocks) || strings.Count(text, "-----END ") != len(blocks):
+		return nil, engine.Errorf(code, "%s has a PEM block that is damaged or cut short", member)
+	case len(blocks) == 0 && strings.TrimSpace(text) != "":
+		return nil, engine.Errorf(code, "%s is not PEM: it has no -----BEGIN line", member)
+	case len(bytes.TrimSpace(rest)) > 0:
+		return nil, engine.Errorf(code, "%s has text behind its last PEM block", member)
+	}
+	return blocks, nil
+}

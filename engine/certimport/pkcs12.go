@@ -1,0 +1,67 @@
+package certimport
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+
+	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// PKCS12 reads a certificate with its key, and its chain if there is one, from a
+// DER-encoded PKCS#12 file (RFC 7292) of OpenSSL, Java, Windows or the like. The
+// error's code is CodeInvalidCertificate, CodeChainMismatch or CodeKeyMismatch.
+//
+// Key derivations of more than 1,000,000 iterations are refused before any runs.
+func PKCS12(data []byte, passphrase engine.Secret) (bundle Bundle, err error) {
+	defer func() {
+		if cause := recover(); cause != nil { // the library panics on some input
+			bundle, err = Bundle{}, unreadable(fmt.Errorf("decoding panicked: %v", cause))
+		}
+	}()
+	if len(data) > maxInput {
+		return Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "the PKCS#12 file is %d bytes long; at most %d are taken", len(data), maxInput)
+	}
+	safe, err := inspect(data)
+	if err != nil {
+		return Bundle{}, err
+	}
+	// A key bag inside encrypted content would name an iteration count that nobody
+	// has seen. In this order the library meets the inspected key first and
+	// refuses a second one before it derives anything for it.
+	visibleFirst, err := safe.reordered(passphrase)
+	if err != nil {
+		return Bundle{}, err
+	}
+	if _, _, _, err := pkcs12.DecodeChain(visibleFirst, passphrase.Reveal()); err != nil {
+		return Bundle{}, explain(data, passphrase, err)
+	}
+	key, first, rest, err := pkcs12.DecodeChain(data, passphrase.Reveal())
+	if err != nil {
+		return Bundle{}, explain(data, passphrase, err)
+	}
+	signer, err := asSigner(key)
+	if err != nil {
+		return Bundle{}, err
+	}
+	return assemble(append([]*x509.Certificate{first}, rest...), nil, signer)
+}
+
+// explain says what the library's refusal means. Under a wrong passphrase the
+// reordered file fails in many ways; the original's MAC tells.
+func explain(data []byte, passphrase engine.Secret, failure error) error {
+	_, wrong := pkcs12.DecodeTrustStore(data, passphrase.Reveal()) // checks the MAC and never a key
+	// PKCS#12 passphrases are UCS-2; the library takes no other.
+	beyond := strings.ContainsFunc(passphrase.Reveal(), func(r rune) bool { return r > 0xffff })
+	if beyond || errors.Is(failure, pkcs12.ErrIncorrectPassword) || errors.Is(wrong, pkcs12.ErrIncorrectPassword) {
+		return engine.Errorf(engine.CodeInvalidCertificate, "the passphrase does not open the PKCS#12 file: it is wrong, or the file was changed")
+	}
+	return unreadable(failure)
+}
+
+func unreadable(cause error) error {
+	return engine.Errorf(engine.CodeInvalidCertificate, "the PKCS#12 file cannot be read: it must be DER and hold one key with its certificate; openssl pkcs12 -export writes one").Because(cause)
+}
