@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 
@@ -11,16 +12,14 @@ import (
 )
 
 // record puts a change on record inside its transaction. What is on record
-// already stays as it is.
+// already stays as it is, event included.
 func (tx tx) record(rec engine.Record) error {
-	if err := tx.append(rec.Audit); err != nil {
+	added, err := tx.append(rec.Audit)
+	if err != nil || !added || rec.Event == nil {
 		return err
 	}
 	e := rec.Event
-	if e == nil {
-		return nil
-	}
-	_, err := tx.insert("certificate_events", "id, project, certificate, at", e, e.ID, e.ProjectID, e.CertificateID, ms(e.Time))
+	_, err = tx.insert("certificate_events", "id, project, certificate, at", e, e.ID, e.ProjectID, e.CertificateID, ms(e.Time))
 	return err
 }
 
@@ -35,29 +34,25 @@ type head struct {
 }
 
 // append links an entry to its chain unless its Ref is on record.
-func (tx tx) append(e engine.AuditEntry) error {
+func (tx tx) append(e engine.AuditEntry) (added bool, err error) {
 	if e.Ref == "" || e.ProjectID == "" {
-		return errUnnamed
+		return false, errUnnamed
 	}
-	ctx := context.Background()
-	known, err := scan(ctx, tx, func(*sql.Rows) (bool, error) { return true, nil }, "SELECT 1 FROM audit_logs WHERE ref = ?", e.Ref)
-	if err != nil || len(known) > 0 {
-		return err
-	}
-	heads, err := scan(ctx, tx, func(rows *sql.Rows) (h head, err error) {
+	heads, err := scan(context.Background(), tx, func(rows *sql.Rows) (h head, err error) {
 		return h, rows.Scan(&h.Seq, &h.Hash, &h.high, &h.lag)
 	}, "SELECT seq, hash, high, lag FROM audit_logs WHERE project = ? ORDER BY seq DESC LIMIT 1", e.ProjectID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	last := head{high: ms(e.Time)}
 	if len(heads) > 0 {
 		last = heads[0]
 	}
 	e.Link(last.AuditHead)
-	high := max(last.high, ms(e.Time))
-	return tx.create("audit_logs", "project, seq, ref, hash, at, high, lag, action, actor, person, certificate, request", e,
-		e.ProjectID, e.Seq, e.Ref, e.Hash, ms(e.Time), high, max(last.lag, high-ms(e.Time)),
+	at := ms(e.Time)
+	high := max(last.high, at)
+	return tx.insert("audit_logs", "project, seq, ref, hash, at, high, lag, action, actor, person, certificate, request", e,
+		e.ProjectID, e.Seq, e.Ref, e.Hash, at, high, max(last.lag, high-at),
 		e.Action, e.Actor.ID, e.Actor.Person, orNull(e.CertificateID), orNull(e.RequestID))
 }
 
@@ -141,20 +136,22 @@ type condition struct {
 	args []any
 }
 
-// auditBounds narrows a query to a time. Times lead to sequence numbers first
-// (schema.sql says how), so that the walk begins and ends near what it finds.
+// auditBounds narrows a query to a time. The milestones of a chain (schema.sql)
+// turn it into sequence numbers, so that a walk begins and ends near what it is
+// to find.
 func auditBounds(q engine.AuditQuery) (bounds []condition) {
 	if !q.From.IsZero() {
 		from := ms(q.From)
-		bounds = append(bounds, condition{`at >= ? AND seq >= (
-  SELECT seq FROM audit_logs WHERE project = ? AND high >= ? ORDER BY high, seq LIMIT 1)`, []any{from, q.ProjectID, from}})
+		bounds = append(bounds, condition{`at >= ? AND seq > coalesce((
+  SELECT seq FROM audit_logs WHERE project = ? AND high < ? AND seq % 32 = 0 ORDER BY high DESC, seq DESC LIMIT 1), 0)`,
+			[]any{from, q.ProjectID, from}})
 	}
 	if !q.To.IsZero() {
 		to := ms(q.To)
-		bounds = append(bounds, condition{`at < ? AND seq <= (
-  SELECT seq FROM audit_logs WHERE project = ? AND high < ? + (
-    SELECT lag FROM audit_logs WHERE project = ? ORDER BY seq DESC LIMIT 1) ORDER BY high DESC, seq DESC LIMIT 1)`,
-			[]any{to, q.ProjectID, to, q.ProjectID}})
+		bounds = append(bounds, condition{`at < ? AND seq < coalesce((
+  SELECT seq FROM audit_logs WHERE project = ? AND high >= ? + (
+    SELECT lag FROM audit_logs WHERE project = ? ORDER BY seq DESC LIMIT 1) AND seq % 32 = 0 ORDER BY high, seq LIMIT 1), ?)`,
+			[]any{to, q.ProjectID, to, q.ProjectID, math.MaxInt64}})
 	}
 	return bounds
 }

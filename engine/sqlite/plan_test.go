@@ -143,7 +143,7 @@ func TestAuditPlans(t *testing.T) {
 		{engine.AuditQuery{Actor: "c", Action: "d"}, []string{"audit_actor (project=? AND actor=? AND seq<?)", "audit_person (project=? AND person=? AND seq<?)"}},
 		{engine.AuditQuery{Action: "d"}, []string{"audit_action (project=? AND action=? AND seq<?)"}},
 		{engine.AuditQuery{}, []string{"audit_logs_2 (project=? AND seq<?)"}},
-		{engine.AuditQuery{From: at, To: at}, []string{"audit_logs_2 (project=? AND seq>? AND seq<?)", "audit_high (project=? AND high<?)", "audit_high (project=? AND high>?)"}},
+		{engine.AuditQuery{From: at, To: at}, []string{"audit_logs_2 (project=? AND seq>? AND seq<?)", "audit_milestones (project=? AND high<?)", "audit_milestones (project=? AND high>?)"}},
 		{engine.AuditQuery{From: at, To: at, Actor: "c"}, []string{"audit_actor (project=? AND actor=? AND seq>? AND seq<?)", "audit_person (project=? AND person=? AND seq>? AND seq<?)"}},
 	} {
 		c.q.ProjectID, c.q.Page = "prj", engine.Page{Limit: 5, Cursor: engine.Cursor{ID: "7"}.String()}

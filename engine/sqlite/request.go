@@ -25,7 +25,8 @@ func (tx tx) open(r engine.Request, token *engine.Token, rec engine.Record) (sto
 		return get[engine.Request](context.Background(), tx, "download_requests WHERE id = ?", r.ID)
 	}
 	if token != nil {
-		if err := tx.create("download_tokens", "id, project, at", token, token.Digest, token.ProjectID, ms(token.IssuedAt)); err != nil {
+		if err := tx.create("download_tokens", "id, project, at, expires", token,
+			token.Digest, token.ProjectID, ms(token.IssuedAt), ms(token.ExpiresAt)); err != nil {
 			return stored, err
 		}
 	}

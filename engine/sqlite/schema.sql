@@ -38,10 +38,11 @@ CREATE TABLE certificate_keys (
   id TEXT PRIMARY KEY, doc TEXT NOT NULL
 ) STRICT;
 
+-- An event comes with an audit entry, whose ref keeps both from coming twice.
 CREATE TABLE certificate_events (
-  id TEXT PRIMARY KEY, project TEXT NOT NULL, certificate TEXT NOT NULL, at INTEGER NOT NULL, doc TEXT NOT NULL
-) STRICT;
-CREATE INDEX certificate_events_list ON certificate_events (project, certificate, at, id);
+  project TEXT NOT NULL, certificate TEXT NOT NULL, at INTEGER NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL,
+  PRIMARY KEY (project, certificate, at, id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE certificate_policies (
   project TEXT NOT NULL, version INTEGER NOT NULL, doc TEXT NOT NULL,
@@ -64,28 +65,29 @@ CREATE INDEX requests_certificate_person_status ON download_requests (project, c
 CREATE INDEX requests_idempotency ON download_requests (idempotency, at, id) WHERE idempotency IS NOT NULL;
 CREATE INDEX requests_ended ON download_requests (ended, id) WHERE ended IS NOT NULL;
 
--- A token as issued (id is its digest; project and at are set) and how it ended
--- (id is the digest and "/end"; expires is set: only settled tokens are purged).
+-- A token as issued (id is its digest) and how it ended (id is the digest and
+-- "/end", with no project and the token's expires). Only settled ones are purged.
 CREATE TABLE download_tokens (
-  id TEXT PRIMARY KEY, project TEXT, at INTEGER, expires INTEGER, doc TEXT NOT NULL
+  id TEXT PRIMARY KEY, project TEXT, at INTEGER, expires INTEGER NOT NULL, doc TEXT NOT NULL
 ) STRICT;
 CREATE INDEX tokens_list ON download_tokens (project, at, id) WHERE project IS NOT NULL;
-CREATE INDEX tokens_ended ON download_tokens (expires, id) WHERE expires IS NOT NULL;
+CREATE INDEX tokens_ended ON download_tokens (expires, id) WHERE project IS NULL;
 CREATE VIEW token_records AS
   SELECT t.id AS id, t.project AS project, t.at AS at, json_set(t.doc, '$.End', json(e.doc)) AS doc
   FROM download_tokens t LEFT JOIN download_tokens e ON e.id = t.id || '/end'
   WHERE t.project IS NOT NULL;
 
 -- Entries come almost in the order of their times. high is the latest time up to
--- an entry, lag the most by which any entry up to it came late: both only grow
--- along a chain, so that they turn times into sequence numbers.
+-- an entry, lag the most by which any entry up to it came late. Both only grow
+-- along a chain, so that they tell which part of it may be of a given time; an
+-- index on every 32nd entry, its milestones, is enough for that.
 CREATE TABLE audit_logs (
   project TEXT NOT NULL, seq INTEGER NOT NULL, ref TEXT NOT NULL UNIQUE, hash TEXT NOT NULL,
   at INTEGER NOT NULL, high INTEGER NOT NULL, lag INTEGER NOT NULL,
   action TEXT NOT NULL, actor TEXT NOT NULL, person TEXT NOT NULL, certificate TEXT, request TEXT, doc TEXT NOT NULL,
   PRIMARY KEY (project, seq)
 ) STRICT;
-CREATE INDEX audit_high ON audit_logs (project, high, seq);
+CREATE INDEX audit_milestones ON audit_logs (project, high, seq) WHERE seq % 32 = 0;
 CREATE INDEX audit_action ON audit_logs (project, action, seq);
 CREATE INDEX audit_actor ON audit_logs (project, actor, seq);
 CREATE INDEX audit_person ON audit_logs (project, person, seq) WHERE person <> actor;

@@ -70,7 +70,10 @@ func (s *Store) open(ctx context.Context, path string) (err error) {
 	if err := create(s.path); err != nil {
 		return err
 	}
-	if s.writing, err = connect(s.path, 1, "journal_mode(wal)", "synchronous(full)", "journal_size_limit(67108864)"); err != nil {
+	// The log may grow to 16 MB, so that a page that changes often moves to the
+	// database once; the cache (16 MB) holds the pages at which keys are added.
+	if s.writing, err = connect(s.path, 1, "journal_mode(wal)", "synchronous(full)",
+		"wal_autocheckpoint(4000)", "journal_size_limit(33554432)", "cache_size(-16384)"); err != nil {
 		return err
 	}
 	if s.conn, err = s.writing.Conn(ctx); err != nil {

@@ -2,7 +2,8 @@ package sqlite
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
@@ -34,26 +35,30 @@ func (s *Store) Settle(ctx context.Context, mine engine.Settlement, rec engine.R
 }
 
 func (tx tx) settle(mine engine.Settlement, rec engine.Record) (outcome, error) {
-	first, err := get[engine.Settlement](context.Background(), tx, "download_tokens WHERE id = ?", end(mine.Digest))
-	switch {
-	case err == nil && first.Attempt != mine.Attempt:
-		return outcome{winner: first}, nil
-	case err == nil:
-		return outcome{winner: first, won: true}, tx.record(rec)
-	case !errors.Is(err, engine.ErrNotFound):
+	text, err := json.Marshal(mine)
+	if err != nil {
+		return outcome{}, fmt.Errorf("encode settlement: %w", err)
+	}
+	n, err := tx.exec(insertEnd, end(mine.Digest), mine.Digest, ms(mine.Time), string(text))
+	if err != nil {
 		return outcome{}, err
 	}
-	expires := mine.Time // of a token that is not there, so that its settlement is purged too
-	if token, err := get[engine.Token](context.Background(), tx, "download_tokens WHERE id = ?", mine.Digest); err == nil {
-		expires = token.ExpiresAt
-	} else if !errors.Is(err, engine.ErrNotFound) {
-		return outcome{}, err
+	winner := mine
+	if n == 0 {
+		if winner, err = get[engine.Settlement](context.Background(), tx, "download_tokens WHERE id = ?", end(mine.Digest)); err != nil {
+			return outcome{}, err
+		}
 	}
-	if err := tx.create("download_tokens", "id, expires", mine, end(mine.Digest), ms(expires)); err != nil {
-		return outcome{}, err
+	if winner.Attempt != mine.Attempt {
+		return outcome{winner: winner}, nil
 	}
-	return outcome{winner: mine, won: true}, tx.record(rec)
+	return outcome{winner: winner, won: true}, tx.record(rec)
 }
+
+// insertEnd takes over when the token expires. The settlement of a token that is
+// not there counts from its own time, so that it is purged too.
+const insertEnd = `INSERT INTO download_tokens (id, expires, doc)
+  VALUES (?, coalesce((SELECT expires FROM download_tokens WHERE id = ?), ?), ?) ON CONFLICT DO NOTHING`
 
 // PurgeTokens implements [engine.Tokens].
 func (s *Store) PurgeTokens(ctx context.Context, before time.Time, limit int) (int, error) {
@@ -68,7 +73,7 @@ func (s *Store) PurgeTokens(ctx context.Context, before time.Time, limit int) (i
 // Both find the same settlements: the token of each goes, then each itself.
 const (
 	purgeIssued = `DELETE FROM download_tokens WHERE id IN (
-  SELECT substr(id, 1, length(id) - length('/end')) FROM download_tokens WHERE expires < ? ORDER BY expires, id LIMIT ?)`
+  SELECT substr(id, 1, length(id) - length('/end')) FROM download_tokens WHERE project IS NULL AND expires < ? ORDER BY expires, id LIMIT ?)`
 	purgeEnds = `DELETE FROM download_tokens WHERE id IN (
-  SELECT id FROM download_tokens WHERE expires < ? ORDER BY expires, id LIMIT ?)`
+  SELECT id FROM download_tokens WHERE project IS NULL AND expires < ? ORDER BY expires, id LIMIT ?)`
 )

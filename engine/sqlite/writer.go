@@ -15,7 +15,7 @@ const batchLimit = 128
 // job is a write that waits for the writer.
 type job struct {
 	ctx  context.Context
-	do   func(tx) error
+	do   func(tx) error // may be called twice: the first is then rolled back
 	err  error
 	done chan struct{} // closed once err, and what do found, are there to be read
 }
@@ -92,23 +92,16 @@ func (s *Store) write(conn connection) {
 	}
 }
 
-// commit does the jobs in one transaction and sets their errors. What fails is
-// taken back alone, unless the transaction as a whole cannot go on: then all
-// have failed.
+// errFailed says that a job failed, and so the transaction it was in.
+var errFailed = errors.New("a write beside it failed")
+
+// commit does the jobs in one transaction and sets their errors. A transaction
+// in which one fails is done over with savepoints, so that it fails alone: they
+// copy every page that a job touches, so most transactions go without.
 func commit(conn connection, batch []*job) {
-	err := exec(conn, "BEGIN IMMEDIATE")
-	if err == nil {
-		for _, j := range batch {
-			if j.err = j.ctx.Err(); j.err == nil && err == nil {
-				err = try(tx{conn}, j)
-			}
-		}
-		if err == nil {
-			err = exec(conn, "COMMIT")
-		}
-		if err != nil {
-			err = errors.Join(err, exec(conn, "ROLLBACK")) // which says so if SQLite rolled back by itself
-		}
+	err := transact(conn, batch, tx.plainly)
+	if errors.Is(err, errFailed) && len(batch) > 1 {
+		err = transact(conn, batch, tx.apart)
 	}
 	for _, j := range batch {
 		if j.err == nil && err != nil {
@@ -117,10 +110,38 @@ func commit(conn connection, batch []*job) {
 	}
 }
 
-// try does a job behind a savepoint. Its error is that of the transaction: SQLite
-// rolls all of it back by itself when, for one, the disk is full, and the
-// savepoint is then gone.
-func try(tx tx, j *job) error {
+// transact does the jobs in one transaction, all of them or none.
+func transact(conn connection, batch []*job, do func(tx, *job) error) error {
+	if err := exec(conn, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	var err error
+	for _, j := range batch {
+		if j.err = j.ctx.Err(); j.err == nil && err == nil {
+			err = do(tx{conn}, j)
+		}
+	}
+	if err == nil {
+		err = exec(conn, "COMMIT")
+	}
+	if err != nil {
+		err = errors.Join(err, exec(conn, "ROLLBACK")) // which says so if SQLite rolled back by itself
+	}
+	return err
+}
+
+// plainly does a job whose failure ends the transaction.
+func (tx tx) plainly(j *job) error {
+	if j.err = j.do(tx); j.err != nil {
+		return errFailed
+	}
+	return nil
+}
+
+// apart does a job behind a savepoint, to which its failure leads back. SQLite
+// ends the whole transaction by itself when, for one, the disk is full: then the
+// savepoint is gone, and that is the error.
+func (tx tx) apart(j *job) error {
 	if err := exec(tx.conn, "SAVEPOINT job"); err != nil {
 		return err
 	}
