@@ -22,6 +22,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -102,6 +103,10 @@ type Server struct {
 	metrics        *metrics
 	app            *fiber.App
 	huma           huma.API
+
+	serving  sync.Mutex
+	listener net.Listener
+	stopped  bool
 }
 
 const (
@@ -162,7 +167,7 @@ func (s *Server) address() error {
 	}
 	u, err := url.Parse(s.options.PublicURL)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return fmt.Errorf("public URL %q is not of the form https://host[:port]", s.options.PublicURL)
+		return errors.New("the public URL is not of the form https://host[:port]") // not quoted: it may hold a password
 	}
 	s.options.PublicURL = strings.TrimSuffix(s.options.PublicURL, "/")
 	return nil
@@ -188,18 +193,43 @@ func (s *Server) endpoints() {
 // App is the Fiber application, for routes beside the API.
 func (s *Server) App() *fiber.App { return s.app }
 
-// Serve answers requests on a listener until Shutdown.
+// Serve answers requests on a listener until Shutdown. It is called once.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.app.Listener(l); err != nil {
+	if !s.open(l) {
+		return nil // shut down already
+	}
+	if err := s.app.Listener(l); err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return nil
 }
 
+// open notes the listener, or closes it if Shutdown came first.
+func (s *Server) open(l net.Listener) bool {
+	s.serving.Lock()
+	defer s.serving.Unlock()
+	if s.stopped {
+		_ = l.Close() // nobody was served
+		return false
+	}
+	s.listener = l
+	return true
+}
+
 // Shutdown stops listening, waits for the requests under way until ctx ends,
 // then breaks them off.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if err := s.app.ShutdownWithContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	s.serving.Lock()
+	defer s.serving.Unlock()
+	s.stopped = true
+	err := s.app.ShutdownWithContext(ctx)
+	if s.listener != nil {
+		// Fiber does not close a listener that it was about to accept from.
+		if closed := s.listener.Close(); err == nil && !errors.Is(closed, net.ErrClosed) {
+			err = closed
+		}
+	}
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("stop serving HTTP: %w", err)
 	}
 	return nil

@@ -23,7 +23,7 @@ func (s *Server) pluginEndpoints() {
 		access: access{system: true},
 	}
 	register(s, e, s.plugins)
-	e.id, e.method, e.path, e.summary = "reload-plugin", http.MethodPost, base+"/plugins/{name}/reload", "Start a plugin anew"
+	e.id, e.method, e.path, e.summary = "reload-plugin", http.MethodPost, base+"/plugins/{name}/reload", "Start a plugin anew, as the catalogue lists it now"
 	register(s, e, s.reload)
 }
 
@@ -32,33 +32,38 @@ func (s *Server) plugins(_ context.Context, _ *call, in *struct{ Paging }) (*lis
 	return paged(all, in.Paging, func(p engine.PluginState) string { return p.Name }, toPlugin)
 }
 
-// reload puts the attempt on record before it is made, so that none is missing.
+// reload also brings in a plugin that the catalogue lists anew, and takes out
+// one that it lists no longer.
 func (s *Server) reload(ctx context.Context, k *call, in *pluginInput) (*pluginOutput, error) {
-	if _, ok := s.plugin(in.Name); !ok {
-		return nil, engine.Errorf(engine.CodeNotFound, "there is no plugin of that name")
+	if !ids.MatchString(in.Name) {
+		return nil, engine.ErrNotFound
+	}
+	failure := s.options.Plugins.Reload(in.Name)
+	if engine.CodeOf(failure) == engine.CodeNotFound {
+		return nil, failure
 	}
 	e := k.Entry(s.clock(), engine.ActionPluginReload)
 	e.ProjectID, e.Detail = engine.SystemChain, map[string]string{"plugin": in.Name}
+	if failure != nil {
+		e.Outcome = engine.AuditFailed
+	}
 	if err := s.store.Append(ctx, e); err != nil {
-		return nil, engine.Errorf(engine.CodeAuditUnavailable, "the reload could not be put on record, so nothing was done").Because(err)
+		return nil, engine.Errorf(engine.CodeAuditUnavailable, "the reload was tried and could not be put on record").Because(err)
 	}
-	if err := s.options.Plugins.Reload(in.Name); err != nil {
-		return nil, fmt.Errorf("reload plugin: %w", err)
+	if failure != nil {
+		return nil, fmt.Errorf("reload plugin: %w", failure)
 	}
-	state, ok := s.plugin(in.Name)
-	if !ok {
-		return nil, engine.Errorf(engine.CodeNotFound, "the plugin is no longer there")
-	}
-	return &pluginOutput{toPlugin(state)}, nil
+	return &pluginOutput{toPlugin(s.plugin(in.Name))}, nil
 }
 
-func (s *Server) plugin(name string) (engine.PluginState, bool) {
+// plugin finds a plugin as it is now.
+func (s *Server) plugin(name string) engine.PluginState {
 	for _, p := range s.options.Plugins.Plugins() {
 		if p.Name == name {
-			return p, true
+			return p
 		}
 	}
-	return engine.PluginState{}, false
+	return engine.PluginState{Name: name, State: "removed"}
 }
 
 func toPlugin(p engine.PluginState) wire.Plugin {

@@ -27,9 +27,10 @@ type Problem = wire.Problem
 
 // Client calls one server with one API key. It is safe for concurrent use.
 type Client struct {
-	base *url.URL
-	key  wire.Secret
-	http *http.Client
+	base  *url.URL
+	key   wire.Secret
+	agent string
+	http  *http.Client
 }
 
 // Option changes how a client is made.
@@ -39,6 +40,11 @@ type Option func(*Client)
 // a private certificate authority.
 func WithTransport(t http.RoundTripper) Option {
 	return func(c *Client) { c.http.Transport = t }
+}
+
+// WithUserAgent names the calling program, for the server's records.
+func WithUserAgent(name string) Option {
+	return func(c *Client) { c.agent = name }
 }
 
 // New makes a client for the server at address, such as
@@ -136,6 +142,9 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	}
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.agent != "" {
+		req.Header.Set("User-Agent", c.agent)
 	}
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key.Reveal())

@@ -1,0 +1,201 @@
+package api_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/api"
+	"github.com/countersign-dev/countersign/api/wire"
+	"github.com/countersign-dev/countersign/engine"
+)
+
+func TestAuditLog(t *testing.T) {
+	f := newFixture(t)
+	m := f.mint("operator", "shop", `{"format":"cert"}`)
+	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").is(200)
+	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").is(410)
+	a := f.do("admin", "GET", "{p}/audit-logs", "").is(200)
+	page := read[wire.Page[wire.AuditEntry]](a)
+	if len(page.Items) < 10 || page.Items[0].Action != "download.refused" || page.Items[1].Action != "cert.downloaded" || page.NextCursor != nil {
+		t.Fatalf("%s", a.body)
+	}
+	for i := 1; i < len(page.Items); i++ {
+		if page.Items[i].Seq != page.Items[i-1].Seq-1 || page.Items[i-1].PrevHash != page.Items[i].Hash {
+			t.Fatalf("the chain breaks at %d", page.Items[i].Seq)
+		}
+	}
+	var shape struct {
+		Items []json.RawMessage `json:"items"`
+	}
+	must(t, json.Unmarshal(a.body, &shape))
+	members(t, shape.Items[0], "seq", "time", "action", "outcome", "actor", "ip", "user_agent", "certificate_id", "request_id", "format",
+		"detail", "prev_hash", "hash")
+	got := page.Items[1]
+	if got.Actor.Type != "api_key" || got.IP != "127.0.0.1" || got.UserAgent != "countersign-test" || got.Format != "cert" || got.RequestID != m.RequestID {
+		t.Fatalf("%+v", got)
+	}
+	now := url.QueryEscape(time.Now().UTC().Add(time.Minute).Format(time.RFC3339))
+	for query, want := range map[string]int{
+		"action=cert.downloaded": 1, "actor=" + f.users["operator"].ID + "&action=download.refused": 1, "request_id=" + m.RequestID: 3,
+		"certificate_id=" + f.certs["alone"].ID: 1, "from=" + now: 0, "to=" + now + "&action=download.refused": 1, "limit=2": 2,
+	} {
+		if page := read[wire.Page[wire.AuditEntry]](f.do("admin", "GET", "{p}/audit-logs?"+query, "").is(200)); len(page.Items) != want {
+			t.Errorf("%s: %d entries, want %d", query, len(page.Items), want)
+		}
+	}
+}
+
+func TestVerifyAudit(t *testing.T) {
+	f := newFixture(t)
+	a := f.do("admin", "GET", "{p}/audit-logs/verify", "").is(200)
+	members(t, a.body, "ok", "entries", "head")
+	v := read[wire.AuditVerdict](a)
+	if !v.OK || v.Entries != v.Head.Seq || v.Head.Seq == 0 || len(v.Head.Hash) != 64 {
+		t.Fatalf("%+v", v)
+	}
+	anchored := func(seq int64, hash string) wire.AuditVerdict {
+		return read[wire.AuditVerdict](f.do("admin", "GET", fmt.Sprintf("{p}/audit-logs/verify?anchor_seq=%d&anchor_hash=%s", seq, hash), "").is(200))
+	}
+	if v := anchored(v.Head.Seq, v.Head.Hash); !v.OK {
+		t.Fatalf("%+v", v)
+	}
+	if v := anchored(v.Head.Seq, strings.Repeat("0", 64)); v.OK || v.BrokenAt != v.Head.Seq+1 || v.Problem == "" {
+		t.Fatalf("%+v", v)
+	}
+	if v := anchored(v.Head.Seq+1, v.Head.Hash); v.OK {
+		t.Fatalf("%+v", v)
+	}
+	f.do("admin", "GET", "{p}/audit-logs/verify?anchor_seq=1", "").problem(422, engine.CodeInvalidRequest)
+}
+
+func TestSystemChain(t *testing.T) {
+	f := newFixture(t)
+	f.do("", "GET", "/downloads/nonsense", "").is(404)
+	page := read[wire.Page[wire.AuditEntry]](f.do("root", "GET", "/projects/system/audit-logs", "").is(200))
+	if page.Items[0].Action != "download.refused" || page.Items[0].Actor.Type != "anonymous" {
+		t.Fatalf("%+v", page.Items[0])
+	}
+	if v := read[wire.AuditVerdict](f.do("root", "GET", "/projects/system/audit-logs/verify", "").is(200)); !v.OK || v.Entries == 0 {
+		t.Fatalf("%+v", v)
+	}
+	f.do("admin", "GET", "/projects/system/audit-logs", "").problem(404, engine.CodeNotFound)
+	f.do("root", "GET", "/projects/system/certificates", "").problem(404, engine.CodeNotFound)
+}
+
+func TestExport(t *testing.T) {
+	f := newFixture(t)
+	for i := range 1100 {
+		e := f.caller("operator").Entry(time.Now(), "test.many")
+		e.UserAgent, e.Detail = "=HYPERLINK(\"x\")", map[string]string{"n": fmt.Sprint(i)}
+		must(t, f.store.Append(t.Context(), e))
+	}
+	a := f.do("admin", "GET", "{p}/audit-logs?format=ndjson&action=test.many&limit=1", "").is(200)
+	if a.header.Get("Content-Type") != "application/x-ndjson" || !strings.Contains(a.header.Get("Content-Disposition"), `.ndjson"`) {
+		t.Fatalf("%v", a.header)
+	}
+	lines, last := bufio.NewScanner(bytes.NewReader(a.body)), int64(0)
+	n := 0
+	for ; lines.Scan(); n++ {
+		var e wire.AuditEntry
+		must(t, json.Unmarshal(lines.Bytes(), &e))
+		if n > 0 && e.Seq != last-1 || e.UserAgent != `=HYPERLINK("x")` {
+			t.Fatalf("%+v follows %d", e, last)
+		}
+		last = e.Seq
+	}
+	if n != 1100 {
+		t.Fatalf("%d lines", n)
+	}
+	b := f.do("admin", "GET", "{p}/audit-logs?format=csv&action=test.many", "").is(200)
+	rows, err := csv.NewReader(bytes.NewReader(b.body)).ReadAll()
+	must(t, err)
+	if len(rows) != 1101 || rows[0][0] != "seq" || rows[1][8] != `'=HYPERLINK("x")` || rows[1][12] != `{"n":"1099"}` {
+		t.Fatalf("%d rows, %v", len(rows), rows[:2])
+	}
+	empty := f.do("admin", "GET", "{p}/audit-logs?format=ndjson&action=none", "").is(200)
+	if len(empty.body) != 0 {
+		t.Fatalf("%q", empty.body)
+	}
+}
+
+// pagesThenError answers so many pages of audit entries, then fails.
+type pagesThenError struct {
+	engine.Store
+	pages atomic.Int64
+}
+
+func (p *pagesThenError) AuditEntries(ctx context.Context, q engine.AuditQuery) ([]engine.AuditEntry, string, error) {
+	if p.pages.Add(-1) < 0 {
+		return nil, "", errBroken
+	}
+	return p.Store.AuditEntries(ctx, q)
+}
+
+// An export that breaks off must not look like a whole one.
+func TestExportBreaksOff(t *testing.T) {
+	broken := &pagesThenError{}
+	f := newFixture(t, func(f *fixture, _ *api.Options) {
+		broken.Store, f.downloads.Store = f.downloads.Store, broken
+	})
+	for range 600 {
+		must(t, f.store.Append(t.Context(), f.caller("operator").Entry(time.Now(), "test.many")))
+	}
+	p := f.do("admin", "GET", "{p}/audit-logs?format=csv", "").problem(500, "internal")
+	if strings.Contains(p.Detail, errBroken.Error()) {
+		t.Fatal("the driver's text reached the caller")
+	}
+	broken.pages.Store(1)
+	req, err := http.NewRequestWithContext(t.Context(), "GET", f.url+"/api/v1"+f.expand("{p}")+"/audit-logs?format=csv", nil)
+	must(t, err)
+	req.Header.Set("Authorization", "Bearer "+f.keys["admin"].Reveal())
+	got, err := http.DefaultClient.Do(req)
+	must(t, err)
+	_, err = io.Copy(io.Discard, got.Body)
+	if closed := got.Body.Close(); closed != nil {
+		t.Log(closed) // the connection is broken, as it should be
+	}
+	if got.StatusCode != 200 || err == nil {
+		t.Fatalf("status %d and no error: half an export passes for a whole one", got.StatusCode)
+	}
+	if !strings.Contains(f.log.String(), "an audit export broke off") {
+		t.Fatal("nothing in the log")
+	}
+}
+
+func TestDownloadTokens(t *testing.T) {
+	f := newFixture(t)
+	f.allowKeys(true)
+	m := f.mint("operator", "shop", `{"format":"pkcs12","passphrase":"canary-passphrase"}`)
+	used := f.mint("operator", "shop", `{"format":"cert"}`)
+	f.do("", "GET", "/downloads/"+used.Token.Reveal(), "", "User-Agent", "fetcher/1").is(200)
+	a := f.do("admin", "GET", "{p}/download-tokens", "").is(200)
+	for _, secret := range []string{m.Token.Reveal(), used.Token.Reveal(), "canary-passphrase", "sealed"} {
+		if strings.Contains(string(a.body), secret) {
+			t.Fatalf("%s in %s", secret, a.body)
+		}
+	}
+	page := read[wire.Page[wire.DownloadToken]](a)
+	ends := map[string]*wire.TokenEnd{}
+	for _, token := range page.Items {
+		ends[token.RequestID] = token.End
+	}
+	if end, ok := ends[m.RequestID]; !ok || end != nil {
+		t.Fatalf("%s", a.body)
+	}
+	end := ends[used.RequestID]
+	if end == nil || end.Kind != "consumed" || end.UserAgent != "fetcher/1" || end.IP != "127.0.0.1" || end.Format != "cert" ||
+		len(end.FileSHA256) != 64 || end.FileSize == 0 || end.Actor.Type != "api_key" {
+		t.Fatalf("%+v", end)
+	}
+}

@@ -1,0 +1,141 @@
+package api_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+func TestAuthentication(t *testing.T) {
+	f := newFixture(t)
+	p := f.do("", "GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	if p.Detail == "" || len(f.entries(engine.SystemChain, engine.ActionLoginFailed)) != 0 {
+		t.Fatal("nothing presented is no failed login")
+	}
+	expired := f.key(f.caller("operator"), engine.RoleOperator, time.Now().Add(time.Minute))
+	f.do("Bearer "+expired.Reveal(), "GET", "/me", "").is(200)
+	f.skew.Store(int64(2 * time.Minute))
+	bad := []string{"Bearer " + expired.Reveal(), "Bearer nonsense", "Bearer  ", "Bearer \t"}
+	for _, header := range bad {
+		a := f.do(header, "GET", "/me", "")
+		a.problem(401, engine.CodeUnauthenticated)
+		if a.header.Get("WWW-Authenticate") != `Bearer realm="countersign"` {
+			t.Fatalf("%v", a.header)
+		}
+	}
+	f.do("", "GET", "/me", "", "Authorization", "Basic YTpi").problem(401, engine.CodeUnauthenticated)
+	entries := f.entries(engine.SystemChain, engine.ActionLoginFailed)
+	if len(entries) != len(bad)+1 || entries[0].IP != "127.0.0.1" || entries[0].UserAgent != "countersign-test" {
+		t.Fatalf("%d entries: %+v", len(entries), entries)
+	}
+	f.do("", "GET", "/me", "", "Authorization", "bearer "+f.keys["viewer"].Reveal()).is(200)
+}
+
+func TestRevokedKeyAndRemovedMember(t *testing.T) {
+	f := newFixture(t)
+	f.do("operator", "GET", "{p}/formats", "").is(200)
+	must(t, f.admin.RemoveMember(t.Context(), f.caller("admin"), f.users["operator"].ID))
+	f.do("operator", "GET", "{p}/formats", "").problem(404, engine.CodeNotFound)
+	f.do("operator", "GET", "/me", "").is(200)
+	keys, _, err := f.store.APIKeys(t.Context(), f.project.ID, engine.Page{Limit: 200})
+	must(t, err)
+	for _, k := range keys {
+		if k.OwnerID == f.users["viewer"].ID {
+			must(t, f.admin.RevokeAPIKey(t.Context(), f.caller("admin"), k.ID))
+		}
+	}
+	f.do("viewer", "GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+}
+
+// A key never does more than its owner may do today, nor than its own role.
+func TestKeyIsCutDown(t *testing.T) {
+	f := newFixture(t)
+	weak := "Bearer " + f.key(f.caller("admin"), engine.RoleViewer, time.Time{}).Reveal()
+	f.do(weak, "GET", "{p}/certificates", "").is(200)
+	f.do(weak, "GET", "{p}/audit-logs", "").problem(403, engine.CodeForbidden)
+	_, err := f.admin.SetMember(t.Context(), f.caller("admin"), f.users["approver"].ID, engine.RoleViewer)
+	must(t, err)
+	f.do("approver", "GET", "{p}/requests", "").problem(403, engine.CodeForbidden)
+}
+
+// The order of refusals is promised: 401, 404, 403, the body, the domain.
+func TestOrderOfRefusals(t *testing.T) {
+	f := newFixture(t)
+	const garbage = `{"format"`
+	missing := "{p}/certificates/cert_none/downloads"
+	f.do("", "POST", missing, garbage, "Content-Encoding", "gzip").problem(401, engine.CodeUnauthenticated)
+	f.do("stranger", "POST", "{c:shop}/downloads", garbage).problem(404, engine.CodeNotFound)
+	f.do("viewer", "POST", missing, garbage).problem(404, engine.CodeNotFound)
+	f.do("viewer", "POST", "/projects/none/certificates/x/downloads", garbage).problem(404, engine.CodeNotFound)
+	f.do("viewer", "POST", "/projects/%ff/certificates/x/downloads", garbage).problem(404, engine.CodeNotFound)
+	f.do("viewer", "POST", "{c:shop}/downloads", garbage, "Content-Encoding", "gzip").problem(403, engine.CodeForbidden)
+	f.do("operator", "POST", "{c:shop}/downloads", garbage, "Content-Encoding", "gzip").problem(415, engine.CodeUnsupportedEncoding)
+	f.do("operator", "POST", "{c:shop}/downloads", garbage).problem(400, engine.CodeMalformedJSON)
+	f.do("operator", "POST", "{c:shop}/downloads", `{"format":"word","more":1}`).problem(422, engine.CodeInvalidRequest)
+	f.do("operator", "POST", "{c:shop}/downloads", `{"format":"word","options":{"x":1}}`).problem(422, engine.CodeUnknownFormat)
+	f.do("operator", "POST", "{c:keyless}/downloads", `{"format":"key","options":{"x":1}}`).problem(422, engine.CodeInvalidOptions)
+	f.do("operator", "POST", "{c:keyless}/downloads", `{"format":"pkcs12","passphrase":"x"}`).problem(422, engine.CodeNoPrivateKey)
+	f.do("operator", "POST", "{c:shop}/downloads", `{"format":"pkcs12","passphrase":"x"}`).problem(403, engine.CodeKeyExportDisabled)
+}
+
+// Who may call what: every endpoint with a role, tried with the role below it
+// and with someone from outside.
+func TestRoles(t *testing.T) {
+	f := newFixture(t)
+	issued := f.mint("operator", "shop", `{"format":"cert"}`)
+	for _, e := range []struct{ method, path, tooLow string }{
+		{"GET", "{p}/requests", "viewer"},
+		{"GET", "{p}/requests/" + issued.RequestID, "viewer"},
+		{"POST", "{p}/requests/" + issued.RequestID + "/token", "viewer"},
+		{"POST", "{p}/requests/" + issued.RequestID + "/cancel", "viewer"},
+		{"DELETE", "{p}/requests/" + issued.RequestID + "/token", "viewer"},
+		{"POST", "{c:shop}/downloads", "viewer"},
+		{"POST", "{p}/certificates", "approver"},
+		{"PUT", "{p}/certificate-policy", "approver"},
+		{"POST", "{p}/certificate-policy/evaluate", "viewer"},
+		{"GET", "{p}/audit-logs", "approver"},
+		{"GET", "{p}/audit-logs/verify", "approver"},
+		{"GET", "{p}/download-tokens", "approver"},
+		{"GET", "{p}/api-keys", "approver"},
+		{"POST", "{p}/api-keys", "approver"},
+		{"DELETE", "{p}/api-keys/x", "approver"},
+		{"PUT", "{p}/members/" + f.users["viewer"].ID, "approver"},
+		{"DELETE", "{p}/members/" + f.users["viewer"].ID, "approver"},
+	} {
+		before := len(f.entries(f.project.ID, ""))
+		f.do(e.tooLow, e.method, e.path, "").problem(403, engine.CodeForbidden)
+		entries := f.entries(f.project.ID, "")
+		if len(entries) != before+1 || entries[0].Outcome != engine.AuditRefused || entries[0].Detail["code"] != "forbidden" {
+			t.Errorf("%s %s: the refusal is not on record", e.method, e.path)
+		}
+		f.do("stranger", e.method, e.path, "").problem(404, engine.CodeNotFound)
+	}
+	for _, path := range []string{"{p}", "{p}/certificates", "{c:shop}", "{c:shop}/events", "{p}/certificate-policy", "{p}/formats", "{p}/members"} {
+		f.do("viewer", "GET", path, "").is(200)
+		f.do("stranger", "GET", path, "").problem(404, engine.CodeNotFound)
+	}
+	mint := f.entries(f.project.ID, engine.ActionRefused)
+	if len(mint) != 1 || mint[0].CertificateID != f.certs["shop"].ID || mint[0].Actor.Person != f.users["viewer"].ID {
+		t.Errorf("a forbidden mint is on record as %+v", mint)
+	}
+}
+
+func TestSystemAdministrator(t *testing.T) {
+	f := newFixture(t)
+	for _, e := range []struct{ method, path, body string }{
+		{"GET", "/users", ""}, {"POST", "/users", `{"username":"x"}`}, {"POST", "/projects", `{"name":"x"}`},
+		{"GET", "/plugins", ""}, {"POST", "/plugins/pem/reload", ""},
+	} {
+		f.do("admin", e.method, e.path, e.body).problem(403, engine.CodeForbidden)
+		f.do("", e.method, e.path, e.body).problem(401, engine.CodeUnauthenticated)
+		if a := f.do("root", e.method, e.path, e.body); a.status >= http.StatusBadRequest {
+			t.Errorf("%s %s: %d %s", e.method, e.path, a.status, a.body)
+		}
+	}
+	refused := f.entries(engine.SystemChain, "access.refused")
+	if len(refused) != 5 || refused[0].Actor.Person != f.users["admin"].ID {
+		t.Fatalf("%+v", refused)
+	}
+}

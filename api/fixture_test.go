@@ -1,0 +1,226 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/countersign-dev/countersign/api"
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/seal"
+	"github.com/countersign-dev/countersign/engine/sqlite"
+)
+
+// fixture is a whole server on a loopback port: real store, keys, rules and
+// renderers. Only the workflows are in-process; their own tests are elsewhere.
+type fixture struct {
+	t         *testing.T
+	url       string
+	store     engine.Store
+	downloads *engine.Downloads
+	admin     *engine.Admin
+	workflows *inProcess
+	server    *api.Server
+	registry  *prometheus.Registry
+	log       *buffer
+	skew      atomic.Int64 // of the server's clock, in nanoseconds
+
+	project engine.Project
+	users   map[string]engine.User   // by name: viewer, operator, approver, admin, second, root
+	keys    map[string]engine.Secret // of the same people; root administers the system
+	certs   map[string]engine.Certificate
+}
+
+// inProcess decides at once, as a workflow's first step does, and notes what the
+// server reports.
+type inProcess struct {
+	downloads *engine.Downloads
+	mu        sync.Mutex
+	started   map[string]bool
+	reports   chan report
+	block     chan struct{} // when set, Start waits for it
+}
+
+type report struct {
+	requestID   string
+	interrupted bool
+}
+
+var _ engine.Workflows = (*inProcess)(nil)
+
+func (w *inProcess) Start(ctx context.Context, o engine.Order) (engine.Request, error) {
+	w.mu.Lock()
+	again, block := w.started[o.Request.ID], w.block
+	w.started[o.Request.ID] = true
+	w.mu.Unlock()
+	if again {
+		return engine.Request{}, engine.ErrExists
+	}
+	if block != nil {
+		select {
+		case <-block:
+		case <-ctx.Done():
+			return engine.Request{}, ctx.Err()
+		}
+	}
+	return w.downloads.Decide(ctx, o)
+}
+
+func (w *inProcess) Settled(requestID string, interrupted bool) {
+	w.reports <- report{requestID, interrupted}
+}
+
+// buffer is a log that can be read while it is written.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
+	t.Helper()
+	f := &fixture{
+		t: t, log: &buffer{}, registry: prometheus.NewRegistry(),
+		users: map[string]engine.User{}, keys: map[string]engine.Secret{}, certs: map[string]engine.Certificate{},
+	}
+	dir := t.TempDir()
+	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "store", "db"))
+	must(t, err)
+	t.Cleanup(func() { must(t, store.Close()) })
+	log := slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	keys, err := seal.Open(t.Context(), seal.Options{KeyFile: filepath.Join(dir, "key"), Logger: log})
+	must(t, err)
+	clock := func() time.Time { return engine.Instant(time.Now().Add(time.Duration(f.skew.Load()))) }
+	f.store = store
+	f.admin = &engine.Admin{Store: store, Keys: keys, Clock: clock}
+	f.workflows = &inProcess{started: map[string]bool{}, reports: make(chan report, 10_000)}
+	f.downloads = &engine.Downloads{
+		Store: store, Formats: renderers, Keys: keys, Policy: rules, Workflows: f.workflows, Clock: clock, Log: log,
+	}
+	f.workflows.downloads = f.downloads
+	f.people()
+	f.certificates()
+	f.serve(log, change...)
+	return f
+}
+
+func (f *fixture) serve(log *slog.Logger, change ...func(*fixture, *api.Options)) {
+	f.t.Helper()
+	o := api.Options{
+		Downloads: f.downloads, Admin: f.admin, Plugins: renderers, ImportPEM: importPEM, ImportPKCS12: importPKCS12,
+		Registry: f.registry, Log: log, Version: "test",
+		Ready: []api.Check{{Name: "store", Ask: f.store.Ping}},
+	}
+	for _, c := range change {
+		c(f, &o)
+	}
+	server, err := api.New(o)
+	must(f.t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(f.t, err)
+	f.server, f.url = server, "http://"+listener.Addr().String()
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	f.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		must(f.t, server.Shutdown(ctx))
+		must(f.t, <-ended)
+	})
+}
+
+// people makes a project with a person of each role, and someone outside it.
+func (f *fixture) people() {
+	ctx := f.t.Context()
+	root, err := f.admin.CreateUser(ctx, engine.Caller{}, engine.User{Username: "root", SystemAdmin: true})
+	must(f.t, err)
+	by := engine.Caller{Principal: engine.Principal{User: root}, Role: engine.RoleAdmin}
+	f.project, err = f.admin.CreateProject(ctx, by, "Payments")
+	must(f.t, err)
+	by.Project = f.project
+	f.users["root"] = root
+	f.keys["root"] = f.key(by, engine.RoleAdmin, time.Time{})
+	for name, role := range map[string]engine.Role{
+		"viewer": engine.RoleViewer, "operator": engine.RoleOperator, "second": engine.RoleOperator,
+		"approver": engine.RoleApprover, "admin": engine.RoleAdmin,
+	} {
+		f.person(by, name, role)
+	}
+	outside, err := f.admin.CreateProject(ctx, by, "Elsewhere")
+	must(f.t, err)
+	by.Project = outside
+	f.person(by, "stranger", engine.RoleAdmin)
+}
+
+func (f *fixture) person(by engine.Caller, name string, role engine.Role) {
+	u, err := f.admin.CreateUser(f.t.Context(), by, engine.User{Username: name, Name: "The " + name})
+	must(f.t, err)
+	_, err = f.admin.SetMember(f.t.Context(), by, u.ID, role)
+	must(f.t, err)
+	f.users[name] = u
+	by.Principal, by.Role = engine.Principal{User: u}, role
+	f.keys[name] = f.key(by, role, time.Time{})
+}
+
+func (f *fixture) key(by engine.Caller, role engine.Role, expires time.Time) engine.Secret {
+	_, secret, err := f.admin.CreateAPIKey(f.t.Context(), by, "key of "+by.User.Username, role, expires)
+	must(f.t, err)
+	return secret
+}
+
+// caller is a person of the project as the domain sees them.
+func (f *fixture) caller(name string) engine.Caller {
+	m, err := f.store.Member(f.t.Context(), f.project.ID, f.users[name].ID)
+	must(f.t, err)
+	return engine.Caller{Principal: engine.Principal{User: f.users[name]}, Role: m.Role, Project: f.project}
+}
+
+func (f *fixture) allowKeys(allow bool) {
+	f.t.Helper()
+	p := engine.DefaultPolicy(f.project.ID)
+	p.AllowKeyExport = allow
+	_, err := f.admin.SetPolicy(f.t.Context(), f.caller("admin"), p, "")
+	must(f.t, err)
+}
+
+// reported waits for what the server said became of a file.
+func (f *fixture) reported() report {
+	f.t.Helper()
+	select {
+	case r := <-f.workflows.reports:
+		return r
+	case <-time.After(10 * time.Second):
+		f.t.Fatal("the server reported nothing")
+		return report{}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// errBroken is what a driver might say; no caller may read it.
+var errBroken = errors.New("canary-driver-text")

@@ -1,0 +1,61 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/host"
+	"github.com/countersign-dev/countersign/policies"
+)
+
+// The renderers and the rules are the real ones, shared by all tests: they keep
+// no state between renders.
+var (
+	renderers *host.Host
+	rules     engine.Policy
+)
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "countersign-api-test")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // what is left is in the system's temporary folder
+	for _, plugin := range []string{"pem", "pkcs12", "zip"} {
+		build := exec.Command("go", "build", "-o", filepath.Join(dir, plugin), "../plugins/"+plugin)
+		if out, err := build.CombinedOutput(); err != nil {
+			return 1, fmt.Errorf("build plugin %s: %w\n%s", plugin, err, out)
+		}
+	}
+	if err := host.WriteCatalogue("../plugins/catalogue.json", dir); err != nil {
+		return 1, err
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	if renderers, err = host.Open(context.Background(), host.Options{Catalogue: filepath.Join(dir, host.CatalogueName), Logger: quiet}); err != nil {
+		return 1, err
+	}
+	defer func() {
+		if closed := renderers.Close(); err == nil {
+			err = closed
+		}
+	}()
+	if rules, err = policies.New(context.Background()); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
