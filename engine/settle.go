@@ -83,7 +83,7 @@ type Conclusion struct {
 
 // reportGrace is how long the report of a consumption may be late before it is
 // taken to have died with its process.
-const reportGrace = time.Minute
+const reportGrace = 30 * time.Second
 
 // Conclude brings a request to its end if its token has ended, expires the token
 // if its time is up, and completes what a crash left missing of the record. It

@@ -6,10 +6,11 @@
 // is wrong and never quotes key material. Work is bounded before it is done:
 // sizes, counts, key lengths and the iteration counts of key derivations.
 //
-// What is taken: RSA keys of 2048 to 16384 bits, ECDSA on P-256, P-384 and P-521,
+// What is taken: RSA keys of 2048 to 8192 bits, ECDSA on P-256, P-384 and P-521,
 // and Ed25519. Shorter RSA keys are what OpenSSL 3.2 and later refuse to serve at
-// their default security level (2, 112 bits). Certificates may be expired or
-// signed with SHA-1, which servers do serve.
+// their default security level (2, 112 bits), longer ones what Go's TLS refuses to
+// verify. Certificates may be expired or signed with SHA-1, which servers do
+// serve.
 package certimport
 
 import (
@@ -25,10 +26,10 @@ import (
 // The bounds of what is taken, in bytes, certificates and bits.
 const (
 	maxInput        = 1 << 20
-	maxCertificates = 16
-	maxKeyDER       = 10 << 10 // an RSA-16384 key takes 9.3 KiB
+	maxCertificates = 10
+	maxKeyDER       = 8 << 10 // an RSA-8192 key takes 4.7 KiB
 	minRSABits      = 2048
-	maxRSABits      = 16384
+	maxRSABits      = 8192
 )
 
 // Bundle is a certificate that holds together. Chain leads upwards from the

@@ -106,7 +106,7 @@ func (p *pool) chain(leaf int) ([]*x509.Certificate, error) {
 // climb returns the longest way up that begins with path, the first in input
 // order of several. It passes no self-signed certificate, which ends a chain, and
 // no CA twice, whatever certificates that CA has: so the ways number at most the
-// product of the certificates per CA, 3^5 for 16 certificates.
+// product of the certificates per CA, 3^3 for 10 certificates.
 func (p *pool) climb(path []int) []int {
 	longest := path
 	last := path[len(path)-1]

@@ -215,7 +215,6 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 		"mongodb://app:hunter2@127.0.0.1:1/db?w=hunter2",
 		"mongodb://app:hunter2@127.0.0.1:1/db?readPreference=hunter2",
 		"mongodb://app:hunter2@127.0.0.1:1/db?authMechanismProperties=hunter2",
-		"mongodb+srv://app:hunter2@db.invalid/db" + timeouts,
 		"postgres://app:hunter2@127.0.0.1/db",
 		"app:hunter2@127.0.0.1",
 		"",

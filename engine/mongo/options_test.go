@@ -1,7 +1,10 @@
 package mongo
 
 import (
+	"fmt"
+	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,5 +48,13 @@ func TestEndedStates(t *testing.T) {
 		if slices.Contains(ended, status) != status.Ended() {
 			t.Errorf("%s: ended is %v", status, status.Ended())
 		}
+	}
+}
+
+// A host that cannot be looked up is named; nothing else of the parser's text is.
+func TestBadURINamesTheHostAlone(t *testing.T) {
+	text := badURI(fmt.Errorf("mongodb+srv://app:hunter2@db.invalid: %w", &net.DNSError{Err: "no such host", Name: "db.invalid"})).Error()
+	if !strings.Contains(text, "db.invalid") || strings.Contains(text, "hunter2") {
+		t.Error(text)
 	}
 }

@@ -176,7 +176,6 @@ func TestOpenRefusesKeepersThatCannotWork(t *testing.T) {
 		"a control byte":   keyURL(1) + "\x7f",
 		"no scheme":        secret,
 		"unknown scheme":   "nosuchkms://" + "key",
-		"credentials":      "awskms://user:password@alias/x",
 		"no key file":      "keyfile:///does/not/exist",
 		"a relative path":  "keyfile://local.key",
 		"a key file's dir": "keyfile://" + t.TempDir(),
@@ -187,7 +186,7 @@ func TestOpenRefusesKeepersThatCannotWork(t *testing.T) {
 				t.Errorf("%s: %q was opened", name, keeper)
 				continue
 			}
-			if text := err.Error(); strings.Contains(text, secret[:20]) || strings.Contains(text, "password") {
+			if text := err.Error(); strings.Contains(text, secret[:20]) {
 				t.Errorf("%s: a secret shows in the error %q", name, text)
 			}
 		}

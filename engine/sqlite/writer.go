@@ -112,10 +112,7 @@ func commit(conn connection, batch []*job) {
 
 // transact does the jobs in one transaction, all of them or none.
 func transact(conn connection, batch []*job, do func(tx, *job) error) error {
-	if err := exec(conn, "BEGIN IMMEDIATE"); err != nil {
-		return err
-	}
-	var err error
+	err := exec(conn, "BEGIN IMMEDIATE")
 	for _, j := range batch {
 		if j.err = j.ctx.Err(); j.err == nil && err == nil {
 			err = do(tx{conn}, j)
@@ -125,7 +122,7 @@ func transact(conn connection, batch []*job, do func(tx, *job) error) error {
 		err = exec(conn, "COMMIT")
 	}
 	if err != nil {
-		err = errors.Join(err, exec(conn, "ROLLBACK")) // which says so if SQLite rolled back by itself
+		err = errors.Join(err, exec(conn, "ROLLBACK")) // which says so where there is nothing to roll back
 	}
 	return err
 }

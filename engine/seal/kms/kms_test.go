@@ -29,6 +29,13 @@ func TestSchemes(t *testing.T) {
 	}
 }
 
+func TestCredentialsInURLsAreRefused(t *testing.T) {
+	_, err := seal.Open(t.Context(), seal.Options{Keeper: "awskms://user:password@alias/x?region=eu-west-1"})
+	if err == nil || !strings.Contains(err.Error(), "credentials") || strings.Contains(err.Error(), "password") {
+		t.Errorf("error %v, want one about credentials that does not quote them", err)
+	}
+}
+
 // transit speaks the wire protocol of Vault's transit engine for one key, since
 // no Vault can be had here. Its mode makes it fail in one way.
 type transit struct {

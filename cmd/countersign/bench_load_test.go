@@ -1,0 +1,172 @@
+//go:build bench
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+)
+
+const passphrase = "a passphrase of the bench"
+
+var web = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 30 * time.Second}
+
+// sample is what n calls took, at so many callers.
+type timing struct {
+	p50  time.Duration
+	rate float64
+}
+
+// measure runs n calls at so many callers; what fails, fails the run.
+func (b *bench) measure(callers, n int, call func(i int) error) timing {
+	took := make([]time.Duration, n)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	failed := make(chan error, callers)
+	began := time.Now()
+	for range callers {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				at := time.Now()
+				if err := call(i); err != nil {
+					failed <- err
+					return
+				}
+				took[i] = time.Since(at)
+			}
+		})
+	}
+	wg.Wait()
+	all := time.Since(began)
+	select {
+	case err := <-failed:
+		b.t.Fatal(err)
+	default:
+	}
+	slices.Sort(took)
+	return timing{took[n/2], float64(n) / all.Seconds()}
+}
+
+func (b *bench) awaitReady() {
+	for {
+		answer, err := web.Get(b.url + "/readyz")
+		if err == nil {
+			_, _ = discard(answer.Body)
+			if answer.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if b.t.Context().Err() != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// mint asks for a token of the RSA sample, as a script would.
+func (b *bench) mint(format string) (string, error) {
+	body := fmt.Sprintf(`{"format":%q,"passphrase":%q,"ttl_seconds":3600}`, format, passphrase)
+	url := fmt.Sprintf("%s/api/v1/projects/%s/certificates/%s/downloads", b.url, b.boot.ProjectID, b.boot.Certificates[0].ID)
+	call, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	call.Header.Set("Authorization", "Bearer "+b.boot.APIKeys["operator"])
+	answer, err := web.Do(call)
+	if err != nil {
+		return "", err
+	}
+	var minted struct{ Token, Code, Detail string }
+	err = json.NewDecoder(answer.Body).Decode(&minted)
+	if _, closing := discard(answer.Body); err == nil {
+		err = closing
+	}
+	if err == nil && answer.StatusCode != http.StatusCreated {
+		err = fmt.Errorf("mint: %s: %s", answer.Status, minted.Detail)
+	}
+	return minted.Token, err
+}
+
+// mints makes n tokens.
+func (b *bench) mints(format string, callers, n int) ([]string, timing) {
+	tokens := make([]string, n)
+	t := b.measure(callers, n, func(i int) (err error) {
+		tokens[i], err = b.mint(format)
+		return err
+	})
+	return tokens, t
+}
+
+// redeem uses up the tokens.
+func (b *bench) redeem(callers int, tokens []string) timing {
+	return b.measure(callers, len(tokens), func(i int) error {
+		answer, err := web.Get(b.url + "/api/v1/downloads/" + tokens[i])
+		if err != nil {
+			return err
+		}
+		if n, err := discard(answer.Body); err != nil || n == 0 || answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("redeem: %s, %d bytes: %w", answer.Status, n, err)
+		}
+		return nil
+	})
+}
+
+// floor is the least that any durable mint can cost here: a workflow started
+// eagerly on the same Temporal server, with one local activity that does nothing.
+func (b *bench) floor() map[int]timing {
+	const queue, name = "bench-floor", "Floor"
+	w := worker.New(b.temporal, queue, worker.Options{MaxConcurrentWorkflowTaskPollers: 16, MaxConcurrentLocalActivityExecutionSize: 256})
+	w.RegisterWorkflowWithOptions(func(ctx workflow.Context) error {
+		ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{StartToCloseTimeout: 10 * time.Second})
+		return workflow.ExecuteLocalActivity(ctx, func(context.Context) error { return nil }).Get(ctx, nil)
+	}, workflow.RegisterOptions{Name: name})
+	must(b.t, w.Start())
+	defer w.Stop()
+	floor := map[int]timing{}
+	for _, callers := range []int{1, 32} {
+		run := func(int) error {
+			started, err := b.temporal.ExecuteWorkflow(b.t.Context(),
+				client.StartWorkflowOptions{TaskQueue: queue, EnableEagerStart: true}, name)
+			if err != nil {
+				return err
+			}
+			return started.Get(b.t.Context(), nil)
+		}
+		b.measure(callers, 50*callers, run)
+		floor[callers] = b.measure(callers, 1000, run)
+		b.add(fmt.Sprintf("floor: eager workflow, one no-op local activity, %d callers, p50", callers), ms(floor[callers]), "ms", 0, false)
+		b.add(fmt.Sprintf("floor, %d callers", callers), floor[callers].rate, "/s", 0, false)
+	}
+	return floor
+}
+
+func ms(t timing) float64 { return float64(t.p50.Microseconds()) / 1000 }
+
+// running counts the open workflows.
+func (b *bench) running() int64 {
+	count, err := b.temporal.WorkflowService().CountWorkflowExecutions(b.t.Context(), countRunning(b.config.Temporal.Namespace))
+	must(b.t, err)
+	return count.Count
+}
+
+// history counts the events of one request's workflow.
+func (b *bench) history(id string) (n int) {
+	events := b.temporal.GetWorkflowHistory(b.t.Context(), id, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		_, err := events.Next()
+		must(b.t, err)
+		n++
+	}
+	return n
+}

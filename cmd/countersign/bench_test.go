@@ -1,0 +1,163 @@
+//go:build bench
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+var (
+	benchOut     = flag.String("out", "", "file for the figures, as JSON")
+	benchPlugins = flag.String("catalogue", "../../bin/plugins/catalogue.json", "catalogue of the format plugins")
+	benchStored  = flag.Int("stored", 100_000, "requests stored for the second half")
+	benchBurst   = flag.Int("burst", 20_000, "redemptions in the sustained run")
+)
+
+// bench is one run: a whole server in this process, driven over loopback HTTP.
+// Figures are compared within the run only.
+type bench struct {
+	*system
+	t       *testing.T
+	url     string
+	boot    bootstrapFile
+	project engine.Project
+	figures []figure
+}
+
+// figure is one line of the report. Limit, where there is one, is what the
+// figure should not pass; Least tells that it should not fall below.
+type figure struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+	Limit float64 `json:"limit,omitempty"`
+	Least bool    `json:"least,omitempty"`
+}
+
+// TestBench measures; it fails only if the server does.
+func TestBench(t *testing.T) {
+	b := startBench(t)
+	b.memory("resident memory, idle")
+	floor := b.floor()
+	b.callers(floor)
+	b.formats(floor)
+	b.sustained()
+	b.growth()
+	b.report()
+}
+
+// startBench also measures the start from nothing.
+func startBench(t *testing.T) *bench {
+	catalogue, err := filepath.Abs(*benchPlugins)
+	must(t, err)
+	config := Config{Data: t.TempDir(), Plugins: catalogue}
+	config.Temporal.Namespace = "bench"
+	config.Retention.Tokens = 30 * 24 * time.Hour
+	config.Limits.UnknownTokens = 60
+	must(t, config.complete())
+	config.Bootstrap = filepath.Join(config.Data, "bootstrap.json")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	began := time.Now()
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s, err := openSystem(t.Context(), config, log)
+	must(t, err)
+	b := &bench{system: s, t: t, url: "http://" + listener.Addr().String()}
+	b.boot, err = s.bootstrapDev(t.Context(), b.url)
+	must(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.serve(ctx, listener) }()
+	b.awaitReady()
+	b.add("ready from a cold start, wired in this process", time.Since(began).Seconds(), "s", 2, false)
+	t.Cleanup(func() {
+		stop()
+		must(t, <-served)
+	})
+	b.project, err = s.store.Project(t.Context(), b.boot.ProjectID)
+	must(t, err)
+	b.allowKeys()
+	return b
+}
+
+// allowKeys opens the policy so that every format and long lives can be measured.
+func (b *bench) allowKeys() {
+	admin, err := b.store.UserByName(b.t.Context(), "admin")
+	must(b.t, err)
+	p := engine.DefaultPolicy(b.project.ID)
+	p.AllowKeyExport, p.TokenTTLSeconds = true, engine.MaxTokenTTL
+	caller := engine.Caller{Principal: engine.Principal{User: admin}, Role: engine.RoleAdmin, Project: b.project}
+	_, err = b.admin.SetPolicy(b.t.Context(), caller, p, "")
+	must(b.t, err)
+}
+
+func (b *bench) add(name string, value float64, unit string, limit float64, least bool) {
+	f := figure{name, value, unit, limit, least}
+	b.figures = append(b.figures, f)
+	verdict := ""
+	if limit != 0 {
+		verdict = fmt.Sprintf("(≤ %g)", limit)
+		if least {
+			verdict = fmt.Sprintf("(≥ %g)", limit)
+		}
+		if (value > limit) != least {
+			verdict += " MISSED"
+		}
+	}
+	fmt.Printf("%-78s %9.3f %-9s %s\n", name, value, unit, verdict)
+}
+
+// memory reads the resident set of this process, load generator included.
+func (b *bench) memory(name string) {
+	status, err := os.ReadFile("/proc/self/status")
+	must(b.t, err)
+	for line := range strings.Lines(string(status)) {
+		var kib float64
+		if _, err := fmt.Sscanf(line, "VmRSS: %f kB", &kib); err == nil {
+			b.add(name, kib/1024, "MiB", 0, false)
+		}
+	}
+}
+
+func (b *bench) report() {
+	if *benchOut == "" {
+		return
+	}
+	revision, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
+	must(b.t, err)
+	text, err := json.MarshalIndent(map[string]any{
+		"revision": strings.TrimSpace(string(revision)), "time": time.Now().UTC(), "figures": b.figures,
+	}, "", "  ")
+	must(b.t, err)
+	must(b.t, os.WriteFile(*benchOut, append(text, '\n'), 0o600))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// discard closes a body after reading it, so that its connection is used again.
+func discard(body io.ReadCloser) (int64, error) {
+	n, err := io.Copy(io.Discard, body)
+	if closing := body.Close(); err == nil {
+		err = closing
+	}
+	return n, err
+}

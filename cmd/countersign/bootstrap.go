@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/alexedwards/argon2id"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// bootstrapFile is what a new installation tells whoever started it. It holds
+// API keys and a password, so its mode is 0600.
+type bootstrapFile struct {
+	URL          string                 `json:"url"`
+	ProjectID    string                 `json:"project_id"`
+	Certificates []bootstrapCertificate `json:"certificates"`
+	APIKeys      map[string]string      `json:"api_keys"`
+	UI           bootstrapUI            `json:"ui"`
+}
+
+type bootstrapCertificate struct {
+	ID            string `json:"id"`
+	Name          string `json:"name"`
+	KeyAlgorithm  string `json:"key_algorithm"`
+	HasPrivateKey bool   `json:"has_private_key"`
+}
+
+type bootstrapUI struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+}
+
+// readBootstrap returns nil when there is no such file or nothing in it.
+func readBootstrap(path string) (*bootstrapFile, error) {
+	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(text) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read bootstrap file: %w", err)
+	}
+	var b bootstrapFile
+	if err := json.Unmarshal(text, &b); err != nil {
+		return nil, fmt.Errorf("the bootstrap file %s is not one; move it away to get new keys: %w", path, err)
+	}
+	return &b, nil
+}
+
+// write replaces the file in one step, so that a crash leaves the old or the new.
+func (b bootstrapFile) write(path string) (err error) {
+	text, err := json.MarshalIndent(b, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write bootstrap file: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("write bootstrap file: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".bootstrap-*") // made 0600
+	if err != nil {
+		return fmt.Errorf("write bootstrap file: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("write bootstrap file: %w", errors.Join(err, os.Remove(f.Name())))
+		}
+	}()
+	if _, err := f.Write(append(text, '\n')); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// installer is the actor of what an installation does to itself.
+var installer = engine.Principal{User: engine.User{ID: "system", Username: "countersign", SystemAdmin: true}}
+
+// bootstrapServe makes the first administrator of an empty installation, with a
+// project and an API key, if a file was named for it.
+func (s *system) bootstrapServe(ctx context.Context, url string) error {
+	path := s.config.Bootstrap
+	if path == "" {
+		return nil
+	}
+	users, _, err := s.store.Users(ctx, engine.Page{Limit: 1})
+	if err != nil || len(users) > 0 {
+		return err
+	}
+	if before, err := readBootstrap(path); before != nil || err != nil {
+		return errors.Join(err, fmt.Errorf("the bootstrap file %s is there already, but the installation is empty; move it away", path))
+	}
+	person, err := s.admin.CreateUser(ctx, engine.Caller{Principal: installer},
+		engine.User{Username: "admin", Name: "Administrator", SystemAdmin: true})
+	if err != nil {
+		return err
+	}
+	ui, err := s.renewPassword(ctx, person)
+	if err != nil {
+		return err
+	}
+	project, err := s.admin.CreateProject(ctx, engine.Caller{Principal: engine.Principal{User: person}}, "Default")
+	if err != nil {
+		return err
+	}
+	secret, err := s.bootstrapKey(ctx, project, person, engine.RoleAdmin)
+	if err != nil {
+		return err
+	}
+	s.log.Info("the first administrator's key is in the bootstrap file", "file", path)
+	return bootstrapFile{
+		URL: url, ProjectID: project.ID, Certificates: []bootstrapCertificate{},
+		APIKeys: map[string]string{"admin": secret.Reveal()}, UI: ui,
+	}.write(path)
+}
+
+// bootstrapKeyName marks the keys that a bootstrap file holds.
+const bootstrapKeyName = "bootstrap"
+
+func (s *system) bootstrapKey(ctx context.Context, project engine.Project, person engine.User, role engine.Role) (engine.Secret, error) {
+	caller := engine.Caller{Principal: engine.Principal{User: person}, Role: role, Project: project}
+	_, secret, err := s.admin.CreateAPIKey(ctx, caller, bootstrapKeyName, role, time.Time{})
+	return secret, err
+}
+
+// renewPassword gives a person a random password, which only the bootstrap file
+// knows.
+func (s *system) renewPassword(ctx context.Context, u engine.User) (bootstrapUI, error) {
+	password := strings.ToLower(rand.Text())
+	hash, err := argon2id.CreateHash(password, argon2id.DefaultParams)
+	if err != nil {
+		return bootstrapUI{}, fmt.Errorf("hash password: %w", err)
+	}
+	return bootstrapUI{u.Username, password}, s.admin.SetPassword(ctx, engine.Caller{Principal: installer}, u.ID, hash)
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/providers/posflag"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+)
+
+// Config is every setting of a server. Its zero value serves on loopback with
+// everything embedded; the defaults stand beside each setting. A setting
+// "mongodb.uri" is the flag --mongodb-uri and the variable COUNTERSIGN_MONGODB_URI;
+// flags win over variables, and those over the file.
+type Config struct {
+	Listen         string   `koanf:"listen" default:"127.0.0.1:8080" usage:"address to serve on"`
+	PublicURL      string   `koanf:"public_url" usage:"URL under which callers reach this server, for the links it hands out (default: from the address served on)"`
+	Data           string   `koanf:"data" usage:"folder for databases and the local key file (default: countersign in the user's state folder)"`
+	Plugins        string   `koanf:"plugins" usage:"catalogue of format plugins (default: plugins/catalogue.json beside this program)"`
+	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks whose X-Forwarded-For is believed"`
+	Bootstrap      string   `koanf:"bootstrap" usage:"file for the first administrator's API key, written when the installation has no user yet"`
+
+	Keeper    KeeperConfig    `koanf:"keeper"`
+	MongoDB   MongoDBConfig   `koanf:"mongodb"`
+	Temporal  TemporalConfig  `koanf:"temporal"`
+	Retention RetentionConfig `koanf:"retention"`
+	Limits    LimitsConfig    `koanf:"limits"`
+	Log       LogConfig       `koanf:"log"`
+}
+
+// KeeperConfig says what wraps the keys at rest.
+type KeeperConfig struct {
+	URL      string   `koanf:"url" usage:"keeper that wraps keys at rest, as a URL (default: the local key file)"`
+	Previous []string `koanf:"previous" usage:"keepers that wrapped keys before and still open them"`
+	File     string   `koanf:"file" usage:"local key file (default: keys/local.key in the data folder)"`
+}
+
+// MongoDBConfig chooses the production store.
+type MongoDBConfig struct {
+	URI string `koanf:"uri" usage:"MongoDB connection string with a database name (default: SQLite in the data folder)"`
+}
+
+// TemporalConfig chooses the Temporal service.
+type TemporalConfig struct {
+	Address   string `koanf:"address" usage:"host:port of a Temporal service (default: one embedded in this process)"`
+	Namespace string `koanf:"namespace" default:"countersign" usage:"Temporal namespace"`
+}
+
+// RetentionConfig says how long ended things are kept; requests zero keeps them for good.
+type RetentionConfig struct {
+	Tokens   time.Duration `koanf:"tokens" default:"720h" usage:"how long records of used tokens are kept"`
+	Requests time.Duration `koanf:"requests" default:"0s" usage:"how long ended requests are kept; 0 keeps them for good"`
+}
+
+// LimitsConfig bounds what strangers may try.
+type LimitsConfig struct {
+	UnknownTokens int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens an address may try a minute"`
+}
+
+// LogConfig says what is logged, to standard error.
+type LogConfig struct {
+	Level  string `koanf:"level" default:"info" usage:"least level logged: debug, info, warn or error"`
+	Format string `koanf:"format" default:"text" usage:"text or json"`
+}
+
+// setting is one leaf of Config.
+type setting struct{ key, flag, value, usage string }
+
+// settings lists the leaves of Config with their defaults.
+func settings() []setting {
+	var list []setting
+	var walk func(t reflect.Type, prefix string)
+	walk = func(t reflect.Type, prefix string) {
+		for i := range t.NumField() {
+			f := t.Field(i)
+			key := prefix + f.Tag.Get("koanf")
+			if f.Type.Kind() == reflect.Struct {
+				walk(f.Type, key+".")
+				continue
+			}
+			list = append(list, setting{key, strings.NewReplacer(".", "-", "_", "-").Replace(key), f.Tag.Get("default"), f.Tag.Get("usage")})
+		}
+	}
+	walk(reflect.TypeFor[Config](), "")
+	return list
+}
+
+// addFlags defines a flag for each setting named, or for all.
+func addFlags(flags *pflag.FlagSet, only ...string) {
+	for _, s := range settings() {
+		if len(only) == 0 || slices.Contains(only, s.key) {
+			flags.String(s.flag, s.value, s.usage)
+		}
+	}
+}
+
+// loadConfig reads the file (if path is not empty), then COUNTERSIGN_ variables,
+// then flags that were given. A setting it does not know is an error.
+func loadConfig(path string, flags *pflag.FlagSet) (Config, error) {
+	k := koanf.New(".")
+	defaults, byFlag, byEnv := map[string]any{}, map[string]string{}, map[string]string{}
+	for _, s := range settings() {
+		defaults[s.key] = s.value
+		byFlag[s.flag] = s.key
+		byEnv["COUNTERSIGN_"+strings.ToUpper(strings.ReplaceAll(s.flag, "-", "_"))] = s.key
+	}
+	err := k.Load(confmap.Provider(defaults, "."), nil)
+	if err == nil && path != "" {
+		err = k.Load(file.Provider(path), yaml.Parser())
+	}
+	if err == nil {
+		err = k.Load(env.Provider(".", env.Opt{Prefix: "COUNTERSIGN_", TransformFunc: func(name, value string) (string, any) {
+			return byEnv[name], value // an unknown variable has no key and is left out
+		}}), nil)
+	}
+	if err == nil {
+		err = k.Load(posflag.ProviderWithFlag(flags, ".", nil, func(f *pflag.Flag) (string, any) {
+			if !f.Changed {
+				return "", nil
+			}
+			return byFlag[f.Name], f.Value.String()
+		}), nil)
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	return decodeConfig(k)
+}
+
+func decodeConfig(k *koanf.Koanf) (Config, error) {
+	var c Config
+	err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{Tag: "koanf", DecoderConfig: &mapstructure.DecoderConfig{
+		Result: &c, ErrorUnused: true, WeaklyTypedInput: true, TagName: "koanf",
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(
+			mapstructure.StringToTimeDurationHookFunc(), mapstructure.StringToSliceHookFunc(",")),
+	}})
+	if err == nil {
+		err = c.complete()
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	return c, nil
+}
+
+// complete fills in what depends on the machine, and checks the rest.
+func (c *Config) complete() error {
+	if c.Data == "" {
+		state, err := stateFolder()
+		if err != nil {
+			return err
+		}
+		c.Data = state
+	}
+	if c.Keeper.File == "" {
+		c.Keeper.File = filepath.Join(c.Data, "keys", "local.key")
+	}
+	if c.Plugins == "" {
+		program, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find the plugins beside this program: %w", err)
+		}
+		c.Plugins = filepath.Join(filepath.Dir(program), "plugins", "catalogue.json")
+	}
+	if c.Retention.Tokens < 30*24*time.Hour {
+		return errors.New("retention.tokens must be at least 720h: records of used tokens are evidence")
+	}
+	if c.Retention.Requests != 0 && c.Retention.Requests < c.Retention.Tokens {
+		return errors.New("retention.requests must be 0 or at least retention.tokens")
+	}
+	if c.Limits.UnknownTokens < 1 {
+		return errors.New("limits.unknown_tokens must be at least 1")
+	}
+	return nil
+}
+
+// stateFolder follows the XDG Base Directory Specification.
+func stateFolder() (string, error) {
+	if state := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
+		return filepath.Join(state, "countersign"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find the user's state folder: %w", err)
+	}
+	return filepath.Join(home, ".local", "state", "countersign"), nil
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestKillAtRestAndAfterMint(t *testing.T) {
+	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
+	s := start(t, program, dir)
+	project, keys := s.boot.ProjectID, s.boot.APIKeys
+	s.kill() // at rest
+
+	s = start(t, program, dir)
+	if s.boot.ProjectID != project || fmt.Sprint(s.boot.APIKeys) != fmt.Sprint(keys) {
+		t.Error("the folder does not find everything as it was")
+	}
+	s.allow(true)
+	unused, used := s.mint(0, "pkcs12"), s.mint(0, "cert")
+	if status, _ := s.fetch(used.Token); status != http.StatusOK {
+		t.Fatalf("download: %d", status)
+	}
+	s.kill() // after mint
+
+	s = start(t, program, dir)
+	if status, _ := s.fetch(used.Token); status != http.StatusGone {
+		t.Errorf("a used token answers %d after the crash", status)
+	}
+	got := fetchers(s, 8, unused.Token)
+	if got["200 "] != 1 || got["410 token_consumed"] != 7 {
+		t.Errorf("an unused token after the crash: %v", got)
+	}
+	for _, m := range []minted{unused, used} {
+		eventually(t, "the request to be consumed", func() bool { return s.status(m.RequestID) == "consumed" })
+	}
+	s.auditOK()
+}
+
+// Killed between render and claim, a token is as good as before; killed between
+// claim and send, it is burned, on record, and never delivered again.
+func TestKillInsideARedemption(t *testing.T) {
+	for _, c := range []struct {
+		point       string
+		after       string
+		consumption int
+	}{
+		{"rendered", "200 ", 1},
+		{"claimed", "410 token_consumed", 1},
+	} {
+		t.Run(c.point, func(t *testing.T) {
+			program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
+			s := start(t, program, dir, "COUNTERSIGN_FAILPOINT="+c.point)
+			m := s.mint(0, "fullchain", `,"ttl_seconds":60`)
+			if status, body := s.fetch(m.Token); status != 0 {
+				t.Fatalf("the killed server answered %d %s", status, body)
+			}
+			<-s.ended
+			s = start(t, program, dir)
+			if got := fetchers(s, 8, m.Token); got[c.after] < 1 || got["200 "] > 1 {
+				t.Errorf("after the restart: %v", got)
+			}
+			if n := s.downloads(m.RequestID, "cert.downloaded"); n != c.consumption {
+				t.Errorf("%d consumptions on record", n)
+			}
+			s.auditOK()
+		})
+	}
+}
+
+// A claim whose bytes may not have left is completed by the workflow: the
+// request ends, and the record says that the download was interrupted.
+func TestAnInterruptedDownloadIsOnRecord(t *testing.T) {
+	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
+	s := start(t, program, dir, "COUNTERSIGN_FAILPOINT=claimed")
+	m := s.mint(0, "fullchain", `,"ttl_seconds":2`)
+	s.fetch(m.Token)
+	<-s.ended
+	s = start(t, program, dir)
+	eventually(t, "the request to be consumed", func() bool { return s.status(m.RequestID) == "consumed" })
+	if n := s.downloads(m.RequestID, "download.interrupted"); n != 1 {
+		t.Errorf("%d interruptions on record", n)
+	}
+	s.auditOK()
+}
+
+// downloads counts a request's audit entries of one action.
+func (s *server) downloads(requestID, action string) int {
+	s.t.Helper()
+	var list struct{ Items []struct{ Action string } }
+	s.must(http.StatusOK, &list, "admin", http.MethodGet, s.project()+"/audit-logs?action="+action+"&request_id="+requestID, "")
+	return len(list.Items)
+}
+
+func TestAKilledPluginCostsAtMostOneRender(t *testing.T) {
+	s := start(t, binary(t, "-tags=failpoint"), t.TempDir()+"/data")
+	for range 5 {
+		m := s.mint(0, "fullchain")
+		plugins := s.children("pem")
+		if len(plugins) != 1 {
+			t.Fatalf("%d processes of the plugin run", len(plugins))
+		}
+		noError(t, syscall.Kill(plugins[0], syscall.SIGKILL))
+		status, body := s.fetch(m.Token)
+		if status == http.StatusBadGateway && problem(body).Code == "renderer_failed" {
+			status, body = s.fetch(m.Token) // the render in flight was lost, the token was not
+		}
+		if status != http.StatusOK {
+			t.Fatalf("after a killed plugin: %d %s", status, body)
+		}
+	}
+}
+
+// children lists the server's plugin processes of that name.
+func (s *server) children(name string) (pids []int) {
+	entries, err := os.ReadDir("/proc")
+	noError(s.t, err)
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile(filepath.Join("/proc", e.Name(), "stat"))
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		// pid (comm) state ppid …
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		ours := fields[1] == strconv.Itoa(s.cmd.Process.Pid) && fields[0] != "Z"
+		command, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline")) // empty if it ended
+		if ours && strings.HasPrefix(string(command), "countersign-plugin-"+name) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}

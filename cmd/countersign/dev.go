@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+func devCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Serve a sample project with everything embedded in one process",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := loadConfig("", cmd.Flags())
+			if err != nil {
+				return usageError{err}
+			}
+			if config.Bootstrap == "" {
+				config.Bootstrap = filepath.Join(config.Data, "bootstrap.json")
+			}
+			return runServer(cmd, config, func(ctx context.Context, s *system, url string) error {
+				b, err := s.bootstrapDev(ctx, url)
+				if err == nil {
+					_, err = fmt.Fprint(cmd.OutOrStdout(), welcome(b, config.Bootstrap))
+				}
+				return err
+			})
+		},
+	}
+	addFlags(cmd.Flags(), "data", "listen", "bootstrap", "plugins", "log.level", "log.format")
+	return cmd
+}
+
+// people of the sample project, by the name of their key in the bootstrap file.
+var people = []struct {
+	key, username, name string
+	role                engine.Role
+}{
+	{"viewer", "viewer", "Vera Viewer", engine.RoleViewer},
+	{"operator", "operator", "Otto Operator", engine.RoleOperator},
+	{"approver", "approver", "Ada Approver", engine.RoleApprover},
+	{"second_approver", "approver2", "Ben Approver", engine.RoleApprover},
+	{"admin", "admin", "Alma Admin", engine.RoleAdmin},
+}
+
+const sampleProject = "Sample"
+
+// bootstrapDev makes what is missing of the sample project: all of it on a new
+// folder, the rest of it after a crash, nothing otherwise. An existing bootstrap
+// file keeps its keys; a missing one gets new ones, and those before are revoked.
+func (s *system) bootstrapDev(ctx context.Context, url string) (bootstrapFile, error) {
+	before, err := s.earlierBootstrap(ctx)
+	if err != nil {
+		return bootstrapFile{}, err
+	}
+	users, err := s.ensurePeople(ctx)
+	if err != nil {
+		return bootstrapFile{}, err
+	}
+	project, err := s.ensureProject(ctx, users)
+	if err != nil {
+		return bootstrapFile{}, err
+	}
+	certificates, err := s.ensureSamples(ctx, project, users["admin"])
+	if err != nil {
+		return bootstrapFile{}, err
+	}
+	b := bootstrapFile{URL: url, ProjectID: project.ID, Certificates: certificates}
+	switch {
+	case before == nil:
+		if b.APIKeys, err = s.renewKeys(ctx, project, users); err != nil {
+			return b, err
+		}
+		if b.UI, err = s.renewPassword(ctx, users["admin"]); err != nil {
+			return b, err
+		}
+	case before.ProjectID != project.ID:
+		return b, fmt.Errorf("the bootstrap file %s is of another installation than %s; move it away to get new keys",
+			s.config.Bootstrap, s.config.Data)
+	default:
+		b.APIKeys, b.UI = before.APIKeys, before.UI
+	}
+	return b, b.write(s.config.Bootstrap)
+}
+
+// earlierBootstrap reads the bootstrap file of this folder's earlier starts; on
+// a new folder a file that is there already can only be of another.
+func (s *system) earlierBootstrap(ctx context.Context) (*bootstrapFile, error) {
+	if users, _, err := s.store.Users(ctx, engine.Page{Limit: 1}); err != nil || len(users) == 0 {
+		return nil, err
+	}
+	return readBootstrap(s.config.Bootstrap)
+}
+
+// ensurePeople makes whoever is missing.
+func (s *system) ensurePeople(ctx context.Context) (map[string]engine.User, error) {
+	users := map[string]engine.User{}
+	for _, p := range people {
+		u, err := s.store.UserByName(ctx, p.username)
+		if errors.Is(err, engine.ErrNotFound) {
+			u, err = s.admin.CreateUser(ctx, engine.Caller{Principal: installer},
+				engine.User{Username: p.username, Name: p.name, SystemAdmin: p.role == engine.RoleAdmin})
+		}
+		if err != nil {
+			return nil, err
+		}
+		users[p.key] = u
+	}
+	return users, nil
+}
+
+// ensureProject finds or makes the sample project and its memberships.
+func (s *system) ensureProject(ctx context.Context, users map[string]engine.User) (engine.Project, error) {
+	admin := engine.Caller{Principal: engine.Principal{User: users["admin"]}}
+	found, _, err := s.store.Projects(ctx, users["admin"].ID, engine.Page{Limit: 1})
+	if err != nil {
+		return engine.Project{}, err
+	}
+	if len(found) > 0 {
+		admin.Project = found[0]
+	} else if admin.Project, err = s.admin.CreateProject(ctx, admin, sampleProject); err != nil {
+		return engine.Project{}, err
+	}
+	for _, p := range people {
+		_, err := s.store.Member(ctx, admin.Project.ID, users[p.key].ID)
+		if errors.Is(err, engine.ErrNotFound) {
+			_, err = s.admin.SetMember(ctx, admin, users[p.key].ID, p.role)
+		}
+		if err != nil {
+			return engine.Project{}, err
+		}
+	}
+	return admin.Project, nil
+}
+
+// ensureSamples imports the sample certificates whose names are not there.
+func (s *system) ensureSamples(ctx context.Context, project engine.Project, admin engine.User) ([]bootstrapCertificate, error) {
+	made, err := samples(s.downloads.Clock())
+	if err != nil {
+		return nil, err
+	}
+	caller := engine.Caller{Principal: engine.Principal{User: admin}, Role: engine.RoleAdmin, Project: project}
+	var list []bootstrapCertificate
+	for _, m := range made {
+		found, _, err := s.store.Certificates(ctx, project.ID, m.name, engine.Page{Limit: 1})
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			c, err := s.admin.Import(ctx, caller, m.name, m.leaf, m.chain, m.key)
+			if err != nil {
+				return nil, err
+			}
+			found = []engine.Certificate{c}
+		}
+		c := found[0]
+		list = append(list, bootstrapCertificate{c.ID, c.Name, c.KeyAlgorithm, c.HasPrivateKey})
+	}
+	return list, nil
+}
+
+// renewKeys revokes the keys that an earlier bootstrap file held and makes new ones.
+func (s *system) renewKeys(ctx context.Context, project engine.Project, users map[string]engine.User) (map[string]string, error) {
+	caller := engine.Caller{Principal: installer, Role: engine.RoleAdmin, Project: project}
+	page := engine.Page{Limit: 200}
+	for more := true; more; more = page.Cursor != "" {
+		keys, next, err := s.store.APIKeys(ctx, project.ID, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range keys {
+			if k.Name != bootstrapKeyName || !k.RevokedAt.IsZero() {
+				continue
+			}
+			if err := s.admin.RevokeAPIKey(ctx, caller, k.ID); err != nil {
+				return nil, err
+			}
+		}
+		page.Cursor = next
+	}
+	fresh := map[string]string{}
+	for _, p := range people {
+		secret, err := s.bootstrapKey(ctx, project, users[p.key], p.role)
+		if err != nil {
+			return nil, err
+		}
+		fresh[p.key] = secret.Reveal()
+	}
+	return fresh, nil
+}
+
+// welcome says where the server is and how to download from it. The API key
+// stays in its file, so that no terminal or log keeps it.
+func welcome(b bootstrapFile, path string) string {
+	return fmt.Sprintf(`Countersign serves the sample project on %[1]s
+API keys and the sample's ids are in %[2]s
+
+Paste this into another shell to download a certificate:
+
+  KEY=$(sed -n 's/.*"operator": "\(.*\)".*/\1/p' '%[2]s')
+  TOKEN=$(curl -s -X POST -H "Authorization: Bearer $KEY" \
+    %[1]s/api/v1/projects/%[3]s/certificates/%[4]s/downloads \
+    -d '{"format":"fullchain","passphrase":""}' | sed 's/.*"token":"\([^"]*\)".*/\1/')
+  curl %[1]s/api/v1/downloads/$TOKEN -o cert.pem
+
+`, b.URL, path, b.ProjectID, b.Certificates[0].ID)
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func serveCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve in production",
+		Long: "Serve in production. Without a Temporal address, Temporal runs embedded in this process;\n" +
+			"without a MongoDB URI, everything is stored in SQLite in the data folder.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := loadConfig(file, cmd.Flags())
+			if err != nil {
+				return usageError{err}
+			}
+			return runServer(cmd, config, func(ctx context.Context, s *system, url string) error {
+				return s.bootstrapServe(ctx, url)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
+	addFlags(cmd.Flags())
+	return cmd
+}
+
+// runServer opens a system, lets prepare finish it, and serves until a signal.
+func runServer(cmd *cobra.Command, config Config, prepare func(context.Context, *system, string) error) error {
+	log, err := newLogger(cmd.ErrOrStderr(), config.Log)
+	if err != nil {
+		return usageError{err}
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", config.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	s, err := openSystem(ctx, config, log)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if err := prepare(ctx, s, s.publicURL(listener)); err != nil {
+		return errors.Join(err, listener.Close(), s.close(context.WithoutCancel(ctx)))
+	}
+	log.Info("serving", "url", s.publicURL(listener), "version", version, "data", config.Data)
+	return s.serve(ctx, listener)
+}
+
+func newLogger(w io.Writer, c LogConfig) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		return nil, fmt.Errorf("log.level is %q; it is one of debug, info, warn, error", c.Level)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch c.Format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, fmt.Errorf("log.format is %q; it is text or json", c.Format)
+}

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	sdklog "go.temporal.io/sdk/log"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/countersign-dev/countersign/api"
+	"github.com/countersign-dev/countersign/deploy/embedded"
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/certimport"
+	"github.com/countersign-dev/countersign/engine/mongo"
+	"github.com/countersign-dev/countersign/engine/seal"
+	"github.com/countersign-dev/countersign/engine/sqlite"
+	"github.com/countersign-dev/countersign/plugins/host"
+	"github.com/countersign-dev/countersign/policies"
+	"github.com/countersign-dev/countersign/workflows"
+)
+
+// system is a whole server, wired. What it opened is closed in reverse order.
+type system struct {
+	config    Config
+	log       *slog.Logger
+	store     engine.Store
+	keys      *seal.Sealer
+	host      *host.Host
+	policy    *policies.Evaluator
+	temporal  client.Client
+	workflows *workflows.Client
+	downloads *engine.Downloads
+	admin     *engine.Admin
+	closers   []func(context.Context) error
+}
+
+// openSystem opens everything but the listener. On an error nothing stays open.
+func openSystem(ctx context.Context, c Config, log *slog.Logger) (s *system, err error) {
+	s = &system{config: c, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
+			s = nil
+		}
+	}()
+	if err := s.lockData(); err != nil {
+		return s, err
+	}
+	// The plugins and Temporal start while the other reads its disk.
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.openPlugins(ctx) })
+	group.Go(func() error {
+		if err := s.openStore(groupCtx); err != nil {
+			return err
+		}
+		return s.openTemporal(ctx)
+	})
+	err = group.Wait()
+	if s.host != nil {
+		s.onClose(func(context.Context) error { return s.host.Close() })
+	}
+	if err != nil {
+		return s, err
+	}
+	if s.policy, err = policies.New(ctx); err != nil {
+		return s, err
+	}
+	s.downloads = &engine.Downloads{
+		Store: s.store, Formats: s.host, Keys: s.keys, Policy: s.policy, Workflows: s.workflows,
+		Clock: engine.SystemClock, Log: log,
+	}
+	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Clock: engine.SystemClock}
+	if err := s.workflows.Work(s.downloads); err != nil {
+		return s, err
+	}
+	return s, s.workflows.ScheduleRetention(ctx, workflows.Ages{Tokens: c.Retention.Tokens, Requests: c.Retention.Requests})
+}
+
+func (s *system) onClose(f func(context.Context) error) { s.closers = append(s.closers, f) }
+
+// close ends everything in reverse order; what must wait, waits until ctx ends.
+func (s *system) close(ctx context.Context) error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i](ctx))
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+// lockData keeps a second process off the folder.
+func (s *system) lockData() error {
+	if err := os.MkdirAll(s.config.Data, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(s.config.Data, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("lock the data folder: %w", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return errors.Join(fmt.Errorf("the data folder %s is in use by another process: %w", s.config.Data, err), lock.Close())
+	}
+	s.onClose(func(context.Context) error { return lock.Close() })
+	return nil
+}
+
+func (s *system) openStore(ctx context.Context) error {
+	var err error
+	if s.config.MongoDB.URI != "" {
+		s.store, err = mongo.Open(ctx, s.config.MongoDB.URI)
+	} else {
+		s.store, err = sqlite.Open(ctx, filepath.Join(s.config.Data, "db", "countersign.db"))
+	}
+	if err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return s.store.Close() })
+	s.keys, err = seal.Open(ctx, seal.Options{
+		Keeper: s.config.Keeper.URL, Previous: s.config.Keeper.Previous, KeyFile: s.config.Keeper.File, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return s.keys.Close() })
+	return nil
+}
+
+func (s *system) openPlugins(ctx context.Context) error {
+	h, err := host.Open(ctx, host.Options{Catalogue: s.config.Plugins, SocketDir: s.socketFolder(), Logger: s.log})
+	if err != nil {
+		return err
+	}
+	s.host = h
+	return nil
+}
+
+// socketFolder is in the data folder unless that would make the paths of
+// sockets longer than the kernel takes.
+func (s *system) socketFolder() string {
+	if folder := filepath.Join(s.config.Data, "run"); len(folder) < 60 {
+		return folder
+	}
+	return ""
+}
+
+// openTemporal connects to Temporal, or starts it in this process. Its payloads
+// are encrypted under a key that all processes of the installation share.
+func (s *system) openTemporal(ctx context.Context) error {
+	key, err := seal.DataKey(ctx, s.keys, s.store, "temporal-payloads")
+	if err != nil {
+		return err
+	}
+	codec, err := workflows.NewCodec(key)
+	if err != nil {
+		return err
+	}
+	address := s.config.Temporal.Address
+	if address == "" {
+		server, err := embedded.Start(ctx, embedded.Options{
+			Dir: filepath.Join(s.config.Data, "db"), Namespace: s.config.Temporal.Namespace, Logger: s.log,
+		})
+		if err != nil {
+			return err
+		}
+		s.onClose(func(context.Context) error { server.Stop(); return nil })
+		address = server.Address()
+	}
+	s.temporal, err = client.DialContext(ctx, workflows.Options(client.Options{
+		HostPort: address, Namespace: s.config.Temporal.Namespace,
+		Logger: sdklog.NewStructuredLogger(s.log.With("component", "temporal")),
+	}, codec))
+	if err != nil {
+		return fmt.Errorf("connect to Temporal at %s: %w", address, err)
+	}
+	s.onClose(func(context.Context) error { s.temporal.Close(); return nil })
+	s.workflows = workflows.NewClient(s.temporal, s.store, s.log)
+	s.onClose(func(ctx context.Context) error { s.workflows.Close(ctx); return nil })
+	return nil
+}
+
+// shutdownWithin is how long calls and reports under way may take to end.
+const shutdownWithin = 15 * time.Second
+
+// serve answers on the listener until ctx ends, then closes everything.
+func (s *system) serve(ctx context.Context, listener net.Listener) error {
+	server, err := api.New(api.Options{
+		Downloads: s.downloads, Admin: s.admin, Plugins: s.host,
+		PublicURL: s.publicURL(listener), TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
+		ImportPEM: importPEM, ImportPKCS12: importPKCS12,
+		Ready: []api.Check{{Name: "store", Ask: s.store.Ping}, {Name: "temporal", Ask: s.workflows.Ready}},
+		Log:   s.log, Version: version,
+	})
+	if err != nil {
+		return errors.Join(err, listener.Close(), s.close(context.WithoutCancel(ctx)))
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		s.log.Info("shutting down")
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWithin)
+	defer cancel()
+	return errors.Join(err, server.Shutdown(closing), s.close(closing))
+}
+
+func importPEM(certificate, chain, key string) (api.Bundle, error) {
+	b, err := certimport.PEM(certificate, chain, key)
+	return api.Bundle(b), err
+}
+
+func importPKCS12(file []byte, passphrase engine.Secret) (api.Bundle, error) {
+	b, err := certimport.PKCS12(file, passphrase)
+	return api.Bundle(b), err
+}
+
+func (s *system) publicURL(listener net.Listener) string {
+	if s.config.PublicURL != "" {
+		return strings.TrimSuffix(s.config.PublicURL, "/")
+	}
+	return "http://" + listener.Addr().String()
+}
