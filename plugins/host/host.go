@@ -247,13 +247,13 @@ func (h *Host) retire(old *supervisor) {
 // Close ends every plugin and waits until nothing of them is left. Renders
 // under way fail. Closing again does nothing.
 func (h *Host) Close() error {
+	h.end() // also ends a start that a Reload waits for
 	h.reload.Lock()
 	defer h.reload.Unlock()
 	if h.closed {
 		return nil
 	}
 	h.closed = true
-	h.end()
 	for _, plugin := range h.view.Load().plugins {
 		plugin.stop()
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/countersign-dev/countersign/plugins/sdk"
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
@@ -79,7 +81,7 @@ func (in *instance) config(ctx context.Context, name string, i *image, s *settin
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: s.sockets.path},
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(s.maxFile + maxOverhead)),
-			grpc.WithStreamInterceptor(in.conns.note),
+			grpc.WithStreamInterceptor(in.conns.intercept),
 		},
 		// The host tells of a plugin's life itself, without quoting the plugin.
 		Logger:     hclog.NewNullLogger(),
@@ -138,10 +140,18 @@ type connections struct {
 	seen []*grpc.ClientConn
 }
 
-func (c *connections) note(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, streamer grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+// brokerStream is how a plugin asks for further connections. Countersign needs
+// none, and go-plugin keeps what such a request names for ever.
+const brokerStream = "/plugin.GRPCBroker/StartStream"
+
+// intercept is a grpc.StreamClientInterceptor.
+func (c *connections) intercept(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, streamer grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
 	c.mu.Lock()
 	c.seen = append(c.seen, conn)
 	c.mu.Unlock()
+	if method == brokerStream {
+		return nil, status.Error(codes.Unimplemented, "the host opens no further connections")
+	}
 	return streamer(ctx, desc, conn, method, options...)
 }
 

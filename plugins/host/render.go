@@ -121,7 +121,7 @@ func (r *rendering) call(ctx context.Context, f *format, request *pluginv1.Rende
 			return r.accept(f, in, answer.GetContent())
 		}
 		switch {
-		case status.Code(err) == codes.Unavailable && ctx.Err() == nil:
+		case ctx.Err() == nil && (status.Code(err) == codes.Unavailable || in.gone()):
 			_ = in.process.Kill(ctx) // never fails; a process that lost its connection is of no use
 			if !again {
 				continue

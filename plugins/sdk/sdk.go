@@ -95,3 +95,6 @@ func (j Job) GoString() string { return j.String() }
 
 // LogValue implements slog.LogValuer.
 func (j Job) LogValue() slog.Value { return slog.StringValue(j.String()) }
+
+// MarshalText keeps the content out of JSON and other encodings.
+func (j Job) MarshalText() ([]byte, error) { return []byte(j.String()), nil }

@@ -1,0 +1,208 @@
+package host
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+func TestBuiltInFormats(t *testing.T) {
+	h, _ := open(t, Options{}, builtIn(t)...)
+	type row struct {
+		file, media            string
+		key, passphrase, chain bool
+	}
+	const pemType = "application/x-pem-file"
+	want := map[string]row{
+		"cert":      {"cert.pem", pemType, false, false, false},
+		"chain":     {"chain.pem", pemType, false, false, true},
+		"fullchain": {"fullchain.pem", pemType, false, false, false},
+		"key":       {"key.pem", pemType, true, false, false},
+		"pkcs12":    {"bundle.pkcs12", "application/x-pkcs12", true, true, false},
+		"zip":       {"bundle.zip", "application/zip", true, true, false},
+	}
+	got := map[string]row{}
+	for _, f := range h.Formats() {
+		got[f.ID] = row{f.Filename, f.MediaType, f.ContainsKey, f.NeedsPassphrase, f.NeedsChain}
+		for _, name := range append(f.Aliases, f.ID, f.Filename) {
+			if found, ok := h.Format(name); !ok || found.ID != f.ID {
+				t.Errorf("%s finds %q", name, found.ID)
+			}
+		}
+		if f.Description == "" || f.TypicalUse == "" || f.Plugin.State != StateRunning || f.Plugin.Version == "" || len(f.Plugin.SHA256) != 64 {
+			t.Errorf("%s is not described: %+v", f.ID, f)
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+	if f, ok := h.Format("jks"); ok {
+		t.Errorf("found %+v", f)
+	}
+}
+
+func TestFormatsThatCannotBe(t *testing.T) {
+	h, _ := open(t, Options{}, append(builtIn(t),
+		misbehaving("loop", nil, "loop-a", "loop-b", "lost", "fine"),
+		misbehaving("asks", nil, "asks-key", "asks-passphrase", "snoops", "modest"))...)
+	for _, id := range []string{"loop-a", "loop-b", "lost", "asks-key", "asks-passphrase", "snoops"} {
+		if f, ok := h.Format(id); ok {
+			t.Errorf("%s is available: %+v", id, f)
+		}
+		wantFailure(t, h, job(t, rsaJob, id), "no plugin renders")
+	}
+	for _, id := range []string{"fine", "modest"} {
+		render(t, h, job(t, rsaJob, id))
+	}
+	for plugin, details := range map[string][]string{
+		"loop": {"format loop-a is not available: it includes loop-b", "cycle (loop-a → loop-b → loop-a)", "format lost is not available: it includes nowhere, which no plugin renders"},
+		"asks": {"asks-key is not available: it asks for the private key", "asks-passphrase is not available: it asks for the passphrase", "snoops is not available: it asks for the private key"},
+	} {
+		s := state(t, h, plugin)
+		for _, detail := range details {
+			if !strings.Contains(s.Detail, detail) {
+				t.Errorf("%s: %q does not say %q", plugin, s.Detail, detail)
+			}
+		}
+		if s.State != StateRunning || len(s.Formats) != 1 {
+			t.Errorf("%s: %+v", plugin, s)
+		}
+	}
+}
+
+// nested has formats that include others and mix their options.
+func nested() entry {
+	return entry{Name: "nested", Path: "misbehave", Formats: []string{"inner", "outer", "outermost", "rival", "remote"},
+		Grants: grants{Key: []string{"inner", "outer", "outermost", "rival"}}}
+}
+
+func TestNeedsAndOptionsAreTransitive(t *testing.T) {
+	h, _ := open(t, Options{}, append(builtIn(t), nested())...)
+	outermost, ok := h.Format("outermost")
+	if !ok || !outermost.ContainsKey || outermost.NeedsPassphrase || outermost.NeedsChain {
+		t.Fatalf("got %+v", outermost)
+	}
+	checked, err := h.CheckOptions("outermost", map[string]any{"b": "x", "a": 3})
+	if err != nil || checked != `{"a":3,"b":"x"}` {
+		t.Fatalf("got %s, %v", checked, err)
+	}
+	type seen struct {
+		Key     []byte
+		Options json.RawMessage
+		Files   map[string][]byte
+	}
+	for _, kind := range []int{ecdsaJob, ed25519Job} {
+		j := job(t, kind, "outermost")
+		j.Options = checked
+		var top, outer, inner seen
+		decode(t, render(t, h, j), &top)
+		decode(t, top.Files["outer.out"], &outer)
+		decode(t, outer.Files["inner.out"], &inner)
+		if string(top.Options) != `{}` || string(outer.Options) != `{"b":"x"}` || string(inner.Options) != `{"a":3}` {
+			t.Errorf("options: %s, %s, %s", top.Options, outer.Options, inner.Options)
+		}
+		if len(inner.Key) == 0 || len(outer.Key)+len(top.Key) > 0 {
+			t.Error("the key went to another than the one format that asks for it")
+		}
+		if _, has := outer.Files["chain.pem"]; has != (len(j.Chain) > 0) {
+			t.Errorf("chain.pem handed over: %v, with a chain of %d", has, len(j.Chain))
+		}
+	}
+	detail := state(t, h, "nested").Detail
+	for _, want := range []string{`rival is not available: the option "a" means different things`, "remote is not available: its options schema"} {
+		if !strings.Contains(detail, want) {
+			t.Errorf("%q does not say %q", detail, want)
+		}
+	}
+}
+
+func decode(t *testing.T, text []byte, into any) {
+	t.Helper()
+	if err := json.Unmarshal(text, into); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+}
+
+func TestCheckOptions(t *testing.T) {
+	h, _ := open(t, Options{}, append(builtIn(t), nested())...)
+	for _, c := range []struct {
+		format, options string
+		want            string // canonical JSON, or part of the refusal
+		ok              bool
+	}{
+		{"cert", `{}`, `{}`, true},
+		{"cert", `null`, `{}`, true},
+		{"cert", `{"legacy":true}`, "'legacy'", false},
+		{"pkcs12", `{"legacy":true}`, `{"legacy":true}`, true},
+		{"bundle.pkcs12", `{"legacy":false}`, `{"legacy":false}`, true},
+		{"pkcs12", `{"legacy":"yes"}`, "options.legacy: got string, want boolean", false},
+		{"pkcs12", `{"alias":"x"}`, "(options of this format: legacy)", false},
+		{"zip", `{"legacy":true}`, `{"legacy":true}`, true},
+		{"zip", `{"Legacy":true}`, "'Legacy'", false},
+		{"inner", `{"a":9}`, `{"a":9}`, true},
+		{"inner", `{"a":10}`, "options.a: maximum", false},
+		{"inner", `{"a":1.5}`, "want integer", false},
+		{"outer", `{"b":"x"}`, "'a'", false},
+		{"unheard-of", `{}`, "no format of that name", false},
+	} {
+		var options map[string]any
+		decode(t, []byte(c.options), &options)
+		got, err := h.CheckOptions(c.format, options)
+		switch {
+		case c.ok && (err != nil || got != c.want):
+			t.Errorf("%s %s: got %s, %v", c.format, c.options, got, err)
+		case !c.ok && (engine.CodeOf(err) != engine.CodeInvalidOptions || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s %s: got %v, want %q", c.format, c.options, err, c.want)
+		}
+	}
+}
+
+func TestSchemasThatCannotBe(t *testing.T) {
+	for text, want := range map[string]string{
+		`nonsense`:                             "not JSON",
+		`[]`:                                   "not an object",
+		`{"type":"array"}`:                     `"type" has a value`,
+		`{"$schema":"http://example.test"}`:    `"$schema" has a value`,
+		`{"allOf":[]}`:                         `"allOf" cannot stand at its top`,
+		`{"required":"a"}`:                     `"required" has a value`,
+		`{"properties":{"a":{"type":"no"}}}`:   "options schema",
+		`{"properties":{"a":{"pattern":"("}}}`: "options schema",
+		`{"properties":{"a":{"$ref":"https://example.test/"}}}`: "must not refer to another document",
+		`{"properties":{"a":{"$ref":"file:///etc/passwd"}}}`:    "must not refer to another document",
+	} {
+		if s, err := parseSchema(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, %v; want %q", text, s, err, want)
+		}
+	}
+}
+
+// Whatever a plugin declares and a caller sends, it is refused or it becomes
+// JSON that the schema accepts again.
+func FuzzSchema(f *testing.F) {
+	f.Add(optionsOfPKCS12, `{"legacy":true}`)
+	f.Add(`{"properties":{"a":{"$ref":"#/properties/a"}}}`, `{"a":1}`)
+	f.Add(`{"additionalProperties":{"type":"number"}}`, `{"a":1e400}`)
+	f.Fuzz(func(t *testing.T, declared, sent string) {
+		s, err := parseSchema(declared)
+		var options map[string]any
+		if err != nil || json.Unmarshal([]byte(sent), &options) != nil {
+			return
+		}
+		canonical, err := s.check(options)
+		if err != nil {
+			if engine.CodeOf(err) != engine.CodeInvalidOptions {
+				t.Errorf("got %v", err)
+			}
+			return
+		}
+		decode(t, []byte(canonical), &options)
+		if again, err := s.check(options); err != nil || again != canonical {
+			t.Errorf("%s became %s, %v", canonical, again, err)
+		}
+	})
+}
+
+const optionsOfPKCS12 = `{"type":"object","properties":{"legacy":{"type":"boolean"}},"additionalProperties":false}`

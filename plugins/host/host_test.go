@@ -1,0 +1,268 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/sdk"
+	"github.com/countersign-dev/countersign/plugins/sdk/sdktest"
+)
+
+func TestMain(m *testing.M) {
+	if folder := os.Getenv(orphanVariable); folder != "" {
+		hostUntilKilled(folder)
+	}
+	code := m.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, "left behind:", err)
+		code = 1
+	}
+	if built.folder != "" {
+		_ = os.RemoveAll(built.folder) // in the system's temporary folder
+	}
+	os.Exit(code)
+}
+
+// built is where the plugins are, once a test has needed them.
+var built struct {
+	once   sync.Once
+	folder string
+	err    error
+}
+
+// binaries builds the plugins and returns their folder.
+func binaries(t testing.TB) string {
+	t.Helper()
+	built.once.Do(func() {
+		if built.folder, built.err = os.MkdirTemp("", "plugins"); built.err != nil {
+			return
+		}
+		build := exec.Command("go", "build", "-o", built.folder+"/", "../pem", "../pkcs12", "../zip", "./testdata/misbehave")
+		if printed, err := build.CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("build plugins: %w\n%s", err, printed)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.folder
+}
+
+// builtIn is the project's own catalogue.
+func builtIn(t testing.TB) []entry {
+	t.Helper()
+	c, err := readCatalogue("../catalogue.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Plugins
+}
+
+// misbehaving lists the test plugin under a name, with what it is granted.
+func misbehaving(name string, keys []string, formats ...string) entry {
+	return entry{Name: name, Path: "misbehave", Formats: formats, Grants: grants{Key: keys, Passphrase: keys}}
+}
+
+// bad is the plugin whose formats are each one way to do harm.
+func bad() entry {
+	secret := []string{"panic", "burst", "babble"}
+	return misbehaving("bad", secret, append(secret, "pid", "echo", "exit", "hang", "patient", "huge", "empty", "refuse")...)
+}
+
+// folder makes a folder with the plugins and a catalogue of the entries.
+func folder(t testing.TB, entries ...entry) (catalogueFile string) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, binary := range []string{"pem", "pkcs12", "zip", "misbehave"} {
+		if err := os.Symlink(filepath.Join(binaries(t), binary), filepath.Join(dir, binary)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rewrite(t, filepath.Join(dir, CatalogueName), entries...)
+	return filepath.Join(dir, CatalogueName)
+}
+
+// rewrite makes a catalogue of the entries, hashes included.
+func rewrite(t testing.TB, path string, entries ...entry) {
+	t.Helper()
+	source := filepath.Join(t.TempDir(), "source.json")
+	writeJSON(t, source, catalogue{Plugins: entries})
+	if err := WriteCatalogue(source, filepath.Dir(path)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func writeJSON(t testing.TB, path string, value any) {
+	t.Helper()
+	text, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func debugTo(log *logged) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// logged collects what the host logs, from debug level on.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// open starts a host on the entries. When the test ends it closes it and checks
+// that no process is left.
+func open(t testing.TB, o Options, entries ...entry) (*Host, *logged) {
+	t.Helper()
+	log := &logged{}
+	o.Logger = debugTo(log)
+	if o.Catalogue == "" {
+		o.Catalogue = folder(t, entries...)
+	}
+	h, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if left := children(t, os.Getpid()); len(left) > 0 {
+			t.Errorf("processes left: %v", left)
+		}
+		if left, err := filepath.Glob(filepath.Join(h.settings.sockets.path, "*")); err != nil || len(left) > 0 {
+			t.Errorf("files left: %v (%v)", left, err)
+		}
+		if t.Failed() {
+			t.Log(log)
+		}
+	})
+	return h, log
+}
+
+// children are the plugins among a process's children.
+func children(t testing.TB, parent int) []int {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []int
+	for _, stat := range stats {
+		text, err := os.ReadFile(stat)
+		if err != nil {
+			continue // ended meanwhile
+		}
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		commandLine, err := os.ReadFile(filepath.Join(filepath.Dir(stat), "cmdline"))
+		if err != nil || fields[1] != strconv.Itoa(parent) || !bytes.HasPrefix(commandLine, []byte("countersign-plugin-")) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, pid)
+	}
+	return found
+}
+
+// eventually waits until the condition holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for tick := time.NewTicker(5 * time.Millisecond); !holds(); {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("it never came to pass that %s", what)
+		}
+	}
+}
+
+func gone(pid int) bool { return syscall.Kill(pid, 0) == syscall.ESRCH }
+
+// state finds a plugin's state.
+func state(t testing.TB, h *Host, name string) engine.PluginState {
+	t.Helper()
+	for _, s := range h.Plugins() {
+		if s.Name == name {
+			return s
+		}
+	}
+	t.Fatalf("there is no plugin %s", name)
+	return engine.PluginState{}
+}
+
+var (
+	jobsOnce sync.Once
+	jobs     []sdk.Job
+)
+
+// job is the one of sdktest as the engine hands it over.
+func job(t testing.TB, kind int, format string) engine.RenderJob {
+	t.Helper()
+	jobsOnce.Do(func() { jobs = sdktest.Jobs(t) })
+	j := jobs[kind]
+	return engine.RenderJob{
+		Format: format, Name: j.Name, Leaf: j.Leaf, Chain: j.Chain,
+		PrivateKey: j.PrivateKey, Passphrase: engine.Secret(j.Passphrase), Options: "{}",
+	}
+}
+
+// The kinds of jobs.
+const (
+	rsaJob = iota
+	ecdsaJob
+	ed25519Job
+)
+
+func render(t testing.TB, h *Host, j engine.RenderJob) []byte {
+	t.Helper()
+	file, err := h.Render(t.Context(), j)
+	if err != nil {
+		t.Fatalf("render %s: %v", j.Format, err)
+	}
+	return file
+}
+
+// pid asks the misbehaving plugin for its process id.
+func pid(t testing.TB, h *Host) int {
+	t.Helper()
+	n, err := strconv.Atoi(string(render(t, h, job(t, ed25519Job, "pid"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,323 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+func TestKilledPluginCostsNoRenderAfterIt(t *testing.T) {
+	h, _ := open(t, Options{}, bad())
+	seen := map[int]bool{}
+	for range maxFailures + 1 { // renders between them keep it out of quarantine
+		now := pid(t, h)
+		if seen[now] {
+			t.Fatalf("process %d is back", now)
+		}
+		seen[now] = true
+		if err := syscall.Kill(now, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := state(t, h, "bad"); s.State == StateQuarantined {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestRendersUnderWaySurviveAKilledPlugin(t *testing.T) {
+	h, _ := open(t, Options{}, builtIn(t)...)
+	var renders sync.WaitGroup
+	failed := make(chan error, 64)
+	for i := range cap(failed) {
+		renders.Go(func() {
+			_, err := h.Render(t.Context(), job(t, rsaJob, []string{"fullchain", "zip"}[i%2]))
+			failed <- err
+		})
+	}
+	for _, plugin := range children(t, os.Getpid()) {
+		if err := syscall.Kill(plugin, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	}
+	renders.Wait()
+	close(failed)
+	for err := range failed {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestPluginThatKeepsFailingIsQuarantined(t *testing.T) {
+	h, _ := open(t, Options{}, append(builtIn(t), bad())...)
+	for range 3 { // each ends the process twice
+		wantFailure(t, h, job(t, rsaJob, "exit"), "exit.out could not be made: its plugin")
+	}
+	eventually(t, "the plugin is quarantined", func() bool { return state(t, h, "bad").State == StateQuarantined })
+	wantFailure(t, h, job(t, rsaJob, "pid"), "its plugin is not running")
+	if s := state(t, h, "bad"); !strings.Contains(s.Detail, "failed 5 times in a row") {
+		t.Errorf("got %+v", s)
+	}
+	if f, ok := h.Format("pid"); !ok || f.Plugin.State != StateQuarantined {
+		t.Errorf("got %+v", f)
+	}
+	render(t, h, job(t, rsaJob, "fullchain"))
+	if err := h.Reload("bad"); err != nil {
+		t.Fatal(err)
+	}
+	pid(t, h)
+}
+
+func TestRestartDelays(t *testing.T) {
+	want := []time.Duration{0, 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond,
+		1600 * time.Millisecond, 3200 * time.Millisecond, 5 * time.Second, 5 * time.Second}
+	for streak, delay := range want {
+		if got := restartDelay(streak); got != delay {
+			t.Errorf("after %d: %s, want %s", streak, got, delay)
+		}
+	}
+	if got := restartDelay(1 << 30); got != maxDelay {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestPluginsThatCannotStart(t *testing.T) {
+	wrong := misbehaving("wrong", nil, "pid")
+	script := misbehaving("script", nil, "pid")
+	script.Path = "script"
+	gone := misbehaving("gone", nil, "pid")
+	path := folder(t, append(builtIn(t), wrong, misbehaving("exits", nil), misbehaving("strays", nil),
+		misbehaving("dialsout", nil), misbehaving("dies", nil), misbehaving("deaf", nil),
+		misbehaving("clash", nil, "other"), misbehaving("unlisted", nil, "known"), misbehaving("path", nil, "path"))...)
+	c, err := readCatalogue(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(c.Plugins, func(e entry) bool { return e.Name == "wrong" })
+	c.Plugins[at].SHA256 = strings.Repeat("0", 64)
+	gone.Path, gone.SHA256 = "nowhere", strings.Repeat("0", 64)
+	outside := gone
+	outside.Name, outside.Path = "outside", "../bad"
+	unhashed := misbehaving("unhashed", nil, "pid")
+	c.Plugins = append(c.Plugins, gone, outside, unhashed)
+	writeJSON(t, path, c)
+
+	h, log := open(t, Options{Catalogue: path})
+	for name, detail := range map[string]string{
+		"wrong": "its checksum is not the one in the catalogue", "exits": "start plugin",
+		"strays": "outside its socket folder", "dialsout": "outside its socket folder", "dies": "plugin", "deaf": "unsupported plugin protocol",
+		"clash":    "its format other claims the name cert.pem, which plugin pem has",
+		"unlisted": "the format surprise, which the catalogue does not list", "path": "its format path has a file name that does not match",
+		"gone": "no such file", "outside": "leads out of the catalogue's folder", "unhashed": "not 64 hexadecimal digits",
+	} {
+		if s := state(t, h, name); s.State != StateDisabled || !strings.Contains(s.Detail, detail) {
+			t.Errorf("%s: %+v, want a detail with %q", name, s, detail)
+		}
+	}
+	if strings.Contains(log.String(), "\\u001b") {
+		t.Error("a plugin put an escape sequence into the log")
+	}
+	render(t, h, job(t, rsaJob, "zip")) // the others go on
+}
+
+// A plugin that never says a word holds nobody up for longer than the start may
+// take.
+func TestMutePluginIsGivenUp(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	h, err := Open(ctx, Options{Catalogue: folder(t, misbehaving("mute", nil)), Logger: debugTo(&logged{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := state(t, h, "mute"); s.State != StateDisabled || !strings.Contains(s.Detail, "start plugin") {
+		t.Errorf("got %+v", s)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReloadSwapsInANewVersion(t *testing.T) {
+	path := folder(t, builtIn(t)...)
+	h, _ := open(t, Options{Catalogue: path, Deadline: 2 * time.Second})
+	before := children(t, os.Getpid())
+	old := state(t, h, "pem")
+
+	binary := filepath.Join(filepath.Dir(path), "pem")
+	newVersion(t, binary)
+	for _, plugin := range before {
+		if err := syscall.Kill(plugin, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	render(t, h, job(t, rsaJob, "cert")) // restarted from what was verified, not from what lies there now
+	if got := state(t, h, "pem"); got.SHA256 != old.SHA256 || got.State != StateRunning {
+		t.Errorf("the file on disk changed what runs: %+v", got)
+	}
+	before = children(t, os.Getpid())
+	if err := h.Reload("pem"); err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("a binary that the catalogue does not list: %v", err)
+	}
+	if s := state(t, h, "pem"); s.State != StateRunning || !strings.Contains(s.Detail, "reload failed, the version before goes on: its checksum") {
+		t.Errorf("got %+v", s)
+	}
+	render(t, h, job(t, rsaJob, "cert"))
+
+	rewrite(t, path, append(builtIn(t), bad())...)
+	if err := h.Reload("pem"); err != nil {
+		t.Fatal(err)
+	}
+	if s := state(t, h, "pem"); s.State != StateRunning || s.SHA256 == old.SHA256 || s.Detail != "" {
+		t.Errorf("got %+v", s)
+	}
+	render(t, h, job(t, rsaJob, "zip"))
+	eventually(t, "the old process ends", func() bool {
+		return slices.ContainsFunc(before, gone)
+	})
+
+	if err := h.Reload("bad"); err != nil { // new in the catalogue
+		t.Fatal(err)
+	}
+	pid(t, h)
+	rewrite(t, path, builtIn(t)...)
+	if err := h.Reload("bad"); err != nil { // no longer in it
+		t.Fatal(err)
+	}
+	if _, ok := h.Format("pid"); ok || len(h.Plugins()) != 3 {
+		t.Errorf("a plugin that is not listed is still there: %+v", h.Plugins())
+	}
+	if err := h.Reload("bad"); engine.CodeOf(err) != engine.CodeNotFound {
+		t.Errorf("got %v", err)
+	}
+}
+
+// newVersion puts another binary at path: the same program with a trailer.
+func newVersion(t *testing.T, path string) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append(content, "version 2"...), 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReloadNeverTakesANameFromAPluginAtWork(t *testing.T) {
+	thief := misbehaving("clash", nil, "other")
+	path := folder(t, append([]entry{misbehaving("exits", nil, "pid")}, builtIn(t)...)...)
+	h, _ := open(t, Options{Catalogue: path})
+	rewrite(t, path, append([]entry{thief}, builtIn(t)...)...)
+	if err := h.Reload("clash"); err == nil || !strings.Contains(err.Error(), "cert.pem") {
+		t.Errorf("got %v", err)
+	}
+	render(t, h, job(t, rsaJob, "zip"))
+}
+
+func TestCloseEndsRendersAndEverythingAfter(t *testing.T) {
+	h, _ := open(t, Options{}, bad())
+	ended := make(chan error)
+	go func() {
+		_, err := h.Render(context.Background(), job(t, rsaJob, "hang"))
+		ended <- err
+	}()
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; engine.CodeOf(err) != engine.CodeRendererFailed {
+		t.Errorf("got %v", err)
+	}
+	wantFailure(t, h, job(t, rsaJob, "pid"), "not running")
+	if err := h.Reload("bad"); engine.CodeOf(err) != engine.CodeUnavailable {
+		t.Errorf("got %v", err)
+	}
+	if err := h.Close(); err != nil {
+		t.Errorf("closed again: %v", err)
+	}
+}
+
+func TestSocketFolder(t *testing.T) {
+	path := folder(t)
+	dir := t.TempDir()
+	long := filepath.Join(dir, strings.Repeat("x", 100))
+	wide := filepath.Join(dir, "wide")
+	if err := errors.Join(os.Mkdir(wide, 0o700), os.Chmod(wide, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	shared, err := os.MkdirTemp("", "cs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(shared) })
+	open(t, Options{Catalogue: path, SocketDir: shared})
+	for folder, want := range map[string]string{
+		long: "could not be opened", wide: "mode 0700, not 0755", shared: "in use by another host",
+	} {
+		if _, err := Open(t.Context(), Options{Catalogue: path, SocketDir: folder}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", folder, err, want)
+		}
+	}
+}
+
+func TestOpenNeedsACatalogue(t *testing.T) {
+	for content, want := range map[string]string{
+		"":           "EOF",
+		`{"plug":1}`: "unknown field",
+		`{"plugins":[{"name":"a"},{"name":"a"}]}`:      "listed twice",
+		`{"plugins":[{"name":"../a"}]}`:                "is not a plugin's name",
+		`{"plugins":[]} {}`:                            "something follows",
+		`{"plugins":[{"name":"a","grant":{"key":1}}]}`: "unknown field",
+	} {
+		path := filepath.Join(t.TempDir(), CatalogueName)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(t.Context(), Options{Catalogue: path}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", content, err, want)
+		}
+	}
+	if _, err := Open(t.Context(), Options{Catalogue: filepath.Join(t.TempDir(), "none.json")}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCatalogueIsWrittenWhole(t *testing.T) {
+	path := folder(t, builtIn(t)...)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(filepath.Dir(path), "zip")); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteCatalogue("../catalogue.json", filepath.Dir(path)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing plugin: %v", err)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("a failed write changed the catalogue (%v)", err)
+	}
+	outside := misbehaving("outside", nil)
+	outside.Path = "/bin/true"
+	source := filepath.Join(t.TempDir(), "source.json")
+	writeJSON(t, source, catalogue{Plugins: []entry{outside}})
+	if err := WriteCatalogue(source, filepath.Dir(path)); err == nil || !strings.Contains(err.Error(), "leads out") {
+		t.Errorf("got %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".catalogue-*")); err != nil || len(left) > 0 {
+		t.Errorf("left %v (%v)", left, err)
+	}
+}

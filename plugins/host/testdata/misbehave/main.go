@@ -1,0 +1,132 @@
+// Command misbehave is the plugin that the host's tests fear: its name in the
+// catalogue says what it declares, and each format is one way to do harm.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/countersign-dev/countersign/plugins/sdk"
+)
+
+func main() {
+	name := strings.TrimPrefix(os.Args[0], "countersign-plugin-")
+	dir := os.Getenv("PLUGIN_UNIX_SOCKET_DIR")
+	switch name {
+	case "exits":
+		fmt.Fprintln(os.Stderr, "cannot start: \x1b[31mno reason\x1b[0m")
+		os.Exit(3)
+	case "mute":
+		select {}
+	case "strays":
+		fmt.Println("1|1|unix|/tmp/countersign-elsewhere.sock|grpc|")
+		select {}
+	case "dialsout":
+		fmt.Println("1|1|tcp|127.0.0.1:9|grpc|")
+		select {}
+	case "dies":
+		fmt.Printf("1|1|unix|%s|grpc|\n", filepath.Join(dir, "none"))
+		os.Exit(0)
+	case "deaf":
+		fmt.Printf("1|1|unix|%s|netrpc|\n", filepath.Join(dir, "none"))
+		select {}
+	}
+	sdk.Serve(plugin(name))
+}
+
+type plugin string
+
+func (p plugin) Formats() []sdk.Format {
+	made := declared[string(p)]
+	for i := range made {
+		if made[i].Filename == "" {
+			made[i].Filename = made[i].ID + ".out"
+		}
+		made[i].MediaType = "application/octet-stream"
+	}
+	return made
+}
+
+const optionsA = `{"type":"object","properties":{"a":{"type":"integer","minimum":1,"maximum":9}},"required":["a"]}`
+
+var declared = map[string][]sdk.Format{
+	"bad": {
+		{ID: "pid"}, {ID: "echo"}, {ID: "exit"}, {ID: "hang"}, {ID: "patient"}, {ID: "huge"}, {ID: "empty"}, {ID: "refuse"},
+		{ID: "panic", NeedsKey: true, NeedsPassphrase: true},
+		{ID: "burst", NeedsKey: true, NeedsPassphrase: true},
+		{ID: "babble", NeedsKey: true, NeedsPassphrase: true},
+	},
+	"clash":    {{ID: "other", Filename: "cert.pem"}},
+	"unlisted": {{ID: "surprise"}},
+	"path":     {{ID: "path", Filename: "../path"}},
+	"loop": {
+		{ID: "loop-a", Includes: []string{"loop-b"}}, {ID: "loop-b", Includes: []string{"loop-a"}},
+		{ID: "lost", Includes: []string{"nowhere"}}, {ID: "fine"},
+	},
+	"asks": {
+		{ID: "asks-key", NeedsKey: true}, {ID: "asks-passphrase", NeedsPassphrase: true},
+		{ID: "snoops", Includes: []string{"key"}}, {ID: "modest"},
+	},
+	"nested": {
+		{ID: "inner", OptionsSchema: json.RawMessage(optionsA), NeedsKey: true},
+		{ID: "outer", Includes: []string{"inner", "chain"}, OptionsSchema: json.RawMessage(`{"properties":{"b":{"type":"string"}}}`)},
+		{ID: "outermost", Includes: []string{"outer", "inner"}},
+		{ID: "rival", Includes: []string{"inner"}, OptionsSchema: json.RawMessage(`{"properties":{"a":{"type":"string"}}}`)},
+		{ID: "remote", OptionsSchema: json.RawMessage(`{"properties":{"a":{"$ref":"file:///etc/hostname"}}}`)},
+	},
+}
+
+// echo is what a plugin finds around it.
+type echo struct {
+	Env        []string
+	Stdin      int
+	Dir        string
+	Key        []byte
+	Passphrase string
+	Options    json.RawMessage
+	Files      map[string][]byte
+}
+
+func (p plugin) Render(ctx context.Context, job sdk.Job) ([]byte, error) {
+	switch job.Format {
+	case "pid":
+		return []byte(strconv.Itoa(os.Getpid())), nil
+	case "exit":
+		os.Exit(2)
+	case "hang":
+		select {}
+	case "patient":
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case "huge":
+		return make([]byte, 100<<20), nil
+	case "empty":
+		return nil, nil
+	case "refuse":
+		return nil, errors.New("no such thing\nforged=line " + strings.Repeat("x", 4096))
+	case "panic":
+		panic(fmt.Sprintf("%s %s", job.PrivateKey, job.Passphrase))
+	case "burst":
+		go panic(fmt.Sprintf("%s %s", job.PrivateKey, job.Passphrase))
+		select {}
+	case "babble":
+		fmt.Printf("%s %s\n", job.PrivateKey, job.Passphrase)
+		fmt.Fprintf(os.Stderr, "%s %s\n", job.PrivateKey, job.Passphrase)
+		runtime.Gosched()
+		return nil, fmt.Errorf("cannot use %s with %s", job.PrivateKey, job.Passphrase)
+	}
+	stdin, _ := io.ReadAll(os.Stdin)
+	dir, _ := os.Getwd()
+	return json.Marshal(echo{
+		Env: os.Environ(), Stdin: len(stdin), Dir: dir, Key: job.PrivateKey, Passphrase: job.Passphrase,
+		Options: job.Options, Files: job.Files,
+	})
+}
