@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-dev/countersign/api/client"
+	"github.com/countersign-dev/countersign/api/wire"
+)
+
+func auditCommand(o *clientOptions) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "audit", Short: "List, verify and export the audit log",
+		Long: "List, verify and export the project's audit log. A system administrator reads what belongs to no\n" +
+			"project, such as failed logins, as --project " + client.SystemChain + ".",
+	}
+	cmd.AddCommand(auditListCommand(o), auditVerifyCommand(o), auditExportCommand(o))
+	return cmd
+}
+
+// auditFilter are the flags that narrow what is read of the audit log.
+type auditFilter struct{ action, actor, certificate, request, from, to string }
+
+func (f *auditFilter) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.action, "action", "", "only this action, such as cert.downloaded")
+	flags.StringVar(&f.actor, "actor", "", "only by this actor: id of a user or API key")
+	flags.StringVar(&f.certificate, "certificate", "", "only about this certificate, by id or name")
+	flags.StringVar(&f.request, "request", "", "only about this request, by id")
+	flags.StringVar(&f.from, "from", "", "not before this time: RFC 3339, a local date such as 2006-01-02, or so long ago, such as 24h")
+	flags.StringVar(&f.to, "to", "", "before this time, as for --from")
+}
+
+func (f *auditFilter) query(ctx context.Context, s *session) (client.AuditQuery, error) {
+	q := client.AuditQuery{Action: f.action, Actor: f.actor, RequestID: f.request}
+	var err error
+	if q.From, err = s.moment(f.from); err != nil {
+		return q, fmt.Errorf("--from: %w", err)
+	}
+	if q.To, err = s.moment(f.to); err != nil {
+		return q, fmt.Errorf("--to: %w", err)
+	}
+	if f.certificate != "" {
+		c, err := s.certificate(ctx, f.certificate)
+		if err != nil {
+			return q, err
+		}
+		q.CertificateID = c.ID
+	}
+	return q, nil
+}
+
+// moment reads a time as people give it.
+func (p printer) moment(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	if t, err := time.ParseInLocation(time.DateOnly, text, time.Local); err == nil {
+		return t, nil
+	}
+	if ago, err := time.ParseDuration(text); err == nil && ago > 0 {
+		return p.clock().Add(-ago), nil
+	}
+	return time.Time{}, usageError{fmt.Errorf("%q is neither a time (RFC 3339), nor a date, nor a duration", text)}
+}
+
+func auditListCommand(o *clientOptions) *cobra.Command {
+	var filter auditFilter
+	var limit int
+	cmd := &cobra.Command{
+		Use: "list", Short: "List audit entries, newest first", Args: cobra.NoArgs,
+		RunE: o.run(func(ctx context.Context, s *session, _ []string) error {
+			q, err := filter.query(ctx, s)
+			if err != nil {
+				return err
+			}
+			page, err := gather(limit, func(at client.Paging) (wire.Page[wire.AuditEntry], error) {
+				q.Paging = at
+				return s.AuditLogs(ctx, s.project, q)
+			})
+			if err != nil {
+				return err
+			}
+			header := []string{"SEQ", "TIME", "ACTION", "OUTCOME", "ACTOR", "IP", "FORMAT", "REQUEST", "DETAIL"}
+			return list(s.printer, page, header, func(e wire.AuditEntry) []string {
+				return []string{
+					strconv.FormatInt(e.Seq, 10), s.when(e.Time), e.Action, e.Outcome, firstOf(e.Actor.Name, e.Actor.Type), e.IP,
+					e.Format, e.RequestID, detail(e.Detail),
+				}
+			})
+		}),
+	}
+	filter.addFlags(cmd)
+	addLimit(cmd, &limit)
+	return cmd
+}
+
+// detail is an entry's detail in one line, the same every time.
+func detail(d map[string]string) string {
+	var members []string
+	for _, name := range slices.Sorted(maps.Keys(d)) {
+		members = append(members, name+"="+d[name])
+	}
+	return strings.Join(members, " ")
+}
+
+func auditVerifyCommand(o *clientOptions) *cobra.Command {
+	var anchor string
+	cmd := &cobra.Command{
+		Use:   "verify [--anchor SEQ:HASH]",
+		Short: "Check the audit chain for any change, gap or reordering",
+		Long: "Check the audit chain for any change, gap or reordering. It prints the head of the chain; noted\n" +
+			"elsewhere and given as --anchor later, it shows whether entries were cut off or the chain rewritten.\n" +
+			"A broken chain is exit code 1.",
+		Args: cobra.NoArgs,
+		RunE: o.run(func(ctx context.Context, s *session, _ []string) error {
+			head, err := parseAnchor(anchor)
+			if err != nil {
+				return err
+			}
+			_, done := s.progress("verifying", -1)
+			v, err := s.VerifyAudit(ctx, s.project, head)
+			done()
+			if err != nil {
+				return err
+			}
+			return s.showAuditVerdict(v)
+		}),
+	}
+	cmd.Flags().StringVar(&anchor, "anchor", "", "head noted earlier, which the chain must still hold, as SEQ:HASH")
+	return cmd
+}
+
+func parseAnchor(text string) (wire.AuditHead, error) {
+	if text == "" {
+		return wire.AuditHead{}, nil
+	}
+	number, hash, ok := strings.Cut(text, ":")
+	seq, err := strconv.ParseInt(number, 10, 64)
+	if !ok || err != nil || seq < 1 || hash == "" {
+		return wire.AuditHead{}, usageError{errors.New("--anchor is not of the form SEQ:HASH")}
+	}
+	return wire.AuditHead{Seq: seq, Hash: hash}, nil
+}
+
+func (s *session) showAuditVerdict(v wire.AuditVerdict) error {
+	result := "whole"
+	if !v.OK {
+		result = "broken"
+	}
+	err := s.show(v, []string{"Chain", result}, []string{"Entries", strconv.FormatInt(v.Entries, 10)},
+		[]string{"Head", fmt.Sprintf("%d:%s", v.Head.Seq, v.Head.Hash)})
+	if err == nil && !v.OK {
+		err = fmt.Errorf("the audit chain is broken at entry %d: %s", v.BrokenAt, clean(v.Problem))
+	}
+	return err
+}
+
+// exported is what audit export prints for programs.
+type exported struct {
+	receipt
+	Format string `json:"format"`
+}
+
+func auditExportCommand(o *clientOptions) *cobra.Command {
+	var filter auditFilter
+	var format, out string
+	var force bool
+	cmd := &cobra.Command{
+		Use: "export", Short: "Write audit entries to a file, newest first", Args: cobra.NoArgs,
+		RunE: o.run(func(ctx context.Context, s *session, _ []string) (err error) {
+			if s.json && out == "-" {
+				return usageError{errors.New("standard output cannot take both the export and -o json")}
+			}
+			if format != "ndjson" && format != "csv" {
+				return usageError{errors.New("--format is ndjson or csv")}
+			}
+			q, err := filter.query(ctx, s)
+			if err != nil {
+				return err
+			}
+			to, err := createOutput(firstOf(out, "audit-"+s.project+"."+format), force, s.out)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, to.drop()) }() // nothing, once the file has its name
+			return s.export(ctx, q, format, to)
+		}),
+	}
+	filter.addFlags(cmd)
+	cmd.Flags().StringVar(&format, "format", "ndjson", "ndjson or csv")
+	cmd.Flags().StringVar(&out, "out", "", "file to write, - for standard output (default: named after the project, in this folder)")
+	cmd.Flags().BoolVar(&force, "force", false, "replace the file if it is there already")
+	return cmd
+}
+
+func (s *session) export(ctx context.Context, q client.AuditQuery, format string, to *output) error {
+	entries, err := s.ExportAudit(ctx, s.project, q, format)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = entries.Close() }() // it was read to its end, or its reading failed
+	progress, done := s.progress("exporting", -1)
+	kept, err := to.fill(entries, progress)
+	done()
+	if err != nil || to.path == "-" {
+		return err
+	}
+	return s.show(exported{kept, format}, []string{"File", kept.File}, []string{"Size", fmt.Sprintf("%d bytes", kept.Size)},
+		[]string{"SHA-256", kept.SHA256})
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-dev/countersign/api/client"
+	"github.com/countersign-dev/countersign/api/wire"
+)
+
+// downloadFlags are the flags of download.
+type downloadFlags struct {
+	certificate, format, out, reason, bindIP string
+	force, legacy                            bool
+	ttl                                      time.Duration
+	passphrase                               passphraseSource
+}
+
+// downloaded is what download prints for programs.
+type downloaded struct {
+	RequestID string `json:"request_id"`
+	receipt
+	Format string `json:"format"`
+}
+
+func downloadCommand(o *clientOptions) *cobra.Command {
+	var f downloadFlags
+	cmd := &cobra.Command{
+		Use:   "download --certificate CERTIFICATE --format FORMAT",
+		Short: "Download a certificate, once, in a format",
+		Long: "Ask for a download, and fetch the file if the policy allows it. The file's mode is 0600. A format\n" +
+			"that needs a passphrase takes it from --passphrase-file, --passphrase-stdin or a hidden prompt.",
+		Example: "  countersign download --certificate www.example.com --format fullchain\n" +
+			"  countersign download --certificate www.example.com --format pkcs12 --passphrase-file pass.txt --out www.p12",
+		Args: cobra.NoArgs,
+		RunE: o.run(func(ctx context.Context, s *session, _ []string) error { return f.download(ctx, s) }),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.certificate, "certificate", "", "id or name of the certificate")
+	flags.StringVar(&f.format, "format", "", "format: its id or file name, such as fullchain or bundle.zip")
+	flags.StringVar(&f.out, "out", "", "file to write, - for standard output (default: the format's file name, in this folder)")
+	flags.BoolVar(&f.force, "force", false, "replace the file if it is there already")
+	flags.BoolVar(&f.legacy, "legacy", false, "encrypt with 3DES and SHA-1, for older Windows")
+	flags.StringVar(&f.reason, "reason", "", "why the file is needed; goes on record")
+	flags.DurationVar(&f.ttl, "ttl", 0, "life of the token, such as 30s (default: the policy's)")
+	flags.StringVar(&f.bindIP, "bind-ip", "", "the one IP address that may fetch the file")
+	f.passphrase.addFlags(cmd)
+	markRequired(cmd, "certificate", "format")
+	return cmd
+}
+
+// markRequired marks flags that must be given.
+func markRequired(cmd *cobra.Command, names ...string) {
+	for _, name := range names {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // the flag is not defined
+		}
+	}
+}
+
+// download asks for the file only once it is sure that there is a place for it:
+// a token is used up by fetching, whatever becomes of the file.
+func (f *downloadFlags) download(ctx context.Context, s *session) (err error) {
+	if s.json && f.out == "-" {
+		return usageError{errors.New("standard output cannot take both the file and -o json")}
+	}
+	body, err := f.body()
+	if err != nil {
+		return err
+	}
+	c, err := s.certificate(ctx, f.certificate)
+	if err != nil {
+		return err
+	}
+	format, err := s.format(ctx, f.format)
+	if err != nil {
+		return err
+	}
+	path := f.out
+	if path == "" {
+		if path, err = fileName(format.Filename); err != nil {
+			return err
+		}
+	}
+	out, err := createOutput(path, f.force, s.out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.drop()) }() // nothing, once the file has its name
+	if format.NeedsPassphrase {
+		if body.Passphrase, err = f.passphrase.read(ctx, s.printer, true); err != nil {
+			return err
+		}
+	}
+	minted, err := s.Mint(ctx, s.project, c.ID, body, "")
+	if err != nil {
+		return err
+	}
+	kept, err := s.redeem(ctx, minted.Token, out)
+	if err != nil {
+		return err
+	}
+	if f.out == "-" {
+		return nil
+	}
+	return s.show(downloaded{minted.RequestID, kept, minted.Format},
+		[]string{"File", kept.File}, []string{"Size", fmt.Sprintf("%d bytes", kept.Size)}, []string{"SHA-256", kept.SHA256},
+		[]string{"Format", minted.Format}, []string{"Request", minted.RequestID})
+}
+
+func (f *downloadFlags) body() (wire.MintBody, error) {
+	body := wire.MintBody{Format: f.format, Reason: f.reason, BindIP: f.bindIP}
+	if f.legacy {
+		body.Options = map[string]any{"legacy": true}
+	}
+	if f.ttl != 0 {
+		seconds, err := wholeSeconds(f.ttl)
+		if err != nil {
+			return body, fmt.Errorf("--ttl: %w", err)
+		}
+		body.TTLSeconds = &seconds
+	}
+	return body, nil
+}
+
+// wholeSeconds is a duration as the API counts it.
+func wholeSeconds(d time.Duration) (int, error) {
+	if d < time.Second || d%time.Second != 0 {
+		return 0, usageError{fmt.Errorf("%s is not a number of whole seconds from 1", d)}
+	}
+	return int(d / time.Second), nil
+}
+
+// redeem fetches the file. What goes to standard output cannot be taken back, so
+// it goes there only once it has arrived whole.
+func (s *session) redeem(ctx context.Context, token wire.Secret, out *output) (receipt, error) {
+	file, err := s.Redeem(ctx, token)
+	if err != nil {
+		return receipt{}, err
+	}
+	defer func() { _ = file.Close() }() // it was read to its end, or its reading failed
+	progress, done := s.progress("downloading", file.Size)
+	defer done()
+	if out.path != "-" {
+		return out.fill(file, progress)
+	}
+	content, err := io.ReadAll(file)
+	if err != nil {
+		return receipt{}, fmt.Errorf("transfer the file: %w", err)
+	}
+	return out.fill(bytes.NewReader(content), progress)
+}
+
+// format finds a format by id, file name or alias. One that is not listed is the
+// server's to refuse, which says what there is.
+func (s *session) format(ctx context.Context, name string) (wire.Format, error) {
+	all, err := client.All(0, func(at client.Paging) (wire.Page[wire.Format], error) { return s.Formats(ctx, s.project, at) })
+	if err != nil {
+		return wire.Format{}, err
+	}
+	for _, f := range all {
+		if f.ID == name || f.Filename == name || slices.Contains(f.Aliases, name) {
+			return f, nil
+		}
+	}
+	return wire.Format{ID: name, Filename: name}, nil
+}
