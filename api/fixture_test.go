@@ -47,7 +47,7 @@ type inProcess struct {
 	mu        sync.Mutex
 	started   map[string]bool
 	reports   chan report
-	block     chan struct{} // when set, Start waits for it
+	fail      error // when set, no workflow is started
 }
 
 type report struct {
@@ -59,18 +59,14 @@ var _ engine.Workflows = (*inProcess)(nil)
 
 func (w *inProcess) Start(ctx context.Context, o engine.Order) (engine.Request, error) {
 	w.mu.Lock()
-	again, block := w.started[o.Request.ID], w.block
+	again, failure := w.started[o.Request.ID], w.fail
 	w.started[o.Request.ID] = true
 	w.mu.Unlock()
-	if again {
+	switch {
+	case again:
 		return engine.Request{}, engine.ErrExists
-	}
-	if block != nil {
-		select {
-		case <-block:
-		case <-ctx.Done():
-			return engine.Request{}, ctx.Err()
-		}
+	case failure != nil:
+		return engine.Request{}, failure
 	}
 	return w.downloads.Decide(ctx, o)
 }

@@ -1,0 +1,54 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+type brokenWriter struct{}
+
+var errGone = errors.New("connection gone")
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errGone }
+
+// However it ends, the domain is told once, and the content is wiped then.
+func TestTransmission(t *testing.T) {
+	content := []byte("canary")
+	for name, c := range map[string]struct {
+		run  func(*transmission) error
+		want error
+	}{
+		"written": {func(s *transmission) error {
+			var out bytes.Buffer
+			_, err := s.WriteTo(bufio.NewWriter(&out))
+			if out.String() != "canary" {
+				t.Errorf("%q was written: the buffer was not flushed", out.String())
+			}
+			return err
+		}, nil},
+		"broken while flushing": {func(s *transmission) error {
+			_, err := s.WriteTo(bufio.NewWriter(brokenWriter{}))
+			return err
+		}, errGone},
+		"headers not written": {func(s *transmission) error { return s.CloseWithError(errGone) }, errGone},
+		"given up":            {func(s *transmission) error { return s.CloseWithError(nil) }, errNotSent},
+	} {
+		var told []error
+		file := &engine.File{Content: bytes.Clone(content), Sent: func(err error) { told = append(told, err) }}
+		s := newTransmission(file)
+		err := c.run(s)
+		if closed := s.CloseWithError(err); closed != nil {
+			t.Errorf("%s: %v", name, closed)
+		}
+		if len(told) != 1 || !errors.Is(told[0], c.want) {
+			t.Errorf("%s: told %v, want %v", name, told, c.want)
+		}
+		if !bytes.Equal(file.Content, make([]byte, len(content))) {
+			t.Errorf("%s: the content is still there", name)
+		}
+	}
+}
