@@ -84,4 +84,5 @@ tools-go:
 tools-test: tools-go
 	$(call need,gcc,install it (Debian: apt-get install gcc); the race detector needs a C compiler)
 	$(call need,openssl,install it (Debian: apt-get install openssl); tests open every file with it)
+	$(call need,python3,install it (Debian: apt-get install python3); tests unpack archives with it)
 	$(call need,keytool,install a Java runtime (Debian: apt-get install default-jre-headless); tests list keystores with it)
