@@ -15,7 +15,8 @@ import (
 )
 
 // batchSize is how many entries one command inserts, at most. Callers who come
-// while it is under way make the next batch.
+// while it is under way make the next batch. FerretDB would go on behind a
+// refused document after a hundred, and leave a gap.
 const batchSize = 64
 
 // maxEntry bounds one entry, in bytes, so that it cannot keep its batch from

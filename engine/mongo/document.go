@@ -84,11 +84,11 @@ func sameKeys(raw bson.Raw, unique []string) bson.D {
 	if len(unique) == 0 {
 		return byID
 	}
-	any := bson.A{byID}
+	either := bson.A{byID}
 	for _, member := range unique {
-		any = append(any, bson.D{{Key: member, Value: raw.Lookup(member)}})
+		either = append(either, bson.D{{Key: member, Value: raw.Lookup(member)}})
 	}
-	return bson.D{{Key: "$or", Value: any}}
+	return bson.D{{Key: "$or", Value: either}}
 }
 
 // find returns the one document that the filter selects, or engine.ErrNotFound.
@@ -163,7 +163,7 @@ var textRegistry = func() *bsoncodec.Registry {
 	return registry
 }()
 
-// encode makes a document as it is stored. Every insert goes through it.
+// encode makes a document as it is stored. Whatever is inserted goes through it.
 func encode(doc any) (bson.Raw, error) {
 	var buf bytes.Buffer
 	w, err := bsonrw.NewBSONValueWriter(&buf)
@@ -200,11 +200,7 @@ func decode[T any](raw bson.Raw) (T, error) {
 // pause waits a random time, longer with each try: a few milliseconds are what a
 // majority needs.
 func pause(ctx context.Context, try int) error {
-	return pauseUpTo(ctx, time.Millisecond<<min(try+1, 5))
-}
-
-func pauseUpTo(ctx context.Context, limit time.Duration) error {
-	timer := time.NewTimer(rand.N(limit) + 1)
+	timer := time.NewTimer(rand.N(time.Millisecond<<min(try+1, 5)) + 1) //nolint:gosec // it spreads callers in time and guards nothing
 	defer timer.Stop()
 	select {
 	case <-timer.C:
