@@ -97,6 +97,9 @@ func TestChainsThatDoNotHold(t *testing.T) {
 	stray := ca(t, "stray", nil)
 	a := ca(t, "a", nil)
 	circleB := ca(t, "b", a)
+	noSigning := ca(t, "no-signing", root)
+	noSigning.Certificate = resigned(t, noSigning, root, x509.KeyUsageDigitalSignature)
+	renamed := sign(t, "renamed", true, two.key, one) // two's key under another name
 	circleA := sign(t, "a", true, a.key, circleB)
 	for name, c := range map[string]struct {
 		certificate, chain []*identity
@@ -111,6 +114,8 @@ func TestChainsThatDoNotHold(t *testing.T) {
 		"two leaves":                  {[]*identity{end, second}, []*identity{two}, engine.CodeInvalidCertificate, "two leaves"},
 		"two leaves that are strange": {[]*identity{end, leaf(t, "z", nil)}, nil, engine.CodeInvalidCertificate, "two leaves"},
 		"an issuer that is no CA":     {[]*identity{leaf(t, "x", notCA)}, []*identity{notCA, one}, engine.CodeChainMismatch, "is not a CA certificate"},
+		"an issuer that may not sign": {[]*identity{leaf(t, "x", noSigning)}, []*identity{noSigning}, engine.CodeChainMismatch, "is not a CA certificate"},
+		"an issuer of another name":   {[]*identity{end}, []*identity{renamed, one}, engine.CodeChainMismatch, "does not lead up"},
 		"a circle":                    {[]*identity{circleA, circleB}, nil, engine.CodeInvalidCertificate, "no leaf"},
 		"two ways up": {[]*identity{end}, []*identity{two, sign(t, "two", true, two.key, stray)},
 			engine.CodeChainMismatch, `two certificates of "CN=two"`},
@@ -122,6 +127,22 @@ func TestChainsThatDoNotHold(t *testing.T) {
 	}
 	_, err := PEM(pemOf(end, second), pemOf(two), keyPEM(t, end.key))
 	refusal(t, "two leaves and the key of one", err, engine.CodeInvalidCertificate)
+}
+
+// resigned is id's certificate with that key usage.
+func resigned(t *testing.T, id, issuer *identity, usage x509.KeyUsage) *x509.Certificate {
+	t.Helper()
+	template := *id.Certificate
+	template.KeyUsage = usage
+	der, err := x509.CreateCertificate(rand.Reader, &template, issuer.Certificate, id.key.Public(), issuer.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // TestTangledCertificates gives CAs that all signed each other, in a circle

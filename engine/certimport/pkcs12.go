@@ -39,7 +39,7 @@ func PKCS12(data []byte, passphrase engine.Secret) (bundle Bundle, err error) {
 	if _, _, _, err := pkcs12.DecodeChain(visibleFirst, passphrase.Reveal()); err != nil {
 		return Bundle{}, explain(data, passphrase, err)
 	}
-	key, first, rest, err := pkcs12.DecodeChain(visibleFirst, passphrase.Reveal())
+	key, first, rest, err := pkcs12.DecodeChain(data, passphrase.Reveal())
 	if err != nil {
 		return Bundle{}, explain(data, passphrase, err)
 	}
