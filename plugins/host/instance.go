@@ -71,7 +71,7 @@ func (in *instance) config(ctx context.Context, name string, i *image, s *settin
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socketDir string) (runner.Runner, error) {
 			p := newProcess(name, i, spec, socketDir)
 			in.process = p
-			in.unwatch = context.AfterFunc(ctx, func() { _ = p.Kill(context.Background()) }) // never fails
+			in.unwatch = context.AfterFunc(ctx, p.end)
 			return p, nil
 		},
 		SkipHostEnv:      true,
@@ -126,7 +126,7 @@ func (in *instance) gone() bool {
 func (in *instance) end() {
 	in.cleanup.Do(func() {
 		if in.process != nil {
-			_ = in.process.Kill(context.Background()) // never fails
+			in.process.end()
 		}
 		in.client.Kill()
 		in.conns.close()

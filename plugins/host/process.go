@@ -33,6 +33,7 @@ type process struct {
 
 	begun  chan struct{} // closed once it was started, or could not be
 	exited chan struct{} // closed once the process and its group are gone
+	hush   *time.Timer   // set before exited is closed
 
 	mu     sync.Mutex
 	reaped bool // its id may mean another process
@@ -103,9 +104,7 @@ func (p *process) live(started chan<- error) {
 	p.reap()
 	// What it wrote last may still be read. A descendant that left the group
 	// could hold the other ends open for ever.
-	last := time.Now().Add(lastWords)
-	_ = p.out.SetReadDeadline(last) // pipes take deadlines
-	_ = p.err.SetReadDeadline(last)
+	p.hush = time.AfterFunc(lastWords, p.closePipes)
 }
 
 // signal kills the process and whatever it started, unless it is gone already,
@@ -116,9 +115,9 @@ func (p *process) signal() {
 	}
 }
 
-// Kill implements runner.AttachedRunner: it ends the process at once and waits
-// until it is gone. A plugin holds nothing that would need a farewell.
-func (p *process) Kill(context.Context) error {
+// end kills the process at once and waits until it is gone. A plugin holds
+// nothing that would need a farewell.
+func (p *process) end() {
 	<-p.begun
 	if p.cmd.Process != nil {
 		p.mu.Lock()
@@ -126,6 +125,11 @@ func (p *process) Kill(context.Context) error {
 		p.mu.Unlock()
 	}
 	<-p.exited
+}
+
+// Kill implements runner.AttachedRunner.
+func (p *process) Kill(context.Context) error {
+	p.end()
 	return nil
 }
 
@@ -133,6 +137,7 @@ func (p *process) Kill(context.Context) error {
 // output.
 func (p *process) Wait(context.Context) error {
 	<-p.exited
+	p.hush.Stop()
 	p.closePipes()
 	return nil
 }

@@ -122,13 +122,13 @@ func (r *rendering) call(ctx context.Context, f *format, request *pluginv1.Rende
 		}
 		switch {
 		case ctx.Err() == nil && (status.Code(err) == codes.Unavailable || in.gone()):
-			_ = in.process.Kill(ctx) // never fails; a process that lost its connection is of no use
+			in.process.end() // a process that lost its connection is of no use
 			if !again {
 				continue
 			}
 			return nil, f.failed("its plugin ended while rendering", in.cause(err))
-		case context.Cause(ctx) == errDeadline && fair && in.answered.Load() == answered:
-			_ = in.process.Kill(ctx) // never fails; nothing came out of it for a long time
+		case errors.Is(context.Cause(ctx), errDeadline) && fair && in.answered.Load() == answered:
+			in.process.end() // nothing came out of it for a long time
 		}
 		reason := "its plugin refused or failed"
 		if status.Code(err) == codes.ResourceExhausted {
@@ -162,7 +162,7 @@ func (r *rendering) halfLeft(ctx context.Context) bool {
 // reason is why a render failed, in the host's words.
 func (r *rendering) reason(ctx context.Context, otherwise string) string {
 	switch {
-	case context.Cause(ctx) == errDeadline:
+	case errors.Is(context.Cause(ctx), errDeadline):
 		return fmt.Sprintf("it took longer than %s", r.settings.deadline)
 	case ctx.Err() != nil:
 		return "the caller no longer waits"

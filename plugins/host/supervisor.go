@@ -87,7 +87,7 @@ func (v *supervisor) firstStart(ctx context.Context) (*instance, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(v.ctx, cancel)()
+	defer context.AfterFunc(v.ctx, cancel)() //nolint:contextcheck // the end of the plugin's life ends its start, too
 	first, err := startInstance(ctx, v.entry.Name, v.image, v.settings)
 	if err != nil {
 		return nil, err

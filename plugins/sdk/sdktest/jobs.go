@@ -101,7 +101,7 @@ func Run(t testing.TB, file []byte, program string, args ...string) string {
 	if _, err := exec.LookPath(program); err != nil {
 		t.Fatalf("this test opens rendered files with %s, which is not installed: %v", program, err)
 	}
-	printed, err := exec.Command(program, append(args, path)...).CombinedOutput()
+	printed, err := exec.Command(program, append(args, path)...).CombinedOutput() //nolint:gosec,noctx // tests name their tools
 	if err != nil {
 		t.Fatalf("%s %v: %v\n%s", program, args, err, printed)
 	}
