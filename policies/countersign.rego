@@ -160,6 +160,8 @@ admin_does(_, imperative) := imperative if role == "admin"
 admin_does(infinitive, _) := sprintf("Ask an administrator of the project to %s", [infinitive]) if role != "admin"
 
 # The decision: deny, else approval, else the passphrase, else allow, else deny.
+# A value that turns out undefined goes on to the next else, hence the guards:
+# what allows says itself that nothing stands against it.
 
 decision := refusal(denials) if {
 	count(deny) > 0
@@ -168,12 +170,13 @@ decision := refusal(denials) if {
 	"code": "",
 	"explanation": [a.why | some a in approvals],
 	"remedies": [],
-	"required_approvals": max([at_least_one(a.required_approvals) | some a in approvals]),
+	"required_approvals": max(array.concat([1], [ceil(a.required_approvals) | some a in approvals])),
 } if {
+	count(deny) == 0
 	count(approval) > 0
 } else := refusal([passphrase_fault]) if {
+	unopposed
 	passphrase_matters
-	passphrase_fault
 } else := {
 	"outcome": "allow",
 	"code": "",
@@ -181,8 +184,14 @@ decision := refusal(denials) if {
 	"remedies": [],
 	"required_approvals": 0,
 } if {
+	unopposed
 	count(allow) > 0
 } else := refusal([{"code": "policy_denied", "why": "No rule allows this download.", "remedies": []}])
+
+unopposed if {
+	count(deny) == 0
+	count(approval) == 0
+}
 
 # Of several denials the caller hears of all, under the code that says most.
 refusal(reasons) := {

@@ -184,6 +184,11 @@ test_passphrase_is_left_alone_where_none_is_needed_or_asked_about if {
 	decided([put("/passphrase", null)]).outcome == "allow"
 }
 
+test_a_format_needs_a_passphrase_unless_it_says_not if {
+	denied_as(decided([passphrase(0), gone("/format/needs_passphrase")]), "passphrase_required")
+	denied_as(decided([passphrase(0), put("/format/needs_passphrase", "no")]), "passphrase_required")
+}
+
 test_passphrase_comes_after_every_other_answer if {
 	denied_as(decided([passphrase(0), export(false)]), "key_export_disabled")
 	decided([passphrase(0), mode("all")]).outcome == "approval"

@@ -183,12 +183,20 @@ func TestATeamsRuleOnlyTightens(t *testing.T) {
 		"approval":                  {`approval contains "Ask."`, engine.OutcomeApproval, ""},
 		"deny without sense":        {`deny contains 7`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"approval without sense":    {`approval contains 7`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"approval by nobody":        {`approval contains {"why": "Ask.", "required_approvals": 0}`, engine.OutcomeApproval, ""},
+		"approval by a word":        {`approval contains {"why": "Ask.", "required_approvals": "two"}`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"a code that is none":       {`deny contains {"code": 7}`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"a deny with nothing in it": {`deny contains {}`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"a deny of false":           {`deny contains false`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"a failing builtin":         {`deny contains "No." if not json.unmarshal("{") == 1`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"a second decision":         {`decision := {"outcome": "allow"}`, engine.OutcomeDeny, engine.CodePolicyDenied},
 	} {
 		got := evaluate(t, with(t, "package countersign\n"+c.rules, evaluationLimit), example())
 		if got.Outcome != c.want || got.Code != c.code {
 			t.Errorf("%s: %s %q, want %s %q", name, got.Outcome, got.Code, c.want, c.code)
+		}
+		if (got.RequiredApprovals >= 1) != (c.want == engine.OutcomeApproval) {
+			t.Errorf("%s: %d approvals required", name, got.RequiredApprovals)
 		}
 	}
 }
@@ -203,6 +211,7 @@ func TestADoubtfulDecisionDenies(t *testing.T) {
 		"an unknown outcome":  `decision := {"outcome": "permit", ` + whole + `}`,
 		"an unknown member":   `decision := {"outcome": "allow", "also": 1, ` + whole + `}`,
 		"a number as outcome": `decision := {"outcome": 1, ` + whole + `}`,
+		"approvals missing":   `decision := {"outcome": "approval", "code": "", "explanation": [], "remedies": []}`,
 		"half an approval":    `decision := {"outcome": "approval", "code": "", "explanation": [], "remedies": [], "required_approvals": 1.5}`,
 	} {
 		e, err := newEvaluator(t.Context(), map[string]string{"x.rego": "package countersign\n" + decision}, evaluationLimit)
@@ -211,6 +220,20 @@ func TestADoubtfulDecisionDenies(t *testing.T) {
 		}
 		if got := evaluate(t, e, example()); got.Outcome != engine.OutcomeDeny || got.Code != engine.CodePolicyDenied {
 			t.Errorf("%s: %s %q, want a denial", name, got.Outcome, got.Code)
+		}
+	}
+}
+
+func TestNoApprovalAsksForFewerThanOne(t *testing.T) {
+	for _, n := range []string{"0", "-3", "1"} {
+		rules := `package countersign
+decision := {"outcome": "approval", "code": "", "explanation": ["Ask."], "remedies": [], "required_approvals": ` + n + `}`
+		e, err := newEvaluator(t.Context(), map[string]string{"x.rego": rules}, evaluationLimit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := evaluate(t, e, example()); got.Outcome != engine.OutcomeApproval || got.RequiredApprovals != 1 {
+			t.Errorf("%s approvals: %s by %d, want by 1", n, got.Outcome, got.RequiredApprovals)
 		}
 	}
 }
