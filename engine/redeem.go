@@ -97,6 +97,9 @@ func (d *Downloads) admit(ctx context.Context, f Fetch) (Token, Format, error) {
 		err = Errorf(CodeIPMismatch, "this token is bound to another IP address")
 	case !ok:
 		err = Errorf(CodeRendererFailed, "the renderer of %s is not there; the token is not used up", token.Format)
+	case format.ContainsKey && !token.ContainsKey:
+		// A plugin that was replaced meanwhile must not widen what was decided.
+		err = Errorf(CodeRendererFailed, "%s did not hold the private key when this token was issued; ask again", token.Format)
 	default:
 		err = d.keyStillAllowed(ctx, token)
 	}

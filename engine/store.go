@@ -119,7 +119,8 @@ type Policies interface {
 	AddPolicy(ctx context.Context, p CertificatePolicy, rec Record) error
 }
 
-// RequestQuery narrows a listing of requests; empty members do not.
+// RequestQuery narrows a listing of a project's requests; empty members beside
+// ProjectID do not.
 type RequestQuery struct {
 	ProjectID     string
 	Person        string
@@ -166,8 +167,8 @@ type Tokens interface {
 	PurgeTokens(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
-// AuditQuery narrows a listing of audit entries; zero members do not. Actor is
-// an actor's id or the person's. From is inclusive, To exclusive.
+// AuditQuery narrows a listing of a chain's entries; zero members beside
+// ProjectID do not. Actor is an actor's id or the person's. From is inclusive, To exclusive.
 type AuditQuery struct {
 	ProjectID     string
 	Action        string

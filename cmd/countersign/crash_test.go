@@ -22,7 +22,7 @@ func TestKillAtRestAndAfterMint(t *testing.T) {
 		t.Error("the folder does not find everything as it was")
 	}
 	s.allow(true)
-	unused, used := s.mint(0, "pkcs12"), s.mint(0, "cert")
+	unused, used := s.mint(0, "pkcs12"), s.mint(0, "cert", `,"ttl_seconds":10`)
 	if status, _ := s.fetch(used.Token); status != http.StatusOK {
 		t.Fatalf("download: %d", status)
 	}
@@ -36,6 +36,8 @@ func TestKillAtRestAndAfterMint(t *testing.T) {
 	if got["200 "] != 1 || got["410 token_consumed"] != 7 {
 		t.Errorf("an unused token after the crash: %v", got)
 	}
+	// Whether the kill came before the report of the used one or after it, its
+	// workflow ends: by the report or by its timer.
 	for _, m := range []minted{unused, used} {
 		eventually(t, "the request to be consumed", func() bool { return s.status(m.RequestID) == "consumed" })
 	}
