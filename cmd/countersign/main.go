@@ -14,7 +14,6 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 )
 
 // version is set by the build.
@@ -35,7 +34,6 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 func main() {
-	unix.Umask(0o077) // every file is its owner's alone, whoever makes it
 	if err := rootCommand().ExecuteContext(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "countersign:", err)
 		os.Exit(exitCode(err))

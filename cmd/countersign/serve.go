@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 func serveCommand() *cobra.Command {
@@ -38,6 +39,7 @@ func serveCommand() *cobra.Command {
 
 // runServer opens a system, lets prepare finish it, and serves until a signal.
 func runServer(cmd *cobra.Command, config Config, prepare func(context.Context, *system, string) error) error {
+	unix.Umask(0o077) // every file that the server makes is its owner's alone
 	log, err := newLogger(cmd.ErrOrStderr(), config.Log)
 	if err != nil {
 		return usageError{err}
