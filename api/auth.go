@@ -12,7 +12,10 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// Authenticator recognises one kind of credential.
+// Authenticator recognises one kind of credential. One that a browser sends by
+// itself, such as a cookie, must come with its own defence against forged
+// requests: bodies are read as JSON whatever content type they claim, so a form
+// of another site can make them.
 type Authenticator interface {
 	// Authenticate returns whom the request's credential stands for. presented
 	// is false if the request has none of this kind; a credential that does not

@@ -41,7 +41,7 @@ const (
 
 var (
 	requestIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
-	hosts      = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]{1,5})?$|^\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?$`)
+	hosts      = regexp.MustCompile(`^[A-Za-z0-9._-]+(:[0-9]{1,5})?$|^\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?$`)
 )
 
 // begin makes the call of a request. An id that the caller brings is kept if it

@@ -3,7 +3,6 @@ package api_test
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/pem"
 	"fmt"
 	"net/http"
 	"strings"
@@ -29,15 +28,37 @@ func TestSecretsShowNowhere(t *testing.T) {
 	f.allowKeys(true)
 	const passphrase, password = "canary-passphrase-1", "canary-password-2"
 	id := leaf("canary.example.com")
-	block, _ := pem.Decode([]byte(id.keyPEM()))
+	der := id.pkcs8()
 	keyText := strings.Split(id.keyPEM(), "\n")[1]
 	minted := f.mint("operator", "shop", `{"format":"pkcs12","passphrase":"`+passphrase+`"}`)
 	secrets := map[string]string{
 		"passphrase": passphrase, "password": password, "token": minted.Token.Reveal(), "API key": f.keys["operator"].Reveal(),
-		"key": keyText, "key bytes": string(block.Bytes[len(block.Bytes)-40:]),
+		"key": keyText, "key bytes": string(der[len(der)-40:]),
 	}
+	answers := f.everyPath(t, id, minted.RequestID, secrets)
+	f.reported()
+	for name, secret := range secrets {
+		for _, form := range forms(secret) {
+			for i, a := range answers {
+				if strings.Contains(string(a.body), form) || strings.Contains(fmt.Sprint(a.header), form) {
+					t.Errorf("the %s is in answer %d: %s", name, i, a.body)
+				}
+			}
+			if strings.Contains(f.log.String(), form) {
+				t.Errorf("the %s is in the log", name)
+			}
+		}
+	}
+	if n := strings.Count(f.log.String(), `"msg":"request"`); n < len(answers)-1 {
+		t.Errorf("only %d of %d requests are in the log", n, len(answers))
+	}
+}
+
+// everyPath sends the secrets wherever a caller can put them, rightly or not.
+func (f *fixture) everyPath(t *testing.T, id *identity, request string, secrets map[string]string) []answer {
+	passphrase, password := secrets["passphrase"], secrets["password"]
 	token, mint := secrets["token"], "{c:shop}/downloads"
-	answers := []answer{
+	return []answer{
 		f.do("operator", "POST", mint, `{"format":"pkcs12","passphrase":"`+passphrase+`","passphrase":"`+passphrase+`"}`),
 		f.do("operator", "POST", mint, `{"format":"pkcs12","passphrase":["`+passphrase+`"]}`),
 		f.do("operator", "POST", mint, `{"format":"pkcs12","passphrase":"`+passphrase),
@@ -47,11 +68,11 @@ func TestSecretsShowNowhere(t *testing.T) {
 		f.do("operator", "POST", mint, `{"format":"cert","bind_ip":"`+passphrase+`"}`),
 		f.do("viewer", "POST", mint, `{"format":"pkcs12","passphrase":"`+passphrase+`"}`),
 		f.do("operator", "POST", mint, `{"format":"pkcs12","passphrase":"`+passphrase+`é"}`),
-		f.do("operator", "POST", "{p}/requests/"+minted.RequestID+"/token", `{"passphrase":"`+passphrase+`"}`),
+		f.do("operator", "POST", "{p}/requests/"+request+"/token", `{"passphrase":"`+passphrase+`"}`),
 		f.do("admin", "POST", "{p}/certificates", body(t, map[string]string{"name": "n", "certificate_pem": leaf("x").certPEM(), "private_key_pem": id.keyPEM()})),
 		f.do("admin", "POST", "{p}/certificates", body(t, map[string]string{"name": "n", "certificate_pem": id.keyPEM()})),
 		f.do("admin", "POST", "{p}/certificates", body(t, map[string]string{"name": "n", "certificate_pem": id.certPEM(), "private_key_pem": id.keyPEM() + "x"})),
-		f.do("admin", "POST", "{p}/certificates", body(t, map[string]string{"name": "n", "pkcs12_base64": base64.StdEncoding.EncodeToString(block.Bytes), "passphrase": passphrase})),
+		f.do("admin", "POST", "{p}/certificates", body(t, map[string]string{"name": "n", "pkcs12_base64": base64.StdEncoding.EncodeToString(id.pkcs8()), "passphrase": passphrase})),
 		f.do("admin", "POST", "{p}/certificates", body(t, map[string]any{"name": "n", "private_key_pem": []string{id.keyPEM()}})),
 		f.do("admin", "POST", "{p}/certificates", body(t, map[string]string{"name": "n", "certificate_pem": id.certPEM(), "private_key_pem": id.keyPEM()})),
 		f.do("root", "POST", "/users", `{"username":"c1","password":"`+password+`"}`),
@@ -73,22 +94,6 @@ func TestSecretsShowNowhere(t *testing.T) {
 		f.do("root", "GET", "/projects/system/audit-logs", ""), f.do("viewer", "GET", "{p}/certificates", ""), f.do("viewer", "GET", "{c:shop}/events", ""),
 		f.do("", "GET", "//metrics", ""), f.do("", "GET", "//readyz", ""),
 		f.raw("GET /api/v1/downloads/" + token + " HTTP/1.1\r\nHost: x\r\nbad " + passphrase + "\r\n\r\n"),
-	}
-	f.reported()
-	for name, secret := range secrets {
-		for _, form := range forms(secret) {
-			for i, a := range answers {
-				if strings.Contains(string(a.body), form) || strings.Contains(fmt.Sprint(a.header), form) {
-					t.Errorf("the %s is in answer %d: %s", name, i, a.body)
-				}
-			}
-			if strings.Contains(f.log.String(), form) {
-				t.Errorf("the %s is in the log", name)
-			}
-		}
-	}
-	if n := strings.Count(f.log.String(), `"msg":"request"`); n < len(answers)-1 {
-		t.Errorf("only %d of %d requests are in the log", n, len(answers))
 	}
 }
 

@@ -44,6 +44,7 @@ type export struct {
 	next   string
 	buffer bytes.Buffer
 	conn   net.Conn
+	clock  engine.Clock
 	failed func(error)
 }
 
@@ -53,7 +54,8 @@ var _ io.Reader = (*export)(nil)
 // already: until then, failures are problems.
 func (s *Server) export(c *fiber.Ctx, k *call, format string, q engine.AuditQuery, found []engine.AuditEntry, next string) {
 	e := &export{
-		ctx: c.UserContext(), store: s.store, query: q, format: ndjson, found: found, next: next, conn: c.Context().Conn(),
+		ctx: c.UserContext(), store: s.store, query: q, format: ndjson, found: found, next: next,
+		conn: c.Context().Conn(), clock: s.clock,
 		failed: func(err error) {
 			s.log.Error("an audit export broke off", "request_id", k.id, "project", q.ProjectID, "error", err)
 		},
@@ -94,7 +96,7 @@ func (e *export) Read(p []byte) (int, error) {
 
 // turn reads the next page and gives the caller time to take it.
 func (e *export) turn() (err error) {
-	if err := e.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	if err := e.conn.SetWriteDeadline(e.clock().Add(writeTimeout)); err != nil {
 		return fmt.Errorf("export audit log: %w", err)
 	}
 	e.query.Cursor = e.next

@@ -30,7 +30,6 @@ var headers = [][2]string{
 // ever named by its pattern, for it may hold a token.
 func (s *Server) observe(c *fiber.Ctx) error {
 	k := s.begin(c)
-	started := time.Now() // a duration to report, not a time to store
 	c.Set(requestIDHeader, k.id)
 	for _, h := range headers {
 		c.Set(h[0], h[1])
@@ -38,14 +37,14 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	if err := s.survive(c, k); err != nil {
 		s.answerError(c, k, err)
 	}
-	status := c.Response().StatusCode()
-	s.metrics.served(c.Method(), k.route, status, time.Since(started))
+	status, took := c.Response().StatusCode(), time.Since(c.Context().Time())
+	s.metrics.served(c.Method(), k.route, status, took)
 	level := slog.LevelInfo
 	if slices.Contains(probes, k.route) {
 		level = slog.LevelDebug // asked every few seconds
 	}
 	s.log.Log(c.UserContext(), level, "request", "request_id", k.id, "method", c.Method(), "route", k.route,
-		"status", status, "duration", time.Since(started), "ip", k.IP)
+		"status", status, "duration", took, "ip", k.IP)
 	return nil
 }
 

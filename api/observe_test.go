@@ -223,12 +223,17 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+type documented struct {
+	Responses  map[string]json.RawMessage
+	Parameters []struct{ Name, In string }
+}
+
 func TestOpenAPI(t *testing.T) {
 	f := newFixture(t)
 	a := f.do("", "GET", "//openapi.json", "").is(200)
 	var doc struct {
 		OpenAPI    string
-		Paths      map[string]map[string]struct{ Responses map[string]json.RawMessage }
+		Paths      map[string]map[string]documented
 		Components struct{ Schemas map[string]json.RawMessage }
 	}
 	must(t, json.Unmarshal(a.body, &doc))
@@ -241,6 +246,13 @@ func TestOpenAPI(t *testing.T) {
 			got = append(got, strings.ToUpper(method)+" "+strings.TrimPrefix(path, "/api/v1"))
 			if len(o.Responses) < 3 {
 				t.Errorf("%s %s documents %d answers", method, path, len(o.Responses))
+			}
+			left := path
+			for _, p := range o.Parameters {
+				left = strings.Replace(left, "{"+p.Name+"}", "", 1)
+			}
+			if strings.Contains(left, "{") {
+				t.Errorf("%s %s: a parameter is not documented", method, path)
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
@@ -51,8 +52,22 @@ func (s *Server) operations(registry *prometheus.Registry) error {
 
 // bodyOf documents a JSON body of type T.
 func bodyOf[T any](s *Server) map[string]*huma.MediaType {
-	schema := huma.SchemaFromType(s.huma.OpenAPI().Components.Schemas, reflect.TypeFor[T]())
+	schema := s.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
 	return map[string]*huma.MediaType{fiber.MIMEApplicationJSON: {Schema: schema}}
+}
+
+// pathIDs documents the ids of a path that its guard looks up; handlers declare
+// the others themselves.
+func pathIDs(path string) []*huma.Param {
+	var params []*huma.Param
+	for _, id := range []struct{ name, of string }{{"pid", "project"}, {"cid", "certificate"}, {"rid", "download request"}} {
+		if strings.Contains(path, "{"+id.name+"}") {
+			params = append(params, &huma.Param{
+				Name: id.name, In: "path", Required: true, Description: "Id of the " + id.of, Schema: &huma.Schema{Type: huma.TypeString},
+			})
+		}
+	}
+	return params
 }
 
 // fileResponse documents the answer that is a file.

@@ -32,8 +32,8 @@ func register[I, O any](s *Server, e endpoint, handle func(ctx context.Context, 
 	op := huma.Operation{
 		OperationID: e.id, Method: e.method, Path: e.path, Summary: e.summary, Description: e.description,
 		Tags: []string{e.tag}, DefaultStatus: e.status, Responses: e.responses, MaxBodyBytes: maxBody + 1,
-		Middlewares: huma.Middlewares{s.guard(e)},
-		Errors:      append([]int{http.StatusUnsupportedMediaType, http.StatusServiceUnavailable}, e.errors...),
+		Parameters: pathIDs(e.path), Middlewares: huma.Middlewares{s.guard(e)},
+		Errors: append([]int{http.StatusUnsupportedMediaType, http.StatusServiceUnavailable}, e.errors...),
 	}
 	if !e.access.public {
 		op.Security = []map[string][]string{{"apiKey": {}}}
