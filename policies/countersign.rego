@@ -68,7 +68,6 @@ allow contains sprintf("The format %s holds the private key; the project's polic
 
 key_export_remedies := [
 	sprintf(`%s "Allow key export" in the project's certificate policy.`, [admin_does("switch on", "Switch on")]),
-	sprintf("%s the approval mode to key_export, so that a download_key approval can be requested.", [admin_does("set", "Set")]),
 	"Pick a format without the private key, such as fullchain.",
 ]
 

@@ -72,7 +72,6 @@ test_key_export_off_and_approval_off_denies_the_key if {
 	denied_as(d, "key_export_disabled")
 	count(d.remedies) == 3
 	startswith(d.remedies[0], "Ask an administrator of the project to switch on \"Allow key export\"")
-	contains(d.remedies[1], "download_key approval")
 }
 
 test_an_administrator_is_told_what_to_do_themselves if {

@@ -22,6 +22,7 @@ import (
 	"github.com/countersign-dev/countersign/engine/certimport"
 	"github.com/countersign-dev/countersign/engine/mongo"
 	"github.com/countersign-dev/countersign/engine/seal"
+	_ "github.com/countersign-dev/countersign/engine/seal/kms" // cloud keepers
 	"github.com/countersign-dev/countersign/engine/sqlite"
 	"github.com/countersign-dev/countersign/plugins/host"
 	"github.com/countersign-dev/countersign/policies"
