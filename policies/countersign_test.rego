@@ -70,7 +70,7 @@ test_roles_from_operator_up_are_allowed if {
 test_key_export_off_and_approval_off_denies_the_key if {
 	d := decided([export(false)])
 	denied_as(d, "key_export_disabled")
-	count(d.remedies) == 3
+	count(d.remedies) == 2
 	startswith(d.remedies[0], "Ask an administrator of the project to switch on \"Allow key export\"")
 }
 
