@@ -105,7 +105,7 @@ func TestFilesArriveWholeOrNotAtAll(t *testing.T) {
 
 func TestServersTextIsNotObeyed(t *testing.T) {
 	url := badServer(t, http.NotFound)
-	for _, args := range [][]string{{"cert", "list"}, {"cert", "show", "c"}, {"policy", "set", "--token-ttl", "1m"}} {
+	for _, args := range [][]string{{"cert", "list"}, {"cert", "show", "c"}, {"cert", "list", "-o", "json"}, {"policy", "set", "--token-ttl", "1m"}} {
 		out, err, _ := inFolder(t, url, args...)
 		if err != nil {
 			out += err.Error()

@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -39,10 +40,13 @@ func printerOf(cmd *cobra.Command, form outputForm) printer {
 func (p printer) show(document any, rows ...[]string) error {
 	var err error
 	if p.json {
-		e := json.NewEncoder(p.out)
+		var text strings.Builder
+		e := json.NewEncoder(&text)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
-		err = e.Encode(document)
+		if err = e.Encode(document); err == nil {
+			_, err = io.WriteString(p.out, escape(text.String()))
+		}
 	} else {
 		err = table(p.out, rows)
 	}
@@ -73,11 +77,31 @@ func table(out io.Writer, rows [][]string) error {
 // instead of showing: control characters, and invisible ones that reorder.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
+		if hidden(r) {
 			return -1
 		}
 		return r
 	}, strings.ToValidUTF8(text, "�"))
+}
+
+func hidden(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
+}
+
+// escape is the same JSON with those characters as \u escapes: encoding/json
+// does so for some of them only.
+func escape(document string) string {
+	var text strings.Builder
+	for _, r := range document {
+		if r == '\n' || !hidden(r) {
+			text.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&text, `\u%04x`, unit)
+		}
+	}
+	return text.String()
 }
 
 // warn says what did not stop the command but should not be missed.
