@@ -36,6 +36,7 @@ func TestCommandLine(t *testing.T) {
 	for _, script := range scripts {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".txtar"), func(t *testing.T) {
 			s := start(t, program, filepath.Join(t.TempDir(), "data"))
+			t.Cleanup(s.stop) // a killed server leaves its sockets behind
 			testscript.Run(t, testscript.Params{
 				Files:               []string{script},
 				RequireExplicitExec: true,
