@@ -83,6 +83,7 @@ tools-go:
 
 tools-test: tools-go
 	$(call need,gcc,install it (Debian: apt-get install gcc); the race detector needs a C compiler)
+	$(call need,curl,install it (Debian: apt-get install curl); tests paste the documented commands)
 	$(call need,openssl,install it (Debian: apt-get install openssl); tests open every file with it)
 	$(call need,python3,install it (Debian: apt-get install python3); tests unpack archives with it)
 	$(call need,keytool,install a Java runtime (Debian: apt-get install default-jre-headless); tests list keystores with it)
