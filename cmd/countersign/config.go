@@ -164,6 +164,10 @@ func (c *Config) complete() error {
 		}
 		c.Data = state
 	}
+	var err error
+	if c.Data, err = filepath.Abs(c.Data); err != nil {
+		return fmt.Errorf("find the data folder: %w", err)
+	}
 	if c.Keeper.File == "" {
 		c.Keeper.File = filepath.Join(c.Data, "keys", "local.key")
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -67,7 +69,7 @@ func openSystem(ctx context.Context, c Config, log *slog.Logger) (s *system, err
 	})
 	err = group.Wait()
 	if s.host != nil {
-		s.onClose(func(context.Context) error { return s.host.Close() })
+		s.onClose(s.closePlugins)
 	}
 	if err != nil {
 		return s, err
@@ -144,13 +146,21 @@ func (s *system) openPlugins(ctx context.Context) error {
 	return nil
 }
 
+// closePlugins also removes the folder of their sockets, which is empty then.
+func (s *system) closePlugins(context.Context) error {
+	return errors.Join(s.host.Close(), os.Remove(s.socketFolder()))
+}
+
 // socketFolder is in the data folder unless that would make the paths of
-// sockets longer than the kernel takes.
+// sockets longer than the kernel takes. It is the same at every start, so that
+// what a killed process left there is found and wiped.
 func (s *system) socketFolder() string {
-	if folder := filepath.Join(s.config.Data, "run"); len(folder) < 60 {
+	folder := filepath.Join(s.config.Data, "run")
+	if len(folder) <= host.MaxSocketDir {
 		return folder
 	}
-	return ""
+	sum := sha256.Sum256([]byte(s.config.Data))
+	return filepath.Join(os.TempDir(), "countersign-"+hex.EncodeToString(sum[:8]))
 }
 
 // openTemporal connects to Temporal, or starts it in this process. Its payloads

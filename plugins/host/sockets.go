@@ -9,10 +9,10 @@ import (
 	"syscall"
 )
 
-// maxSocketDir is how long, in bytes, the path of the socket folder may be. A
+// MaxSocketDir is how long, in bytes, the path of the socket folder may be. A
 // Unix socket's path has at most 107 (unix(7)), and go-plugin appends
 // "/plugin-dir" and "/plugin", each with a number of up to ten digits.
-const maxSocketDir = 107 - len("/plugin-dir4294967295/plugin4294967295")
+const MaxSocketDir = 107 - len("/plugin-dir4294967295/plugin4294967295")
 
 // sockets is the private folder in which plugins open theirs, held by one host.
 type sockets struct {
@@ -29,7 +29,7 @@ func openSockets(path string) (*sockets, error) {
 			return nil, fmt.Errorf("make socket folder: %w", err)
 		}
 		s := &sockets{path: made}
-		if len(made) > maxSocketDir {
+		if len(made) > MaxSocketDir {
 			return nil, errors.Join(tooLong(made), s.close())
 		}
 		return s, nil
@@ -38,7 +38,7 @@ func openSockets(path string) (*sockets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find socket folder: %w", err)
 	}
-	if len(path) > maxSocketDir {
+	if len(path) > MaxSocketDir {
 		return nil, tooLong(path)
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
@@ -52,7 +52,7 @@ func openSockets(path string) (*sockets, error) {
 }
 
 func tooLong(path string) error {
-	return fmt.Errorf("the socket folder %s has a path of %d bytes; a socket in it could not be opened beyond %d", path, len(path), maxSocketDir)
+	return fmt.Errorf("the socket folder %s has a path of %d bytes; a socket in it could not be opened beyond %d", path, len(path), MaxSocketDir)
 }
 
 // take locks the folder for this process, for as long as it lives, checks that
