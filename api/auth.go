@@ -88,12 +88,8 @@ type access struct {
 	system bool        // system administrators
 	role   engine.Role // in the project {pid}; none: whoever is authenticated
 	chain  bool        // {pid} may be the system chain
-	action string      // on record when the role is missing; default actionRefused
+	action string      // on record when the role is missing; default engine.ActionForbidden
 }
-
-// actionRefused is the audited action of a call that the caller's role does not
-// permit, where there is no better name for it.
-const actionRefused = "access.refused"
 
 var ids = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
@@ -182,7 +178,7 @@ func (s *Server) recordForbidden(ctx context.Context, k *call, action string) {
 		return
 	}
 	if action == "" {
-		action = actionRefused
+		action = engine.ActionForbidden
 	}
 	e := k.Refusal(s.clock(), action, engine.CodeForbidden)
 	if e.ProjectID == "" {

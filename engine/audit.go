@@ -15,6 +15,7 @@ const SystemChain = "system"
 // The actions on record.
 const (
 	ActionRequested    = "download.requested"
+	ActionForbidden    = "access.refused"
 	ActionRefused      = "download.refused"
 	ActionDownloaded   = "cert.downloaded"
 	ActionInterrupted  = "download.interrupted"

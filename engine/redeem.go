@@ -129,13 +129,13 @@ func (d *Downloads) keyStillAllowed(ctx context.Context, t Token) error {
 func (d *Downloads) render(ctx context.Context, t Token, format Format, token Secret) (*File, error) {
 	certificate, err := d.Store.Certificate(ctx, t.ProjectID, t.CertificateID)
 	if err != nil {
-		return nil, fmt.Errorf("render: %w", err)
+		return nil, lost("certificate", err)
 	}
 	job := RenderJob{Format: format.ID, Name: certificate.Name, Leaf: certificate.Leaf, Chain: certificate.Chain, Options: t.Options}
 	if format.ContainsKey {
 		sealed, err := d.Store.SealedKey(ctx, t.CertificateID)
 		if err != nil {
-			return nil, fmt.Errorf("render: %w", err)
+			return nil, lost("sealed key", err)
 		}
 		if job.PrivateKey, err = d.Keys.Open(ctx, KeyIdentity(t.ProjectID, t.CertificateID), sealed); err != nil {
 			return nil, fmt.Errorf("render: %w", err)
@@ -152,6 +152,15 @@ func (d *Downloads) render(ctx context.Context, t Token, format Format, token Se
 		return nil, err
 	}
 	return &File{Name: format.Filename, MediaType: format.MediaType, Format: format.ID, Content: content, SHA256: sha256.Sum256(content)}, nil
+}
+
+// lost keeps "not found" from the caller, whose token was found: that something
+// behind it is missing is the server's fault.
+func lost(what string, err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("render: the %s of a token is gone", what)
+	}
+	return fmt.Errorf("render: read %s: %w", what, err)
 }
 
 // KeyIdentity is what binds a sealed private key to its certificate's record.
