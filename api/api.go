@@ -100,6 +100,7 @@ type Server struct {
 	authenticators []Authenticator
 	proxies        []netip.Prefix
 	unknownTokens  *limiter
+	failedLogins   *limiter
 	metrics        *metrics
 	app            *fiber.App
 	huma           huma.API
@@ -132,6 +133,7 @@ func New(o Options) (*Server, error) {
 		o.UnknownTokensPerMinute = 60
 	}
 	s.unknownTokens = newLimiter(o.UnknownTokensPerMinute)
+	s.failedLogins = newLimiter(failedLoginsPerMinute)
 	if err := s.address(); err != nil {
 		return nil, err
 	}

@@ -62,12 +62,20 @@ func (a apiKeys) Authenticate(ctx context.Context, c *fiber.Ctx) (engine.Princip
 	return engine.Principal{User: owner, Key: &key}, true, nil
 }
 
+// failedLoginsPerMinute is how many credentials that do not hold an address may
+// present; those that hold are never limited.
+const failedLoginsPerMinute = 60
+
 // authenticate asks each authenticator in turn. A credential that does not hold
 // is a failed login and goes on record.
 func (s *Server) authenticate(ctx context.Context, c *fiber.Ctx, k *call) error {
 	for _, authenticator := range s.authenticators {
 		who, presented, err := authenticator.Authenticate(ctx, c)
 		if engine.CodeOf(err) == engine.CodeUnauthenticated {
+			if seconds, limited := s.failedLogins.exhausted(k.IP, s.clock()); limited {
+				return engine.Errorf(engine.CodeRateLimited, "too many failed logins from this address").With(retryAfter, seconds)
+			}
+			s.failedLogins.count(k.IP, s.clock())
 			s.downloads.RecordSystem(ctx, engine.ActionLoginFailed, engine.CodeUnauthenticated, k.Origin)
 		}
 		if err != nil {

@@ -71,6 +71,8 @@ func (w *inProcess) Start(ctx context.Context, o engine.Order) (engine.Request, 
 	return w.downloads.Decide(ctx, o)
 }
 
+func (w *inProcess) Report(string) (interrupted, known bool) { return false, false }
+
 func (w *inProcess) Settled(requestID string, interrupted bool) {
 	w.reports <- report{requestID, interrupted}
 }

@@ -16,11 +16,12 @@ var purposeHeaders = []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"}
 var previewAgents = []string{
 	"slackbot", "slack-imgproxy", "discordbot", "facebookexternalhit", "facebookcatalog", "facebot", "meta-externalfetcher",
 	"twitterbot", "linkedinbot", "whatsapp", "telegrambot", "skypeuripreview", "microsoftpreview", "ms office", "microsoft office",
-	"microsoft teams", "teamsbot", "googlebot", "google-pagerenderer", "googleimageproxy", "google-safety", "bingbot", "bingpreview",
+	"microsoft teams", "teamsbot", "googlebot", "google-pagerenderer", "google-inspectiontool", "googleimageproxy", "google-safety", "bingbot", "bingpreview",
 	"applebot", "pinterestbot", "pinterest/0", "redditbot", "iframely", "embedly", "vkshare", "w3c_validator", "mattermost",
 	"rocket.chat", "signal-desktop", "signal-android", "signal-ios", "quora link preview", "bitlybot", "mastodon", "pleroma",
 	"misskey", "bluesky cardyb", "synapse (bot", "matrix-media-repo", "zulipurlpreview", "zoombot", "webexteams", "duckduckbot",
 	"yandexbot", "baiduspider", "linkpreview", "link preview", "urlpreview", "url preview", "prefetch",
+	"viber", "kakaotalk-scrap", "line-poker",
 }
 
 // isPrefetch tells whether the request declares that no person asked for it.

@@ -138,6 +138,8 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 		return APIKey{}, "", Errorf(CodeForbidden, "a key cannot have a higher role than its maker's, %s", by.Role)
 	case !expires.IsZero() && !expires.After(now):
 		return APIKey{}, "", Errorf(CodeInvalidRequest, "expires_at is in the past")
+	case by.Key != nil && !by.Key.ExpiresAt.IsZero() && (expires.IsZero() || expires.After(by.Key.ExpiresAt)):
+		return APIKey{}, "", Errorf(CodeForbidden, "a key cannot outlive the one that makes it: expires_at goes to %s", by.Key.ExpiresAt.Format(time.RFC3339))
 	}
 	secret, secretDigest := NewAPIKeySecret()
 	k := APIKey{
@@ -162,13 +164,16 @@ func (a *Admin) RevokeAPIKey(ctx context.Context, by Caller, id string) error {
 
 var username = regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,99}$`)
 
-// CreateUser adds a person; ID and CreatedAt are made here. The entry goes to
-// the system chain. A username that is taken is CodeInvalidRequest.
+// CreateUser adds a person; CreatedAt is made here and, unless given, the ID. The
+// entry goes to the system chain. A username that is taken is CodeInvalidRequest.
 func (a *Admin) CreateUser(ctx context.Context, by Caller, u User) (User, error) {
 	if !username.MatchString(u.Username) {
 		return u, Errorf(CodeInvalidRequest, "username must be 1 to 100 lower-case letters, digits and . _ @ -, starting with a letter or digit")
 	}
-	u.ID, u.CreatedAt = NewID("user"), a.Clock()
+	if u.ID == "" {
+		u.ID = NewID("user")
+	}
+	u.CreatedAt = a.Clock()
 	e := by.Entry(u.CreatedAt, ActionUserMade)
 	e.ProjectID, e.Detail = SystemChain, map[string]string{"user_id": u.ID, "username": u.Username, "system_admin": strconv.FormatBool(u.SystemAdmin)}
 	err := a.Store.CreateUser(ctx, u, Record{Audit: e})

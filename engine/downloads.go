@@ -33,6 +33,9 @@ type Workflows interface {
 	// token ended; interrupted says that a file may not have arrived whole. It
 	// neither blocks nor fails: the workflow finds out by itself in the end.
 	Settled(requestID string, interrupted bool)
+	// Report returns what Settled was told of a request and the workflow has not
+	// heard yet; known is false if this process has nothing to tell.
+	Report(requestID string) (interrupted, known bool)
 }
 
 // Order is a request on its way to a decision: what its workflow starts with.

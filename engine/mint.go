@@ -2,9 +2,11 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"time"
+	"unicode/utf8"
 )
 
 // AnswerWithin is how long a caller waits for a decision.
@@ -45,16 +47,18 @@ func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintOrder) (Minte
 	if err != nil {
 		return Minted{}, err
 	}
-	r, err := d.draft(caller, m, policy)
+	r, err := d.draft(caller, m)
 	if err != nil {
 		return Minted{}, err
 	}
 	if m.IdempotencyKey != "" {
-		r.IdempotencyID = idempotencyID(r.ProjectID, r.Requester.Person, r.CertificateID, m.IdempotencyKey)
-		earlier, err := d.earlier(ctx, &r)
+		earlier, err := d.earlier(ctx, &r, m.IdempotencyKey)
 		if earlier != nil || err != nil {
 			return replay(earlier, r, err)
 		}
+	}
+	if err := d.check(&r, m, policy); err != nil {
+		return Minted{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
 	defer cancel()
@@ -76,28 +80,42 @@ func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintOrder) (Minte
 	return Minted{Request: decided, Token: token}, nil
 }
 
-// draft checks everything that can be checked before the policy, in the order
-// in which callers are promised to be refused.
-func (d *Downloads) draft(caller Caller, m MintOrder, policy CertificatePolicy) (Request, error) {
+// draft is the request as it was asked for, before anything of it is checked: a
+// body sent again under its Idempotency-Key stays the same whatever the policy
+// or the formats have become.
+func (d *Downloads) draft(caller Caller, m MintOrder) (Request, error) {
 	r := Request{
 		ID: NewID("req"), ProjectID: caller.Project.ID, CertificateID: m.Certificate.ID, Requester: caller.Actor(),
-		Reason: m.Reason, TTLSeconds: policy.TokenTTLSeconds, BindIP: m.BindIP,
-		IP: caller.IP, UserAgent: caller.UserAgent, CreatedAt: d.Clock(),
+		Reason: m.Reason, BindIP: m.BindIP, IP: caller.IP, UserAgent: caller.UserAgent, CreatedAt: d.Clock(),
 	}
+	if len(m.IdempotencyKey) > maxIdempotencyKey {
+		return r, Errorf(CodeInvalidRequest, "Idempotency-Key has %d bytes; at most %d are allowed", len(m.IdempotencyKey), maxIdempotencyKey)
+	}
+	body, err := json.Marshal([]any{m.Format, m.Options, m.Reason, m.TTLSeconds, m.BindIP})
+	if err != nil {
+		return r, Errorf(CodeInvalidRequest, "the options are no JSON object").Because(err)
+	}
+	r.BodyDigest = digest(string(body))
+	return r, nil
+}
+
+// check checks everything that can be checked before the policy, in the order
+// in which callers are promised to be refused.
+func (d *Downloads) check(r *Request, m MintOrder, policy CertificatePolicy) error {
 	if err := r.restrict(m, policy); err != nil {
-		return r, err
+		return err
 	}
 	format, err := d.applicable(m.Format, m.Options, m.Certificate, &r.Options)
 	if err != nil {
-		return r, err
+		return err
 	}
 	r.Format, r.Filename, r.ContainsKey = format.ID, format.Filename, format.ContainsKey
-	r.BodyDigest = r.digestBody()
-	return r, nil
+	return nil
 }
 
 // restrict checks and applies the limits that the caller chose.
 func (r *Request) restrict(m MintOrder, policy CertificatePolicy) error {
+	r.TTLSeconds = policy.TokenTTLSeconds
 	if m.TTLSeconds != nil {
 		if *m.TTLSeconds < 1 || *m.TTLSeconds > policy.TokenTTLSeconds {
 			return Errorf(CodeInvalidRequest, "ttl_seconds is %d; it goes from 1 to the policy's token_ttl_seconds, %d",
@@ -106,15 +124,12 @@ func (r *Request) restrict(m MintOrder, policy CertificatePolicy) error {
 		r.TTLSeconds = *m.TTLSeconds
 	}
 	if m.BindIP != "" {
-		if _, err := netip.ParseAddr(m.BindIP); err != nil {
-			return Errorf(CodeInvalidRequest, "bind_ip is not an IP address")
+		if ip, err := netip.ParseAddr(m.BindIP); err != nil || ip.Zone() != "" {
+			return Errorf(CodeInvalidRequest, "bind_ip is not an IP address without a zone")
 		}
 	}
-	if len(m.Reason) > maxReason {
-		return Errorf(CodeInvalidRequest, "reason has %d bytes; at most %d are kept", len(m.Reason), maxReason)
-	}
-	if len(m.IdempotencyKey) > maxIdempotencyKey {
-		return Errorf(CodeInvalidRequest, "Idempotency-Key has %d bytes; at most %d are allowed", len(m.IdempotencyKey), maxIdempotencyKey)
+	if n := utf8.RuneCountInString(m.Reason); n > maxReason {
+		return Errorf(CodeInvalidRequest, "reason has %d characters; at most %d are kept", n, maxReason)
 	}
 	return nil
 }
@@ -167,14 +182,16 @@ func (d *Downloads) order(caller Caller, r Request, passphrase Secret) (Order, S
 }
 
 // earlier finds the request that the Idempotency-Key names already; if there is
-// none, it gives r the id that the key stands for.
-func (d *Downloads) earlier(ctx context.Context, r *Request) (*Request, error) {
+// none, it gives r the id that the key stands for. A request that failed for its
+// passphrase, the one thing a repetition may change, names nothing.
+func (d *Downloads) earlier(ctx context.Context, r *Request, key string) (*Request, error) {
+	r.IdempotencyID = idempotencyID(r.ProjectID, r.Requester.Person, r.CertificateID, key)
 	before, err := d.Store.RequestByIdempotency(ctx, r.IdempotencyID)
-	switch {
-	case errors.Is(err, ErrNotFound):
-	case err != nil:
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
-	case r.CreatedAt.Sub(before.CreatedAt) < idempotencyWindow:
+	}
+	retry := before.Code == CodePassphraseRequired || before.Code == CodePassphraseInvalid
+	if err == nil && !retry && r.CreatedAt.Sub(before.CreatedAt) < idempotencyWindow {
 		return &before, nil
 	}
 	r.ID = successorID(r.IdempotencyID, before.ID)

@@ -3,7 +3,6 @@ package engine
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"strings"
 	"time"
 )
@@ -84,15 +83,6 @@ type Request struct {
 	BodyDigest     string    `json:"body_digest"`
 	CreatedAt      time.Time `json:"created_at"`
 	UpdatedAt      time.Time `json:"updated_at"`
-}
-
-// digestBody identifies what was asked for, without the passphrase.
-func (r Request) digestBody() string {
-	body, err := json.Marshal([]any{r.Format, r.Options, r.Reason, r.TTLSeconds, r.BindIP})
-	if err != nil {
-		panic(err) // strings and a number always encode
-	}
-	return digest(string(body))
 }
 
 // digest is the SHA-256 of the parts, each ended by a NUL, in hex.

@@ -90,18 +90,23 @@ const reportGrace = 30 * time.Second
 // returns zero, or how long to wait before asking again. Calling it again
 // changes nothing.
 func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (time.Duration, error) {
+	now := d.Clock()
 	r, err := d.Store.Request(ctx, c.ProjectID, c.RequestID)
-	if err != nil {
-		return 0, fmt.Errorf("conclude: %w", err)
-	}
-	if r.Status.Ended() {
+	if errors.Is(err, ErrNotFound) || err == nil && r.Status.Ended() {
 		return 0, nil
 	}
-	found, err := d.Store.Token(ctx, r.TokenDigest)
 	if err != nil {
 		return 0, fmt.Errorf("conclude: %w", err)
 	}
-	now, end := d.Clock(), found.End
+	found, err := d.Store.Token(ctx, r.TokenDigest)
+	if errors.Is(err, ErrNotFound) && !now.Before(r.ExpiresAt) {
+		// Retention came first, after an outage longer than it keeps records.
+		return 0, d.advance(ctx, r, StatusExpired, now)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("conclude: %w", err)
+	}
+	end := found.End
 	if end == nil && !found.Token.Expired(now) {
 		return found.Token.ExpiresAt.Sub(now), nil
 	}
@@ -113,6 +118,9 @@ func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (time.Duration, 
 	if err != nil {
 		return 0, fmt.Errorf("conclude: %w", err)
 	}
+	if interrupted, known := d.Workflows.Report(c.RequestID); known && !c.Told {
+		c.Told, c.Interrupted = true, interrupted
+	}
 	if winner.Kind == Consumed && !c.Told && !c.Waited {
 		return reportGrace, nil
 	}
@@ -121,8 +129,15 @@ func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (time.Duration, 
 			return 0, fmt.Errorf("conclude: %w", err)
 		}
 	}
-	r.Version, r.Status, r.UpdatedAt = r.Version+1, winner.status(), now
-	return 0, d.Store.AdvanceRequest(ctx, r)
+	return 0, d.advance(ctx, r, winner.status(), now)
+}
+
+func (d *Downloads) advance(ctx context.Context, r Request, to Status, at time.Time) error {
+	r.Version, r.Status, r.UpdatedAt = r.Version+1, to, at
+	if err := d.Store.AdvanceRequest(ctx, r); err != nil {
+		return fmt.Errorf("advance request: %w", err)
+	}
+	return nil
 }
 
 // interrupted is the entry for a file that was claimed and may not have arrived.

@@ -15,6 +15,7 @@ import (
 type activities struct {
 	downloads *engine.Downloads
 	waiting   *waiters
+	reports   *reporter
 }
 
 // decide also answers a caller who waits in this process, before Temporal has
@@ -28,7 +29,11 @@ func (a *activities) decide(ctx context.Context, order engine.Order) (engine.Req
 }
 
 func (a *activities) conclude(ctx context.Context, c engine.Conclusion) (time.Duration, error) {
-	return a.downloads.Conclude(ctx, c)
+	wait, err := a.downloads.Conclude(ctx, c)
+	if err == nil && wait <= 0 {
+		a.reports.done(c.RequestID)
+	}
+	return wait, err
 }
 
 // purgeBatch bounds one write of the purge, so that it holds nobody up.

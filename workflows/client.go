@@ -36,7 +36,7 @@ func NewClient(temporal client.Client, requests engine.Requests, log *slog.Logge
 // Work starts a worker in this process. Mints on the same client then run on it
 // at once, without a dispatch through the server.
 func (c *Client) Work(downloads *engine.Downloads) error {
-	a := &activities{downloads: downloads, waiting: &c.waiting}
+	a := &activities{downloads: downloads, waiting: &c.waiting, reports: c.reports}
 	w := worker.New(c.temporal, TaskQueue, workerOptions())
 	registerWorkflows(w)
 	for name, f := range map[string]any{decideName: a.decide, concludeName: a.conclude, purgeName: a.purge} {
@@ -90,6 +90,12 @@ func (c *Client) await(ctx context.Context, r engine.Request, answer <-chan engi
 // Settled implements [engine.Workflows].
 func (c *Client) Settled(requestID string, interrupted bool) {
 	c.reports.add(report{requestID, settledNote{Interrupted: interrupted}})
+}
+
+// Report implements [engine.Workflows].
+func (c *Client) Report(requestID string) (interrupted, known bool) {
+	note, known := c.reports.pending(requestID)
+	return note.Interrupted, known
 }
 
 // Ready tells whether Temporal answers.

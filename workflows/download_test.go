@@ -23,6 +23,7 @@ type desk struct {
 	t         *testing.T
 	store     *flaky
 	downloads *engine.Downloads
+	reports   *reporter
 }
 
 // formats knows one format.
@@ -77,7 +78,11 @@ func newDesk(t *testing.T, clock engine.Clock) *desk {
 	noError(t, err)
 	noError(t, store.CreateCertificate(t.Context(), engine.Certificate{ID: "cert_1", ProjectID: project, Name: "one", CreatedAt: clock()}, nil, record("cert")))
 	d := &desk{t: t, store: &flaky{Store: store, lost: map[string]int{}}}
-	d.downloads = &engine.Downloads{Store: d.store, Formats: formats{}, Policy: policy, Clock: clock, Log: slog.New(slog.DiscardHandler)}
+	d.reports = &reporter{waiting: map[string]settledNote{}}
+	d.downloads = &engine.Downloads{
+		Store: d.store, Formats: formats{}, Policy: policy, Clock: clock, Log: slog.New(slog.DiscardHandler),
+		Workflows: &Client{reports: d.reports},
+	}
 	return d
 }
 
@@ -152,7 +157,7 @@ func runDownload(t *testing.T, role engine.Role, prepare func(*desk, *engine.Ord
 	env.SetDataConverter(converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), testCodec(t)))
 	env.SetStartTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	d := newDesk(t, func() time.Time { return engine.Instant(env.Now()) })
-	a := &activities{downloads: d.downloads, waiting: &waiters{}}
+	a := &activities{downloads: d.downloads, waiting: &waiters{}, reports: d.reports}
 	env.RegisterActivityWithOptions(a.decide, activity.RegisterOptions{Name: decideName})
 	env.RegisterActivityWithOptions(a.conclude, activity.RegisterOptions{Name: concludeName})
 	registerWorkflows(env)

@@ -37,6 +37,10 @@ func TestEndings(t *testing.T) {
 			consume(4*time.Minute+50*time.Second, false, false),
 			{5*time.Minute + 10*time.Second, func(env *testsuite.TestWorkflowEnvironment, _ *desk, _ engine.Order) { report1(env, false) }},
 		}, engine.StatusConsumed, 5*time.Minute + 10*time.Second, map[string]int{engine.ActionInterrupted: 0}},
+		"consumed, the report still queued here": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+			d.settle(o, engine.Consumed)
+			d.reports.waiting[o.Request.ID] = settledNote{}
+		}}}, engine.StatusConsumed, 5 * time.Minute, map[string]int{engine.ActionInterrupted: 0}},
 		"revoked": {engine.RoleOperator, nil, []during{{time.Minute, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
 			d.settle(o, engine.Revoked)
 			report1(env, false)

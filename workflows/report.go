@@ -35,16 +35,19 @@ type reporter struct {
 	queue    chan report
 	limit    *rate.Limiter
 	senders  sync.WaitGroup
-	mu       sync.RWMutex
-	closed   bool
 	stop     context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	// waiting is what the queue holds, for a workflow that asks first.
+	waiting map[string]settledNote
 }
 
 func newReporter(temporal client.Client, log *slog.Logger) *reporter {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &reporter{
 		temporal: temporal, log: log, queue: make(chan report, reportQueue),
-		limit: rate.NewLimiter(reportsPerSec, reportsPerSec/2), stop: stop,
+		limit: rate.NewLimiter(reportsPerSec, reportsPerSec/2), stop: stop, waiting: map[string]settledNote{},
 	}
 	for range reportSenders {
 		r.senders.Go(func() { r.run(ctx) })
@@ -53,16 +56,31 @@ func newReporter(temporal client.Client, log *slog.Logger) *reporter {
 }
 
 func (r *reporter) add(one report) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.closed {
 		return
 	}
 	select {
 	case r.queue <- one:
+		r.waiting[one.requestID] = one.note
 	default:
 		r.log.Warn("too many token reports are waiting; a request ends by its timer", "request_id", one.requestID)
 	}
+}
+
+// pending returns a report that has not arrived yet.
+func (r *reporter) pending(requestID string) (settledNote, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	note, ok := r.waiting[requestID]
+	return note, ok
+}
+
+func (r *reporter) done(requestID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.waiting, requestID)
 }
 
 func (r *reporter) run(ctx context.Context) {
@@ -72,7 +90,9 @@ func (r *reporter) run(ctx context.Context) {
 		}
 		if err := r.send(ctx, one); err != nil {
 			r.log.Warn("a token report failed; the request ends by its timer", "request_id", one.requestID, "error", err)
+			continue // what is known stays known, for the timer
 		}
+		r.done(one.requestID)
 	}
 }
 

@@ -86,7 +86,9 @@ func (b bootstrapFile) write(path string) (err error) {
 var installer = engine.Principal{User: engine.User{ID: "system", Username: "countersign", SystemAdmin: true}}
 
 // bootstrapServe makes the first administrator of an empty installation, with a
-// project and an API key, if a file was named for it.
+// project and an API key, if a file was named for it. The administrator comes
+// last: until there is one, an interrupted or failed start is done anew, and the
+// key of it belongs to nobody.
 func (s *system) bootstrapServe(ctx context.Context, url string) error {
 	path := s.config.Bootstrap
 	if path == "" {
@@ -99,15 +101,11 @@ func (s *system) bootstrapServe(ctx context.Context, url string) error {
 	if before, err := readBootstrap(path); before != nil || err != nil {
 		return errors.Join(err, fmt.Errorf("the bootstrap file %s is there already, but the installation is empty; move it away", path))
 	}
-	person, err := s.admin.CreateUser(ctx, engine.Caller{Principal: installer},
-		engine.User{Username: "admin", Name: "Administrator", SystemAdmin: true})
+	ui, hash, err := newPassword("admin")
 	if err != nil {
 		return err
 	}
-	ui, err := s.renewPassword(ctx, person)
-	if err != nil {
-		return err
-	}
+	person := engine.User{ID: engine.NewID("user"), Username: ui.Username, Name: "Administrator", SystemAdmin: true, PasswordHash: hash}
 	project, err := s.admin.CreateProject(ctx, engine.Caller{Principal: engine.Principal{User: person}}, "Default")
 	if err != nil {
 		return err
@@ -116,11 +114,18 @@ func (s *system) bootstrapServe(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	s.log.Info("the first administrator's key is in the bootstrap file", "file", path)
-	return bootstrapFile{
+	b := bootstrapFile{
 		URL: url, ProjectID: project.ID, Certificates: []bootstrapCertificate{},
 		APIKeys: map[string]string{"admin": secret.Reveal()}, UI: ui,
-	}.write(path)
+	}
+	if err := b.write(path); err != nil {
+		return err
+	}
+	if _, err := s.admin.CreateUser(ctx, engine.Caller{Principal: installer}, person); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	s.log.Info("the first administrator's key is in the bootstrap file", "file", path)
+	return nil
 }
 
 // bootstrapKeyName marks the keys that a bootstrap file holds.
@@ -135,10 +140,19 @@ func (s *system) bootstrapKey(ctx context.Context, project engine.Project, perso
 // renewPassword gives a person a random password, which only the bootstrap file
 // knows.
 func (s *system) renewPassword(ctx context.Context, u engine.User) (bootstrapUI, error) {
+	ui, hash, err := newPassword(u.Username)
+	if err != nil {
+		return ui, err
+	}
+	return ui, s.admin.SetPassword(ctx, engine.Caller{Principal: installer}, u.ID, hash)
+}
+
+// newPassword makes a random password and its hash.
+func newPassword(username string) (bootstrapUI, string, error) {
 	password := strings.ToLower(rand.Text())
 	hash, err := argon2id.CreateHash(password, argon2id.DefaultParams)
 	if err != nil {
-		return bootstrapUI{}, fmt.Errorf("hash password: %w", err)
+		return bootstrapUI{}, "", fmt.Errorf("hash password: %w", err)
 	}
-	return bootstrapUI{u.Username, password}, s.admin.SetPassword(ctx, engine.Caller{Principal: installer}, u.ID, hash)
+	return bootstrapUI{username, password}, hash, nil
 }

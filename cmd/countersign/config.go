@@ -26,7 +26,7 @@ import (
 // flags win over variables, and those over the file.
 type Config struct {
 	Listen         string   `koanf:"listen" default:"127.0.0.1:8080" usage:"address to serve on"`
-	PublicURL      string   `koanf:"public_url" usage:"URL under which callers reach this server, for the links it hands out (default: from the address served on)"`
+	PublicURL      string   `koanf:"public_url" usage:"URL under which callers reach this server, for the links it hands out (default: what each caller addressed)"`
 	Data           string   `koanf:"data" usage:"folder for databases and the local key file (default: countersign in the user's state folder)"`
 	Plugins        string   `koanf:"plugins" usage:"catalogue of format plugins (default: plugins/catalogue.json beside this program)"`
 	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks whose X-Forwarded-For is believed"`

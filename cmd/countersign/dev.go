@@ -51,13 +51,18 @@ var people = []struct {
 
 const sampleProject = "Sample"
 
-// bootstrapDev makes what is missing of the sample project: all of it on a new
-// folder, the rest of it after a crash, nothing otherwise. An existing bootstrap
-// file keeps its keys; a missing one gets new ones, and those before are revoked.
+// bootstrapDev makes the sample project on a new folder and writes the bootstrap
+// file last. A file that is there already keeps its keys and gets the new URL;
+// nothing else is touched then. Without one, what is missing is made, the keys
+// of an earlier file are revoked and new ones made for the same people.
 func (s *system) bootstrapDev(ctx context.Context, url string) (bootstrapFile, error) {
 	before, err := s.earlierBootstrap(ctx)
 	if err != nil {
 		return bootstrapFile{}, err
+	}
+	if before != nil {
+		before.URL = url
+		return *before, before.write(s.config.Bootstrap)
 	}
 	users, err := s.ensurePeople(ctx)
 	if err != nil {
@@ -67,24 +72,15 @@ func (s *system) bootstrapDev(ctx context.Context, url string) (bootstrapFile, e
 	if err != nil {
 		return bootstrapFile{}, err
 	}
-	certificates, err := s.ensureSamples(ctx, project, users["admin"])
-	if err != nil {
-		return bootstrapFile{}, err
+	b := bootstrapFile{URL: url, ProjectID: project.ID}
+	if b.Certificates, err = s.ensureSamples(ctx, project, users["admin"]); err != nil {
+		return b, err
 	}
-	b := bootstrapFile{URL: url, ProjectID: project.ID, Certificates: certificates}
-	switch {
-	case before == nil:
-		if b.APIKeys, err = s.renewKeys(ctx, project, users); err != nil {
-			return b, err
-		}
-		if b.UI, err = s.renewPassword(ctx, users["admin"]); err != nil {
-			return b, err
-		}
-	case before.ProjectID != project.ID:
-		return b, fmt.Errorf("the bootstrap file %s is of another installation than %s; move it away to get new keys",
-			s.config.Bootstrap, s.config.Data)
-	default:
-		b.APIKeys, b.UI = before.APIKeys, before.UI
+	if b.APIKeys, err = s.renewKeys(ctx, project, users); err != nil {
+		return b, err
+	}
+	if b.UI, err = s.renewPassword(ctx, users["admin"]); err != nil {
+		return b, err
 	}
 	return b, b.write(s.config.Bootstrap)
 }
@@ -92,10 +88,21 @@ func (s *system) bootstrapDev(ctx context.Context, url string) (bootstrapFile, e
 // earlierBootstrap reads the bootstrap file of this folder's earlier starts; on
 // a new folder a file that is there already can only be of another.
 func (s *system) earlierBootstrap(ctx context.Context) (*bootstrapFile, error) {
-	if users, _, err := s.store.Users(ctx, engine.Page{Limit: 1}); err != nil || len(users) == 0 {
+	users, _, err := s.store.Users(ctx, engine.Page{Limit: 1})
+	if err != nil || len(users) == 0 {
 		return nil, err
 	}
-	return readBootstrap(s.config.Bootstrap)
+	before, err := readBootstrap(s.config.Bootstrap)
+	if before == nil || err != nil {
+		return nil, err
+	}
+	if _, err := s.store.Project(ctx, before.ProjectID); errors.Is(err, engine.ErrNotFound) {
+		return nil, fmt.Errorf("the bootstrap file %s is of another installation than %s; move it away to get new keys",
+			s.config.Bootstrap, s.config.Data)
+	} else if err != nil {
+		return nil, err
+	}
+	return before, nil
 }
 
 // ensurePeople makes whoever is missing.
@@ -115,16 +122,23 @@ func (s *system) ensurePeople(ctx context.Context) (map[string]engine.User, erro
 	return users, nil
 }
 
-// ensureProject finds or makes the sample project and its memberships.
+// ensureProject finds or makes the sample project and its memberships. Of
+// several projects of that name, the first made is the sample.
 func (s *system) ensureProject(ctx context.Context, users map[string]engine.User) (engine.Project, error) {
 	admin := engine.Caller{Principal: engine.Principal{User: users["admin"]}}
-	found, _, err := s.store.Projects(ctx, users["admin"].ID, engine.Page{Limit: 1})
-	if err != nil {
-		return engine.Project{}, err
+	err := everyPage(func(page engine.Page) (string, error) {
+		found, next, err := s.store.Projects(ctx, users["admin"].ID, page)
+		for _, p := range found {
+			if p.Name == sampleProject {
+				admin.Project = p
+			}
+		}
+		return next, err
+	})
+	if err == nil && admin.Project.ID == "" {
+		admin.Project, err = s.admin.CreateProject(ctx, admin, sampleProject)
 	}
-	if len(found) > 0 {
-		admin.Project = found[0]
-	} else if admin.Project, err = s.admin.CreateProject(ctx, admin, sampleProject); err != nil {
+	if err != nil {
 		return engine.Project{}, err
 	}
 	for _, p := range people {
@@ -148,41 +162,62 @@ func (s *system) ensureSamples(ctx context.Context, project engine.Project, admi
 	caller := engine.Caller{Principal: engine.Principal{User: admin}, Role: engine.RoleAdmin, Project: project}
 	var list []bootstrapCertificate
 	for _, m := range made {
-		found, _, err := s.store.Certificates(ctx, project.ID, m.name, engine.Page{Limit: 1})
+		c, err := s.certificateNamed(ctx, project.ID, m.name)
+		if errors.Is(err, engine.ErrNotFound) {
+			c, err = s.admin.Import(ctx, caller, m.name, m.leaf, m.chain, m.key)
+		}
 		if err != nil {
 			return nil, err
 		}
-		if len(found) == 0 {
-			c, err := s.admin.Import(ctx, caller, m.name, m.leaf, m.chain, m.key)
-			if err != nil {
-				return nil, err
-			}
-			found = []engine.Certificate{c}
-		}
-		c := found[0]
 		list = append(list, bootstrapCertificate{c.ID, c.Name, c.KeyAlgorithm, c.HasPrivateKey})
 	}
 	return list, nil
 }
 
+// certificateNamed finds the first certificate that was made under that name.
+func (s *system) certificateNamed(ctx context.Context, projectID, name string) (engine.Certificate, error) {
+	var named engine.Certificate
+	err := everyPage(func(page engine.Page) (string, error) {
+		found, next, err := s.store.Certificates(ctx, projectID, name, page)
+		for _, c := range found {
+			if c.Name == name {
+				named = c
+			}
+		}
+		return next, err
+	})
+	if err == nil && named.ID == "" {
+		err = engine.ErrNotFound
+	}
+	return named, err
+}
+
+// everyPage asks for one page after the other.
+func everyPage(list func(engine.Page) (next string, err error)) error {
+	page := engine.Page{Limit: 200}
+	for {
+		next, err := list(page)
+		if err != nil || next == "" {
+			return err
+		}
+		page.Cursor = next
+	}
+}
+
 // renewKeys revokes the keys that an earlier bootstrap file held and makes new ones.
 func (s *system) renewKeys(ctx context.Context, project engine.Project, users map[string]engine.User) (map[string]string, error) {
 	caller := engine.Caller{Principal: installer, Role: engine.RoleAdmin, Project: project}
-	page := engine.Page{Limit: 200}
-	for more := true; more; more = page.Cursor != "" {
+	err := everyPage(func(page engine.Page) (string, error) {
 		keys, next, err := s.store.APIKeys(ctx, project.ID, page)
-		if err != nil {
-			return nil, err
-		}
 		for _, k := range keys {
-			if k.Name != bootstrapKeyName || !k.RevokedAt.IsZero() {
-				continue
-			}
-			if err := s.admin.RevokeAPIKey(ctx, caller, k.ID); err != nil {
-				return nil, err
+			if err == nil && k.Name == bootstrapKeyName && k.RevokedAt.IsZero() {
+				err = s.admin.RevokeAPIKey(ctx, caller, k.ID)
 			}
 		}
-		page.Cursor = next
+		return next, err
+	})
+	if err != nil {
+		return nil, err
 	}
 	fresh := map[string]string{}
 	for _, p := range people {

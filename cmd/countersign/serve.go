@@ -54,10 +54,10 @@ func runServer(cmd *cobra.Command, config Config, prepare func(context.Context, 
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	if err := prepare(ctx, s, s.publicURL(listener)); err != nil {
+	if err := prepare(ctx, s, s.url(listener)); err != nil {
 		return errors.Join(err, listener.Close(), s.close(context.WithoutCancel(ctx)))
 	}
-	log.Info("serving", "url", s.publicURL(listener), "version", version, "data", config.Data)
+	log.Info("serving", "url", s.url(listener), "version", version, "data", config.Data)
 	return s.serve(ctx, listener)
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -205,7 +206,7 @@ const shutdownWithin = 15 * time.Second
 func (s *system) serve(ctx context.Context, listener net.Listener) error {
 	server, err := api.New(api.Options{
 		Downloads: s.downloads, Admin: s.admin, Plugins: s.host,
-		PublicURL: s.publicURL(listener), TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
+		PublicURL: s.config.PublicURL, TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
 		ImportPEM: importPEM, ImportPKCS12: importPKCS12,
 		Ready: []api.Check{{Name: "store", Ask: s.store.Ping}, {Name: "temporal", Ask: s.workflows.Ready}},
 		Log:   s.log, Version: version,
@@ -235,9 +236,14 @@ func importPKCS12(file []byte, passphrase engine.Secret) (api.Bundle, error) {
 	return api.Bundle(b), err
 }
 
-func (s *system) publicURL(listener net.Listener) string {
+// url is where a caller on this machine, at least, reaches the server.
+func (s *system) url(listener net.Listener) string {
 	if s.config.PublicURL != "" {
 		return strings.TrimSuffix(s.config.PublicURL, "/")
+	}
+	at, err := netip.ParseAddrPort(listener.Addr().String())
+	if err == nil && at.Addr().IsUnspecified() {
+		return fmt.Sprintf("http://127.0.0.1:%d", at.Port())
 	}
 	return "http://" + listener.Addr().String()
 }

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A folder is found as it was left: what administrators changed meanwhile stays.
+func TestDevFindsItsFolderAsItWas(t *testing.T) {
+	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
+	s := start(t, program, dir)
+	first := s.boot
+	s.must(http.StatusCreated, nil, "admin", "POST", "/api/v1/projects", object("name", "Another"))
+	s.must(http.StatusNoContent, nil, "admin", "DELETE", s.project()+"/members/"+s.person("viewer"), "")
+	s.stop()
+
+	s = start(t, program, dir)
+	if s.boot.ProjectID != first.ProjectID || s.boot.Certificates[0] != first.Certificates[0] || s.boot.APIKeys["admin"] != first.APIKeys["admin"] {
+		t.Errorf("the bootstrap file changed: %+v, was %+v", s.boot.Certificates, first.Certificates)
+	}
+	if status, _ := s.call("viewer", "GET", s.project()+"/certificates", ""); status != http.StatusNotFound {
+		t.Errorf("a removed member's key answers %d after the restart", status)
+	}
+	s.stop()
+
+	// Without the file: new keys for the same people, the old ones revoked.
+	noError(t, os.Remove(filepath.Join(filepath.Dir(dir), "bootstrap.json")))
+	s = start(t, program, dir)
+	if s.boot.ProjectID != first.ProjectID || s.boot.Certificates[0] != first.Certificates[0] {
+		t.Error("the sample project is another")
+	}
+	for name, key := range first.APIKeys {
+		if s.boot.APIKeys[name] == key {
+			t.Errorf("the key of the %s is the old one", name)
+		}
+		s.boot.APIKeys["old"] = key
+		if status, _ := s.call("old", "GET", s.project()+"/certificates", ""); status != http.StatusUnauthorized {
+			t.Errorf("the old key of the %s answers %d", name, status)
+		}
+	}
+	s.mint(0, "cert")
+}
+
+// person is the user id behind a key.
+func (s *server) person(key string) string {
+	s.t.Helper()
+	var me struct{ User struct{ ID string } }
+	s.must(http.StatusOK, &me, key, "GET", "/api/v1/me", "")
+	return me.User.ID
+}
+
+// A first start whose bootstrap file cannot be written is done anew.
+func TestServeBootstrapsOnceAndWhole(t *testing.T) {
+	program, base := binary(t, "-tags=failpoint"), t.TempDir()
+	serve := func(file string) *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), program, "serve", "--data", filepath.Join(base, "data"), "--listen", "127.0.0.1:0", "--bootstrap", file)
+		cmd.WaitDelay = 0
+		return cmd
+	}
+	out, err := serve("/proc/nowhere/bootstrap.json").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "write bootstrap file") {
+		t.Fatalf("a file that cannot be written: %v\n%s", err, out)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	file := filepath.Join(base, "bootstrap.json")
+	cmd := serve(file)
+	noError(t, cmd.Start())
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed
+	}()
+	s := &server{t: t}
+	eventually(t, "a bootstrap file and a ready server", func() bool {
+		b, err := readBootstrap(file)
+		if err != nil || b == nil || ctx.Err() != nil {
+			return false
+		}
+		s.boot, s.url = *b, b.URL
+		status, _ := s.call("", "GET", "/readyz", "")
+		return status == http.StatusOK
+	})
+	s.must(http.StatusOK, nil, "admin", "GET", s.project()+"/members", "")
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file's mode: %v, %v", info.Mode(), err)
+	}
+}
