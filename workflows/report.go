@@ -10,16 +10,21 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/time/rate"
+
+	"github.com/countersign-dev/countersign/engine"
 )
 
-// Reports leave beside the requests they are about. The caps keep a burst of
-// downloads from starving itself: closing a workflow costs Temporal more than a
-// redemption costs everything else.
+// Reports leave beside the downloads they are about. Closing a workflow costs
+// Temporal more than a download costs everything else, so while downloads come
+// in, reports trickle: slowly, and faster the more of them wait. Once it is
+// quiet they go as fast as the senders can.
 const (
 	reportQueue   = 200_000
 	reportSenders = 4
-	reportsPerSec = 100
 	reportTries   = 5
+	trickle       = 10 // a second, and a burst of so many
+	backlogWithin = 5 * time.Minute
+	quietAfter    = 250 * time.Millisecond
 )
 
 type report struct {
@@ -39,6 +44,7 @@ type reporter struct {
 
 	mu     sync.Mutex
 	closed bool
+	last   time.Time // when the last report came in
 	// waiting is what the queue holds, for a workflow that asks first.
 	waiting map[string]settledNote
 }
@@ -47,7 +53,7 @@ func newReporter(temporal client.Client, log *slog.Logger) *reporter {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &reporter{
 		temporal: temporal, log: log, queue: make(chan report, reportQueue),
-		limit: rate.NewLimiter(reportsPerSec, reportsPerSec/2), stop: stop, waiting: map[string]settledNote{},
+		limit: rate.NewLimiter(trickle, trickle), stop: stop, waiting: map[string]settledNote{},
 	}
 	for range reportSenders {
 		r.senders.Go(func() { r.run(ctx) })
@@ -61,6 +67,7 @@ func (r *reporter) add(one report) {
 	if r.closed {
 		return
 	}
+	r.last = engine.SystemClock()
 	select {
 	case r.queue <- one:
 		r.waiting[one.requestID] = one.note
@@ -83,9 +90,27 @@ func (r *reporter) done(requestID string) {
 	delete(r.waiting, requestID)
 }
 
+// hold waits for the turn of a report: its place in the trickle, or quiet.
+func (r *reporter) hold(ctx context.Context) error {
+	for {
+		r.mu.Lock()
+		quiet := r.closed || engine.SystemClock().Sub(r.last) >= quietAfter
+		r.mu.Unlock()
+		r.limit.SetLimit(trickle + rate.Limit(float64(len(r.queue))/backlogWithin.Seconds()))
+		if quiet || r.limit.Allow() {
+			return ctx.Err()
+		}
+		select {
+		case <-time.After(quietAfter / 10):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 func (r *reporter) run(ctx context.Context) {
 	for one := range r.queue {
-		if r.limit.Wait(ctx) != nil {
+		if r.hold(ctx) != nil {
 			return
 		}
 		if err := r.send(ctx, one); err != nil {
@@ -121,7 +146,6 @@ func (r *reporter) close(ctx context.Context) int {
 	r.closed = true
 	close(r.queue)
 	r.mu.Unlock()
-	r.limit.SetLimit(rate.Inf)
 	done := make(chan struct{})
 	go func() {
 		r.senders.Wait()

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -23,7 +22,7 @@ const passphrase = "a passphrase of the bench"
 
 var web = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 30 * time.Second}
 
-// sample is what n calls took, at so many callers.
+// timing is what n calls took, at so many callers.
 type timing struct {
 	p50  time.Duration
 	rate float64
@@ -158,15 +157,4 @@ func (b *bench) running() int64 {
 	count, err := b.temporal.WorkflowService().CountWorkflowExecutions(b.t.Context(), countRunning(b.config.Temporal.Namespace))
 	must(b.t, err)
 	return count.Count
-}
-
-// history counts the events of one request's workflow.
-func (b *bench) history(id string) (n int) {
-	events := b.temporal.GetWorkflowHistory(b.t.Context(), id, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		_, err := events.Next()
-		must(b.t, err)
-		n++
-	}
-	return n
 }
