@@ -139,3 +139,33 @@ func TestSystemAdministrator(t *testing.T) {
 		t.Fatalf("%+v", refused)
 	}
 }
+
+// Credentials that do not hold are limited by address; those that hold are not.
+func TestFailedLoginsAreLimited(t *testing.T) {
+	f := newFixture(t)
+	limited := 0
+	for range 80 { // 60 a minute may fail
+		switch a := f.do("Bearer csk_wrong", "GET", "/me", ""); a.status {
+		case 401:
+		case 429:
+			limited++
+		default:
+			t.Fatalf("a bad key answers %d", a.status)
+		}
+	}
+	if limited == 0 {
+		t.Error("nothing limits failed logins")
+	}
+	f.do("viewer", "GET", "/me", "").is(200)
+}
+
+// A key cannot make another that outlives it.
+func TestAKeyDoesNotProlongItself(t *testing.T) {
+	f := newFixture(t)
+	brief := "Bearer " + f.key(f.caller("admin"), engine.RoleAdmin, time.Now().Add(time.Hour)).Reveal()
+	f.do(brief, "POST", "{p}/api-keys", `{"name":"for good","role":"viewer"}`).problem(403, engine.CodeForbidden)
+	later := time.Now().Add(2 * time.Hour).UTC().Format(time.RFC3339)
+	f.do(brief, "POST", "{p}/api-keys", `{"name":"longer","role":"viewer","expires_at":"`+later+`"}`).problem(403, engine.CodeForbidden)
+	sooner := time.Now().Add(time.Minute).UTC().Format(time.RFC3339)
+	f.do(brief, "POST", "{p}/api-keys", `{"name":"shorter","role":"viewer","expires_at":"`+sooner+`"}`).is(201)
+}

@@ -102,3 +102,27 @@ func TestMintIdempotency(t *testing.T) {
 		t.Fatal("another person's key names the same request")
 	}
 }
+
+// The same body under the same key stays the same, whatever the policy has
+// become; a wrong passphrase, which is no part of the body, may be corrected.
+func TestIdempotencyOutlivesThePolicy(t *testing.T) {
+	f := newFixture(t)
+	mint := func(key, body string) answer {
+		return f.do("operator", "POST", "{c:shop}/downloads", body, "Idempotency-Key", key)
+	}
+	first := read[wire.Minted](mint("plain", `{"format":"cert","ttl_seconds":200}`).is(201))
+	implied := read[wire.Minted](mint("implied", `{"format":"cert"}`).is(201))
+	policy := engine.DefaultPolicy(f.project.ID)
+	policy.TokenTTLSeconds, policy.AllowKeyExport = 100, true
+	_, err := f.admin.SetPolicy(t.Context(), f.caller("admin"), policy, "")
+	must(t, err)
+	if again := read[wire.Replayed](mint("plain", `{"format":"cert","ttl_seconds":200}`).is(200)); again.ID != first.RequestID {
+		t.Errorf("replayed %s, want %s", again.ID, first.RequestID)
+	}
+	if again := read[wire.Replayed](mint("implied", `{"format":"cert"}`).is(200)); again.ID != implied.RequestID {
+		t.Errorf("replayed %s, want %s", again.ID, implied.RequestID)
+	}
+	mint("bundle", `{"format":"pkcs12"}`).problem(422, engine.CodePassphraseRequired)
+	mint("bundle", `{"format":"pkcs12","passphrase":"long enough"}`).is(201)
+	mint("bundle", `{"format":"pkcs12","passphrase":"another one"}`).is(200)
+}
