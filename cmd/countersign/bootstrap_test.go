@@ -1,11 +1,11 @@
 package main
 
 import (
-	"context"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -58,35 +58,45 @@ func (s *server) person(key string) string {
 func TestServeBootstrapsOnceAndWhole(t *testing.T) {
 	program, base := binary(t, "-tags=failpoint"), t.TempDir()
 	serve := func(file string) *exec.Cmd {
-		cmd := exec.CommandContext(t.Context(), program, "serve", "--data", filepath.Join(base, "data"), "--listen", "127.0.0.1:0", "--bootstrap", file)
-		cmd.WaitDelay = 0
-		return cmd
+		return exec.Command(program, "serve", "--data", filepath.Join(base, "data"), "--listen", "127.0.0.1:0", "--bootstrap", file)
 	}
 	out, err := serve("/proc/nowhere/bootstrap.json").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "write bootstrap file") {
 		t.Fatalf("a file that cannot be written: %v\n%s", err, out)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
 	file := filepath.Join(base, "bootstrap.json")
-	cmd := serve(file)
-	noError(t, cmd.Start())
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // killed
-	}()
-	s := &server{t: t}
-	eventually(t, "a bootstrap file and a ready server", func() bool {
-		b, err := readBootstrap(file)
-		if err != nil || b == nil || ctx.Err() != nil {
-			return false
-		}
-		s.boot, s.url = *b, b.URL
-		status, _ := s.call("", "GET", "/readyz", "")
-		return status == http.StatusOK
-	})
+	s := serveOn(t, serve(file), file)
 	s.must(http.StatusOK, nil, "admin", "GET", s.project()+"/members", "")
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file's mode: %v, %v", info.Mode(), err)
 	}
+}
+
+// serveOn runs a production server, which tells its address in its log alone.
+func serveOn(t *testing.T, cmd *exec.Cmd, file string) *server {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "server.log"))
+	noError(t, err)
+	s := &server{t: t, cmd: cmd, log: log, ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = log, log
+	noError(t, cmd.Start())
+	go func() {
+		_ = cmd.Wait() // how it ended is read from ProcessState
+		close(s.ended)
+	}()
+	t.Cleanup(s.kill)
+	eventually(t, "a ready server", func() bool {
+		s.failIfEnded()
+		text, err := os.ReadFile(log.Name())
+		noError(t, err)
+		address := regexp.MustCompile(`msg=serving url=(\S+)`).FindSubmatch(text)
+		b, _ := readBootstrap(file) // until it is there
+		if address == nil || b == nil {
+			return false
+		}
+		s.boot, s.url = *b, string(address[1])
+		status, _ := s.call("", "GET", "/readyz", "")
+		return status == http.StatusOK
+	})
+	return s
 }

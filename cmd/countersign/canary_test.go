@@ -130,8 +130,7 @@ func (s *server) searchProcesses(canaries []canary) {
 // their errors, and returns them.
 func (s *server) everyPath() []canary {
 	leaf, key := newCanaryCertificate(s.t)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	noError(s.t, err)
+	der := pkcs8(s.t, key)
 	d, err := key.Bytes()
 	noError(s.t, err)
 	canaries := []canary{{"private key", d}}
@@ -142,8 +141,7 @@ func (s *server) everyPath() []canary {
 	importPass, badPass := add("import passphrase", "canary-import-passphrase-7261"), add("wrong passphrase", "canary-wrong-passphrase-9917")
 	bundle, err := pkcs12.Modern2023.Encode(key, leaf, nil, importPass)
 	noError(s.t, err)
-	certificatePEM := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}))
-	keyPEM := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	certificatePEM, keyPEM := pemOf("CERTIFICATE", leaf.Raw), pemOf("PRIVATE KEY", der)
 	certificates := s.project() + "/certificates"
 	var c struct{ ID string }
 	s.must(201, nil, "admin", "POST", certificates, object("name", "p12", "pkcs12_base64", base64.StdEncoding.EncodeToString(bundle), "passphrase", importPass))
@@ -207,6 +205,17 @@ func object(members ...any) string {
 		panic(err) // strings and numbers always encode
 	}
 	return string(text)
+}
+
+func pemOf(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+func pkcs8(t *testing.T, key *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	noError(t, err)
+	return der
 }
 
 func newCanaryCertificate(t *testing.T) (*x509.Certificate, *ecdsa.PrivateKey) {
