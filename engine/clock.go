@@ -11,7 +11,7 @@ import (
 type Clock func() time.Time
 
 // SystemClock is the wall clock.
-func SystemClock() time.Time { return Instant(time.Now()) }
+func SystemClock() time.Time { return Instant(time.Now()) } //nolint:forbidigo // here is the clock
 
 // Instant brings t to the form in which the stores keep time.
 func Instant(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

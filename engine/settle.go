@@ -55,10 +55,10 @@ func (d *Downloads) RevokeToken(ctx context.Context, caller Caller, r Request) e
 	switch {
 	case found.End != nil:
 		return Errorf(CodeNotPending, "the token of this request was %s before", found.End.Kind)
-	case found.Token.Expired(now):
+	case found.Expired(now):
 		return Errorf(CodeNotPending, "the token of this request has expired")
 	}
-	s := found.Token.settlement(Revoked, caller.Actor(), caller.Origin, now)
+	s := found.settlement(Revoked, caller.Actor(), caller.Origin, now)
 	winner, won, err := d.Store.Settle(ctx, s, s.record(found.Token))
 	if err != nil {
 		return Errorf(CodeAuditUnavailable, "the revocation could not be put on record").Because(err)
@@ -107,11 +107,11 @@ func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (time.Duration, 
 		return 0, fmt.Errorf("conclude: %w", err)
 	}
 	end := found.End
-	if end == nil && !found.Token.Expired(now) {
+	if end == nil && !found.Expired(now) {
 		return found.Token.ExpiresAt.Sub(now), nil
 	}
 	if end == nil {
-		s := found.Token.settlement(Expired, System, Origin{}, now)
+		s := found.settlement(Expired, System, Origin{}, now)
 		end = &s
 	}
 	winner, _, err := d.Store.Settle(ctx, *end, end.record(found.Token))

@@ -88,7 +88,7 @@ func prepare(ctx context.Context, files map[string]string) (*ruleset, error) {
 func revisionOf(files map[string]string) string {
 	sum := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		fmt.Fprintf(sum, "%d %s\n%d %s\n", len(name), name, len(files[name]), files[name])
+		_, _ = fmt.Fprintf(sum, "%d %s\n%d %s\n", len(name), name, len(files[name]), files[name])
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:16]
 }

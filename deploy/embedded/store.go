@@ -1,10 +1,6 @@
 package embedded
 
 import (
-	dsql "database/sql"
-	msqlite "modernc.org/sqlite"
-	"os"
-
 	"errors"
 	"fmt"
 	"net/url"
@@ -83,29 +79,8 @@ func open(path, synchronous string) (*file, error) {
 		return nil, err
 	}
 	f := &file{config: cfg, db: connection(admin)}
-	var sh *sharedConn
-	if synchronous == "FULL" && os.Getenv("EXP_NOGROUP") == "" {
-		synchronous = "NORMAL"
-		if err := f.db.DB.Close(); err != nil {
-			return nil, err
-		}
-		sh, err = share(&msqlite.Driver{}, "file:"+cfg.DatabaseName+"?mode=rwc&_time_format=sqlite")
-		if err != nil {
-			return nil, err
-		}
-		f.db.DB = dsql.OpenDB(sh)
-		f.db.SetMaxOpenConns(64)
-		f.db.SetMaxIdleConns(64)
-	}
 	if err := f.prepare(admin, synchronous); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", filepath.Base(path), err), f.db.Close())
-	}
-	if sh != nil {
-		w, err := os.OpenFile(path+"-wal", os.O_RDWR, 0)
-		if err != nil {
-			return nil, err
-		}
-		sh.log = newSyncer(w)
 	}
 	return f, nil
 }
@@ -114,7 +89,7 @@ func open(path, synchronous string) (*file, error) {
 // it: the files would stay open, and the log unmerged, until the process ends.
 func connection(admin sqlplugin.AdminDB) *sqlx.DB {
 	field := reflect.ValueOf(admin).Elem().FieldByName("db")
-	return *(**sqlx.DB)(unsafe.Pointer(field.UnsafeAddr()))
+	return *(**sqlx.DB)(unsafe.Pointer(field.UnsafeAddr())) //nolint:gosec // no other way to the field; a test fails when it moves
 }
 
 // prepare sets the connection up and makes a new file's tables, all or none.
@@ -138,10 +113,7 @@ func (f *file) prepare(admin sqlplugin.AdminDB, synchronous string) error {
 	if err := sqlite.SetupSchemaOnDB(admin); err != nil {
 		return err
 	}
-	if err := f.trim(); err != nil {
-		return err
-	}
-	return nil
+	return f.trim()
 }
 
 // trim drops the indexes and triggers by which workflows are searched for what
