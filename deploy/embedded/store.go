@@ -110,10 +110,16 @@ func (f *file) prepare(admin sqlplugin.AdminDB, synchronous string) error {
 		return err
 	}
 	// The plugin has one connection, so that these statements share a transaction.
+	if err := admin.Exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
 	if err := sqlite.SetupSchemaOnDB(admin); err != nil {
 		return err
 	}
-	return f.trim()
+	if err := f.trim(); err != nil {
+		return err
+	}
+	return admin.Exec("COMMIT")
 }
 
 // trim drops the indexes and triggers by which workflows are searched for what

@@ -120,6 +120,7 @@ func (r *rendering) call(ctx context.Context, f *format, request *pluginv1.Rende
 		if err == nil {
 			return r.accept(f, in, answer.GetContent())
 		}
+		ownDeadline(ctx, err)
 		switch {
 		case ctx.Err() == nil && (status.Code(err) == codes.Unavailable || in.gone()):
 			in.process.end() // a process that lost its connection is of no use
@@ -157,6 +158,15 @@ func (r *rendering) tooLarge() string {
 func (r *rendering) halfLeft(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ok && time.Until(deadline) >= r.settings.deadline/2
+}
+
+// ownDeadline waits for a deadline that has passed to show in the context: the
+// plugin was told of it too, and its answer may arrive before our own timer runs.
+func ownDeadline(ctx context.Context, err error) {
+	at, ok := ctx.Deadline()
+	if ok && status.Code(err) == codes.DeadlineExceeded && time.Until(at) < 50*time.Millisecond {
+		<-ctx.Done()
+	}
 }
 
 // reason is why a render failed, in the host's words.
