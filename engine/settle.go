@@ -133,6 +133,9 @@ func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (time.Duration, 
 }
 
 func (d *Downloads) advance(ctx context.Context, r Request, to Status, at time.Time) error {
+	if !r.Status.May(to) {
+		return fmt.Errorf("advance request: %s cannot become %s", r.Status, to)
+	}
 	r.Version, r.Status, r.UpdatedAt = r.Version+1, to, at
 	if err := d.Store.AdvanceRequest(ctx, r); err != nil {
 		return fmt.Errorf("advance request: %w", err)
