@@ -179,6 +179,7 @@ func (s *Server) address() error {
 func (s *Server) endpoints() {
 	s.downloadEndpoints()
 	s.requestEndpoints()
+	s.approvalEndpoints()
 	s.certificateEndpoints()
 	s.policyEndpoints()
 	s.formatEndpoints()

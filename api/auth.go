@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,7 +91,8 @@ func (s *Server) authenticate(ctx context.Context, c *fiber.Ctx, k *call) error 
 }
 
 // access says who may call an operation. The ids in its path decide what is
-// looked up: {pid} a project, {cid} a certificate of it, {rid} a request of it.
+// looked up: {pid} a project, {cid} a certificate of it, {rid} a request and {aid}
+// an approval of it.
 type access struct {
 	public bool        // anybody
 	system bool        // system administrators
@@ -123,7 +125,7 @@ func (s *Server) admit(ctx context.Context, c *fiber.Ctx, k *call, a access) err
 	if err := s.enter(ctx, k, pid); err != nil {
 		return err
 	}
-	if err := s.find(ctx, k, c.Params("cid"), c.Params("rid")); err != nil {
+	if err := s.find(ctx, k, c); err != nil {
 		return err
 	}
 	if !k.Role.Includes(a.role) {
@@ -153,28 +155,41 @@ func (s *Server) enter(ctx context.Context, k *call, pid string) error {
 	return nil
 }
 
-// find looks up the certificate and the request of the path. An operator finds
-// only their own requests.
-func (s *Server) find(ctx context.Context, k *call, cid, rid string) error {
-	var err error
-	if cid != "" {
-		if !ids.MatchString(cid) {
-			return engine.ErrNotFound
-		}
-		if k.certificate, err = s.store.Certificate(ctx, k.Project.ID, cid); err != nil {
+// find looks up what else the path names. An operator finds only their own
+// requests and approvals.
+func (s *Server) find(ctx context.Context, k *call, c *fiber.Ctx) (err error) {
+	if id := c.Params("cid"); id != "" {
+		if k.certificate, err = named(ctx, k, id, s.store.Certificate); err != nil {
 			return fmt.Errorf("look up certificate: %w", err)
 		}
 	}
-	if rid != "" {
-		if !ids.MatchString(rid) {
-			return engine.ErrNotFound
-		}
-		if k.request, err = s.store.Request(ctx, k.Project.ID, rid); err != nil {
+	if id := c.Params("rid"); id != "" {
+		if k.request, err = named(ctx, k, id, s.store.Request); err != nil {
 			return fmt.Errorf("look up request: %w", err)
 		}
-		if k.Role == engine.RoleOperator && k.request.Requester.Person != k.User.ID {
-			return engine.ErrNotFound
+		return mine(k, k.request.Requester)
+	}
+	if id := c.Params("aid"); id != "" {
+		if k.approval, err = named(ctx, k, id, s.store.Approval); err != nil {
+			return fmt.Errorf("look up approval: %w", err)
 		}
+		return mine(k, k.approval.Requester)
+	}
+	return nil
+}
+
+// named reads what has an id in the caller's project.
+func named[T any](ctx context.Context, k *call, id string, read func(ctx context.Context, projectID, id string) (T, error)) (found T, err error) {
+	if !ids.MatchString(id) {
+		return found, engine.ErrNotFound
+	}
+	return read(ctx, k.Project.ID, id)
+}
+
+// mine hides others' requests from an operator.
+func mine(k *call, requester engine.Actor) error {
+	if k.Role == engine.RoleOperator && requester.Person != k.User.ID {
+		return engine.ErrNotFound
 	}
 	return nil
 }
@@ -192,7 +207,7 @@ func (s *Server) recordForbidden(ctx context.Context, k *call, action string) {
 	if e.ProjectID == "" {
 		e.ProjectID = engine.SystemChain
 	}
-	e.CertificateID, e.RequestID = k.certificate.ID, k.request.ID
+	e.CertificateID, e.RequestID = k.certificate.ID, cmp.Or(k.request.ID, k.approval.RequestID)
 	e.Detail["route"] = k.route
 	if err := s.store.Append(context.WithoutCancel(ctx), e); err != nil {
 		s.log.ErrorContext(ctx, "a refusal could not be put on record", "request_id", k.id, "action", action, "error", err)

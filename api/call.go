@@ -22,6 +22,7 @@ type call struct {
 	engine.Caller
 	certificate engine.Certificate
 	request     engine.Request
+	approval    engine.Approval
 }
 
 type callKey struct{}

@@ -35,15 +35,16 @@ type fixture struct {
 	skew      atomic.Int64 // of the server's clock, in nanoseconds
 
 	project engine.Project
-	users   map[string]engine.User   // by name: viewer, operator, approver, admin, second, root
+	users   map[string]engine.User   // by name: viewer, operator, second, approver, another, admin, root
 	keys    map[string]engine.Secret // of the same people; root administers the system
 	certs   map[string]engine.Certificate
 }
 
-// inProcess decides at once, as a workflow's first step does, and notes what the
-// server reports.
+// inProcess takes a request's steps at once, as its workflow does, and notes what
+// the server reports. It has no timers.
 type inProcess struct {
 	downloads *engine.Downloads
+	project   string
 	mu        sync.Mutex
 	started   map[string]bool
 	reports   chan report
@@ -68,7 +69,56 @@ func (w *inProcess) Start(ctx context.Context, o engine.Order) (engine.Request, 
 	case failure != nil:
 		return engine.Request{}, failure
 	}
-	return w.downloads.Decide(ctx, o)
+	d, err := w.downloads.Decide(ctx, o)
+	return d.Request, err
+}
+
+// step takes a step as a request's workflow does, one at a time.
+func (w *inProcess) step(ctx context.Context, requestID string, compute func(p engine.Pending, now time.Time) (engine.Step, error)) (engine.Step, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	store, now := w.downloads.Store, w.downloads.Clock()
+	r, err := store.Request(ctx, w.project, requestID)
+	if err != nil {
+		return engine.Step{}, err
+	}
+	a, err := store.Approval(ctx, w.project, r.ApprovalID)
+	if err != nil {
+		return engine.Step{}, err
+	}
+	next, err := compute(engine.Pending{Request: r, Approval: a}, now)
+	if err != nil {
+		return engine.Step{}, err
+	}
+	return next, store.AdvanceRequest(ctx, next)
+}
+
+func (w *inProcess) Vote(ctx context.Context, b engine.Ballot) (engine.Approval, error) {
+	next, err := w.step(ctx, b.RequestID, func(p engine.Pending, now time.Time) (engine.Step, error) {
+		if err := p.Approval.Refuse(b.Vote.Actor, now); err != nil {
+			return engine.Step{}, err
+		}
+		return p.Vote(b, now)
+	})
+	if err != nil {
+		return engine.Approval{}, err
+	}
+	return *next.Approval, nil
+}
+
+func (w *inProcess) Cancel(ctx context.Context, o engine.Withdrawal) (engine.Request, error) {
+	next, err := w.step(ctx, o.RequestID, func(p engine.Pending, now time.Time) (engine.Step, error) { return p.Cancel(o, now) })
+	return next.Request, err
+}
+
+func (w *inProcess) Claim(ctx context.Context, c engine.Claim) (engine.Request, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var err error
+	if c.Request, err = w.downloads.Store.Request(ctx, w.project, c.Token.RequestID); err != nil {
+		return engine.Request{}, err
+	}
+	return w.downloads.Issue(ctx, c)
 }
 
 func (w *inProcess) Report(string) (interrupted, known bool) { return false, false }
@@ -117,6 +167,7 @@ func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 	}
 	f.workflows.downloads = f.downloads
 	f.people()
+	f.workflows.project = f.project.ID
 	f.certificates()
 	f.serve(log, change...)
 	return f
@@ -160,7 +211,7 @@ func (f *fixture) people() {
 	f.keys["root"] = f.key(by, engine.RoleAdmin, time.Time{})
 	for name, role := range map[string]engine.Role{
 		"viewer": engine.RoleViewer, "operator": engine.RoleOperator, "second": engine.RoleOperator,
-		"approver": engine.RoleApprover, "admin": engine.RoleAdmin,
+		"approver": engine.RoleApprover, "another": engine.RoleApprover, "admin": engine.RoleAdmin,
 	} {
 		f.person(by, name, role)
 	}
@@ -195,8 +246,14 @@ func (f *fixture) caller(name string) engine.Caller {
 
 func (f *fixture) allowKeys(allow bool) {
 	f.t.Helper()
+	f.policy(func(p *engine.CertificatePolicy) { p.AllowKeyExport = allow })
+}
+
+// policy sets the project's: the default with a change.
+func (f *fixture) policy(change func(p *engine.CertificatePolicy)) {
+	f.t.Helper()
 	p := engine.DefaultPolicy(f.project.ID)
-	p.AllowKeyExport = allow
+	change(&p)
 	_, err := f.admin.SetPolicy(f.t.Context(), f.caller("admin"), p, "")
 	must(f.t, err)
 }

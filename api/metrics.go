@@ -17,6 +17,8 @@ type metrics struct {
 	durations   *prometheus.HistogramVec
 	mints       *prometheus.CounterVec
 	redemptions *prometheus.CounterVec
+	votes       *prometheus.CounterVec
+	claims      *prometheus.CounterVec
 }
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
@@ -31,11 +33,17 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 		mints: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_mints_total", Help: "Downloads asked for, by outcome: issued, replayed or a problem code.",
 		}, []string{"outcome"}),
+		votes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_votes_total", Help: "Decisions on approvals, by outcome: approve, deny or a problem code.",
+		}, []string{"outcome"}),
+		claims: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_claims_total", Help: "Tokens claimed after approval, by outcome: issued or a problem code.",
+		}, []string{"outcome"}),
 		redemptions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_redemptions_total", Help: "Tokens presented for their file, by outcome: consumed or a problem code.",
 		}, []string{"outcome"}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.durations, m.mints, m.redemptions} {
+	for _, c := range []prometheus.Collector{m.requests, m.durations, m.mints, m.redemptions, m.votes, m.claims} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

@@ -15,7 +15,8 @@ type mintInput struct {
 	Body           wire.MintBody
 }
 
-// mintOutput is a wire.Minted with 201 or a wire.Replayed with 200.
+// mintOutput is a wire.Minted with 201, a wire.Pending with 202 or a
+// wire.Replayed with 200.
 type mintOutput struct {
 	Status int
 	Body   any
@@ -25,7 +26,7 @@ func (s *Server) downloadEndpoints() {
 	mint := endpoint{
 		id: "mint", method: http.MethodPost, path: base + "/projects/{pid}/certificates/{cid}/downloads", tag: "Downloads",
 		summary:     "Ask for a download",
-		description: "Answers with a token that fetches the file once. The token is told here and nowhere again.",
+		description: "Answers with a token that fetches the file once, told here and nowhere again. Where the policy asks for approval, 202: claim the token once it is given.",
 		status:      http.StatusCreated,
 		access:      access{role: engine.RoleOperator, action: engine.ActionRefused},
 		errors:      []int{http.StatusConflict},
@@ -40,6 +41,7 @@ func (s *Server) mintResponses() map[string]*huma.Response {
 	responses["200"] = &huma.Response{
 		Description: "The request that the Idempotency-Key names already", Content: bodyOf[wire.Replayed](s),
 	}
+	responses["202"] = &huma.Response{Description: "Waits for approval", Content: bodyOf[wire.Pending](s)}
 	return responses
 }
 
@@ -62,11 +64,27 @@ func (s *Server) mint(ctx context.Context, k *call, in *mintInput) (*mintOutput,
 		r := toRequest(minted.Request)
 		return &mintOutput{http.StatusOK, wire.Replayed{Request: r, RequestID: r.ID, Replayed: true}}, nil
 	}
-	outcome(s.metrics.mints, "issued", nil)
+	outcome(s.metrics.mints, string(minted.Request.Status), nil)
+	if minted.Request.Status == engine.StatusPendingApproval {
+		return &mintOutput{http.StatusAccepted, s.toPending(minted.Request)}, nil
+	}
+	return issued(k, minted), nil
+}
+
+func (s *Server) toPending(r engine.Request) wire.Pending {
+	format, _ := s.downloads.Formats.Format(r.Format)
+	return wire.Pending{
+		RequestID: r.ID, Status: string(r.Status), ApprovalID: r.ApprovalID, ApprovalExpiresAt: r.ApprovalExpiresAt,
+		RequiredApprovals: r.RequiredApprovals, PassphraseAtClaim: format.NeedsPassphrase, ClaimWindowSeconds: r.ClaimWindowSeconds,
+	}
+}
+
+// issued is the answer with a token.
+func issued(k *call, minted engine.Minted) *mintOutput {
 	r := minted.Request
 	return &mintOutput{http.StatusCreated, wire.Minted{
 		RequestID: r.ID, Status: string(r.Status), Token: wire.Secret(minted.Token),
 		URL:       wire.Secret(k.base + base + "/downloads/" + minted.Token.Reveal()),
 		ExpiresAt: r.ExpiresAt, Format: r.Format, Filename: r.Filename,
-	}}, nil
+	}}
 }

@@ -271,6 +271,8 @@ var operations = []string{
 	"POST /projects/{pid}/certificates/{cid}/downloads", "GET /downloads/{token}", "HEAD /downloads/{token}", "POST /downloads",
 	"GET /projects/{pid}/requests", "GET /projects/{pid}/requests/{rid}", "POST /projects/{pid}/requests/{rid}/token",
 	"POST /projects/{pid}/requests/{rid}/cancel", "DELETE /projects/{pid}/requests/{rid}/token",
+	"GET /projects/{pid}/approvals", "GET /projects/{pid}/approvals/{aid}",
+	"POST /projects/{pid}/approvals/{aid}/approve", "POST /projects/{pid}/approvals/{aid}/deny",
 	"GET /projects", "POST /projects", "GET /projects/{pid}",
 	"GET /projects/{pid}/certificates", "GET /projects/{pid}/certificates/{cid}", "GET /projects/{pid}/certificates/{cid}/events",
 	"POST /projects/{pid}/certificates",

@@ -60,7 +60,7 @@ func bodyOf[T any](s *Server) map[string]*huma.MediaType {
 // the others themselves.
 func pathIDs(path string) []*huma.Param {
 	var params []*huma.Param
-	for _, id := range []struct{ name, of string }{{"pid", "project"}, {"cid", "certificate"}, {"rid", "download request"}} {
+	for _, id := range []struct{ name, of string }{{"pid", "project"}, {"cid", "certificate"}, {"rid", "download request"}, {"aid", "approval"}} {
 		if strings.Contains(path, "{"+id.name+"}") {
 			params = append(params, &huma.Param{
 				Name: id.name, In: "path", Required: true, Description: "Id of the " + id.of, Schema: &huma.Schema{Type: huma.TypeString},

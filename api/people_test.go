@@ -48,7 +48,7 @@ func TestMembers(t *testing.T) {
 	for _, m := range page.Items {
 		names[m.Username] = m.Role
 	}
-	if len(page.Items) != 6 || names["root"] != "admin" || names["second"] != "operator" {
+	if len(page.Items) != 7 || names["root"] != "admin" || names["second"] != "operator" {
 		t.Fatalf("%+v", page)
 	}
 	path := "{p}/members/" + f.users["viewer"].ID
@@ -80,7 +80,7 @@ func TestAPIKeys(t *testing.T) {
 	if strings.Contains(string(a.body), made.Secret.Reveal()) || strings.Contains(string(a.body), "secret") || strings.Contains(string(a.body), "digest") {
 		t.Fatalf("%s", a.body)
 	}
-	if page := read[wire.Page[wire.APIKey]](a); len(page.Items) != 7 {
+	if page := read[wire.Page[wire.APIKey]](a); len(page.Items) != 8 {
 		t.Fatalf("%d keys", len(page.Items))
 	}
 	for _, body := range []string{
@@ -114,7 +114,7 @@ func TestUsers(t *testing.T) {
 		f.do("root", "POST", "/users", body).problem(422, engine.CodeInvalidRequest)
 	}
 	b := f.do("root", "GET", "/users", "").is(200)
-	if page := read[wire.Page[wire.User]](b); len(page.Items) != 8 || strings.Contains(string(b.body), "argon2id") {
+	if page := read[wire.Page[wire.User]](b); len(page.Items) != 9 || strings.Contains(string(b.body), "argon2id") {
 		t.Fatalf("%s", b.body)
 	}
 }

@@ -67,7 +67,7 @@ func (s *Server) evaluate(ctx context.Context, k *call, in *evaluateInput) (*ver
 func toPolicy(p engine.CertificatePolicy) *policyOutput {
 	return &policyOutput{ETag: p.ETag(), Body: wire.Policy{
 		AllowKeyExport: p.AllowKeyExport,
-		Approval: wire.Approval{
+		Approval: wire.ApprovalRule{
 			Mode: string(p.Approval.Mode), RequiredApprovals: p.Approval.RequiredApprovals,
 			TTLSeconds: p.Approval.TTLSeconds, ClaimWindowSeconds: p.Approval.ClaimWindowSeconds,
 		},

@@ -29,8 +29,7 @@ type kind struct {
 	title  string
 }
 
-// kinds is the one mapping from codes to what callers see. The codes of the
-// approval endpoints stand in it already, for they are part of version 1.
+// kinds is the one mapping from codes to what callers see.
 var kinds = map[engine.Code]kind{
 	codeBadRequest:                 {400, "not an HTTP request this server understands"},
 	engine.CodeMalformedJSON:       {400, "malformed JSON"},
@@ -39,7 +38,7 @@ var kinds = map[engine.Code]kind{
 	engine.CodeKeyExportDisabled:   {403, "key export disabled"},
 	engine.CodeLegacyDisabled:      {403, "legacy encryption disabled"},
 	engine.CodePolicyDenied:        {403, "denied by policy"},
-	"self_approval":                {403, "nobody approves their own request"},
+	engine.CodeSelfApproval:        {403, "nobody approves their own request"},
 	engine.CodePrefetchRefused:     {403, "prefetch refused"},
 	engine.CodeIPMismatch:          {403, "token bound to another address"},
 	engine.CodeNotFound:            {404, "not found"},
@@ -47,8 +46,9 @@ var kinds = map[engine.Code]kind{
 	codeMethodNotAllowed:           {405, "method not allowed"},
 	codeRequestTimeout:             {408, "request took too long to arrive"},
 	engine.CodeNotPending:          {409, "no longer pending"},
-	"already_decided":              {409, "already decided"},
+	engine.CodeAlreadyDecided:      {409, "already decided"},
 	engine.CodeNotApproved:         {409, "not approved"},
+	engine.CodeApprovalMismatch:    {409, "not what was approved"},
 	engine.CodeIdempotencyConflict: {409, "idempotency key used for another request"},
 	engine.CodeConflict:            {409, "conflict"},
 	engine.CodeTokenExpired:        {410, "token expired"},
@@ -59,7 +59,7 @@ var kinds = map[engine.Code]kind{
 	engine.CodeUnsupportedEncoding: {415, "unsupported content encoding"},
 	engine.CodeInvalidRequest:      {422, "invalid request"},
 	engine.CodeInvalidPolicy:       {422, "invalid policy"},
-	"comment_required":             {422, "comment required"},
+	engine.CodeCommentRequired:     {422, "comment required"},
 	engine.CodeNoChain:             {422, "certificate has no chain"},
 	engine.CodeUnknownFormat:       {422, "unknown format"},
 	engine.CodePassphraseRequired:  {422, "passphrase required"},

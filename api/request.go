@@ -32,13 +32,13 @@ func (s *Server) requestEndpoints() {
 	})
 	e.errors = []int{http.StatusConflict}
 	e.id, e.method, e.path, e.summary = "claim", http.MethodPost, path+"/{rid}/token", "Claim the token of an approved request"
-	e.description = "For the requester. 409 not_approved until the request is approved, not_pending once it ended."
+	e.description = "For the requester, after approval and within the window; the policy is asked again, and a token claimed before and not used is revoked. 409 not_approved until the request is approved, not_pending once it ended or the window has passed."
 	e.status, e.responses = http.StatusCreated, s.claimResponses()
-	register(s, e, claim)
+	register(s, e, s.claim)
 	e.status, e.responses = 0, nil
 	e.id, e.path, e.summary = "cancel", path+"/{rid}/cancel", "Cancel a request that waits"
 	e.description = "For the requester. 409 not_pending unless the request waits for approval or to be claimed."
-	register(s, e, cancel)
+	register(s, e, s.cancel)
 	e.id, e.method, e.path, e.summary = "revoke", http.MethodDelete, path+"/{rid}/token", "Revoke an unconsumed token"
 	e.description = "For the requester and admins. 409 not_pending once the token ended."
 	register(s, e, s.revoke)
@@ -69,24 +69,28 @@ func requesterOnly(k *call) error {
 	return nil
 }
 
-// claim refuses: a request is decided when it is made, and none is approved
-// later.
-func claim(_ context.Context, k *call, _ *claimInput) (*mintOutput, error) {
+func (s *Server) claim(ctx context.Context, k *call, in *claimInput) (*mintOutput, error) {
 	if err := requesterOnly(k); err != nil {
 		return nil, err
 	}
-	if k.request.Status.Ended() {
-		return nil, engine.Errorf(engine.CodeNotPending, "this request is %s", k.request.Status)
+	minted, err := s.downloads.Claim(ctx, k.Caller, k.request, engine.Secret(in.Body.Passphrase))
+	if err != nil {
+		outcome(s.metrics.claims, "", err)
+		return nil, err
 	}
-	return nil, engine.Errorf(engine.CodeNotApproved, "this request is %s; only an approved one is claimed", k.request.Status)
+	outcome(s.metrics.claims, string(minted.Request.Status), nil)
+	return issued(k, minted), nil
 }
 
-// cancel refuses: a request that was decided when it was made never waits.
-func cancel(_ context.Context, k *call, _ *struct{}) (*requestOutput, error) {
+func (s *Server) cancel(ctx context.Context, k *call, _ *struct{}) (*requestOutput, error) {
 	if err := requesterOnly(k); err != nil {
 		return nil, err
 	}
-	return nil, engine.Errorf(engine.CodeNotPending, "this request is %s; only one that waits is cancelled", k.request.Status)
+	r, err := s.downloads.Cancel(ctx, k.Caller, k.request)
+	if err != nil {
+		return nil, err
+	}
+	return &requestOutput{toRequest(r)}, nil
 }
 
 func (s *Server) revoke(ctx context.Context, k *call, _ *struct{}) (*struct{}, error) {
@@ -105,16 +109,23 @@ func toRequester(a engine.Actor) wire.Requester {
 }
 
 func toRequest(r engine.Request) wire.Request {
-	options := map[string]any{}
-	if err := json.Unmarshal([]byte(r.Options), &options); err != nil {
-		options = map[string]any{} // stored before options were checked; nothing to show
-	}
 	return wire.Request{
 		ID: r.ID, Status: string(r.Status), CertificateID: r.CertificateID, Format: r.Format, Filename: r.Filename,
-		Options: options, Requester: toRequester(r.Requester), Reason: r.Reason, TTLSeconds: r.TTLSeconds, BindIP: r.BindIP,
+		Options: optionsOf(r.Options), Requester: toRequester(r.Requester), Reason: r.Reason, TTLSeconds: r.TTLSeconds, BindIP: r.BindIP,
 		Code: string(r.Code), Explanation: texts(r.Explanation), Remedies: texts(r.Remedies), PolicyRevision: r.PolicyRevision,
 		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, ExpiresAt: wire.Instant(r.ExpiresAt),
+		ApprovalID: r.ApprovalID, RequiredApprovals: r.RequiredApprovals,
+		ApprovalExpiresAt: wire.Instant(r.ApprovalExpiresAt), ClaimExpiresAt: wire.Instant(r.ClaimExpiresAt),
 	}
+}
+
+// optionsOf decodes options from their stored form.
+func optionsOf(canonical string) map[string]any {
+	options := map[string]any{}
+	if err := json.Unmarshal([]byte(canonical), &options); err != nil {
+		return map[string]any{} // stored before options were checked; nothing to show
+	}
+	return options
 }
 
 // texts is a list as JSON shows it: never null.

@@ -63,9 +63,6 @@ func (a *Admin) SetPolicy(ctx context.Context, by Caller, p CertificatePolicy, i
 	if err := p.Validate(); err != nil {
 		return p, err
 	}
-	if p.Approval.Mode != ApprovalOff {
-		return p, Errorf(CodeInvalidPolicy, "approval.mode is %q; this server takes no approvals yet, so it can only be off", p.Approval.Mode)
-	}
 	for {
 		current, err := a.Store.CertificatePolicy(ctx, by.Project.ID)
 		if err != nil {

@@ -15,6 +15,12 @@ const SystemChain = "system"
 // The actions on record.
 const (
 	ActionRequested    = "download.requested"
+	ActionApproved     = "approval.approved"
+	ActionDenied       = "approval.denied"
+	ActionLapsed       = "approval.expired"
+	ActionCancelled    = "download.cancelled"
+	ActionUnclaimed    = "download.expired"
+	ActionTokenIssued  = "token.issued"
 	ActionForbidden    = "access.refused"
 	ActionRefused      = "download.refused"
 	ActionDownloaded   = "cert.downloaded"

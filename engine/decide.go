@@ -8,48 +8,82 @@ import (
 	"time"
 )
 
+// Decided is the first decision on a request, with the approval it waits for.
+type Decided struct {
+	Request
+	Approval *Approval `json:"approval,omitempty"`
+}
+
 // Decide asks the policy about an order and stores what it decided, once: called
 // again, it returns the first decision, expiry included.
-func (d *Downloads) Decide(ctx context.Context, o Order) (Request, error) {
-	r, now := o.Request, d.Clock()
+func (d *Downloads) Decide(ctx context.Context, o Order) (Decided, error) {
+	first, err := d.first(ctx, o, d.Clock())
+	if err != nil {
+		return Decided{}, err
+	}
+	first.Record = first.Request.opened()
+	stored, err := d.Store.OpenRequest(ctx, first)
+	if err != nil || stored.ApprovalID == "" {
+		return Decided{Request: stored}, err
+	}
+	approval, err := d.Store.Approval(ctx, stored.ProjectID, stored.ApprovalID)
+	return Decided{stored, &approval}, err
+}
+
+// first is the first step of a request, as the policy decides it now.
+func (d *Downloads) first(ctx context.Context, o Order, now time.Time) (Step, error) {
+	r := o.Request
 	r.Version, r.UpdatedAt = 1, now
 	if now.After(o.AnswerBy) {
 		r.Status, r.Code = StatusCancelled, CodeUnavailable
 		r.Explanation = []string{"the decision came after the caller had gone"}
-		return d.Store.OpenRequest(ctx, r, nil, r.opened())
+		return Step{Request: r}, nil
 	}
-	verdict, err := d.judge(ctx, o, now)
+	j, err := d.judge(ctx, o, PolicyMint, 0, now)
 	if err != nil {
-		return Request{}, err
+		return Step{}, err
 	}
-	r.Explanation, r.Remedies, r.PolicyRevision = verdict.Explanation, verdict.Remedies, verdict.Revision
-	if verdict.Outcome != OutcomeAllow {
-		r.Status, r.Code = StatusDenied, verdict.Code
-		return d.Store.OpenRequest(ctx, r, nil, r.opened())
+	r.Explanation, r.Remedies, r.PolicyRevision = j.Explanation, j.Remedies, j.Revision
+	switch j.Outcome {
+	case OutcomeAllow:
+		token := o.Token
+		token.IssuedAt, token.ExpiresAt = now, now.Add(time.Duration(r.TTLSeconds)*time.Second)
+		r.Status, r.TokenDigest, r.ExpiresAt = StatusIssued, token.Digest, token.ExpiresAt
+		return Step{Request: r, Token: &token}, nil
+	case OutcomeApproval:
+		r.Status, r.ApprovalID = StatusPendingApproval, "apr_"+strings.TrimPrefix(r.ID, "req_")
+		r.RequiredApprovals = max(1, j.RequiredApprovals)
+		r.ApprovalExpiresAt = now.Add(time.Duration(j.policy.Approval.TTLSeconds) * time.Second)
+		r.ClaimWindowSeconds = j.policy.Approval.ClaimWindowSeconds
+		return Step{Request: r, Approval: approvalOf(r, j.certificate)}, nil
 	}
-	token := o.Token
-	token.IssuedAt, token.ExpiresAt = now, now.Add(time.Duration(r.TTLSeconds)*time.Second)
-	r.Status, r.TokenDigest, r.ExpiresAt = StatusIssued, token.Digest, token.ExpiresAt
-	return d.Store.OpenRequest(ctx, r, &token, r.opened())
+	r.Status, r.Code = StatusDenied, j.Code
+	return Step{Request: r}, nil
+}
+
+// judgement is a verdict with what it was made from.
+type judgement struct {
+	Verdict
+	certificate Certificate
+	policy      CertificatePolicy
 }
 
 // judge asks the policy. What cannot be evaluated is denied; what cannot be read
 // is an error, so that the caller tries again.
-func (d *Downloads) judge(ctx context.Context, o Order, now time.Time) (Verdict, error) {
-	certificate, err := d.Store.Certificate(ctx, o.Request.ProjectID, o.Request.CertificateID)
-	if err != nil {
-		return Verdict{}, fmt.Errorf("decide: %w", err)
+func (d *Downloads) judge(ctx context.Context, o Order, action string, approvals int, now time.Time) (j judgement, err error) {
+	if j.certificate, err = d.Store.Certificate(ctx, o.Request.ProjectID, o.Request.CertificateID); err != nil {
+		return j, fmt.Errorf("ask the policy: %w", err)
 	}
-	policy, err := d.Store.CertificatePolicy(ctx, o.Request.ProjectID)
-	if err != nil {
-		return Verdict{}, fmt.Errorf("decide: %w", err)
+	if j.policy, err = d.Store.CertificatePolicy(ctx, o.Request.ProjectID); err != nil {
+		return j, fmt.Errorf("ask the policy: %w", err)
 	}
-	in := policyInput(o, certificate, policy)
-	in.Action, in.Time, in.Passphrase = PolicyMint, now, &o.Passphrase
+	in := policyInput(o, j.certificate, j.policy)
+	in.Action, in.Time, in.Passphrase, in.Approvals = action, now, &o.Passphrase, approvals
 	if format, ok := d.Formats.Format(o.Request.Format); ok {
 		in.Format.NeedsPassphrase = format.NeedsPassphrase
 	}
-	return d.evaluate(ctx, in), nil
+	j.Verdict = d.evaluate(ctx, in)
+	return j, nil
 }
 
 // evaluate fails closed.
@@ -59,10 +93,6 @@ func (d *Downloads) evaluate(ctx context.Context, in PolicyInput) Verdict {
 		d.Log.ErrorContext(ctx, "the policy could not be evaluated", "revision", d.Policy.Revision(), "error", err)
 		return Verdict{Outcome: OutcomeDeny, Code: CodePolicyDenied, Revision: d.Policy.Revision(),
 			Explanation: []string{"the policy could not be evaluated, so the request is denied"}}
-	}
-	if verdict.Outcome == OutcomeApproval && in.Action != PolicyEvaluate {
-		verdict.Outcome, verdict.Code = OutcomeDeny, CodePolicyDenied
-		verdict.Explanation = append(verdict.Explanation, "this server takes no approvals, so what needs one is denied")
 	}
 	return verdict
 }
@@ -106,19 +136,16 @@ func (d *Downloads) Evaluate(ctx context.Context, caller Caller, c Certificate, 
 }
 
 // opened is what goes on record with the first decision.
-func (r Request) opened() Record {
-	e := AuditEntry{
-		Ref: "request/" + r.ID, ProjectID: r.ProjectID, Time: r.UpdatedAt, Action: ActionRequested, Outcome: AuditSuccess,
-		Actor: r.Requester, IP: r.IP, UserAgent: r.UserAgent, CertificateID: r.CertificateID, RequestID: r.ID, Format: r.Format,
-		Detail: map[string]string{"status": string(r.Status), "policy_revision": r.PolicyRevision},
-	}
+func (r Request) opened() *Record {
+	e := r.entry(r.UpdatedAt, ActionRequested, r.Requester, Origin{IP: r.IP, UserAgent: r.UserAgent})
+	e.Ref, e.Detail["policy_revision"] = "request/"+r.ID, r.PolicyRevision
 	if r.Reason != "" {
 		e.Detail["reason"] = r.Reason
 	}
 	if r.Code != "" {
 		e.Outcome, e.Detail["code"] = AuditRefused, string(r.Code)
 	}
-	return Record{Audit: e}
+	return &Record{Audit: e}
 }
 
 // refusal is the error in which an undelivered decision reaches the caller.

@@ -9,8 +9,9 @@ import (
 
 // Downloads is the life of a download request: [Downloads.Mint] is called by the
 // API and starts a workflow; [Downloads.Decide] is the workflow's first step;
+// people may have to [Downloads.Vote] and the requester to [Downloads.Claim];
 // [Downloads.Redeem] hands out the file; [Downloads.Conclude] is the workflow's
-// last step. All fields but the log's must be set.
+// last step. All fields must be set.
 type Downloads struct {
 	Store     Store
 	Formats   Formats
@@ -33,6 +34,12 @@ type Workflows interface {
 	// token ended; interrupted says that a file may not have arrived whole. It
 	// neither blocks nor fails: the workflow finds out by itself in the end.
 	Settled(requestID string, interrupted bool)
+	// Vote, Cancel and Claim ask a request's workflow to take a step, and wait
+	// until it is taken. They return what the rules of [Pending] and [Downloads.Issue]
+	// refuse with, or CodeUnavailable.
+	Vote(ctx context.Context, b Ballot) (Approval, error)
+	Cancel(ctx context.Context, w Withdrawal) (Request, error)
+	Claim(ctx context.Context, c Claim) (Request, error)
 	// Report returns what Settled was told of a request and the workflow has not
 	// heard yet; known is false if this process has nothing to tell.
 	Report(requestID string) (interrupted, known bool)

@@ -29,7 +29,8 @@ type MintOrder struct {
 	IdempotencyKey string
 }
 
-// Minted is the answer to a mint: the request and, once only, its token.
+// Minted is the answer to a mint: the request and, once only, its token; a
+// request that waits for approval has none yet.
 // Replayed means that the Idempotency-Key named an earlier request; its token
 // is not told again.
 type Minted struct {
@@ -74,6 +75,8 @@ func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintOrder) (Minte
 	case err != nil:
 		return Minted{}, Errorf(CodeUnavailable, "no decision could be had in time; the request is cancelled if it can be").
 			With("request_id", r.ID).Because(err)
+	case decided.Status == StatusPendingApproval:
+		return Minted{Request: decided}, nil
 	case decided.Status != StatusIssued:
 		return Minted{}, decided.refusal()
 	}
@@ -165,7 +168,7 @@ func (d *Downloads) order(caller Caller, r Request, passphrase Secret) (Order, S
 	token := NewToken()
 	o := Order{
 		Request: r, Role: caller.Role, ProjectName: caller.Project.Name,
-		Passphrase: FactsOf(passphrase), AnswerBy: r.CreatedAt.Add(AnswerWithin),
+		Passphrase: FactsOf(passphrase), AnswerBy: d.Clock().Add(AnswerWithin),
 		Token: Token{
 			Digest: SecretDigest(token), RequestID: r.ID, ProjectID: r.ProjectID, CertificateID: r.CertificateID,
 			Requester: r.Requester, Format: r.Format, Options: r.Options, ContainsKey: r.ContainsKey, BindIP: r.BindIP,

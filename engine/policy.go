@@ -102,7 +102,8 @@ func FactsOf(passphrase Secret) PassphraseFacts {
 }
 
 // PolicyInput is what a decision is made from; its JSON form is the input of the
-// Rego rules. Passphrase is nil where none is asked about yet.
+// Rego rules. Passphrase is nil where none is asked about yet; Approvals is how
+// many people have approved.
 type PolicyInput struct {
 	Action      string            `json:"action"`
 	Actor       PolicyActor       `json:"actor"`
@@ -115,6 +116,7 @@ type PolicyInput struct {
 	Reason      string            `json:"reason"`
 	TTLSeconds  int               `json:"ttl_seconds"`
 	BindIP      string            `json:"bind_ip"`
+	Approvals   int               `json:"approvals"`
 	Time        time.Time         `json:"time"`
 }
 
@@ -153,6 +155,7 @@ type PolicyFormat struct {
 // The actions a policy is asked about.
 const (
 	PolicyMint     = "mint"
+	PolicyClaim    = "claim"
 	PolicyEvaluate = "evaluate"
 )
 
@@ -167,14 +170,34 @@ const (
 )
 
 // Verdict is a decision with its reasons. Code is set on a denial and is one of
-// the problem codes. Revision names the rules that decided.
+// the problem codes. Revision names the rules that decided. Rules has what each
+// rule said, overruled ones too, where the action was PolicyEvaluate.
 type Verdict struct {
-	Outcome           Outcome  `json:"outcome"`
+	Outcome           Outcome    `json:"outcome"`
+	Code              Code       `json:"code"`
+	Explanation       []string   `json:"explanation"`
+	Remedies          []string   `json:"remedies"`
+	RequiredApprovals int        `json:"required_approvals"`
+	Revision          string     `json:"revision"`
+	Rules             []RuleSaid `json:"rules,omitempty"`
+}
+
+// RuleSaid is what one rule of a policy said. Kind is the outcome it argues for;
+// Code is set on a denial, RequiredApprovals where approval is asked for.
+type RuleSaid struct {
+	Kind              Outcome  `json:"kind"`
 	Code              Code     `json:"code"`
-	Explanation       []string `json:"explanation"`
+	Why               string   `json:"why"`
 	Remedies          []string `json:"remedies"`
 	RequiredApprovals int      `json:"required_approvals"`
-	Revision          string   `json:"revision"`
+}
+
+// PolicyStatus says which rules are in force since when, and what keeps newer
+// ones from it, if anything does.
+type PolicyStatus struct {
+	Revision string
+	LoadedAt time.Time
+	Problem  string
 }
 
 // Policy decides. An error, like anything undefined, is a denial to the caller:

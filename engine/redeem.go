@@ -112,7 +112,7 @@ func (d *Downloads) admit(ctx context.Context, f Fetch) (Token, Format, error) {
 // keyStillAllowed refuses a token for a key that nobody approved once the
 // project's key export is off.
 func (d *Downloads) keyStillAllowed(ctx context.Context, t Token) error {
-	if !t.ContainsKey || t.Approved {
+	if !t.ContainsKey || t.ApprovalID != "" {
 		return nil
 	}
 	policy, err := d.Store.CertificatePolicy(ctx, t.ProjectID)
@@ -126,10 +126,28 @@ func (d *Downloads) keyStillAllowed(ctx context.Context, t Token) error {
 	return nil
 }
 
+// stillApproved refuses to render anything but what people approved.
+func (d *Downloads) stillApproved(ctx context.Context, t Token, c Certificate) error {
+	if t.ApprovalID == "" {
+		return nil
+	}
+	approval, err := d.Store.Approval(ctx, t.ProjectID, t.ApprovalID)
+	if err != nil {
+		return lost("approval", err)
+	}
+	if !approval.Permits(c, t) {
+		return errMismatch
+	}
+	return nil
+}
+
 func (d *Downloads) render(ctx context.Context, t Token, format Format, token Secret) (*File, error) {
 	certificate, err := d.Store.Certificate(ctx, t.ProjectID, t.CertificateID)
 	if err != nil {
 		return nil, lost("certificate", err)
+	}
+	if err := d.stillApproved(ctx, t, certificate); err != nil {
+		return nil, err
 	}
 	job := RenderJob{Format: format.ID, Name: certificate.Name, Leaf: certificate.Leaf, Chain: certificate.Chain, Options: t.Options}
 	if format.ContainsKey {

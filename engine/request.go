@@ -3,6 +3,7 @@ package engine
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -28,7 +29,7 @@ var next = map[Status][]Status{
 	"":                    {StatusPendingApproval, StatusIssued, StatusDenied, StatusCancelled},
 	StatusPendingApproval: {StatusApproved, StatusDenied, StatusExpired, StatusCancelled},
 	StatusApproved:        {StatusIssued, StatusExpired, StatusCancelled},
-	StatusIssued:          {StatusConsumed, StatusExpired, StatusRevoked, StatusIssued},
+	StatusIssued:          {StatusConsumed, StatusExpired, StatusRevoked, StatusIssued, StatusApproved},
 }
 
 // Valid tells whether s is one of the states.
@@ -83,6 +84,40 @@ type Request struct {
 	BodyDigest     string    `json:"body_digest"`
 	CreatedAt      time.Time `json:"created_at"`
 	UpdatedAt      time.Time `json:"updated_at"`
+
+	// What follows is set where people must approve first. ClaimExpiresAt is set
+	// once they have: ClaimWindowSeconds later.
+	ApprovalID         string    `json:"approval_id"`
+	RequiredApprovals  int       `json:"required_approvals"`
+	ApprovalExpiresAt  time.Time `json:"approval_expires_at"`
+	ClaimWindowSeconds int       `json:"claim_window_seconds"`
+	ClaimExpiresAt     time.Time `json:"claim_expires_at"`
+}
+
+// Claimable tells whether an approved request's token may be claimed, or
+// claimed again, at now.
+func (r Request) Claimable(now time.Time) bool {
+	return r.ApprovalID != "" && (r.Status == StatusApproved || r.Status == StatusIssued) && now.Before(r.ClaimExpiresAt)
+}
+
+// step is the request in its next state. That the state may follow is a rule
+// that its callers keep; where they do not, nothing is written.
+func (r Request) step(to Status, at time.Time) (Request, error) {
+	if !r.Status.May(to) {
+		return r, fmt.Errorf("a request that is %q cannot become %s", r.Status, to)
+	}
+	r.Version, r.Status, r.UpdatedAt = r.Version+1, to, at
+	return r, nil
+}
+
+// Step is one step in a request's life, which the store writes as one: the
+// request, the token it gives out, the approval that changes with it, and what
+// goes on record.
+type Step struct {
+	Request  Request   `json:"request"`
+	Token    *Token    `json:"token,omitempty"`
+	Approval *Approval `json:"approval,omitempty"`
+	Record   *Record   `json:"record,omitempty"`
 }
 
 // digest is the SHA-256 of the parts, each ended by a NUL, in hex.

@@ -85,26 +85,44 @@ type Conclusion struct {
 // taken to have died with its process.
 const reportGrace = 30 * time.Second
 
+// Concluded is how a request stands after Conclude: ended, back in approved, or
+// issued still, to be asked about again after Wait.
+type Concluded struct {
+	Wait    time.Duration `json:"wait"`
+	Status  Status        `json:"status"`
+	Version int           `json:"version"`
+}
+
 // Conclude brings a request to its end if its token has ended, expires the token
-// if its time is up, and completes what a crash left missing of the record. It
-// returns zero, or how long to wait before asking again. Calling it again
-// changes nothing.
-func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (time.Duration, error) {
-	now := d.Clock()
+// if its time is up, and completes what a crash left missing of the record. An
+// approved request whose token expired may be claimed again while it may be
+// claimed at all. Calling it again changes nothing.
+func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (Concluded, error) {
 	r, err := d.Store.Request(ctx, c.ProjectID, c.RequestID)
-	if errors.Is(err, ErrNotFound) || err == nil && r.Status.Ended() {
-		return 0, nil
+	if errors.Is(err, ErrNotFound) {
+		return Concluded{Status: StatusExpired}, nil // retention came first
 	}
 	if err != nil {
-		return 0, fmt.Errorf("conclude: %w", err)
+		return Concluded{}, fmt.Errorf("conclude: %w", err)
 	}
+	wait := time.Duration(0)
+	if r.Status == StatusIssued {
+		if wait, err = d.conclude(ctx, &r, c, d.Clock()); err != nil {
+			return Concluded{}, fmt.Errorf("conclude: %w", err)
+		}
+	}
+	return Concluded{wait, r.Status, r.Version}, nil
+}
+
+// conclude advances an issued request, or returns how long to wait.
+func (d *Downloads) conclude(ctx context.Context, r *Request, c Conclusion, now time.Time) (time.Duration, error) {
 	found, err := d.Store.Token(ctx, r.TokenDigest)
 	if errors.Is(err, ErrNotFound) && !now.Before(r.ExpiresAt) {
 		// Retention came first, after an outage longer than it keeps records.
 		return 0, d.advance(ctx, r, StatusExpired, now)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("conclude: %w", err)
+		return 0, err
 	}
 	end := found.End
 	if end == nil && !found.Expired(now) {
@@ -116,7 +134,7 @@ func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (time.Duration, 
 	}
 	winner, _, err := d.Store.Settle(ctx, *end, end.record(found.Token))
 	if err != nil {
-		return 0, fmt.Errorf("conclude: %w", err)
+		return 0, err
 	}
 	if interrupted, known := d.Workflows.Report(c.RequestID); known && !c.Told {
 		c.Told, c.Interrupted = true, interrupted
@@ -126,20 +144,24 @@ func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (time.Duration, 
 	}
 	if winner.Kind == Consumed && (c.Interrupted || !c.Told) {
 		if err := d.Store.Append(ctx, winner.interrupted(found.Token, now)); err != nil {
-			return 0, fmt.Errorf("conclude: %w", err)
+			return 0, err
 		}
+	}
+	if winner.Kind == Expired && r.Claimable(now) {
+		return 0, d.advance(ctx, r, StatusApproved, now)
 	}
 	return 0, d.advance(ctx, r, winner.status(), now)
 }
 
-func (d *Downloads) advance(ctx context.Context, r Request, to Status, at time.Time) error {
-	if !r.Status.May(to) {
-		return fmt.Errorf("advance request: %s cannot become %s", r.Status, to)
+func (d *Downloads) advance(ctx context.Context, r *Request, to Status, at time.Time) error {
+	next, err := r.step(to, at)
+	if err == nil {
+		err = d.Store.AdvanceRequest(ctx, Step{Request: next})
 	}
-	r.Version, r.Status, r.UpdatedAt = r.Version+1, to, at
-	if err := d.Store.AdvanceRequest(ctx, r); err != nil {
+	if err != nil {
 		return fmt.Errorf("advance request: %w", err)
 	}
+	*r = next
 	return nil
 }
 

@@ -20,6 +20,7 @@ type Store interface {
 	Certificates
 	Policies
 	Requests
+	Approvals
 	Tokens
 	AuditLog
 	DataKeys
@@ -131,20 +132,37 @@ type RequestQuery struct {
 
 // Requests keeps the projections of download requests.
 type Requests interface {
-	// OpenRequest inserts the first decision on a request, its token if one was
-	// issued, and the record. If the request is there already, nothing of the
-	// decision changes: what is missing of the stored one's token and record is
-	// added, and the stored request returned.
-	OpenRequest(ctx context.Context, r Request, token *Token, rec Record) (Request, error)
-	// AdvanceRequest writes a newer version; an older or equal one is ignored.
-	AdvanceRequest(ctx context.Context, r Request) error
+	// OpenRequest inserts the first decision on a request with its token or
+	// approval, if there is one, and the record. If the request is there already,
+	// nothing of the decision changes: what is missing of the stored one's token,
+	// approval and record is added, and the stored request returned.
+	OpenRequest(ctx context.Context, first Step) (Request, error)
+	// AdvanceRequest writes newer versions of a request and of its approval; older
+	// or equal ones are ignored. A token or record that is there already stays as
+	// it is, so that the step can be taken again.
+	AdvanceRequest(ctx context.Context, next Step) error
 	Request(ctx context.Context, projectID, id string) (Request, error)
 	// RequestByIdempotency returns the newest request under that id.
 	RequestByIdempotency(ctx context.Context, idempotencyID string) (Request, error)
 	Requests(ctx context.Context, q RequestQuery) ([]Request, string, error)
 	// PurgeRequests deletes at most limit ended requests last changed before a
-	// time, and tells how many.
+	// time, with their approvals, and tells how many.
 	PurgeRequests(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// ApprovalQuery narrows a listing of a project's approvals; empty members beside
+// ProjectID do not. Person is the requester.
+type ApprovalQuery struct {
+	ProjectID string
+	Person    string
+	Status    ApprovalStatus
+	Page
+}
+
+// Approvals keeps the projections of approvals; requests bring them.
+type Approvals interface {
+	Approval(ctx context.Context, projectID, id string) (Approval, error)
+	Approvals(ctx context.Context, q ApprovalQuery) ([]Approval, string, error)
 }
 
 // TokenRecord is a token as issued and, once it ended, how.

@@ -13,7 +13,7 @@ import (
 
 // Token is the issued record of a download token. Digest is the token's SHA-256
 // in hex; the token itself is nowhere. SealedPassphrase opens only with the
-// token. Approved marks a token that a download_key approval stands behind.
+// token. ApprovalID names the approval that stands behind the token, if any.
 type Token struct {
 	Digest           string    `json:"_id"`
 	RequestID        string    `json:"request_id"`
@@ -23,7 +23,7 @@ type Token struct {
 	Format           string    `json:"format"`
 	Options          string    `json:"options"`
 	ContainsKey      bool      `json:"contains_key"`
-	Approved         bool      `json:"approved"`
+	ApprovalID       string    `json:"approval_id"`
 	BindIP           string    `json:"bind_ip"`
 	SealedPassphrase []byte    `json:"sealed_passphrase"`
 	IssuedAt         time.Time `json:"created_at"`

@@ -68,6 +68,7 @@ allow contains sprintf("The format %s holds the private key; the project's polic
 
 key_export_remedies := [
 	sprintf(`%s "Allow key export" in the project's certificate policy.`, [admin_does("switch on", "Switch on")]),
+	sprintf(`%s approval mode key_export in the project's certificate policy: then you can ask approvers for this key.`, [admin_does("set", "Set")]),
 	"Pick a format without the private key, such as fullchain.",
 ]
 
@@ -158,7 +159,8 @@ admin_does(_, imperative) := imperative if role == "admin"
 
 admin_does(infinitive, _) := sprintf("Ask an administrator of the project to %s", [infinitive]) if role != "admin"
 
-# The decision: deny, else approval, else the passphrase, else allow, else deny.
+# The decision: deny, else approval (unless it was given), else the passphrase,
+# else allow, else deny.
 # A value that turns out undefined goes on to the next else, hence the guards:
 # what allows says itself that nothing stands against it.
 
@@ -169,28 +171,49 @@ decision := refusal(denials) if {
 	"code": "",
 	"explanation": [a.why | some a in approvals],
 	"remedies": [],
-	"required_approvals": max(array.concat([1], [ceil(a.required_approvals) | some a in approvals])),
+	"required_approvals": needed_approvals,
 } if {
 	count(deny) == 0
 	count(approval) > 0
+	not approved
 } else := refusal([passphrase_fault]) if {
 	unopposed
 	passphrase_matters
 } else := {
 	"outcome": "allow",
 	"code": "",
-	"explanation": sort(allow),
+	"explanation": array.concat(sort(allow), [sprintf("%d people approved, and the rules ask for %d.", [input.approvals, needed_approvals]) | approved]),
 	"remedies": [],
 	"required_approvals": 0,
 } if {
 	unopposed
-	count(allow) > 0
+	allowed
 } else := refusal([{"code": "policy_denied", "why": "No rule allows this download.", "remedies": []}])
 
 unopposed if {
 	count(deny) == 0
 	count(approval) == 0
 }
+
+unopposed if {
+	count(deny) == 0
+	approved
+}
+
+allowed if count(allow) > 0
+
+allowed if approved
+
+# Enough people have approved. They have done so only where a request that waited
+# is claimed.
+approved if {
+	count(approval) > 0
+	input.action == "claim"
+	is_number(input.approvals)
+	input.approvals >= needed_approvals
+}
+
+needed_approvals := max(array.concat([1], [ceil(a.required_approvals) | some a in approvals]))
 
 # Of several denials the caller hears of all, under the code that says most.
 refusal(reasons) := {

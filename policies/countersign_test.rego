@@ -70,7 +70,7 @@ test_roles_from_operator_up_are_allowed if {
 test_key_export_off_and_approval_off_denies_the_key if {
 	d := decided([export(false)])
 	denied_as(d, "key_export_disabled")
-	count(d.remedies) == 2
+	count(d.remedies) == 3
 	startswith(d.remedies[0], "Ask an administrator of the project to switch on \"Allow key export\"")
 }
 
@@ -89,6 +89,35 @@ test_key_export_on_with_approval_asks_for_approval if {
 	every m in ["key_export", "all"] {
 		decided([mode(m)]).outcome == "approval"
 	}
+}
+
+claim(approvals) := [put("/action", "claim"), put("/approvals", approvals), mode("key_export"), put("/policy/approval/required_approvals", 2)]
+
+test_a_claim_needs_as_many_approvals_as_the_rules_ask_for_now if {
+	decided(claim(2)).outcome == "allow"
+	decided(claim(3)).outcome == "allow"
+	every few in [0, 1, -1, null, "2"] {
+		d := decided(claim(few))
+		d.outcome == "approval"
+		d.required_approvals == 2
+	}
+}
+
+test_approvals_count_for_a_claim_alone if {
+	every action in ["mint", "evaluate", "", null] {
+		decided(array.concat(claim(9), [put("/action", action)])).outcome == "approval"
+	}
+}
+
+test_approvals_are_the_exception_to_key_export_off if {
+	decided(array.concat(claim(2), [export(false)])).outcome == "allow"
+	denied_as(decided(array.concat(claim(2), [export(false), mode("off")])), "key_export_disabled")
+}
+
+test_approvals_lift_no_other_rule if {
+	denied_as(decided(array.concat(claim(2), [put("/actor/role", "viewer")])), "forbidden")
+	denied_as(decided(array.concat(claim(2), [put("/passphrase/length", 0)])), "passphrase_required")
+	denied_as(decided(array.concat(claim(2), [put("/options", {"legacy": true}), put("/policy/allow_legacy_encryption", false)])), "legacy_encryption_disabled")
 }
 
 test_without_the_key_only_mode_all_asks_for_approval if {

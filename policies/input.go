@@ -43,6 +43,7 @@ func toValue(in engine.PolicyInput) (ast.Value, error) {
 		member("reason", ast.StringTerm(in.Reason)),
 		member("ttl_seconds", ast.InternedTerm(in.TTLSeconds)),
 		member("bind_ip", ast.StringTerm(in.BindIP)),
+		member("approvals", ast.InternedTerm(in.Approvals)),
 		member("time", instant(in.Time)),
 	).Value, nil
 }

@@ -3,7 +3,6 @@ package workflows
 import (
 	"context"
 	"sync"
-	"time"
 
 	"go.temporal.io/sdk/activity"
 
@@ -18,22 +17,42 @@ type activities struct {
 	reports   *reporter
 }
 
-// decide also answers a caller who waits in this process, before Temporal has
-// noted the decision: the store has it, so nothing can contradict it any more.
-func (a *activities) decide(ctx context.Context, order engine.Order) (engine.Request, error) {
-	r, err := a.downloads.Decide(ctx, order)
-	if err == nil {
-		a.waiting.tell(r)
+// registerActivities gives each its name in histories.
+func registerActivities(to interface {
+	RegisterActivityWithOptions(a any, o activity.RegisterOptions)
+}, a *activities) {
+	for name, f := range map[string]any{
+		decideName: a.decide, advanceName: a.advance, issueName: a.issue, concludeName: a.conclude, purgeName: a.purge,
+	} {
+		to.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
 	}
-	return r, err
 }
 
-func (a *activities) conclude(ctx context.Context, c engine.Conclusion) (time.Duration, error) {
-	wait, err := a.downloads.Conclude(ctx, c)
-	if err == nil && wait <= 0 {
+// decide also answers a caller who waits in this process, before Temporal has
+// noted the decision: the store has it, so nothing can contradict it any more.
+func (a *activities) decide(ctx context.Context, order engine.Order) (engine.Decided, error) {
+	d, err := a.downloads.Decide(ctx, order)
+	if err == nil {
+		a.waiting.tell(d.Request)
+	}
+	return d, err
+}
+
+func (a *activities) advance(ctx context.Context, s engine.Step) error {
+	return a.downloads.Store.AdvanceRequest(ctx, s)
+}
+
+func (a *activities) issue(ctx context.Context, c engine.Claim) (engine.Request, error) {
+	r, err := a.downloads.Issue(ctx, c)
+	return r, refusal(err)
+}
+
+func (a *activities) conclude(ctx context.Context, c engine.Conclusion) (engine.Concluded, error) {
+	found, err := a.downloads.Conclude(ctx, c)
+	if err == nil && found.Status.Ended() {
 		a.reports.done(c.RequestID)
 	}
-	return wait, err
+	return found, err
 }
 
 // purgeBatch bounds one write of the purge, so that it holds nobody up.

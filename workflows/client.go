@@ -9,8 +9,8 @@ import (
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	sdk "go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
 	"github.com/countersign-dev/countersign/engine"
@@ -39,15 +39,17 @@ func (c *Client) Work(downloads *engine.Downloads) error {
 	a := &activities{downloads: downloads, waiting: &c.waiting, reports: c.reports}
 	w := worker.New(c.temporal, TaskQueue, workerOptions())
 	registerWorkflows(w)
-	for name, f := range map[string]any{decideName: a.decide, concludeName: a.conclude, purgeName: a.purge} {
-		w.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
-	}
+	registerActivities(w, a)
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start worker: %w", err)
 	}
 	c.worker = w
 	return nil
 }
+
+// taskTimeout is when a task goes to another worker, or the same one restarted:
+// what a crash in the middle of one costs.
+const taskTimeout = 2 * time.Second
 
 // Start implements [engine.Workflows].
 func (c *Client) Start(ctx context.Context, o engine.Order) (engine.Request, error) {
@@ -60,6 +62,7 @@ func (c *Client) Start(ctx context.Context, o engine.Order) (engine.Request, err
 		EnableEagerStart:                         true,
 		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		WorkflowTaskTimeout:                      taskTimeout,
 	}, downloadName, o)
 	if _, started := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); started {
 		return engine.Request{}, engine.ErrExists
@@ -85,6 +88,44 @@ func (c *Client) await(ctx context.Context, r engine.Request, answer <-chan engi
 	case <-ctx.Done():
 	}
 	return engine.AwaitRequest(ctx, c.requests, r.ProjectID, r.ID)
+}
+
+// Vote implements [engine.Workflows].
+func (c *Client) Vote(ctx context.Context, b engine.Ballot) (engine.Approval, error) {
+	return ask[engine.Approval](ctx, c.temporal, b.RequestID, voteUpdate, b)
+}
+
+// Cancel implements [engine.Workflows].
+func (c *Client) Cancel(ctx context.Context, w engine.Withdrawal) (engine.Request, error) {
+	return ask[engine.Request](ctx, c.temporal, w.RequestID, cancelUpdate, w)
+}
+
+// Claim implements [engine.Workflows].
+func (c *Client) Claim(ctx context.Context, o engine.Claim) (engine.Request, error) {
+	return ask[engine.Request](ctx, c.temporal, o.Token.RequestID, claimUpdate, o)
+}
+
+// ask sends an Update and waits for its answer. A workflow that is gone has
+// ended its request.
+func ask[Out any](ctx context.Context, temporal client.Client, requestID, name string, in any) (out Out, err error) {
+	handle, err := temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		UpdateID: engine.NewID("upd"), WorkflowID: requestID, UpdateName: name, Args: []any{in},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err == nil {
+		err = handle.Get(ctx, &out)
+	}
+	if _, ended := errors.AsType[*serviceerror.NotFound](err); ended {
+		return out, engine.Errorf(engine.CodeNotPending, "this request has ended meanwhile").Because(err)
+	}
+	if refused, ok := errors.AsType[*sdk.ApplicationError](err); ok && refused.Type() != "" {
+		return out, engine.Errorf(engine.Code(refused.Type()), "%s", refused.Message())
+	}
+	if err != nil {
+		return out, engine.Errorf(engine.CodeUnavailable, "no answer could be had in time; look at the request before you try again").
+			With("request_id", requestID).Because(err)
+	}
+	return out, nil
 }
 
 // Settled implements [engine.Workflows].

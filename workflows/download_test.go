@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/testsuite"
 
@@ -53,8 +52,8 @@ func (f *flaky) lose(kind string) error {
 	return nil
 }
 
-func (f *flaky) OpenRequest(ctx context.Context, r engine.Request, token *engine.Token, rec engine.Record) (engine.Request, error) {
-	r, err := f.Store.OpenRequest(ctx, r, token, rec)
+func (f *flaky) OpenRequest(ctx context.Context, first engine.Step) (engine.Request, error) {
+	r, err := f.Store.OpenRequest(ctx, first)
 	return r, errors.Join(err, f.lose("open"))
 }
 
@@ -63,8 +62,8 @@ func (f *flaky) Settle(ctx context.Context, s engine.Settlement, rec engine.Reco
 	return winner, won, errors.Join(err, f.lose("settle"))
 }
 
-func (f *flaky) AdvanceRequest(ctx context.Context, r engine.Request) error {
-	return errors.Join(f.Store.AdvanceRequest(ctx, r), f.lose("advance"))
+func (f *flaky) AdvanceRequest(ctx context.Context, next engine.Step) error {
+	return errors.Join(f.Store.AdvanceRequest(ctx, next), f.lose("advance"))
 }
 
 const project = "proj_test"
@@ -158,8 +157,7 @@ func runDownload(t *testing.T, role engine.Role, prepare func(*desk, *engine.Ord
 	env.SetStartTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	d := newDesk(t, func() time.Time { return engine.Instant(env.Now()) })
 	a := &activities{downloads: d.downloads, waiting: &waiters{}, reports: d.reports}
-	env.RegisterActivityWithOptions(a.decide, activity.RegisterOptions{Name: decideName})
-	env.RegisterActivityWithOptions(a.conclude, activity.RegisterOptions{Name: concludeName})
+	registerActivities(env, a)
 	registerWorkflows(env)
 	o := d.order("req_test", role)
 	if prepare != nil {

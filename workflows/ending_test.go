@@ -69,22 +69,26 @@ var endings = map[string]ending{
 
 func TestEndings(t *testing.T) {
 	for name, c := range endings {
-		t.Run(name, func(t *testing.T) {
-			d, o, env := runDownload(t, c.role, c.prepare, c.steps...)
-			if got := d.status(o.Request.ID); got != c.status {
-				t.Errorf("the request is %s, want %s", got, c.status)
-			}
-			if lasted := env.Now().Sub(o.Request.CreatedAt); lasted < c.lasts || lasted > c.lasts+2*time.Second {
-				t.Errorf("it ended after %v, want %v", lasted, c.lasts)
-			}
-			for action, want := range c.entries {
-				if got := d.count(o.Request.ID, action); got != want {
-					t.Errorf("%d entries of %s, want %d", got, action, want)
-				}
-			}
-			d.verify()
-		})
+		t.Run(name, func(t *testing.T) { c.check(t) })
 	}
+}
+
+func (c ending) check(t *testing.T) (*desk, engine.Order) {
+	t.Helper()
+	d, o, env := runDownload(t, c.role, c.prepare, c.steps...)
+	if got := d.status(o.Request.ID); got != c.status {
+		t.Errorf("the request is %s, want %s", got, c.status)
+	}
+	if lasted := env.Now().Sub(o.Request.CreatedAt); lasted < c.lasts || lasted > c.lasts+2*time.Second {
+		t.Errorf("it ended after %v, want %v", lasted, c.lasts)
+	}
+	for action, want := range c.entries {
+		if got := d.count(o.Request.ID, action); got != want {
+			t.Errorf("%d entries of %s, want %d", got, action, want)
+		}
+	}
+	d.verify()
+	return d, o
 }
 
 func (d *desk) verify() {

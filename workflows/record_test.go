@@ -56,12 +56,54 @@ func TestRecord(t *testing.T) {
 	begin("expired", engine.RoleOperator, nil)
 	begin("denied", engine.RoleViewer, nil)
 	begin("cancelled", engine.RoleOperator, func(o *engine.Order) { o.AnswerBy = time.Unix(0, 0) })
+	recordApprovals(d, c, begin)
 	_, err = temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "retention", TaskQueue: TaskQueue}, retentionName, Ages{Tokens: time.Hour})
 	noError(t, err)
 	for _, name := range recordings {
 		noError(t, temporal.GetWorkflow(t.Context(), name, "").Get(t.Context(), nil))
 		write(t, temporal, name)
 	}
+}
+
+// recordApprovals runs each ending that people have a part in. Every approval
+// waits three seconds, and as long to be claimed.
+func recordApprovals(d *desk, c *Client, begin func(string, engine.Role, func(*engine.Order)) engine.Order) {
+	p := engine.DefaultPolicy(project)
+	p.Version, p.Approval = 1, engine.ApprovalRule{Mode: engine.ApprovalAll, RequiredApprovals: 1, TTLSeconds: 3, ClaimWindowSeconds: 3}
+	noError(d.t, d.store.AddPolicy(d.t.Context(), p, record("policy")))
+	ctx := d.t.Context()
+	say := func(id string, decision engine.Decision) {
+		b := voteOf("a", decision)
+		b.RequestID = id
+		_, err := c.Vote(ctx, b)
+		noError(d.t, err)
+	}
+	approved := func(id string) engine.Order {
+		o := begin(id, engine.RoleOperator, nil)
+		say(id, engine.DecisionApprove)
+		return o
+	}
+	claimed := func(o engine.Order, n string, seconds int) engine.Order {
+		claim := claimOf(o, n)
+		claim.TTLSeconds = seconds
+		_, err := c.Claim(ctx, claim)
+		noError(d.t, err)
+		o.Token = claim.Token
+		return o
+	}
+	begin("people-denied", engine.RoleOperator, nil)
+	say("people-denied", engine.DecisionDeny)
+	begin("people-lapsed", engine.RoleOperator, nil)
+	begin("people-cancelled", engine.RoleOperator, nil)
+	_, err := c.Cancel(ctx, engine.Withdrawal{RequestID: "people-cancelled", Actor: person("u")})
+	noError(d.t, err)
+	approved("people-unclaimed")
+	d.settle(claimed(approved("people-consumed"), "1", 30), engine.Consumed)
+	c.Settled("people-consumed", false)
+	again := claimed(approved("people-claimed-again"), "1", 30)
+	d.settle(claimed(again, "2", 30), engine.Consumed)
+	c.Settled("people-claimed-again", false)
+	claimed(approved("people-token-expired"), "1", 1)
 }
 
 func write(t *testing.T, temporal client.Client, id string) {

@@ -30,4 +30,7 @@ func TestReplay(t *testing.T) {
 }
 
 // recordings are the endings of which a history is kept.
-var recordings = []string{"consumed", "interrupted", "unreported", "revoked", "expired", "denied", "cancelled", "retention"}
+var recordings = []string{
+	"consumed", "interrupted", "unreported", "revoked", "expired", "denied", "cancelled", "retention",
+	"people-denied", "people-lapsed", "people-cancelled", "people-unclaimed", "people-consumed", "people-claimed-again", "people-token-expired",
+}

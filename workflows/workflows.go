@@ -22,15 +22,20 @@ import (
 // TaskQueue is where workers of every node wait for work.
 const TaskQueue = "countersign"
 
-// The names under which workflows, activities and signals stand in histories.
+// The names under which workflows, activities, signals and updates stand in histories.
 // They must never change: histories outlive releases.
 const (
 	downloadName  = "Download"
 	retentionName = "Retention"
 	decideName    = "Decide"
+	advanceName   = "Advance"
+	issueName     = "Issue"
 	concludeName  = "Conclude"
 	purgeName     = "Purge"
 	settledSignal = "settled"
+	voteUpdate    = "vote"
+	cancelUpdate  = "cancel"
+	claimUpdate   = "claim"
 )
 
 // Options completes the options of a Temporal client with the encrypting codec,

@@ -17,10 +17,11 @@ import (
 	"github.com/countersign-dev/countersign/api/wire"
 )
 
-// Minted is the answer to a mint: either a token, or the request of an earlier
-// mint under the same idempotency key.
+// Minted is the answer to a mint: a token, an approval to wait for, or the
+// request of an earlier mint under the same idempotency key.
 type Minted struct {
 	wire.Minted
+	Pending  *wire.Pending
 	Replayed *wire.Request
 }
 
@@ -38,9 +39,15 @@ func (c *Client) Mint(ctx context.Context, project, certificate string, body wir
 	}
 	defer func() { _ = answer.Body.Close() }() // it was read, or its reading failed
 	var out Minted
-	if answer.StatusCode == http.StatusCreated {
+	switch answer.StatusCode {
+	case http.StatusCreated:
 		err = json.NewDecoder(answer.Body).Decode(&out.Minted)
-	} else {
+	case http.StatusAccepted:
+		err = json.NewDecoder(answer.Body).Decode(&out.Pending)
+		if out.Pending != nil {
+			out.RequestID, out.Status = out.Pending.RequestID, out.Pending.Status
+		}
+	default:
 		var replayed wire.Replayed
 		err = json.NewDecoder(answer.Body).Decode(&replayed)
 		out.Replayed, out.RequestID, out.Status = &replayed.Request, replayed.RequestID, replayed.Status

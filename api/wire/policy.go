@@ -2,15 +2,15 @@ package wire
 
 // Policy is a project's certificate policy. PUT takes it whole.
 type Policy struct {
-	AllowKeyExport        bool     `json:"allow_key_export" doc:"Whether private keys may leave without approval"`
-	Approval              Approval `json:"approval"`
-	TokenTTLSeconds       int      `json:"token_ttl_seconds" doc:"Longest life of a token, 1 to 3600"`
-	MinPassphraseLength   int      `json:"min_passphrase_length" doc:"1 to 128 characters"`
-	AllowLegacyEncryption bool     `json:"allow_legacy_encryption" doc:"Whether PKCS#12 may be written with 3DES and SHA-1"`
+	AllowKeyExport        bool         `json:"allow_key_export" doc:"Whether private keys may leave without approval"`
+	Approval              ApprovalRule `json:"approval"`
+	TokenTTLSeconds       int          `json:"token_ttl_seconds" doc:"Longest life of a token, 1 to 3600"`
+	MinPassphraseLength   int          `json:"min_passphrase_length" doc:"1 to 128 characters"`
+	AllowLegacyEncryption bool         `json:"allow_legacy_encryption" doc:"Whether PKCS#12 may be written with 3DES and SHA-1"`
 }
 
-// Approval says which downloads wait for approval, and how long.
-type Approval struct {
+// ApprovalRule says which downloads wait for approval, and how long.
+type ApprovalRule struct {
 	Mode               string `json:"mode" doc:"off, key_export or all"`
 	RequiredApprovals  int    `json:"required_approvals" doc:"At least 1"`
 	TTLSeconds         int    `json:"ttl_seconds" doc:"How long approvers have, 1 to 2592000"`

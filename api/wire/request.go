@@ -22,4 +22,10 @@ type Request struct {
 	CreatedAt      time.Time      `json:"created_at"`
 	UpdatedAt      time.Time      `json:"updated_at"`
 	ExpiresAt      *time.Time     `json:"expires_at" doc:"End of the token's life; null while there is none"`
+
+	// What follows is there where people must approve first.
+	ApprovalID        string     `json:"approval_id" doc:"Empty where no approval was asked for"`
+	RequiredApprovals int        `json:"required_approvals"`
+	ApprovalExpiresAt *time.Time `json:"approval_expires_at" doc:"When the approval lapses unless it is settled before"`
+	ClaimExpiresAt    *time.Time `json:"claim_expires_at" doc:"Until when the approved download can be claimed; null until it is approved"`
 }

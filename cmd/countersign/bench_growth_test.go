@@ -71,7 +71,8 @@ func (b *bench) store1(i int) error {
 		ID: id, Version: 1, ProjectID: b.project.ID, CertificateID: token.CertificateID, Requester: by, Format: "fullchain",
 		Filename: "fullchain.pem", Options: "{}", Status: engine.StatusIssued, TokenDigest: digest, CreatedAt: now, UpdatedAt: now,
 	}
-	if _, err := b.store.OpenRequest(ctx, r, &token, entry(engine.ActionRequested, "request/"+id)); err != nil {
+	opened := entry(engine.ActionRequested, "request/"+id)
+	if _, err := b.store.OpenRequest(ctx, engine.Step{Request: r, Token: &token, Record: &opened}); err != nil {
 		return err
 	}
 	s := engine.Settlement{
@@ -82,5 +83,5 @@ func (b *bench) store1(i int) error {
 		return err
 	}
 	r.Version, r.Status = 2, engine.StatusConsumed
-	return b.store.AdvanceRequest(ctx, r)
+	return b.store.AdvanceRequest(ctx, engine.Step{Request: r})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -138,6 +139,11 @@ func list[T any](ctx context.Context, c *driver.Collection, filter bson.D, page 
 	}
 	docs = docs[:page.Limit]
 	return docs, place(docs[page.Limit-1]).String(), nil
+}
+
+// filtered leaves out the members with an empty value.
+func filtered(members bson.D) bson.D {
+	return slices.DeleteFunc(members, func(m bson.E) bool { return m.Value == "" })
 }
 
 // deleteByID deletes the documents under the ids, in one command.

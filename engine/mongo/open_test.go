@@ -58,7 +58,8 @@ func TestCollectionsAndIDs(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := store.OpenRequest(ctx, request, &token, rec()); err != nil {
+		opened, approval := rec(), engine.Approval{ID: "apr_a", ProjectID: "prj", RequestID: request.ID}
+		if _, err := store.OpenRequest(ctx, engine.Step{Request: request, Token: &token, Approval: &approval, Record: &opened}); err != nil {
 			t.Fatal(err)
 		}
 		settle := rec()
@@ -70,7 +71,7 @@ func TestCollectionsAndIDs(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := map[string]string{
-			"api_keys": "key_a", "audit_logs": "prj/0000000000000000001 prj/0000000000000000007", "certificate_events": "event_a",
+			"api_keys": "key_a", "approval_requests": "apr_a", "audit_logs": "prj/0000000000000000001 prj/0000000000000000007", "certificate_events": "event_a",
 			"certificate_keys": "cert_a", "certificate_policies": "prj/12", "certificates": "cert_a", "data_keys": "codec",
 			"download_requests": "req_a", "download_tokens": "d0 d0/end", "members": "prj/user_a", "projects": "prj",
 			"schema": "schema", "users": "user_a",

@@ -19,16 +19,19 @@ type requestDocument struct {
 }
 
 type opening struct {
-	Token *engine.Token     `bson:"token"`
-	Audit engine.AuditEntry `bson:"audit"`
-	Event *engine.Event     `bson:"event"`
+	Token    *engine.Token     `bson:"token"`
+	Approval *engine.Approval  `bson:"approval"`
+	Audit    engine.AuditEntry `bson:"audit"`
+	Event    *engine.Event     `bson:"event"`
 }
 
 // OpenRequest implements engine.Requests.
-func (s *Store) OpenRequest(ctx context.Context, r engine.Request, token *engine.Token, rec engine.Record) (engine.Request, error) {
+func (s *Store) OpenRequest(ctx context.Context, first engine.Step) (engine.Request, error) {
 	var decided requestDocument
-	err := s.change(rec, func() (bool, error) {
-		doc := requestDocument{Request: r, Opening: &opening{Token: token, Audit: rec.Audit, Event: rec.Event}}
+	err := s.change(*first.Record, func() (bool, error) {
+		doc := requestDocument{Request: first.Request, Opening: &opening{
+			Token: first.Token, Approval: first.Approval, Audit: first.Record.Audit, Event: first.Record.Event,
+		}}
 		stored, _, err := s.insert(ctx, s.db.Collection(requestsName), doc)
 		if err != nil {
 			return false, err
@@ -36,16 +39,14 @@ func (s *Store) OpenRequest(ctx context.Context, r engine.Request, token *engine
 		if decided, err = decode[requestDocument](stored); err != nil {
 			return false, err
 		}
-		first := decided.Opening
-		if first == nil {
+		o := decided.Opening
+		if o == nil {
 			return true, nil // it advanced since, so nothing was missing
 		}
-		if first.Token != nil {
-			if _, _, err := s.insert(ctx, s.db.Collection(tokensName), first.Token); err != nil {
-				return false, err
-			}
+		if err := s.follow(ctx, engine.Step{Token: o.Token, Approval: o.Approval}); err != nil {
+			return false, err
 		}
-		_, err = s.record(ctx, engine.Record{Audit: first.Audit, Event: first.Event})
+		_, err = s.record(ctx, engine.Record{Audit: o.Audit, Event: o.Event})
 		return true, err
 	})
 	if err != nil {
@@ -54,14 +55,37 @@ func (s *Store) OpenRequest(ctx context.Context, r engine.Request, token *engine
 	return decided.Request, nil
 }
 
-// AdvanceRequest implements engine.Requests. The condition is the server's to
-// check; that one workflow alone writes a request makes it enough.
-func (s *Store) AdvanceRequest(ctx context.Context, r engine.Request) error {
+// follow writes what a request brings: token and approval. A token that is there
+// stays.
+func (s *Store) follow(ctx context.Context, step engine.Step) error {
+	if step.Token != nil {
+		if _, _, err := s.insert(ctx, s.db.Collection(tokensName), step.Token); err != nil {
+			return err
+		}
+	}
+	if step.Approval != nil {
+		return s.putApproval(ctx, *step.Approval)
+	}
+	return nil
+}
+
+// AdvanceRequest implements engine.Requests. What the request brings comes first,
+// so that taking the step again finds it. The condition is the server's to check;
+// that one workflow alone writes a request makes it enough.
+func (s *Store) AdvanceRequest(ctx context.Context, next engine.Step) error {
+	if next.Record != nil {
+		if err := checkRecord(*next.Record); err != nil {
+			return err
+		}
+	}
 	if err := s.begin(); err != nil {
 		return err
 	}
 	defer s.end()
-	c := s.db.Collection(requestsName)
+	if err := s.follow(ctx, next); err != nil {
+		return err
+	}
+	c, r := s.db.Collection(requestsName), next.Request
 	older := bson.D{{Key: "_id", Value: r.ID}, {Key: "version", Value: bson.D{{Key: "$lt", Value: r.Version}}}}
 	replaced, err := c.ReplaceOne(ctx, older, requestDocument{Request: r})
 	if err != nil {
@@ -69,6 +93,9 @@ func (s *Store) AdvanceRequest(ctx context.Context, r engine.Request) error {
 	}
 	if replaced.MatchedCount == 0 {
 		_, err = find[requestDocument](ctx, c, byID(r.ID))
+	}
+	if err == nil && next.Record != nil {
+		_, err = s.record(ctx, *next.Record)
 	}
 	return err
 }
@@ -91,17 +118,12 @@ func (s *Store) RequestByIdempotency(ctx context.Context, idempotencyID string) 
 
 // Requests implements engine.Requests.
 func (s *Store) Requests(ctx context.Context, q engine.RequestQuery) ([]engine.Request, string, error) {
-	filter := bson.D{}
-	for _, member := range []bson.E{
+	filter := filtered(bson.D{
 		{Key: "project_id", Value: q.ProjectID},
 		{Key: "requester.person", Value: q.Person},
 		{Key: "status", Value: string(q.Status)},
 		{Key: "certificate_id", Value: q.CertificateID},
-	} {
-		if member.Value != "" {
-			filter = append(filter, member)
-		}
-	}
+	})
 	docs, next, err := list(ctx, s.db.Collection(requestsName), filter, q.Page, func(d requestDocument) engine.Cursor {
 		return engine.Cursor{Time: d.CreatedAt, ID: d.ID}
 	})
@@ -136,6 +158,13 @@ func (s *Store) PurgeRequests(ctx context.Context, before time.Time, limit int) 
 	ids := make([]string, 0, len(docs))
 	for _, d := range docs {
 		ids = append(ids, d.ID)
+	}
+	// The approvals go first: those of a request that is gone nobody would find.
+	if len(ids) > 0 {
+		ofThem := bson.D{{Key: "request_id", Value: bson.D{{Key: "$in", Value: ids}}}}
+		if _, err := s.db.Collection(approvalsName).DeleteMany(ctx, ofThem); err != nil {
+			return 0, fault("delete from "+approvalsName, err)
+		}
 	}
 	return deleteByID(ctx, c, ids)
 }

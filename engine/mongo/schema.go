@@ -22,6 +22,7 @@ const (
 	eventsName          = "certificate_events"
 	policiesName        = "certificate_policies"
 	requestsName        = "download_requests"
+	approvalsName       = "approval_requests"
 	tokensName          = "download_tokens"
 	auditName           = "audit_logs"
 	projectsName        = "projects"
@@ -60,6 +61,10 @@ var indexes = []index{
 	{requestsName, []string{"project_id", "requester.person", "-created_at", "-_id"}, false},
 	{requestsName, []string{"idempotency_id", "-created_at"}, false},
 	{requestsName, []string{"status", "updated_at"}, false},
+	{approvalsName, []string{"project_id", "-created_at", "-_id"}, false},
+	{approvalsName, []string{"project_id", "status", "-created_at", "-_id"}, false},
+	{approvalsName, []string{"project_id", "requester.person", "-created_at", "-_id"}, false},
+	{approvalsName, []string{"request_id"}, true},
 	{tokensName, []string{"project_id", "kind", "-created_at", "-_id"}, false},
 	{tokensName, []string{"expires_at"}, false},
 	{auditName, []string{"ref"}, true},

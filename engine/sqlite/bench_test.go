@@ -25,8 +25,7 @@ func issueMany(b *testing.B, s *Store, n int, settled bool) []engine.Token {
 	for part := range slices.Chunk(tokens, 1000) {
 		if _, err := update(b.Context(), s, func(tx tx) (none struct{}, err error) {
 			for _, token := range part {
-				r := engine.Request{ID: token.RequestID, ProjectID: "prj", CertificateID: "cert_a", Status: engine.StatusIssued, CreatedAt: token.IssuedAt}
-				if _, err := tx.open(r, &token, newRecord("prj")); err != nil {
+				if _, err := tx.open(opening("prj", &token)); err != nil {
 					return none, err
 				}
 				if settled {
@@ -109,8 +108,7 @@ func BenchmarkStore(b *testing.B) {
 					tokens[i] = newToken("prj")
 				}
 				measure(b, callers, tokens, func(token engine.Token) error {
-					r := engine.Request{ID: token.RequestID, ProjectID: "prj", CertificateID: "cert_a", Status: engine.StatusIssued, CreatedAt: token.IssuedAt}
-					_, err := s.OpenRequest(b.Context(), r, &token, newRecord("prj"))
+					_, err := s.OpenRequest(b.Context(), opening("prj", &token))
 					return err
 				})
 			})

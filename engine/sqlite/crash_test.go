@@ -38,7 +38,7 @@ func settleForEver(path string) error {
 		go func() {
 			for {
 				token := newToken("prj")
-				_, err := s.OpenRequest(ctx, engine.Request{ID: token.RequestID, ProjectID: "prj"}, &token, newRecord("prj"))
+				_, err := s.OpenRequest(ctx, opening("prj", &token))
 				if err != nil {
 					failed <- err
 				}

@@ -8,13 +8,17 @@ import (
 	"fmt"
 )
 
-//go:embed schema.sql
-var schema string
+var (
+	//go:embed schema.sql
+	schema string
+	//go:embed approvals.sql
+	approvals string
+)
 
 // migrations lead from an empty database to today's schema; user_version counts
 // those that were applied. Append to them, and never change one that was
 // released.
-var migrations = []string{schema}
+var migrations = []string{schema, approvals}
 
 // migrate applies what is missing, each migration in a transaction of its own,
 // and makes sure that the database keeps what it is told.

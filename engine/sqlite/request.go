@@ -2,35 +2,46 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// OpenRequest implements [engine.Requests]. Request, token and record are one
-// transaction, so of a stored decision nothing can be missing.
-func (s *Store) OpenRequest(ctx context.Context, r engine.Request, token *engine.Token, rec engine.Record) (engine.Request, error) {
-	return update(ctx, s, func(tx tx) (engine.Request, error) { return tx.open(r, token, rec) })
+// OpenRequest implements [engine.Requests]. The step is one transaction, so of a
+// stored decision nothing can be missing.
+func (s *Store) OpenRequest(ctx context.Context, first engine.Step) (engine.Request, error) {
+	return update(ctx, s, func(tx tx) (engine.Request, error) { return tx.open(first) })
 }
 
-func (tx tx) open(r engine.Request, token *engine.Token, rec engine.Record) (stored engine.Request, err error) {
+func (tx tx) open(first engine.Step) (engine.Request, error) {
+	r := first.Request
 	inserted, err := tx.insert("download_requests", "id, version, project, person, status, certificate, idempotency, at, ended", r,
 		r.ID, r.Version, r.ProjectID, r.Requester.Person, string(r.Status), r.CertificateID, orNull(r.IdempotencyID), ms(r.CreatedAt), ended(r))
-	if err != nil {
-		return stored, err
-	}
-	if !inserted {
+	if err == nil && !inserted {
 		return get[engine.Request](context.Background(), tx, "download_requests WHERE id = ?", r.ID)
 	}
-	if token != nil {
-		if err := tx.create("download_tokens", "id, project, at, expires", token,
-			token.Digest, token.ProjectID, ms(token.IssuedAt), ms(token.ExpiresAt)); err != nil {
-			return stored, err
+	if err != nil {
+		return r, err
+	}
+	return r, tx.follow(first)
+}
+
+// follow writes what comes with a request. A token that is there stays.
+func (tx tx) follow(s engine.Step) error {
+	if t := s.Token; t != nil {
+		if _, err := tx.insert("download_tokens", "id, project, at, expires", t, t.Digest, t.ProjectID, ms(t.IssuedAt), ms(t.ExpiresAt)); err != nil {
+			return err
 		}
 	}
-	return r, tx.record(rec)
+	if s.Approval != nil {
+		if err := tx.putApproval(s.Approval); err != nil {
+			return err
+		}
+	}
+	if s.Record == nil {
+		return nil
+	}
+	return tx.record(*s.Record)
 }
 
 // ended is the column of that name.
@@ -42,18 +53,20 @@ func ended(r engine.Request) any {
 }
 
 // AdvanceRequest implements [engine.Requests].
-func (s *Store) AdvanceRequest(ctx context.Context, r engine.Request) error {
-	text, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("encode request: %w", err)
-	}
-	_, err = update(ctx, s, func(tx tx) (none struct{}, err error) {
-		n, err := tx.exec("UPDATE download_requests SET version = ?, status = ?, ended = ?, doc = ? WHERE id = ? AND version < ?",
-			r.Version, string(r.Status), ended(r), string(text), r.ID, r.Version)
-		if err == nil && n == 0 {
+func (s *Store) AdvanceRequest(ctx context.Context, next engine.Step) error {
+	_, err := update(ctx, s, func(tx tx) (none struct{}, err error) {
+		r := next.Request
+		renewed, err := tx.renew("download_requests", r.ID, r.Version, string(r.Status), r)
+		if err == nil && !renewed {
 			_, err = get[engine.Request](context.Background(), tx, "download_requests WHERE id = ?", r.ID)
 		}
-		return none, err
+		if err == nil && renewed && r.Status.Ended() {
+			_, err = tx.exec("UPDATE download_requests SET ended = ? WHERE id = ?", ms(r.UpdatedAt), r.ID)
+		}
+		if err != nil {
+			return none, err
+		}
+		return none, tx.follow(next)
 	})
 	return err
 }
@@ -75,24 +88,24 @@ func (s *Store) Requests(ctx context.Context, q engine.RequestQuery) ([]engine.R
 }
 
 func requestsFrom(q engine.RequestQuery) (from string, args []any) {
-	from, args = "download_requests WHERE project = ?", []any{q.ProjectID}
-	for _, filter := range []struct{ column, value string }{
-		{"person", q.Person}, {"status", string(q.Status)}, {"certificate", q.CertificateID},
-	} {
-		if filter.value != "" {
-			from += " AND " + filter.column + " = ?"
-			args = append(args, filter.value)
-		}
-	}
-	return from, args
+	return filtered("download_requests", q.ProjectID,
+		filter{"person", q.Person}, filter{"status", string(q.Status)}, filter{"certificate", q.CertificateID})
 }
 
 // PurgeRequests implements [engine.Requests].
 func (s *Store) PurgeRequests(ctx context.Context, before time.Time, limit int) (int, error) {
 	return update(ctx, s, func(tx tx) (int, error) {
+		if _, err := tx.exec(purgeApprovals, ms(before), limit); err != nil {
+			return 0, err
+		}
 		return tx.exec(purgeRequests, ms(before), limit)
 	})
 }
 
-const purgeRequests = `DELETE FROM download_requests WHERE id IN (
+// Both find the same requests: the approval of each goes, then each itself.
+const (
+	purgeApprovals = `DELETE FROM approval_requests WHERE request IN (
   SELECT id FROM download_requests WHERE ended < ? ORDER BY ended, id LIMIT ?)`
+	purgeRequests = `DELETE FROM download_requests WHERE id IN (
+  SELECT id FROM download_requests WHERE ended < ? ORDER BY ended, id LIMIT ?)`
+)

@@ -31,7 +31,7 @@ func open(t testing.TB, path string) *Store {
 func issue(t testing.TB, s *Store, project string) engine.Token {
 	t.Helper()
 	token := newToken(project)
-	if _, err := s.OpenRequest(t.Context(), engine.Request{ID: token.RequestID, ProjectID: project}, &token, newRecord(project)); err != nil {
+	if _, err := s.OpenRequest(t.Context(), opening(project, &token)); err != nil {
 		t.Fatal(err)
 	}
 	return token
@@ -43,6 +43,15 @@ func newToken(project string) engine.Token {
 		Digest: engine.SecretDigest(engine.NewToken()), RequestID: engine.NewID("req"), ProjectID: project, CertificateID: "cert_a",
 		Format: "fullchain", Options: "{}", IssuedAt: now, ExpiresAt: now.Add(time.Hour),
 	}
+}
+
+// opening is the first step of a token's request.
+func opening(project string, token *engine.Token) engine.Step {
+	rec := newRecord(project)
+	r := engine.Request{
+		ID: token.RequestID, ProjectID: project, CertificateID: "cert_a", Status: engine.StatusIssued, CreatedAt: token.IssuedAt,
+	}
+	return engine.Step{Request: r, Token: token, Record: &rec}
 }
 
 func newRecord(project string) engine.Record {

@@ -36,13 +36,18 @@ func newDecision(projectID string) (engine.Request, engine.Token, engine.Record)
 	return r, token, rec
 }
 
+// first is a request's first step.
+func first(r engine.Request, token *engine.Token, rec engine.Record) engine.Step {
+	return engine.Step{Request: r, Token: token, Record: &rec}
+}
+
 func requestOpen(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	r, token, rec := newDecision(project)
 	_, err := s.Request(ctx, project, r.ID)
 	refused(t, err, engine.ErrNotFound)
 
-	same(t, get[engine.Request](t)(s.OpenRequest(ctx, r, &token, rec)), r)
+	same(t, get[engine.Request](t)(s.OpenRequest(ctx, first(r, &token, rec))), r)
 	same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)
 	same(t, get[engine.TokenRecord](t)(s.Token(ctx, token.Digest)), engine.TokenRecord{Token: token})
 	onRecord(t, s, project, rec)
@@ -51,7 +56,7 @@ func requestOpen(t *testing.T, s engine.Store) {
 
 	denied, deniedRec := newRequest(project), record(project)
 	denied.Status, denied.Code = engine.StatusDenied, engine.CodePolicyDenied
-	same(t, get[engine.Request](t)(s.OpenRequest(ctx, denied, nil, deniedRec)), denied)
+	same(t, get[engine.Request](t)(s.OpenRequest(ctx, first(denied, nil, deniedRec))), denied)
 	onRecord(t, s, project, rec, deniedRec)
 }
 
@@ -60,15 +65,15 @@ func requestOpenAgain(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	r, token, rec := newDecision(project)
 	for range 2 {
-		same(t, get[engine.Request](t)(s.OpenRequest(ctx, r, &token, rec)), r)
+		same(t, get[engine.Request](t)(s.OpenRequest(ctx, first(r, &token, rec))), r)
 	}
 	other, otherToken := r, newToken(project, r.ID)
 	other.TokenDigest, other.ExpiresAt, other.Version = otherToken.Digest, noon.Add(time.Hour), 9
-	same(t, get[engine.Request](t)(s.OpenRequest(ctx, other, &otherToken, rec)), r)
+	same(t, get[engine.Request](t)(s.OpenRequest(ctx, first(other, &otherToken, rec))), r)
 
 	longer := token
 	longer.ExpiresAt = noon.Add(time.Hour)
-	same(t, get[engine.Request](t)(s.OpenRequest(ctx, r, &longer, rec)), r)
+	same(t, get[engine.Request](t)(s.OpenRequest(ctx, first(r, &longer, rec))), r)
 	same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)
 	same(t, get[engine.TokenRecord](t)(s.Token(ctx, token.Digest)), engine.TokenRecord{Token: token})
 	_, err := s.Token(ctx, otherToken.Digest)
@@ -88,7 +93,7 @@ func requestOpenRace(t *testing.T, s engine.Store) {
 		mine := r
 		a.token = newToken(project, r.ID)
 		mine.TokenDigest, mine.Reason = a.token.Digest, a.token.Digest
-		a.stored, a.err = s.OpenRequest(ctx, mine, &a.token, rec)
+		a.stored, a.err = s.OpenRequest(ctx, first(mine, &a.token, rec))
 		return a
 	})
 	stored := get[engine.Request](t)(s.Request(ctx, project, r.ID))
@@ -110,26 +115,26 @@ func requestOpenRace(t *testing.T, s engine.Store) {
 func requestAdvance(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	r, token, rec := newDecision(project)
-	refused(t, s.AdvanceRequest(ctx, r), engine.ErrNotFound)
-	get[engine.Request](t)(s.OpenRequest(ctx, r, &token, rec))
+	refused(t, s.AdvanceRequest(ctx, engine.Step{Request: r}), engine.ErrNotFound)
+	get[engine.Request](t)(s.OpenRequest(ctx, first(r, &token, rec)))
 
 	newer := r
 	newer.Version, newer.Status, newer.UpdatedAt = 3, engine.StatusConsumed, noon.Add(time.Minute)
-	ok(t, s.AdvanceRequest(ctx, newer))
+	ok(t, s.AdvanceRequest(ctx, engine.Step{Request: newer}))
 	for _, version := range []int{1, 2, 3} {
 		late := r
 		late.Version, late.Status = version, engine.StatusRevoked
-		ok(t, s.AdvanceRequest(ctx, late))
+		ok(t, s.AdvanceRequest(ctx, engine.Step{Request: late}))
 		same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), newer)
 	}
-	same(t, get[engine.Request](t)(s.OpenRequest(ctx, r, &token, rec)), newer)
+	same(t, get[engine.Request](t)(s.OpenRequest(ctx, first(r, &token, rec))), newer)
 }
 
 // Whatever the order of arrival, the newest version stays.
 func requestAdvanceRace(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	r, token, rec := newDecision(project)
-	get[engine.Request](t)(s.OpenRequest(ctx, r, &token, rec))
+	get[engine.Request](t)(s.OpenRequest(ctx, first(r, &token, rec)))
 	const writers = 32
 	for _, err := range together(writers, func(i int) error {
 		mine := r
@@ -137,7 +142,7 @@ func requestAdvanceRace(t *testing.T, s engine.Store) {
 		if i == writers-1 {
 			mine.Reason = "the newest"
 		}
-		return s.AdvanceRequest(ctx, mine)
+		return s.AdvanceRequest(ctx, engine.Step{Request: mine})
 	}) {
 		ok(t, err)
 	}
@@ -153,7 +158,7 @@ func requestIdempotency(t *testing.T, s engine.Store) {
 	for _, at := range []time.Duration{time.Hour, 3 * time.Hour, 2 * time.Hour} {
 		r := newRequest(project)
 		r.IdempotencyID, r.CreatedAt = id, noon.Add(at)
-		get[engine.Request](t)(s.OpenRequest(ctx, r, nil, record(project)))
+		get[engine.Request](t)(s.OpenRequest(ctx, first(r, nil, record(project))))
 		if r.CreatedAt.After(newest.CreatedAt) {
 			newest = r
 		}
@@ -162,7 +167,7 @@ func requestIdempotency(t *testing.T, s engine.Store) {
 
 	unnamed := newRequest(project)
 	unnamed.IdempotencyID = ""
-	get[engine.Request](t)(s.OpenRequest(ctx, unnamed, nil, record(project)))
+	get[engine.Request](t)(s.OpenRequest(ctx, first(unnamed, nil, record(project))))
 	_, err = s.RequestByIdempotency(ctx, "")
 	refused(t, err, engine.ErrNotFound)
 }
@@ -192,15 +197,15 @@ func requestListing(t *testing.T, s engine.Store) {
 		if i%3 == 0 {
 			r.CertificateID = "cert_b"
 		}
-		get[engine.Request](t)(s.OpenRequest(ctx, r, nil, record(project)))
+		get[engine.Request](t)(s.OpenRequest(ctx, first(r, nil, record(project))))
 		if i%5 < 2 {
 			r.Version, r.Status = 2, engine.StatusConsumed
-			ok(t, s.AdvanceRequest(ctx, r))
+			ok(t, s.AdvanceRequest(ctx, engine.Step{Request: r}))
 		}
 		stored = append(stored, r)
 	}
 	other := newRequest(engine.NewID("prj"))
-	get[engine.Request](t)(s.OpenRequest(ctx, other, nil, record(project)))
+	get[engine.Request](t)(s.OpenRequest(ctx, first(other, nil, record(project))))
 	stored = newestFirst(stored, func(r engine.Request) engine.Cursor { return engine.Cursor{Time: r.CreatedAt, ID: r.ID} })
 
 	for _, q := range requestFilters(project) {
@@ -227,7 +232,7 @@ func requestRetention(t *testing.T, s engine.Store) {
 	open := func(status engine.Status, updated time.Time) engine.Request {
 		r := newRequest(project)
 		r.Status, r.CreatedAt, r.UpdatedAt = status, past.AddDate(-1, 0, 0), updated
-		return get[engine.Request](t)(s.OpenRequest(ctx, r, nil, record(project)))
+		return get[engine.Request](t)(s.OpenRequest(ctx, first(r, nil, record(project))))
 	}
 	before := past.Add(-time.Millisecond)
 	for _, status := range []engine.Status{engine.StatusConsumed, engine.StatusDenied, engine.StatusExpired, engine.StatusCancelled, engine.StatusRevoked} {
@@ -240,7 +245,7 @@ func requestRetention(t *testing.T, s engine.Store) {
 	kept = append(kept, open(engine.StatusConsumed, past))
 	fresh := open(engine.StatusIssued, before)
 	fresh.Version, fresh.Status, fresh.UpdatedAt = 2, engine.StatusConsumed, noon
-	ok(t, s.AdvanceRequest(ctx, fresh))
+	ok(t, s.AdvanceRequest(ctx, engine.Step{Request: fresh}))
 	kept = append(kept, fresh)
 
 	for _, want := range []int{2, 2, 1, 0} {

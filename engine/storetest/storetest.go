@@ -37,6 +37,7 @@ var parts = []struct {
 	{"certificate", certificateContracts},
 	{"policy", policyContracts},
 	{"request", requestContracts},
+	{"approval", approvalContracts},
 	{"token", tokenContracts},
 	{"audit", auditContracts},
 	{"datakey", dataKeyContracts},

@@ -21,7 +21,7 @@ var tokenContracts = []contract{
 func newToken(projectID, requestID string) engine.Token {
 	return engine.Token{
 		Digest: engine.SecretDigest(engine.NewToken()), RequestID: requestID, ProjectID: projectID, CertificateID: "cert_a",
-		Requester: robot, Format: "pkcs12", Options: `{"legacy":true}`, ContainsKey: true, Approved: true, BindIP: "192.0.2.7",
+		Requester: robot, Format: "pkcs12", Options: `{"legacy":true}`, ContainsKey: true, ApprovalID: "apr_a", BindIP: "192.0.2.7",
 		SealedPassphrase: []byte{0, 255, 1}, IssuedAt: noon, ExpiresAt: noon.Add(5 * time.Minute),
 	}
 }
@@ -45,7 +45,7 @@ func storedToken(t *testing.T, s engine.Store, token engine.Token) engine.Token 
 	t.Helper()
 	r := newRequest(token.ProjectID)
 	r.ID, r.TokenDigest = token.RequestID, token.Digest
-	_, err := s.OpenRequest(t.Context(), r, &token, record(engine.SystemChain))
+	_, err := s.OpenRequest(t.Context(), first(r, &token, record(engine.SystemChain)))
 	ok(t, err)
 	return token
 }

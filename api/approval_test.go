@@ -1,0 +1,249 @@
+package api_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/api/wire"
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// mode sets key export and the approval mode; two people must approve.
+func (f *fixture) mode(export bool, mode engine.ApprovalMode) {
+	f.t.Helper()
+	f.policy(func(p *engine.CertificatePolicy) {
+		p.AllowKeyExport, p.Approval.Mode, p.Approval.RequiredApprovals = export, mode, 2
+	})
+}
+
+// waits asks for a download that has to wait.
+func (f *fixture) waits(as, body string) wire.Pending {
+	f.t.Helper()
+	return read[wire.Pending](f.do(as, "POST", "{c:shop}/downloads", body).is(202))
+}
+
+func (f *fixture) approve(as string, p wire.Pending) answer {
+	f.t.Helper()
+	return f.do(as, "POST", "{p}/approvals/"+p.ApprovalID+"/approve", `{"comment":"go"}`)
+}
+
+// approved asks for a download and has it approved.
+func (f *fixture) approved(body string) wire.Pending {
+	f.t.Helper()
+	p := f.waits("operator", body)
+	f.approve("approver", p).is(200)
+	f.approve("another", p).is(200)
+	return p
+}
+
+func TestTheFourCases(t *testing.T) {
+	f := newFixture(t)
+	for _, c := range []struct {
+		export       bool
+		mode         engine.ApprovalMode
+		key, without int
+	}{
+		{false, engine.ApprovalOff, 403, 201},
+		{false, engine.ApprovalKeyExport, 202, 201},
+		{false, engine.ApprovalAll, 202, 202},
+		{true, engine.ApprovalOff, 201, 201},
+		{true, engine.ApprovalKeyExport, 202, 201},
+		{true, engine.ApprovalAll, 202, 202},
+	} {
+		f.mode(c.export, c.mode)
+		a := f.do("operator", "POST", "{c:shop}/downloads", `{"format":"key"}`).is(c.key)
+		f.do("operator", "POST", "{c:shop}/downloads", `{"format":"cert"}`).is(c.without)
+		if c.key == 403 {
+			a.problem(403, engine.CodeKeyExportDisabled)
+			if !strings.Contains(string(a.body), `"title":"key export disabled"`) || !strings.Contains(string(a.body), "approval mode key_export") {
+				t.Errorf("%s", a.body)
+			}
+		}
+	}
+}
+
+func TestPendingAnswer(t *testing.T) {
+	f := newFixture(t)
+	f.mode(false, engine.ApprovalKeyExport)
+	a := f.do("operator", "POST", "{c:shop}/downloads", `{"format":"pkcs12","passphrase":"canary-waits","reason":"renewal"}`).is(202)
+	members(t, a.body, "request_id", "status", "approval_id", "approval_expires_at", "required_approvals", "passphrase_at_claim", "claim_window_seconds")
+	p := read[wire.Pending](a)
+	if p.Status != "pending_approval" || p.RequiredApprovals != 2 || !p.PassphraseAtClaim || time.Until(p.ApprovalExpiresAt) < 23*time.Hour {
+		t.Fatalf("%+v", p)
+	}
+	b := f.do("approver", "GET", "{p}/approvals/"+p.ApprovalID, "").is(200)
+	members(t, b.body, "id", "kind", "status", "request_id", "requester", "certificate", "format", "filename", "contains_key", "options",
+		"reason", "digest", "required_approvals", "decisions", "created_at", "expires_at")
+	v := read[wire.Approval](b)
+	if v.Kind != "download_key" || v.Status != "pending" || v.Certificate.ID != f.certs["shop"].ID || v.Certificate.FingerprintSHA256 != f.certs["shop"].Fingerprint ||
+		v.Requester.Person != f.users["operator"].ID || v.Reason != "renewal" || len(v.Digest) != 64 || !v.ContainsKey || len(v.Decisions) != 0 {
+		t.Fatalf("%+v", v)
+	}
+	replay := `{"format":"key"}`
+	first := f.do("operator", "POST", "{c:shop}/downloads", replay, "Idempotency-Key", "k").is(202)
+	again := read[wire.Replayed](f.do("operator", "POST", "{c:shop}/downloads", replay, "Idempotency-Key", "k").is(200))
+	if !again.Replayed || again.RequestID != read[wire.Pending](first).RequestID || again.Status != "pending_approval" {
+		t.Fatalf("%+v", again)
+	}
+}
+
+func TestApprovalListing(t *testing.T) {
+	f := newFixture(t)
+	f.mode(false, engine.ApprovalKeyExport)
+	mine, other := f.waits("operator", `{"format":"key"}`), f.waits("second", `{"format":"key"}`)
+	f.do("approver", "POST", "{p}/approvals/"+other.ApprovalID+"/deny", `{"comment":"no"}`).is(200)
+	for path, want := range map[string]int{"operator": 1, "second": 1, "approver": 2, "admin": 2, "approver?status=pending": 1, "second?status=pending": 0} {
+		as, query, _ := strings.Cut(path, "?")
+		if page := read[wire.Page[wire.Approval]](f.do(as, "GET", "{p}/approvals?"+query, "").is(200)); len(page.Items) != want {
+			t.Errorf("%s sees %d, want %d", path, len(page.Items), want)
+		}
+	}
+	f.do("viewer", "GET", "{p}/approvals", "").problem(403, engine.CodeForbidden)
+	f.do("approver", "GET", "{p}/approvals?status=open", "").problem(422, engine.CodeInvalidRequest)
+	f.do("operator", "GET", "{p}/approvals/"+mine.ApprovalID, "").is(200)
+	f.do("second", "GET", "{p}/approvals/"+mine.ApprovalID, "").problem(404, engine.CodeNotFound)
+	f.do("approver", "GET", "{p}/approvals/none", "").problem(404, engine.CodeNotFound)
+}
+
+func TestVotes(t *testing.T) {
+	f := newFixture(t)
+	f.mode(false, engine.ApprovalKeyExport)
+	p := f.waits("operator", `{"format":"key"}`)
+	path := "{p}/approvals/" + p.ApprovalID
+	f.do("operator", "POST", path+"/approve", `{}`).problem(403, engine.CodeForbidden)
+	f.do("second", "POST", path+"/approve", `{}`).problem(404, engine.CodeNotFound)
+	f.do("approver", "POST", path+"/approve", `{"more":1}`).problem(422, engine.CodeInvalidRequest)
+	f.do("approver", "POST", path+"/deny", `{}`).problem(422, engine.CodeCommentRequired)
+	f.do("approver", "POST", path+"/deny", `{"comment":"  "}`).problem(422, engine.CodeCommentRequired)
+	f.do("approver", "POST", path+"/deny", "").problem(422, engine.CodeCommentRequired)
+	half := read[wire.Approval](f.do("approver", "POST", path+"/approve", "").is(200))
+	if half.Status != "pending" || len(half.Decisions) != 1 || half.Decisions[0].Decision != "approve" || half.Decisions[0].Actor.Person != f.users["approver"].ID {
+		t.Fatalf("%+v", half)
+	}
+	f.do("approver", "POST", path+"/approve", "{}").problem(409, engine.CodeAlreadyDecided)
+	f.do("approver", "POST", path+"/deny", `{"comment":"no"}`).problem(409, engine.CodeAlreadyDecided)
+	full := read[wire.Approval](f.do("admin", "POST", path+"/approve", `{"comment":"fine"}`).is(200))
+	if full.Status != "approved" || len(full.Decisions) != 2 {
+		t.Fatalf("%+v", full)
+	}
+	f.do("another", "POST", path+"/deny", `{"comment":"late"}`).problem(409, engine.CodeNotPending)
+	r := read[wire.Request](f.do("operator", "GET", "{p}/requests/"+p.RequestID, "").is(200))
+	if r.Status != "approved" || r.ClaimExpiresAt == nil || r.ApprovalID != p.ApprovalID {
+		t.Fatalf("%+v", r)
+	}
+}
+
+// The person counts, not the key: an approver's or admin's own request stays
+// theirs, whatever key they bring.
+func TestNobodyApprovesTheirOwn(t *testing.T) {
+	f := newFixture(t)
+	f.mode(false, engine.ApprovalKeyExport)
+	f.keys["approver2"] = f.key(f.caller("approver"), engine.RoleApprover, time.Time{})
+	for _, as := range []string{"approver", "admin", "root"} {
+		p := f.waits(as, `{"format":"key"}`)
+		f.approve(as, p).problem(403, engine.CodeSelfApproval)
+		f.do(as, "POST", "{p}/approvals/"+p.ApprovalID+"/deny", `{}`).problem(403, engine.CodeSelfApproval)
+		if as == "approver" {
+			f.approve("approver2", p).problem(403, engine.CodeSelfApproval)
+		}
+	}
+	if entries := f.entries(f.project.ID, engine.ActionForbidden); len(entries) != 7 || entries[0].Detail["code"] != "self_approval" {
+		t.Fatalf("%+v", entries)
+	}
+}
+
+func TestClaim(t *testing.T) {
+	f := newFixture(t)
+	f.mode(false, engine.ApprovalKeyExport)
+	p := f.waits("operator", `{"format":"pkcs12","passphrase":"dropped-passphrase"}`)
+	path := "{p}/requests/" + p.RequestID + "/token"
+	f.do("operator", "POST", path, `{"passphrase":"long enough"}`).problem(409, engine.CodeNotApproved)
+	f.approve("approver", p).is(200)
+	f.approve("another", p).is(200)
+	f.do("admin", "POST", path, `{"passphrase":"long enough"}`).problem(403, engine.CodeForbidden)
+	f.do("operator", "POST", path, `{}`).problem(422, engine.CodePassphraseRequired)
+	f.do("operator", "POST", path, `{"passphrase":"short"}`).problem(422, engine.CodePassphraseInvalid)
+	first := read[wire.Minted](f.do("operator", "POST", path, `{"passphrase":"long enough"}`).is(201))
+	second := read[wire.Minted](f.do("operator", "POST", path, `{"passphrase":"long enough too"}`).is(201))
+	if first.Token == second.Token || time.Until(second.ExpiresAt) > 5*time.Minute || time.Until(second.ExpiresAt) < 4*time.Minute {
+		t.Fatalf("%+v", second)
+	}
+	f.do("", "GET", "/downloads/"+first.Token.Reveal(), "").problem(410, engine.CodeTokenRevoked)
+	f.do("", "GET", "/downloads/"+second.Token.Reveal(), "").is(200)
+	f.do("operator", "POST", path, `{"passphrase":"long enough"}`).problem(409, engine.CodeNotPending)
+}
+
+// What was right when the request was approved is asked again at the claim.
+func TestClaimAsksThePolicyAgain(t *testing.T) {
+	f := newFixture(t)
+	f.mode(false, engine.ApprovalKeyExport)
+	p := f.approved(`{"format":"key"}`)
+	path := "{p}/requests/" + p.RequestID + "/token"
+	f.policy(func(p *engine.CertificatePolicy) { p.Approval.Mode, p.Approval.RequiredApprovals = engine.ApprovalKeyExport, 3 })
+	f.do("operator", "POST", path, `{}`).problem(403, engine.CodePolicyDenied)
+	f.mode(false, engine.ApprovalOff)
+	f.do("operator", "POST", path, `{}`).problem(403, engine.CodeKeyExportDisabled)
+	f.mode(false, engine.ApprovalKeyExport)
+	by := f.caller("admin")
+	for _, role := range []engine.Role{engine.RoleViewer, engine.RoleOperator} {
+		_, err := f.admin.SetMember(t.Context(), by, f.users["operator"].ID, role)
+		must(t, err)
+		if role == engine.RoleViewer {
+			f.do("operator", "POST", path, `{}`).problem(403, engine.CodeForbidden)
+		}
+	}
+	m := read[wire.Minted](f.do("operator", "POST", path, `{}`).is(201))
+	// The approval is the exception: the token outlives a change of the setting.
+	f.mode(false, engine.ApprovalOff)
+	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").is(200)
+}
+
+// moved is a store in which another certificate stands behind an id.
+type moved struct {
+	engine.Store
+	leaf []byte
+}
+
+func (m *moved) Certificate(ctx context.Context, project, id string) (engine.Certificate, error) {
+	c, err := m.Store.Certificate(ctx, project, id)
+	if m.leaf != nil {
+		c.Leaf = m.leaf
+	}
+	return c, err
+}
+
+func TestOnlyWhatWasApprovedLeaves(t *testing.T) {
+	f := newFixture(t)
+	f.mode(false, engine.ApprovalKeyExport)
+	p := f.approved(`{"format":"key"}`)
+	path := "{p}/requests/" + p.RequestID + "/token"
+	store := &moved{Store: f.store}
+	f.downloads.Store = store
+	m := read[wire.Minted](f.do("operator", "POST", path, `{}`).is(201))
+	store.leaf = f.certs["alone"].Leaf
+	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").problem(409, engine.CodeApprovalMismatch)
+	f.do("operator", "POST", path, `{}`).problem(409, engine.CodeApprovalMismatch)
+	store.leaf = nil
+	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").is(200)
+}
+
+func TestCancelWhatWaits(t *testing.T) {
+	f := newFixture(t)
+	f.mode(false, engine.ApprovalAll)
+	p := f.waits("operator", `{"format":"cert"}`)
+	path := "{p}/requests/" + p.RequestID + "/cancel"
+	f.do("approver", "POST", path, "").problem(403, engine.CodeForbidden)
+	if r := read[wire.Request](f.do("operator", "POST", path, "").is(200)); r.Status != "cancelled" {
+		t.Fatalf("%+v", r)
+	}
+	f.do("operator", "POST", path, "").problem(409, engine.CodeNotPending)
+	f.approve("approver", p).problem(409, engine.CodeNotPending)
+	if a := read[wire.Approval](f.do("operator", "GET", "{p}/approvals/"+p.ApprovalID, "").is(200)); a.Status != "cancelled" {
+		t.Fatalf("%+v", a)
+	}
+	late := f.approved(`{"format":"cert"}`)
+	f.do("operator", "POST", "{p}/requests/"+late.RequestID+"/cancel", "").is(200)
+	f.do("operator", "POST", "{p}/requests/"+late.RequestID+"/token", "{}").problem(409, engine.CodeNotPending)
+}

@@ -1,0 +1,59 @@
+package wire
+
+import "time"
+
+// Approval is what approvers decide about: exactly what would leave, to whom and
+// why. Digest binds it to certificate, format, options, requester and reason.
+type Approval struct {
+	ID                string              `json:"id"`
+	Kind              string              `json:"kind" doc:"download_key"`
+	Status            string              `json:"status" doc:"pending, approved, denied, expired or cancelled"`
+	RequestID         string              `json:"request_id"`
+	Requester         Requester           `json:"requester"`
+	Certificate       ApprovalCertificate `json:"certificate"`
+	Format            string              `json:"format"`
+	Filename          string              `json:"filename"`
+	ContainsKey       bool                `json:"contains_key" doc:"Whether the private key would leave"`
+	Options           map[string]any      `json:"options"`
+	Reason            string              `json:"reason"`
+	Digest            string              `json:"digest" doc:"SHA-256 over certificate, format, options, requester and reason, in hex"`
+	RequiredApprovals int                 `json:"required_approvals" doc:"How many people must approve; one denial settles"`
+	Decisions         []Decision          `json:"decisions"`
+	CreatedAt         time.Time           `json:"created_at"`
+	ExpiresAt         time.Time           `json:"expires_at" doc:"When the approval lapses unless it is settled before"`
+}
+
+// ApprovalCertificate is the certificate as approvers are shown it.
+type ApprovalCertificate struct {
+	ID                string    `json:"id"`
+	Name              string    `json:"name"`
+	Subject           string    `json:"subject"`
+	SANs              []string  `json:"sans"`
+	FingerprintSHA256 string    `json:"fingerprint_sha256"`
+	NotAfter          time.Time `json:"not_after"`
+}
+
+// Decision is what one person decided.
+type Decision struct {
+	Actor    Requester `json:"actor"`
+	Decision string    `json:"decision" doc:"approve or deny"`
+	Comment  string    `json:"comment"`
+	Time     time.Time `json:"time"`
+}
+
+// VoteBody goes with a decision; a denial needs the comment.
+type VoteBody struct {
+	Comment string `json:"comment,omitempty" doc:"Why; goes on record"`
+}
+
+// Pending is a download that waits for people to approve it. The passphrase, if
+// the format needs one, comes with the claim.
+type Pending struct {
+	RequestID          string    `json:"request_id"`
+	Status             string    `json:"status" doc:"pending_approval"`
+	ApprovalID         string    `json:"approval_id"`
+	ApprovalExpiresAt  time.Time `json:"approval_expires_at"`
+	RequiredApprovals  int       `json:"required_approvals"`
+	PassphraseAtClaim  bool      `json:"passphrase_at_claim" doc:"Whether the claim must bring a passphrase; one sent with the mint was dropped"`
+	ClaimWindowSeconds int       `json:"claim_window_seconds" doc:"How long the download can be claimed once it is approved"`
+}

@@ -1,0 +1,40 @@
+package mongo
+
+import (
+	"context"
+
+	"go.mongodb.org/mongo-driver/bson"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// Approval implements engine.Approvals.
+func (s *Store) Approval(ctx context.Context, projectID, id string) (engine.Approval, error) {
+	return find[engine.Approval](ctx, s.db.Collection(approvalsName), bson.D{{Key: "_id", Value: id}, {Key: "project_id", Value: projectID}})
+}
+
+// Approvals implements engine.Approvals.
+func (s *Store) Approvals(ctx context.Context, q engine.ApprovalQuery) ([]engine.Approval, string, error) {
+	filter := filtered(bson.D{
+		{Key: "project_id", Value: q.ProjectID},
+		{Key: "requester.person", Value: q.Person},
+		{Key: "status", Value: string(q.Status)},
+	})
+	return list(ctx, s.db.Collection(approvalsName), filter, q.Page, func(a engine.Approval) engine.Cursor {
+		return engine.Cursor{Time: a.CreatedAt, ID: a.ID}
+	})
+}
+
+// putApproval inserts an approval, or replaces an older version of it.
+func (s *Store) putApproval(ctx context.Context, a engine.Approval) error {
+	c := s.db.Collection(approvalsName)
+	_, fresh, err := s.insert(ctx, c, a)
+	if err != nil || fresh {
+		return err
+	}
+	older := bson.D{{Key: "_id", Value: a.ID}, {Key: "version", Value: bson.D{{Key: "$lt", Value: a.Version}}}}
+	if _, err := c.ReplaceOne(ctx, older, a); err != nil {
+		return fault("advance approval", err)
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+package sqlite
+
+import (
+	"context"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// Approval implements [engine.Approvals].
+func (s *Store) Approval(ctx context.Context, projectID, id string) (engine.Approval, error) {
+	return get[engine.Approval](ctx, s.reading, "approval_requests WHERE id = ? AND project = ?", id, projectID)
+}
+
+// Approvals implements [engine.Approvals]. It always keeps to the query's
+// project.
+func (s *Store) Approvals(ctx context.Context, q engine.ApprovalQuery) ([]engine.Approval, string, error) {
+	from, args := approvalsFrom(q)
+	return list[engine.Approval](ctx, s.reading, q.Page, from, args...)
+}
+
+func approvalsFrom(q engine.ApprovalQuery) (from string, args []any) {
+	return filtered("approval_requests", q.ProjectID, filter{"person", q.Person}, filter{"status", string(q.Status)})
+}
+
+// putApproval inserts an approval, or replaces an older version of it.
+func (tx tx) putApproval(a *engine.Approval) error {
+	inserted, err := tx.insert("approval_requests", "id, version, project, request, person, status, at", a,
+		a.ID, a.Version, a.ProjectID, a.RequestID, a.Requester.Person, string(a.Status), ms(a.CreatedAt))
+	if err != nil || inserted {
+		return err
+	}
+	_, err = tx.renew("approval_requests", a.ID, a.Version, string(a.Status), a)
+	return err
+}

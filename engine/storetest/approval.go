@@ -1,0 +1,144 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+var approvalContracts = []contract{
+	{"open", approvalOpen},
+	{"advance", approvalAdvance},
+	{"step again", approvalStepAgain},
+	{"listing", approvalListing},
+	{"retention", approvalRetention},
+}
+
+func newApproval(r engine.Request) engine.Approval {
+	return engine.Approval{
+		ID: r.ApprovalID, Version: 1, Kind: engine.KindDownloadKey, ProjectID: r.ProjectID, RequestID: r.ID, Requester: r.Requester,
+		Certificate: engine.ApprovalCertificate{
+			ID: "cert_a", Name: "www", Subject: "CN=www", SANs: []string{"www.example.com"}, Fingerprint: "ab", NotAfter: noon.AddDate(1, 0, 0),
+		},
+		Format: r.Format, Filename: r.Filename, ContainsKey: true, Options: r.Options, Reason: r.Reason, Digest: "d1", Required: 2,
+		Status: engine.ApprovalPending, Decisions: []engine.Vote{}, CreatedAt: r.CreatedAt, UpdatedAt: noon, ExpiresAt: noon.Add(time.Hour),
+	}
+}
+
+// waiting is the first step of a request that waits for people.
+func waiting(projectID string) engine.Step {
+	r := newRequest(projectID)
+	r.Status, r.ApprovalID, r.RequiredApprovals, r.ClaimWindowSeconds = engine.StatusPendingApproval, engine.NewID("apr"), 2, 60
+	r.ApprovalExpiresAt = noon.Add(time.Hour)
+	a := newApproval(r)
+	s := first(r, nil, record(projectID))
+	s.Approval = &a
+	return s
+}
+
+func approvalOpen(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	step := waiting(project)
+	_, err := s.Approval(ctx, project, step.Approval.ID)
+	refused(t, err, engine.ErrNotFound)
+	for range 2 {
+		same(t, get[engine.Request](t)(s.OpenRequest(ctx, step)), step.Request)
+		same(t, get[engine.Approval](t)(s.Approval(ctx, project, step.Approval.ID)), *step.Approval)
+	}
+	onRecord(t, s, project, *step.Record)
+	_, err = s.Approval(ctx, engine.NewID("prj"), step.Approval.ID)
+	refused(t, err, engine.ErrNotFound)
+
+	// Another decision on the same request brings no second approval.
+	again := waiting(project)
+	again.Request.ID, again.Approval.RequestID = step.Request.ID, step.Request.ID
+	same(t, get[engine.Request](t)(s.OpenRequest(ctx, again)), step.Request)
+	_, err = s.Approval(ctx, project, again.Approval.ID)
+	refused(t, err, engine.ErrNotFound)
+}
+
+func approvalAdvance(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	open := waiting(project)
+	get[engine.Request](t)(s.OpenRequest(ctx, open))
+	newer, rec := *open.Approval, record(project)
+	newer.Version, newer.Status, newer.UpdatedAt = 3, engine.ApprovalDenied, noon.Add(time.Minute)
+	newer.Decisions = []engine.Vote{{Actor: alice, Decision: engine.DecisionDeny, Comment: "no <&>", Time: noon}}
+	// The request stands still while people decide: the approval moves alone.
+	ok(t, s.AdvanceRequest(ctx, engine.Step{Request: open.Request, Approval: &newer, Record: &rec}))
+	same(t, get[engine.Approval](t)(s.Approval(ctx, project, newer.ID)), newer)
+	same(t, get[engine.Request](t)(s.Request(ctx, project, open.Request.ID)), open.Request)
+	for _, version := range []int{1, 2, 3} {
+		late := *open.Approval
+		late.Version, late.Status = version, engine.ApprovalApproved
+		ok(t, s.AdvanceRequest(ctx, engine.Step{Request: open.Request, Approval: &late}))
+		same(t, get[engine.Approval](t)(s.Approval(ctx, project, newer.ID)), newer)
+	}
+	onRecord(t, s, project, *open.Record, rec)
+}
+
+// A step whose answer was lost is taken again, whole.
+func approvalStepAgain(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	open := waiting(project)
+	get[engine.Request](t)(s.OpenRequest(ctx, open))
+	r, a, rec := open.Request, *open.Approval, record(project)
+	token := newToken(project, r.ID)
+	r.Version, r.Status, r.TokenDigest, r.ExpiresAt = 2, engine.StatusIssued, token.Digest, token.ExpiresAt
+	a.Version, a.Status = 2, engine.ApprovalApproved
+	for range 2 {
+		ok(t, s.AdvanceRequest(ctx, engine.Step{Request: r, Token: &token, Approval: &a, Record: &rec}))
+		same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)
+		same(t, get[engine.Approval](t)(s.Approval(ctx, project, a.ID)), a)
+		same(t, get[engine.TokenRecord](t)(s.Token(ctx, token.Digest)), engine.TokenRecord{Token: token})
+		onRecord(t, s, project, *open.Record, rec)
+	}
+}
+
+func approvalListing(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	var stored []engine.Approval
+	for i := range 11 {
+		step := waiting(project)
+		if i%2 == 0 {
+			step.Approval.Requester = alice
+		}
+		if i%3 == 0 {
+			step.Approval.Status = engine.ApprovalExpired
+		}
+		step.Approval.CreatedAt = times[i%len(times)]
+		get[engine.Request](t)(s.OpenRequest(ctx, step))
+		stored = append(stored, *step.Approval)
+	}
+	get[engine.Request](t)(s.OpenRequest(ctx, waiting(engine.NewID("prj"))))
+	stored = newestFirst(stored, func(a engine.Approval) engine.Cursor { return engine.Cursor{Time: a.CreatedAt, ID: a.ID} })
+	for _, person := range []string{"", alice.Person, robot.Person} {
+		for _, status := range []engine.ApprovalStatus{"", engine.ApprovalPending, engine.ApprovalExpired, engine.ApprovalDenied} {
+			list := func(page engine.Page) ([]engine.Approval, string, error) {
+				return s.Approvals(ctx, engine.ApprovalQuery{ProjectID: project, Person: person, Status: status, Page: page})
+			}
+			var want []engine.Approval
+			for _, a := range stored {
+				if (person == "" || a.Requester.Person == person) && (status == "" || a.Status == status) {
+					want = append(want, a)
+				}
+			}
+			same(t, walk(t, list, 3), want)
+		}
+	}
+}
+
+func approvalRetention(t *testing.T, s engine.Store) {
+	ctx, project, past := t.Context(), engine.NewID("prj"), noon.AddDate(-2, 0, 0)
+	gone, kept := waiting(project), waiting(project)
+	gone.Request.Status, gone.Request.UpdatedAt = engine.StatusDenied, past.Add(-time.Hour)
+	kept.Request.UpdatedAt = past.Add(-time.Hour)
+	for _, step := range []engine.Step{gone, kept} {
+		get[engine.Request](t)(s.OpenRequest(ctx, step))
+	}
+	get[int](t)(s.PurgeRequests(ctx, past, 1000))
+	_, err := s.Approval(ctx, project, gone.Approval.ID)
+	refused(t, err, engine.ErrNotFound)
+	same(t, get[engine.Approval](t)(s.Approval(ctx, project, kept.Approval.ID)), *kept.Approval)
+}

@@ -1,0 +1,38 @@
+package engine
+
+import "context"
+
+// Vote puts the caller's decision to an approval. It returns CodeSelfApproval,
+// CodeCommentRequired, CodeInvalidRequest, CodeAlreadyDecided, CodeNotPending or
+// CodeUnavailable.
+func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decision Decision, comment string) (Approval, error) {
+	v := Vote{Actor: caller.Actor(), Decision: decision, Comment: comment}
+	err := a.Refuse(v.Actor, d.Clock())
+	if CodeOf(err) == CodeSelfApproval {
+		e := caller.Refusal(d.Clock(), ActionForbidden, CodeSelfApproval)
+		e.CertificateID, e.RequestID, e.Format = a.Certificate.ID, a.RequestID, a.Format
+		d.record(ctx, e)
+		return a, err
+	}
+	if err := v.checkComment(); err != nil {
+		return a, err
+	}
+	if err != nil {
+		return a, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
+	defer cancel()
+	return d.Workflows.Vote(ctx, Ballot{RequestID: a.RequestID, Vote: v, Origin: caller.Origin})
+}
+
+// Cancel withdraws a request that waits. It returns CodeNotPending or
+// CodeUnavailable.
+func (d *Downloads) Cancel(ctx context.Context, caller Caller, r Request) (Request, error) {
+	w := Withdrawal{RequestID: r.ID, Actor: caller.Actor(), Origin: caller.Origin}
+	if err := w.Refuse(r); err != nil {
+		return r, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
+	defer cancel()
+	return d.Workflows.Cancel(ctx, w)
+}

@@ -1,0 +1,183 @@
+package workflows
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// The policy of the approvals here: two people, within 100 seconds, and as long
+// to claim.
+const (
+	approvalLife = 100 * time.Second
+	claimWindow  = 100 * time.Second
+)
+
+// askPeople makes every download of the project wait for people.
+func askPeople(d *desk, _ *engine.Order) {
+	p := engine.DefaultPolicy(project)
+	p.Version, p.Approval = 1, engine.ApprovalRule{
+		Mode: engine.ApprovalAll, RequiredApprovals: 2,
+		TTLSeconds: int(approvalLife.Seconds()), ClaimWindowSeconds: int(claimWindow.Seconds()),
+	}
+	noError(d.t, d.store.AddPolicy(d.t.Context(), p, record("policy")))
+}
+
+// person is somebody by the letter that names them; the requester is u.
+func person(name string) engine.Actor {
+	return engine.Actor{Type: engine.ActorUser, ID: name, Name: name, Person: name}
+}
+
+// ask sends an Update and hands its answer, or the code it was refused with, to
+// got.
+func ask1(env *testsuite.TestWorkflowEnvironment, name string, in any, got func(engine.Code)) {
+	answer := func(err error) {
+		refused, _ := errors.AsType[*temporal.ApplicationError](err)
+		switch {
+		case err == nil:
+			got("")
+		case refused != nil && refused.Type() != "":
+			got(engine.Code(refused.Type()))
+		default:
+			got(engine.Code(err.Error()))
+		}
+	}
+	env.UpdateWorkflow(name, engine.NewID("upd"), &testsuite.TestUpdateCallback{
+		OnReject: answer, OnAccept: func() {}, OnComplete: func(_ any, err error) { answer(err) },
+	}, in)
+}
+
+func expect(t *testing.T, what string, want engine.Code) func(engine.Code) {
+	return func(got engine.Code) {
+		if got != want {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+}
+
+func voteOf(who string, decision engine.Decision) engine.Ballot {
+	return engine.Ballot{Vote: engine.Vote{Actor: person(who), Decision: decision, Comment: "because"}}
+}
+
+// vote has somebody decide after a while, and says with what code.
+func vote(after time.Duration, who string, decision engine.Decision, want engine.Code) during {
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, _ engine.Order) {
+		ask1(env, voteUpdate, voteOf(who, decision), expect(d.t, who+" says "+string(decision), want))
+	}}
+}
+
+// claimOf is a claim of the order's request, with the n-th token.
+func claimOf(o engine.Order, n string) engine.Claim {
+	token := o.Token
+	token.Digest = engine.SecretDigest(engine.Secret(o.Request.ID + n))
+	return engine.Claim{Token: token, TTLSeconds: 30, Actor: o.Request.Requester}
+}
+
+func claim(after time.Duration, n string, want engine.Code) during {
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+		ask1(env, claimUpdate, claimOf(o, n), expect(d.t, "claim "+n, want))
+	}}
+}
+
+func cancel(after time.Duration, want engine.Code) during {
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+		ask1(env, cancelUpdate, engine.Withdrawal{Actor: o.Request.Requester}, expect(d.t, "cancel", want))
+	}}
+}
+
+// use settles the n-th claimed token and reports it.
+func use(after time.Duration, n string, kind engine.SettleKind) during {
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+		o.Token = claimOf(o, n).Token
+		d.settle(o, kind)
+		report1(env, false)
+	}}
+}
+
+// yes are the two approvals, 10 and 20 seconds from the start.
+var yes = []during{vote(10*time.Second, "a", engine.DecisionApprove, ""), vote(20*time.Second, "b", engine.DecisionApprove, "")}
+
+func and(first []during, more ...during) []during { return append(first[:len(first):len(first)], more...) }
+
+var approvalEndings = map[string]struct {
+	ending
+	approval engine.ApprovalStatus
+}{
+	"approved, claimed and used": {ending{steps: and(yes, claim(30*time.Second, "1", ""), use(40*time.Second, "1", engine.Consumed)),
+		status: engine.StatusConsumed, lasts: 40 * time.Second,
+		entries: map[string]int{engine.ActionRequested: 1, engine.ActionApproved: 2, engine.ActionTokenIssued: 1}}, engine.ApprovalApproved},
+	"one denial settles": {ending{steps: []during{
+		vote(10*time.Second, "a", engine.DecisionApprove, ""), vote(11*time.Second, "b", engine.DecisionDeny, ""),
+		vote(11*time.Second, "c", engine.DecisionApprove, engine.CodeNotPending),
+	}, status: engine.StatusDenied, lasts: 11 * time.Second, entries: map[string]int{engine.ActionApproved: 1, engine.ActionDenied: 1}}, engine.ApprovalDenied},
+	"nobody decides": {ending{steps: []during{
+		vote(10*time.Second, "a", engine.DecisionApprove, ""), vote(11*time.Second, "a", engine.DecisionDeny, engine.CodeAlreadyDecided),
+		vote(12*time.Second, "u", engine.DecisionApprove, engine.CodeSelfApproval), claim(13*time.Second, "1", engine.CodeNotApproved),
+	}, status: engine.StatusExpired, lasts: approvalLife, entries: map[string]int{engine.ActionApproved: 1, engine.ActionLapsed: 1}}, engine.ApprovalExpired},
+	"cancelled while it waits for people": {ending{steps: []during{
+		vote(10*time.Second, "a", engine.DecisionApprove, ""), cancel(20*time.Second, ""),
+	}, status: engine.StatusCancelled, lasts: 20 * time.Second, entries: map[string]int{engine.ActionCancelled: 1}}, engine.ApprovalCancelled},
+	"cancelled while it waits to be claimed": {ending{steps: and(yes, cancel(30*time.Second, "")),
+		status: engine.StatusCancelled, lasts: 30 * time.Second, entries: map[string]int{engine.ActionCancelled: 1}}, engine.ApprovalApproved},
+	"never claimed": {ending{steps: yes, status: engine.StatusExpired, lasts: 20*time.Second + claimWindow,
+		entries: map[string]int{engine.ActionUnclaimed: 1, engine.ActionLapsed: 0}}, engine.ApprovalApproved},
+	"claimed again, the token before it revoked": {ending{steps: and(yes,
+		claim(30*time.Second, "1", ""), claim(40*time.Second, "2", ""), cancel(41*time.Second, engine.CodeNotPending),
+		use(50*time.Second, "2", engine.Consumed), claim(50*time.Second, "3", engine.CodeNotPending),
+	), status: engine.StatusConsumed, lasts: 50 * time.Second,
+		entries: map[string]int{engine.ActionTokenIssued: 2, engine.ActionTokenRevoked: 1}}, engine.ApprovalApproved},
+	"claimed again, after the first token expired": {ending{steps: and(yes,
+		claim(30*time.Second, "1", ""), claim(90*time.Second, "2", ""), use(95*time.Second, "2", engine.Consumed),
+	), status: engine.StatusConsumed, lasts: 95 * time.Second,
+		entries: map[string]int{engine.ActionTokenIssued: 2, engine.ActionTokenExpired: 1}}, engine.ApprovalApproved},
+	"claimed, the token left to expire, and so the window": {ending{steps: and(yes, claim(30*time.Second, "1", "")),
+		status: engine.StatusExpired, lasts: 20*time.Second + claimWindow,
+		entries: map[string]int{engine.ActionTokenExpired: 1, engine.ActionUnclaimed: 1}}, engine.ApprovalApproved},
+	"a token may outlive the window": {ending{steps: and(yes, claim(110*time.Second, "1", ""), claim(121*time.Second, "2", engine.CodeNotPending),
+		use(130*time.Second, "1", engine.Consumed)), status: engine.StatusConsumed, lasts: 130 * time.Second}, engine.ApprovalApproved},
+	"revoked": {ending{steps: and(yes, claim(30*time.Second, "1", ""), use(40*time.Second, "1", engine.Revoked)),
+		status: engine.StatusRevoked, lasts: 40 * time.Second}, engine.ApprovalApproved},
+}
+
+func TestApprovalEndings(t *testing.T) {
+	for name, c := range approvalEndings {
+		t.Run(name, func(t *testing.T) {
+			c.role, c.prepare = engine.RoleOperator, askPeople
+			d, o := c.check(t)
+			d.approval(o.Request.ID, c.approval)
+		})
+	}
+}
+
+// A step whose answer is lost is taken again and comes to the same.
+func TestLostApprovalAnswersChangeNothing(t *testing.T) {
+	c := approvalEndings["claimed again, the token before it revoked"]
+	c.role, c.prepare = engine.RoleOperator, func(d *desk, o *engine.Order) {
+		askPeople(d, o)
+		d.store.lost = map[string]int{"open": 2, "settle": 2, "advance": 5}
+	}
+	d, o := c.check(t)
+	d.approval(o.Request.ID, engine.ApprovalApproved)
+	for kind, left := range d.store.lost {
+		if left != 0 {
+			t.Errorf("%d lost answers of %s were not met", left, kind)
+		}
+	}
+}
+
+// approval checks how a request's approval stands.
+func (d *desk) approval(requestID string, want engine.ApprovalStatus) {
+	d.t.Helper()
+	r, err := d.store.Request(d.t.Context(), project, requestID)
+	noError(d.t, err)
+	a, err := d.store.Approval(d.t.Context(), project, r.ApprovalID)
+	noError(d.t, err)
+	if a.Status != want {
+		d.t.Errorf("the approval is %s, want %s", a.Status, want)
+	}
+}
