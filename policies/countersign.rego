@@ -12,6 +12,8 @@
 #
 # A reason is a sentence, or an object: why, code (a problem code, for deny;
 # policy_denied without one), remedies (deny) and required_approvals (approval).
+# Every other name of this file, helpers and variables too, is its own: a file
+# beside it that defines one is refused.
 # Members of the input that are missing or of the wrong type count as the
 # stricter of their values.
 package countersign
@@ -38,6 +40,12 @@ deny contains {
 	holds_key
 	not key_export_on
 	not mode in {"key_export", "all"}
+}
+
+# A file beside this one may ask for approval of anything, and approval then
+# stands in for allow: where no rule here would allow, one must deny.
+deny contains "The project's policy has an approval mode that no rule knows." if {
+	mode == "unknown"
 }
 
 approval contains {
@@ -223,6 +231,17 @@ refusal(reasons) := {
 	"remedies": [remedy | some r in reasons; some remedy in r.remedies],
 	"required_approvals": 0,
 }
+
+# What each rule that spoke has to say, for those who ask before they order.
+rules := array.concat(
+	array.concat(
+		[said("deny", r, sprintf("%v", [r.code]), [remedy | some remedy in r.remedies], 0) | some r in denials],
+		[said("approval", a, "", [], at_least_one(a.required_approvals)) | some a in approvals],
+	),
+	[said("allow", {"why": why}, "", [], 0) | some why in sort(allow)],
+)
+
+said(kind, r, code, remedies, needed) := {"kind": kind, "code": code, "why": r.why, "remedies": remedies, "required_approvals": needed}
 
 denials := [r | some [_, r] in sort([[weight(r.code), r] | some d in deny; r := reason(d)])]
 

@@ -254,6 +254,32 @@ test_an_added_approval_beats_allow_and_the_most_approvals_count if {
 	count(d.explanation) == 3
 }
 
+test_an_added_approval_cannot_stand_in_for_an_unknown_mode if {
+	every action in ["mint", "claim"] {
+		d := countersign.decision with input as json.patch(example, [mode("none"), put("/action", action), put("/approvals", 9)])
+			with countersign.approval as {"One."}
+		denied_as(d, "policy_denied")
+	}
+}
+
+test_every_rule_that_spoke_is_listed if {
+	listed := countersign.rules with input as json.patch(example, [put("/actor/role", "viewer"), mode("key_export"), put("/policy/approval/required_approvals", 2)])
+	[[r.kind, r.code, r.required_approvals, count(r.remedies)] | some r in listed] == [["deny", "forbidden", 0, 1], ["approval", "", 2, 0]]
+	every r in listed {
+		r.why != ""
+	}
+}
+
+test_the_rule_that_allows_is_listed if {
+	listed := countersign.rules with input as example
+	[r.kind | some r in listed] == ["allow"]
+	listed[0].why == decided([]).explanation[0]
+}
+
+test_nothing_is_listed_where_no_rule_spoke if {
+	[] == countersign.rules with input as example with countersign.allow as set()
+}
+
 test_no_reason_at_all_denies if {
 	d := countersign.decision with input as example with countersign.allow as set()
 	denied_as(d, "policy_denied")

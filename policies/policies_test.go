@@ -3,10 +3,14 @@ package policies
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -43,13 +47,29 @@ func builtin(t testing.TB) *Evaluator {
 	return e
 }
 
-// with makes an evaluator of the built-in rules and a team's own file.
+// with makes an evaluator of the built-in rules and a team's own file, which is
+// neither guarded nor tried: what gets past that must deny nonetheless.
 func with(t *testing.T, rules string, limit time.Duration) *Evaluator {
 	t.Helper()
-	e, err := newEvaluator(t.Context(), map[string]string{"countersign.rego": builtinRules, "team.rego": rules}, limit)
+	return of(t, map[string]string{"countersign.rego": builtinText, "team.rego": rules}, limit)
+}
+
+func of(t *testing.T, files map[string]string, limit time.Duration) *Evaluator {
+	t.Helper()
+	modules := map[string]*ast.Module{}
+	for name, text := range files {
+		modules[name] = ast.MustParseModule(text)
+	}
+	compiled := compiler()
+	if compiled.Compile(modules); compiled.Failed() {
+		t.Fatal(compiled.Errors)
+	}
+	rules, err := prepare(t.Context(), compiled, revisionOf(files))
 	if err != nil {
 		t.Fatal(err)
 	}
+	e := &Evaluator{limits: limits{evaluation: limit}, log: slog.Default()}
+	e.current.Store(&state{ruleset: rules})
 	return e
 }
 
@@ -99,13 +119,13 @@ func TestKeyExportAndApproval(t *testing.T) {
 				if !role.Includes(engine.RoleOperator) {
 					want, code = deny, engine.CodeForbidden
 				}
-				check(t, in, want, code)
+				expect(t, in, want, code)
 			}
 		}
 	}
 }
 
-func check(t *testing.T, in engine.PolicyInput, want engine.Outcome, code engine.Code) {
+func expect(t *testing.T, in engine.PolicyInput, want engine.Outcome, code engine.Code) {
 	t.Helper()
 	got := evaluate(t, builtin(t), in)
 	if want != engine.OutcomeDeny {
@@ -191,13 +211,39 @@ func TestATeamsRuleOnlyTightens(t *testing.T) {
 		"a failing builtin":         {`deny contains "No." if not json.unmarshal("{") == 1`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"a second decision":         {`decision := {"outcome": "allow"}`, engine.OutcomeDeny, engine.CodePolicyDenied},
 	} {
-		got := evaluate(t, with(t, "package countersign\n"+c.rules, evaluationLimit), example())
+		got := evaluate(t, with(t, "package countersign\n"+c.rules, time.Second), example())
 		if got.Outcome != c.want || got.Code != c.code {
 			t.Errorf("%s: %s %q, want %s %q", name, got.Outcome, got.Code, c.want, c.code)
 		}
 		if (got.RequiredApprovals >= 1) != (c.want == engine.OutcomeApproval) {
 			t.Errorf("%s: %d approvals required", name, got.RequiredApprovals)
 		}
+	}
+}
+
+// TestEvaluateListsWhatTheRulesSaid, overruled ones too; a mint does not pay for it.
+func TestEvaluateListsWhatTheRulesSaid(t *testing.T) {
+	const rules = `package countersign
+deny contains {"why": "No.", "code": "because", "remedies": ["Wait."], "more": 1}
+approval contains {"why": "Ask.", "required_approvals": 3}`
+	team := with(t, rules, time.Second)
+	in := example()
+	if v := evaluate(t, team, in); v.Rules != nil {
+		t.Errorf("a mint lists %+v", v.Rules)
+	}
+	in.Action = engine.PolicyEvaluate
+	got, want := evaluate(t, team, in).Rules, []engine.RuleSaid{
+		{Kind: engine.OutcomeDeny, Code: engine.CodePolicyDenied, Why: "No.", Remedies: []string{"Wait."}},
+		{Kind: engine.OutcomeApproval, Why: "Ask.", Remedies: []string{}, RequiredApprovals: 3},
+		{Kind: engine.OutcomeAllow, Remedies: []string{}, Why: "The format pkcs12 holds the private key; the project's policy has key export on and approval mode off."},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	// What cannot be listed changes nothing about the decision.
+	v := evaluate(t, with(t, "package countersign\ndeny contains \"No.\"\napproval contains 7", time.Second), in)
+	if v.Outcome != engine.OutcomeDeny || v.Explanation[0] != "No." || len(v.Rules) != 0 {
+		t.Errorf("%+v", v)
 	}
 }
 
@@ -214,10 +260,7 @@ func TestADoubtfulDecisionDenies(t *testing.T) {
 		"approvals missing":   `decision := {"outcome": "approval", "code": "", "explanation": [], "remedies": []}`,
 		"half an approval":    `decision := {"outcome": "approval", "code": "", "explanation": [], "remedies": [], "required_approvals": 1.5}`,
 	} {
-		e, err := newEvaluator(t.Context(), map[string]string{"x.rego": "package countersign\n" + decision}, evaluationLimit)
-		if err != nil {
-			t.Fatal(err)
-		}
+		e := of(t, map[string]string{"x.rego": "package countersign\n" + decision}, time.Second)
 		if got := evaluate(t, e, example()); got.Outcome != engine.OutcomeDeny || got.Code != engine.CodePolicyDenied {
 			t.Errorf("%s: %s %q, want a denial", name, got.Outcome, got.Code)
 		}
@@ -228,10 +271,7 @@ func TestNoApprovalAsksForFewerThanOne(t *testing.T) {
 	for _, n := range []string{"0", "-3", "1"} {
 		rules := `package countersign
 decision := {"outcome": "approval", "code": "", "explanation": ["Ask."], "remedies": [], "required_approvals": ` + n + `}`
-		e, err := newEvaluator(t.Context(), map[string]string{"x.rego": rules}, evaluationLimit)
-		if err != nil {
-			t.Fatal(err)
-		}
+		e := of(t, map[string]string{"x.rego": rules}, time.Second)
 		if got := evaluate(t, e, example()); got.Outcome != engine.OutcomeApproval || got.RequiredApprovals != 1 {
 			t.Errorf("%s approvals: %s by %d, want by 1", n, got.Outcome, got.RequiredApprovals)
 		}

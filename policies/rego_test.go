@@ -7,9 +7,6 @@ import (
 	"testing"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/storage"
-	"github.com/open-policy-agent/opa/v1/storage/inmem"
-	"github.com/open-policy-agent/opa/v1/tester"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -20,31 +17,20 @@ var builtinTests string
 // TestRego runs the rules' own unit tests under the capabilities of production.
 func TestRego(t *testing.T) {
 	modules := map[string]*ast.Module{}
-	for name, text := range map[string]string{"countersign.rego": builtinRules, "countersign_test.rego": builtinTests} {
+	for name, text := range map[string]string{"countersign.rego": builtinText, "countersign_test.rego": builtinTests} {
 		module, err := ast.ParseModule(name, text)
 		if err != nil {
 			t.Fatal(err)
 		}
 		modules[name] = module
 	}
-	store := inmem.New()
-	txn := storage.NewTransactionOrDie(t.Context(), store)
-	defer store.Abort(t.Context(), txn)
-	results, err := tester.NewRunner().
-		SetCompiler(ast.NewCompiler().WithCapabilities(capabilities()).WithStrict(true)).
-		SetStore(store).RaiseBuiltinErrors(true).SetModules(modules).RunTests(t.Context(), txn)
-	if err != nil {
-		t.Fatal(err)
+	var report Report
+	runTests(t.Context(), production, modules, &report)
+	for _, p := range report.Problems {
+		t.Error(p)
 	}
-	ran := 0
-	for result := range results {
-		ran++
-		if !result.Pass() {
-			t.Errorf("%s: %s (%v)", result.Location, result, result.Error)
-		}
-	}
-	if want := strings.Count(builtinTests, "\ntest_"); ran != want {
-		t.Errorf("%d of %d Rego tests ran", ran, want)
+	if want := strings.Count(builtinTests, "\ntest_"); len(report.Tests) != want {
+		t.Errorf("%d of %d Rego tests ran", len(report.Tests), want)
 	}
 }
 
@@ -62,8 +48,8 @@ func TestRulesReachNothingOutside(t *testing.T) {
 		`crypto.x509.parse_and_verify_certificates("")`,
 		`json.match_schema({}, {"$ref": "http://127.0.0.1:1/schema.json"})`,
 	} {
-		_, err := prepare(t.Context(), map[string]string{"x.rego": "package countersign\ndecision := " + call})
-		if err == nil || !strings.Contains(err.Error(), "undefined function") {
+		_, report := check(t.Context(), production, map[string]string{"x.rego": "package x\nx := " + call})
+		if err := report.Err(); err == nil || !strings.Contains(err.Error(), "undefined function") {
 			t.Errorf("%s: %v, want an undefined function", call, err)
 		}
 	}
@@ -76,7 +62,7 @@ func TestRulesReachNothingOutside(t *testing.T) {
 
 // TestRegoBoundsAreTheDomains keeps the one number that both name in step.
 func TestRegoBoundsAreTheDomains(t *testing.T) {
-	if line := "max_passphrase := " + strconv.Itoa(engine.MaxPassphrase); !strings.Contains(builtinRules, line+"\n") {
+	if line := "max_passphrase := " + strconv.Itoa(engine.MaxPassphrase); !strings.Contains(builtinText, line+"\n") {
 		t.Errorf("countersign.rego does not say %q", line)
 	}
 }

@@ -36,15 +36,9 @@ var codes = []engine.Code{
 // fold turns the rules' decision into a verdict. Another shape is an error, an
 // unknown code a plain denial, and no approval asks for fewer than one.
 func fold(decision any) (engine.Verdict, error) {
-	text, err := json.Marshal(decision)
-	if err != nil {
-		return engine.Verdict{}, fmt.Errorf("read policy decision: %w", err)
-	}
 	var a answer
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&a); err != nil {
-		return engine.Verdict{}, fmt.Errorf("read policy decision: %w", err)
+	if err := decode(decision, &a); err != nil {
+		return engine.Verdict{}, err
 	}
 	if a.Outcome == nil || a.Code == nil || a.RequiredApprovals == nil || a.Explanation == nil || a.Remedies == nil {
 		return engine.Verdict{}, errors.New("read policy decision: a member is missing")
@@ -55,12 +49,43 @@ func fold(decision any) (engine.Verdict, error) {
 	case engine.OutcomeApproval:
 		verdict.RequiredApprovals = max(1, *a.RequiredApprovals)
 	case engine.OutcomeDeny:
-		verdict.Code = engine.CodePolicyDenied
-		if slices.Contains(codes, *a.Code) {
-			verdict.Code = *a.Code
-		}
+		verdict.Code = denialCode(*a.Code)
 	default:
 		return engine.Verdict{}, fmt.Errorf("read policy decision: unknown outcome %q", *a.Outcome)
 	}
 	return verdict, nil
+}
+
+// foldSaid reads what each rule said.
+func foldSaid(said any) ([]engine.RuleSaid, error) {
+	var rules []engine.RuleSaid
+	if err := decode(said, &rules); err != nil {
+		return nil, err
+	}
+	for i := range rules {
+		if rules[i].Kind == engine.OutcomeDeny {
+			rules[i].Code = denialCode(rules[i].Code)
+		}
+	}
+	return rules, nil
+}
+
+func denialCode(code engine.Code) engine.Code {
+	if slices.Contains(codes, code) {
+		return code
+	}
+	return engine.CodePolicyDenied
+}
+
+func decode(value, into any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("read policy decision: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("read policy decision: %w", err)
+	}
+	return nil
 }

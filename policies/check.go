@@ -1,0 +1,189 @@
+package policies
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/tester"
+)
+
+// limits end rules that do not end by themselves.
+type limits struct {
+	evaluation time.Duration // of one decision; the built-in rules take a tenth of a millisecond
+	test       time.Duration // of one Rego test
+	revision   time.Duration // of everything that is tried before a revision is in force
+}
+
+var production = limits{evaluation: time.Second, test: 5 * time.Second, revision: 30 * time.Second}
+
+// Check says what a server would make of a directory. An error means that the
+// directory could not be read; what is wrong with the rules is in the report.
+func Check(ctx context.Context, dir string) (Report, error) {
+	files, err := readDirectory(dir)
+	if err != nil {
+		return Report{}, err
+	}
+	_, report, _ := try(ctx, production, files)
+	return report, nil
+}
+
+// try is check within its time limit and a goroutine of its own: compiling heeds
+// no deadline, and what panics must not take the server along. The channel is
+// closed when nothing of it runs any more.
+func try(ctx context.Context, l limits, files map[string]string) (*ruleset, Report, <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(ctx, l.revision)
+	defer cancel()
+	var rules *ruleset
+	var report Report
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer func() {
+			if p := recover(); p != nil {
+				report.Problems = append(report.Problems, Problem{Text: fmt.Sprintf("the rules broke the compiler: %v", p)})
+			}
+		}()
+		rules, report = check(ctx, l, files)
+	}()
+	select {
+	case <-ended:
+		return rules, report, ended
+	case <-ctx.Done():
+		return nil, Report{Revision: revision(files), Problems: []Problem{{
+			Text: fmt.Sprintf("the rules were not compiled and tested within %s", l.revision),
+		}}}, ended
+	}
+}
+
+// revision covers the built-in rules and all files of a team's, tests too.
+func revision(files map[string]string) string {
+	all := map[string]string{builtinName: builtinText}
+	maps.Copy(all, files)
+	return revisionOf(all)
+}
+
+// check compiles a team's files with the built-in rules, runs their tests and
+// decides the samples. Only a report without problems comes with rules that may
+// be put in force.
+func check(ctx context.Context, l limits, files map[string]string) (*ruleset, Report) {
+	report := Report{
+		Revision: revision(files), Files: slices.Sorted(maps.Keys(files)),
+		Tests: []TestResult{}, Samples: []SampleResult{}, Problems: []Problem{},
+	}
+	modules, tests := parse(files, &report)
+	if len(report.Problems) > 0 {
+		return nil, report
+	}
+	compiled := compiler()
+	if compiled.Compile(modules); compiled.Failed() {
+		report.add(compiled.Errors)
+		return nil, report
+	}
+	for _, name := range slices.Sorted(maps.Keys(modules)) {
+		if errs := undefined(compiled, name); name != builtinName && len(errs) > 0 {
+			report.add(errs)
+		}
+	}
+	rules, err := prepare(ctx, compiled, report.Revision)
+	if err != nil {
+		report.add(err)
+		return nil, report
+	}
+	if len(tests) > 0 {
+		maps.Copy(tests, modules)
+		runTests(ctx, l, tests, &report)
+	}
+	decideSamples(ctx, l, rules, &report)
+	if err := ctx.Err(); err != nil {
+		report.add(err)
+	}
+	return rules, report
+}
+
+// parse reads the files, apart from their tests, and guards the built-in rules.
+func parse(files map[string]string, report *Report) (modules, tests map[string]*ast.Module) {
+	modules, tests = map[string]*ast.Module{builtinName: builtinModule()}, map[string]*ast.Module{}
+	for _, name := range report.Files {
+		module, err := ast.ParseModuleWithOpts(name, files[name], ast.ParserOptions{RegoVersion: ast.RegoV1})
+		if err != nil {
+			report.add(err)
+			continue
+		}
+		if errs := guard(name, module); len(errs) > 0 {
+			report.add(errs)
+		}
+		if strings.HasSuffix(name, testSuffix) {
+			tests[name] = module
+		} else {
+			modules[name] = module
+		}
+	}
+	return modules, tests
+}
+
+// runTests runs every rule whose name starts with test_, one after the other, so
+// that a server that reloads goes on serving.
+func runTests(ctx context.Context, l limits, modules map[string]*ast.Module, report *Report) {
+	values := ast.NewObject()
+	for name, sample := range samples() {
+		values.Insert(ast.StringTerm(name), ast.NewTerm(sample))
+	}
+	store := inmem.NewFromASTObject(ast.NewObject(ast.Item(ast.StringTerm(samplesName), ast.NewTerm(values))))
+	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
+	if err != nil {
+		report.add(err)
+		return
+	}
+	defer store.Abort(ctx, txn)
+	results, err := tester.NewRunner().SetCompiler(compiler()).SetStore(store).RaiseBuiltinErrors(true).
+		SetTimeout(l.test).SetParallel(1).SetModules(modules).RunTests(ctx, txn)
+	if err != nil {
+		report.add(err)
+		return
+	}
+	for result := range results {
+		t := TestResult{
+			Name: strings.TrimPrefix(result.Package, "data.") + "." + result.Name,
+			File: result.Location.File, Line: result.Location.Row, Outcome: TestPassed,
+		}
+		problem := Problem{File: t.File, Line: t.Line}
+		switch {
+		case result.Skip:
+			t.Outcome = TestSkipped
+		case result.Error != nil:
+			t.Outcome, problem.Text = TestBroken, fmt.Sprintf("test %s: %v", t.Name, result.Error)
+		case result.Fail:
+			t.Outcome, problem.Text = TestFailed, fmt.Sprintf("test %s fails", t.Name)
+		}
+		report.Tests = append(report.Tests, t)
+		if problem.Text != "" {
+			report.Problems = append(report.Problems, problem)
+		}
+	}
+	slices.SortFunc(report.Tests, byPlace)
+}
+
+// decideSamples stops at the first sample without a decision: whatever broke
+// there breaks elsewhere.
+func decideSamples(ctx context.Context, l limits, rules *ruleset, report *Report) {
+	for _, name := range slices.Sorted(maps.Keys(samples())) {
+		verdict, err := rules.decide(ctx, l.evaluation, samples()[name])
+		if err == nil {
+			_, err = rules.explain(ctx, l.evaluation, samples()[name])
+		}
+		if err != nil {
+			report.Problems = append(report.Problems, Problem{Text: fmt.Sprintf("no decision on the sample %s: %v", name, err)})
+			return
+		}
+		report.Samples = append(report.Samples, SampleResult{
+			Name: name, Outcome: string(verdict.Outcome), Code: string(verdict.Code), Explanation: verdict.Explanation,
+		})
+	}
+}

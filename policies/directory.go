@@ -1,0 +1,95 @@
+package policies
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The bounds of a directory: what a team writes by hand is far from them.
+const (
+	maxFiles     = 256
+	maxFileSize  = 256 << 10
+	maxTotalSize = 4 << 20
+)
+
+const (
+	ruleSuffix = ".rego"
+	testSuffix = "_test.rego"
+)
+
+var errChanging = errors.New("the files change while they are read")
+
+// readDirectory reads the rule files of a directory, by name. Files that are
+// replaced all at once, as Kubernetes does it with a ConfigMap, are seen before
+// or after, never mixed: what is returned was read twice alike.
+func readDirectory(dir string) (map[string]string, error) {
+	before, err := readOnce(dir)
+	for range 3 {
+		after, again := readOnce(dir)
+		if err == nil && again == nil && maps.Equal(before, after) {
+			return after, nil
+		}
+		if err != nil && again != nil {
+			return nil, again
+		}
+		before, err = after, again
+	}
+	return nil, fmt.Errorf("read policy directory %s: %w", dir, errChanging)
+}
+
+// readOnce follows symbolic links. Hidden entries are passed over, such as the
+// ..data of a ConfigMap, and so are files that are not *.rego; a folder is an
+// error, because its rules would be missed without anybody being told.
+func readOnce(dir string) (map[string]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read policy directory: %w", err)
+	}
+	files, total := map[string]string{}, 0
+	for _, entry := range entries {
+		path := filepath.Join(dir, entry.Name())
+		if strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		info, err := os.Stat(path)
+		switch isRule := strings.HasSuffix(entry.Name(), ruleSuffix); {
+		case err == nil && info.IsDir():
+			return nil, fmt.Errorf("read policy directory: %s is a folder; rules lie directly in the directory", path)
+		case !isRule:
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("read policy directory: %w", err)
+		case !info.Mode().IsRegular():
+			return nil, fmt.Errorf("read policy directory: %s is not a file", path)
+		}
+		text, err := readRule(path)
+		if err != nil {
+			return nil, err
+		}
+		files[entry.Name()] = text
+		if total += len(text); total > maxTotalSize || len(files) > maxFiles {
+			return nil, fmt.Errorf("read policy directory: %s holds more than %d files or %d KiB of rules", dir, maxFiles, maxTotalSize>>10)
+		}
+	}
+	return files, nil
+}
+
+func readRule(path string) (string, error) {
+	file, err := os.Open(path) //nolint:gosec // the operator names the directory
+	if err != nil {
+		return "", fmt.Errorf("read policy directory: %w", err)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxFileSize+1))
+	if err = errors.Join(err, file.Close()); err != nil {
+		return "", fmt.Errorf("read policy directory: %w", err)
+	}
+	if len(text) > maxFileSize {
+		return "", fmt.Errorf("read policy directory: %s is larger than %d KiB", path, maxFileSize>>10)
+	}
+	return string(text), nil
+}

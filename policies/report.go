@@ -1,0 +1,103 @@
+package policies
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// Report is what a revision of the rules was found to be.
+type Report struct {
+	Revision string         `json:"revision"`
+	Files    []string       `json:"files"`
+	Tests    []TestResult   `json:"tests"`
+	Samples  []SampleResult `json:"samples"`
+	Problems []Problem      `json:"problems"`
+}
+
+// TestResult is one Rego test. Outcome is pass, fail, error or skipped.
+type TestResult struct {
+	Name    string `json:"name"`
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Outcome string `json:"outcome"`
+}
+
+// The outcomes of a test.
+const (
+	TestPassed  = "pass"
+	TestFailed  = "fail"
+	TestBroken  = "error"
+	TestSkipped = "skipped"
+)
+
+// SampleResult is what the rules decide on one sample.
+type SampleResult struct {
+	Name        string   `json:"name"`
+	Outcome     string   `json:"outcome"`
+	Code        string   `json:"code"`
+	Explanation []string `json:"explanation"`
+}
+
+// Problem is one thing that keeps a revision from being put in force. File and
+// Line are where it is, if it is at one place; Detail is what else is known.
+type Problem struct {
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Text   string `json:"text"`
+	Detail string `json:"detail"`
+}
+
+// String is the problem in one line.
+func (p Problem) String() string {
+	if p.File == "" {
+		return p.Text
+	}
+	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Text)
+}
+
+// Err is nil for a revision that may be put in force, and else says why not.
+func (r Report) Err() error {
+	if len(r.Problems) == 0 {
+		return nil
+	}
+	texts := make([]string, len(r.Problems))
+	for i, p := range r.Problems {
+		texts[i] = p.String()
+	}
+	return errors.New(strings.Join(texts, "; "))
+}
+
+// add notes an error of Open Policy Agent's, place by place.
+func (r *Report) add(err error) {
+	var one *ast.Error
+	var several ast.Errors
+	switch {
+	case errors.As(err, &several):
+		for _, e := range several {
+			r.addOne(e)
+		}
+	case errors.As(err, &one):
+		r.addOne(one)
+	default:
+		r.Problems = append(r.Problems, Problem{Text: err.Error()})
+	}
+}
+
+func (r *Report) addOne(e *ast.Error) {
+	p := Problem{Text: e.Message}
+	if e.Location != nil {
+		p.File, p.Line = e.Location.File, e.Location.Row
+	}
+	if e.Details != nil {
+		p.Detail = strings.Join(e.Details.Lines(), "\n")
+	}
+	r.Problems = append(r.Problems, p)
+}
+
+func byPlace(a, b TestResult) int {
+	return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, strings.Compare(a.Name, b.Name))
+}

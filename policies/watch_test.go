@@ -1,0 +1,338 @@
+package policies
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// room is a directory of rules with an evaluator that follows it.
+type room struct {
+	t       *testing.T
+	dir     string
+	e       *Evaluator
+	metrics *prometheus.Registry
+	log     *logBuffer
+}
+
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) count(what string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Count(b.text.String(), what)
+}
+
+// quick are limits that rules without an end meet soon, and others never.
+var quick = limits{evaluation: 2 * time.Second, test: 2 * time.Second, revision: 20 * time.Second}
+
+func newRoom(t *testing.T, files map[string]string) *room {
+	t.Helper()
+	r := &room{t: t, dir: t.TempDir(), metrics: prometheus.NewRegistry(), log: &logBuffer{}}
+	for name, text := range files {
+		r.write(name, text)
+	}
+	var err error
+	r.e, err = open(t.Context(), r.options(), quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.e.Close)
+	return r
+}
+
+func (r *room) options() Options {
+	return Options{Dir: r.dir, Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics, Poll: 2 * time.Millisecond}
+}
+
+func (r *room) write(name, text string) {
+	r.t.Helper()
+	if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *room) remove(name string) {
+	r.t.Helper()
+	if err := os.Remove(filepath.Join(r.dir, name)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// until waits for the evaluator to say something.
+func (r *room) until(what string, holds func(engine.PolicyStatus) bool) engine.PolicyStatus {
+	r.t.Helper()
+	late := time.After(time.Minute)
+	for {
+		if s := r.e.Status(); holds(s) {
+			return s
+		}
+		select {
+		case <-late:
+			r.t.Fatalf("no %s within a minute: %+v", what, r.e.Status())
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// refuses waits for a problem, and checks that the revision of before decides.
+func (r *room) refuses(before engine.PolicyStatus, problem string) {
+	r.t.Helper()
+	s := r.until("problem "+problem, func(s engine.PolicyStatus) bool { return strings.Contains(s.Problem, problem) })
+	if s.Revision != before.Revision || !s.LoadedAt.Equal(before.LoadedAt) {
+		r.t.Errorf("%+v, want the revision of %+v", s, before)
+	}
+	r.gauge("1")
+}
+
+// loads waits for another revision without a problem.
+func (r *room) loads(before engine.PolicyStatus) engine.PolicyStatus {
+	r.t.Helper()
+	s := r.until("other revision", func(s engine.PolicyStatus) bool { return s.Revision != before.Revision })
+	if s.Problem != "" || s.LoadedAt.Before(before.LoadedAt) {
+		r.t.Errorf("%+v after %+v", s, before)
+	}
+	r.gauge("0")
+	return s
+}
+
+// gauge waits for the metric, which is set right after the status.
+func (r *room) gauge(want string) {
+	r.t.Helper()
+	const name = "countersign_policy_reload_failing"
+	text := "# HELP " + name + " 1 while the policy directory holds what cannot be put in force, else 0.\n# TYPE " + name + " gauge\n" + name + " " + want + "\n"
+	r.until("metric of "+want, func(engine.PolicyStatus) bool {
+		return testutil.GatherAndCompare(r.metrics, strings.NewReader(text), name) == nil
+	})
+}
+
+// says is why a download of the example is refused, empty where it is not.
+func (r *room) says() string {
+	r.t.Helper()
+	v, err := r.e.Evaluate(r.t.Context(), example())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if v.Outcome == engine.OutcomeAllow {
+		return ""
+	}
+	return strings.Join(v.Explanation, " ")
+}
+
+func denies(why string) string { return "package countersign\n\ndeny contains \"" + why + "\"\n" }
+
+// TestABadRevisionLeavesTheLastGoodOne replaces a good revision by a bad one,
+// then by another good one; what decides in between is the first.
+func TestABadRevisionLeavesTheLastGoodOne(t *testing.T) {
+	for name, c := range map[string]struct {
+		bad     map[string]string
+		problem string
+	}{
+		"syntax error": {map[string]string{"team.rego": "package countersign\n\ndeny contains if"}, "team.rego:3: "},
+		"half written": {map[string]string{"team.rego": denies("Second.")[:30]}, "team.rego:3: "},
+		"empty file":   {map[string]string{"team.rego": ""}, "empty module"},
+		"failing test": {map[string]string{
+			"team_test.rego": "package team_test\n\nimport data.countersign\n\n" +
+				"test_allows if {\n\td := countersign.decision with input as data.samples.operator_mints_key\n\td.outcome == \"allow\"\n}\n",
+		}, "team_test.rego:5: test team_test.test_allows fails"},
+		"test without end": {map[string]string{"team_test.rego": strings.Replace(endless, `deny contains "No."`, "test_it", 1)}, "test_it: "},
+		"rule without end": {map[string]string{"more.rego": endless}, "no decision on the sample "},
+		"redefinition":     {map[string]string{"team.rego": "package countersign\n\nallowed := true\n"}, "team.rego:3: allowed is a name of the built-in rules"},
+		"unknown member":   {map[string]string{"team.rego": "package countersign\n\ndeny contains \"No.\" if input.polcy.x\n"}, "team.rego:3: undefined ref: input.polcy.x"},
+		"no decision":      {map[string]string{"team.rego": "package countersign\n\napproval contains 7\n"}, "no decision on the sample "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRoom(t, map[string]string{"team.rego": denies("First.")})
+			first := r.e.Status()
+			for file, text := range c.bad {
+				r.write(file, text)
+			}
+			r.refuses(first, c.problem)
+			if said := r.says(); said != "First." {
+				t.Errorf("%q decides", said)
+			}
+			for file := range c.bad {
+				r.remove(file)
+			}
+			r.write("team.rego", denies("Third."))
+			r.until("third revision", func(engine.PolicyStatus) bool { return r.says() == "Third." })
+			r.loads(first)
+		})
+	}
+}
+
+// TestARevisionIsRefusedOnce looks many times at the same bad revision. It is
+// tried again after a while, and said once.
+func TestARevisionIsRefusedOnce(t *testing.T) {
+	r := newRoom(t, map[string]string{"team.rego": denies("First.")})
+	r.e.Close()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	o := r.options()
+	o.Metrics, o.Clock = nil, func() time.Time { return now }
+	w, err := newWatcher(r.e, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tries := func(times int) (n int) {
+		for range times {
+			if w.look(t.Context()) != nil {
+				n++
+			}
+		}
+		return n
+	}
+	r.write("team.rego", "package countersign\n\ndeny contains")
+	if n := tries(5); n != 1 {
+		t.Errorf("tried %d times at once", n)
+	}
+	now = now.Add(retryAfter)
+	if n := tries(5); n != 1 {
+		t.Errorf("tried %d times a while later", n)
+	}
+	if n := r.log.count("cannot be put in force"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+	r.write("team.rego", "package countersign\n\nrole := 1")
+	if n := tries(5); n != 1 || r.log.count("cannot be put in force") != 2 {
+		t.Errorf("another revision is tried %d times, in all %d are said", n, r.log.count("cannot be put in force"))
+	}
+	r.write("team.rego", denies("Second."))
+	if n := tries(5); n != 0 || r.says() != "Second." {
+		t.Errorf("a good one is refused %d times; %q decides", n, r.says())
+	}
+	for outcome, want := range map[string]float64{"refused": 2, "loaded": 1} {
+		if n := testutil.ToFloat64(w.reloads.WithLabelValues(outcome)); n != want {
+			t.Errorf("%v are counted as %s, want %v", n, outcome, want)
+		}
+	}
+}
+
+// TestDeletionIsAChange deletes one file, then all, then the directory.
+func TestDeletionIsAChange(t *testing.T) {
+	r := newRoom(t, map[string]string{"one.rego": denies("One."), "two.rego": denies("Two."), "README.md": "no rules"})
+	both := r.e.Status()
+	r.remove("two.rego")
+	one := r.loads(both)
+	if said := r.says(); said != "One." {
+		t.Errorf("%q decides", said)
+	}
+	r.remove("one.rego")
+	none := r.loads(one)
+	if said := r.says(); said != "" || none.Revision != builtin(t).Revision() {
+		t.Errorf("%q decides, revision %s", said, none.Revision)
+	}
+	r.write("one.rego", denies("One."))
+	r.loads(none)
+	aside := r.dir + ".aside"
+	if err := os.Rename(r.dir, aside); err != nil {
+		t.Fatal(err)
+	}
+	r.refuses(r.e.Status(), "no such file or directory")
+	if said := r.says(); said != "One." {
+		t.Errorf("%q decides", said)
+	}
+	if err := os.Rename(aside, r.dir); err != nil {
+		t.Fatal(err)
+	}
+	r.until("end of the problem", func(s engine.PolicyStatus) bool { return s.Problem == "" })
+}
+
+// TestConfigMap swaps a directory as Kubernetes does: files are links through
+// ..data, which is replaced by a rename.
+func TestConfigMap(t *testing.T) {
+	r := &room{t: t, dir: t.TempDir(), metrics: prometheus.NewRegistry(), log: &logBuffer{}}
+	mount := func(version, why string) {
+		t.Helper()
+		if err := os.Mkdir(filepath.Join(r.dir, version), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		r.write(version+"/team.rego", denies(why))
+		fresh := filepath.Join(r.dir, "..data_tmp")
+		if err := os.Symlink(version, fresh); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(fresh, filepath.Join(r.dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mount("..1", "First.")
+	if err := os.Symlink("..data/team.rego", filepath.Join(r.dir, "team.rego")); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if r.e, err = open(t.Context(), r.options(), quick); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.e.Close)
+	first := r.e.Status()
+	if said := r.says(); said != "First." {
+		t.Errorf("%q decides", said)
+	}
+	mount("..2", "Second.")
+	r.loads(first)
+	if said := r.says(); said != "Second." {
+		t.Errorf("%q decides", said)
+	}
+}
+
+// TestABadDirectoryAtTheStart is an error: the built-in rules alone may allow
+// what the team's forbid.
+func TestABadDirectoryAtTheStart(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(dir string) error
+		want    string
+	}{
+		"missing":  {os.Remove, "no such file or directory"},
+		"a file":   {func(dir string) error { return errors.Join(os.Remove(dir), os.WriteFile(dir, nil, 0o600)) }, "not a directory"},
+		"no Rego":  {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a.rego"), []byte("package"), 0o600) }, "a.rego:1: "},
+		"a folder": {func(dir string) error { return os.Mkdir(filepath.Join(dir, "sub"), 0o700) }, "is a folder"},
+		"dangling": {func(dir string) error { return os.Symlink("nowhere", filepath.Join(dir, "a.rego")) }, "no such file"},
+		"endless":  {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a.rego"), []byte(endless), 0o600) }, "no decision on the sample"},
+		"too large": {func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "a.rego"), bytes.Repeat([]byte("#"), maxFileSize+1), 0o600)
+		}, "larger than"},
+		"too many": {func(dir string) error {
+			for i := range maxFiles + 1 {
+				if err := os.WriteFile(filepath.Join(dir, strings.Repeat("a", i%200+1)+strings.Repeat("b", i/200)+".rego"), []byte("package a"), 0o600); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, "more than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if err := c.prepare(dir); err != nil {
+				t.Fatal(err)
+			}
+			e, err := open(t.Context(), Options{Dir: dir, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, quick)
+			if e != nil || err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), dir) {
+				t.Errorf("%v, want %s and the directory", err, c.want)
+			}
+		})
+	}
+}
