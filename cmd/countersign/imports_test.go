@@ -19,6 +19,7 @@ var rooms = map[string][]string{
 	"engine/storetest":  {"engine"},
 	"engine/seal":       {"engine"},
 	"engine/certimport": {"engine"},
+	"engine/notify":     {"engine"},
 	"workflows":         {"engine"},
 	"policies":          {"engine"},
 	"plugins/sdk":       {"plugins/sdk/..."},
