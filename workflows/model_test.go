@@ -1,0 +1,222 @@
+package workflows
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/testsuite"
+	"pgregory.net/rapid"
+
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/modeltest"
+)
+
+// TestModel holds the workflow, its activities and the store against the model:
+// whatever people do, and whichever answers of the store get lost, everybody is
+// told what the model says, and the documents end as it does.
+func TestModel(t *testing.T) {
+	noError(t, flag.Set("rapid.checks", fmt.Sprint(sequences)))
+	shared := newDesk(t, engine.SystemClock)
+	askPeople(shared, nil)
+	rapid.Check(t, func(r *rapid.T) {
+		s := &sequence{r: r, t: t, desk: shared, id: engine.NewID("req")}
+		s.draw()
+		s.run()
+		s.compare()
+	})
+}
+
+// sequence is one request and what is done with it.
+type sequence struct {
+	r     *rapid.T
+	t     *testing.T
+	desk  *desk
+	id    string
+	acts  []act
+	env   *testsuite.TestWorkflowEnvironment
+	order engine.Order
+	model *modeltest.Model
+}
+
+// act is something that is done so long after the start.
+type act struct {
+	after    time.Duration
+	what     string
+	who      string
+	decision engine.Decision
+	token    int
+	lost     string
+}
+
+// draw decides what will be done. Every act comes half a second off the whole
+// seconds on which times run out, so that who comes first is never in doubt.
+func (s *sequence) draw() {
+	at := time.Duration(0)
+	for range rapid.IntRange(1, 14).Draw(s.r, "acts") {
+		at += time.Duration(rapid.SampledFrom([]int{1, 1, 1, 2, 5, 29, 31, 60, 99, 101}).Draw(s.r, "seconds later")) * time.Second
+		s.acts = append(s.acts, act{
+			after:    at + 10*time.Millisecond*time.Duration(len(s.acts)+1),
+			what:     rapid.SampledFrom([]string{"vote", "vote", "vote", "vote", "claim", "claim", "redeem", "revoke", "cancel"}).Draw(s.r, "act"),
+			who:      rapid.SampledFrom([]string{"a", "b", "c", "d", "u"}).Draw(s.r, "who"),
+			decision: rapid.SampledFrom([]engine.Decision{engine.DecisionApprove, engine.DecisionApprove, engine.DecisionApprove, engine.DecisionDeny}).Draw(s.r, "decision"),
+			token:    rapid.IntRange(0, 3).Draw(s.r, "token"),
+			lost:     rapid.SampledFrom([]string{"", "", "advance", "settle"}).Draw(s.r, "lost answer"),
+		})
+	}
+}
+
+func (s *sequence) run() {
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet{})
+	s.env = suite.NewTestWorkflowEnvironment()
+	s.env.SetStartTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	d := s.desk
+	d.downloads.Clock = func() time.Time { return engine.Instant(s.env.Now()) }
+	registerActivities(s.env, &activities{downloads: d.downloads, waiting: &waiters{}, reports: d.reports})
+	registerWorkflows(s.env)
+	s.order = d.order(s.id, engine.RoleOperator)
+	lives := modeltest.Lives{Approval: approvalLife, Window: claimWindow, Token: 30 * time.Second}
+	s.model = modeltest.New("u", 2, lives, s.order.Request.CreatedAt)
+	for _, a := range s.acts {
+		s.env.RegisterDelayedCallback(func() { s.do(a) }, a.after)
+	}
+	s.env.ExecuteWorkflow(downloadName, s.order)
+	if !s.env.IsWorkflowCompleted() || s.env.GetWorkflowError() != nil {
+		s.r.Fatalf("the workflow ended: %v, %v", s.env.IsWorkflowCompleted(), s.env.GetWorkflowError())
+	}
+	d.store.lost = map[string]int{}
+}
+
+// do does one act, the same in the model and for real.
+func (s *sequence) do(a act) {
+	now := s.env.Now()
+	s.adopt()
+	if a.lost != "" {
+		s.desk.store.lost[a.lost] = 1
+	}
+	switch a.what {
+	case "vote":
+		ask1(s.env, voteUpdate, voteOf(a.who, a.decision), s.expect(a, s.model.Vote(now, a.who, a.decision)))
+	case "cancel":
+		ask1(s.env, cancelUpdate, engine.Withdrawal{Actor: s.order.Request.Requester}, s.expect(a, s.model.Cancel(now)))
+	case "claim":
+		claim := claimOf(s.order, fmt.Sprint(len(s.model.Tokens)))
+		ask1(s.env, claimUpdate, claim, s.expect(a, s.model.Claim(now)))
+	case "redeem":
+		if n := len(s.model.Tokens); n > 0 {
+			s.redeem(a, a.token%n, now)
+		}
+	case "revoke":
+		s.revoke(a, now)
+	}
+}
+
+// adopt takes over when the last token really expires: a lost answer delays the
+// claim, and with it the token's life, by the time of one more try.
+func (s *sequence) adopt() {
+	n := len(s.model.Tokens) - 1
+	if n < 0 {
+		return
+	}
+	found, err := s.desk.store.Token(context.Background(), claimOf(s.order, fmt.Sprint(n)).Token.Digest)
+	late := found.ExpiresAt.Sub(s.model.Tokens[n].Expires)
+	if err != nil || late < -time.Millisecond || late > 500*time.Millisecond {
+		s.t.Errorf("token %d expires %v late: %v; all: %+v", n, late, err, s.acts)
+		return
+	}
+	s.model.Tokens[n].Expires = found.ExpiresAt
+}
+
+func (s *sequence) expect(a act, want engine.Code) func(engine.Code) {
+	return func(got engine.Code) {
+		if got != want {
+			s.t.Errorf("%+v: %q, want %q; all: %+v", a, got, want, s.acts)
+		}
+	}
+}
+
+// redeem settles a token as a redemption does once the file is rendered.
+func (s *sequence) redeem(a act, n int, now time.Time) {
+	ctx, digest := context.Background(), claimOf(s.order, fmt.Sprint(n)).Token.Digest
+	found, err := s.desk.store.Store.Token(ctx, digest)
+	if err != nil {
+		s.t.Errorf("%+v: %v", a, err)
+		return
+	}
+	var code engine.Code
+	switch {
+	case found.End != nil:
+		code = engine.CodeOf(found.End.Err())
+	case found.Expired(engine.Instant(now)):
+		code = engine.CodeTokenExpired
+	default:
+		o := s.order
+		o.Token = found.Token
+		s.desk.settle(o, engine.Consumed)
+		report1(s.env, false)
+	}
+	s.expect(a, s.model.Redeem(now, n))(code)
+}
+
+// notify passes on to the workflow what the server would report.
+type notify struct {
+	*Client
+	env *testsuite.TestWorkflowEnvironment
+}
+
+func (n notify) Settled(_ string, interrupted bool) { report1(n.env, interrupted) }
+
+func (s *sequence) revoke(a act, now time.Time) {
+	ctx := context.Background()
+	r, err := s.desk.store.Store.Request(ctx, project, s.id)
+	if err != nil {
+		s.t.Errorf("%+v: %v", a, err)
+		return
+	}
+	downloads := &engine.Downloads{
+		Store: s.desk.store.Store, Workflows: notify{env: s.env}, Clock: s.desk.downloads.Clock, Log: s.desk.downloads.Log,
+	}
+	err = downloads.RevokeToken(ctx, engine.Caller{}, r)
+	s.expect(a, s.model.Revoke(now))(engine.CodeOf(err))
+}
+
+// compare holds the documents against the model, once the workflow has ended.
+func (s *sequence) compare() {
+	s.adopt()
+	s.model.Pass(s.env.Now().Add(time.Hour))
+	ctx, store := context.Background(), s.desk.store
+	r, err := store.Request(ctx, project, s.id)
+	if err != nil || r.Status != s.model.Status {
+		s.r.Fatalf("the request is %s, want %s: %v", r.Status, s.model.Status, err)
+	}
+	a, err := store.Approval(ctx, project, r.ApprovalID)
+	if err != nil || a.Status != s.model.Approval() || len(a.Decisions) != len(s.model.Votes) {
+		s.r.Fatalf("the approval is %s with %d decisions, want %s with %d: %v", a.Status, len(a.Decisions), s.model.Approval(), len(s.model.Votes), err)
+	}
+	for n, want := range s.model.Tokens {
+		got, err := store.Token(ctx, claimOf(s.order, fmt.Sprint(n)).Token.Digest)
+		if err != nil || got.End == nil || got.End.Kind != want.End || !got.ExpiresAt.Equal(engine.Instant(want.Expires)) {
+			s.r.Fatalf("token %d: %+v, want %+v: %v", n, got, want, err)
+		}
+	}
+	for action, want := range map[string]int{
+		engine.ActionRequested: 1, engine.ActionApproved: len(s.model.Votes) - s.denials(), engine.ActionDenied: s.denials(),
+		engine.ActionTokenIssued: len(s.model.Tokens), engine.ActionInterrupted: 0,
+	} {
+		if got := s.desk.count(s.id, action); got != want {
+			s.r.Fatalf("%d entries of %s, want %d", got, action, want)
+		}
+	}
+}
+
+func (s *sequence) denials() (n int) {
+	for _, d := range s.model.Votes {
+		if d == engine.DecisionDeny {
+			n++
+		}
+	}
+	return n
+}
