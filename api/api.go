@@ -62,6 +62,8 @@ type Options struct {
 
 	// Ready are asked by /readyz.
 	Ready []Check
+	// PolicyStatus is detail of /readyz; without it, only the revision is.
+	PolicyStatus func() engine.PolicyStatus
 	// Registry holds the metrics that /metrics shows; a new one by default.
 	Registry *prometheus.Registry
 	Log      *slog.Logger

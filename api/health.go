@@ -30,7 +30,7 @@ func (s *Server) healthEndpoints() {
 	})
 	register(s, endpoint{
 		id: "readiness", method: http.MethodGet, path: "/readyz", tag: "Health", summary: "Tell whether requests can be served",
-		description: "503 unavailable names in its detail what does not answer; its member checks lists all, its member plugins the renderers.",
+		description: "503 unavailable names in its detail what does not answer; its member checks lists all, its member plugins the renderers, its member policy the rules in force.",
 		access:      access{public: true},
 	}, s.readiness)
 }
@@ -60,11 +60,20 @@ func (s *Server) readiness(ctx context.Context, k *call, _ *struct{}) (*readines
 	for _, plugin := range s.options.Plugins.Plugins() {
 		plugins = append(plugins, toPlugin(plugin))
 	}
+	policy := s.policyStatus()
 	if len(silent) > 0 {
 		return nil, engine.Errorf(engine.CodeUnavailable, "no answer from: %s", strings.Join(silent, ", ")).
-			With("checks", checks).With("plugins", plugins)
+			With("checks", checks).With("plugins", plugins).With("policy", policy)
 	}
-	return &readinessOutput{wire.Readiness{Status: "ready", Checks: checks, Plugins: plugins}}, nil
+	return &readinessOutput{wire.Readiness{Status: "ready", Checks: checks, Plugins: plugins, Policy: policy}}, nil
+}
+
+func (s *Server) policyStatus() wire.PolicyStatus {
+	if s.options.PolicyStatus == nil {
+		return wire.PolicyStatus{Revision: s.downloads.Policy.Revision()}
+	}
+	p := s.options.PolicyStatus()
+	return wire.PolicyStatus{Revision: p.Revision, LoadedAt: &p.LoadedAt, Problem: p.Problem}
 }
 
 // ask returns when the check has answered or ctx has ended, even if the check

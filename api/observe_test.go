@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -184,6 +185,30 @@ func TestHealth(t *testing.T) {
 	p := f.do("", "GET", "//readyz", "").problem(503, engine.CodeUnavailable)
 	if !strings.Contains(p.Detail, "Temporal") || strings.Contains(p.Detail, "store") || strings.Contains(p.Detail, "canary") || p.Fields["plugins"] == nil {
 		t.Fatalf("%+v", p)
+	}
+}
+
+// Rules that cannot be put in force are shown, and keep nothing from being served.
+func TestHealthOfThePolicy(t *testing.T) {
+	f := newFixture(t)
+	p := read[wire.Readiness](f.do("", "GET", "//readyz", "").is(200)).Policy
+	if p.Revision != rules.Revision() || p.LoadedAt != nil || p.Problem != "" {
+		t.Fatalf("%+v", p)
+	}
+	status := engine.PolicyStatus{Revision: "0123456789abcdef", LoadedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Problem: "team.rego:3: no"}
+	down := errors.New("down")
+	f = newFixture(t, func(_ *fixture, o *api.Options) {
+		o.PolicyStatus = func() engine.PolicyStatus { return status }
+		o.Ready = append(o.Ready, api.Check{Name: "other", Ask: func(context.Context) error { return down }})
+	})
+	broken := f.do("", "GET", "//readyz", "").problem(503, engine.CodeUnavailable)
+	if shown, ok := broken.Fields["policy"].(map[string]any); !ok || shown["problem"] != status.Problem {
+		t.Fatalf("%+v", broken)
+	}
+	down = nil
+	a := f.do("", "GET", "//readyz", "").is(200)
+	if p := read[wire.Readiness](a).Policy; p.Revision != status.Revision || !p.LoadedAt.Equal(status.LoadedAt) || p.Problem != status.Problem {
+		t.Fatalf("%s", a.body)
 	}
 }
 

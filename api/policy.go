@@ -58,9 +58,15 @@ func (s *Server) evaluate(ctx context.Context, k *call, in *evaluateInput) (*ver
 	if err != nil {
 		return nil, err
 	}
+	rules := make([]wire.RuleSaid, len(v.Rules))
+	for i, r := range v.Rules {
+		rules[i] = wire.RuleSaid{
+			Kind: string(r.Kind), Code: string(r.Code), Why: r.Why, Remedies: texts(r.Remedies), RequiredApprovals: r.RequiredApprovals,
+		}
+	}
 	return &verdictOutput{wire.Verdict{
 		Outcome: string(v.Outcome), Code: string(v.Code), Explanation: texts(v.Explanation), Remedies: texts(v.Remedies),
-		RequiredApprovals: v.RequiredApprovals, PolicyRevision: v.Revision,
+		RequiredApprovals: v.RequiredApprovals, PolicyRevision: v.Revision, Rules: rules,
 	}}, nil
 }
 

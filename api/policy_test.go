@@ -48,12 +48,14 @@ func TestEvaluate(t *testing.T) {
 		return f.do("operator", "POST", "{p}/certificate-policy/evaluate", `{"certificate_id":"`+f.certs[certificate].ID+`",`+more+`}`)
 	}
 	a := ask("shop", `"format":"cert"`).is(200)
-	members(t, a.body, "outcome", "code", "explanation", "remedies", "required_approvals", "policy_revision")
-	if v := read[wire.Verdict](a); v.Outcome != "allow" || v.Code != "" || v.PolicyRevision == "" {
+	members(t, a.body, "outcome", "code", "explanation", "remedies", "required_approvals", "policy_revision", "rules")
+	if v := read[wire.Verdict](a); v.Outcome != "allow" || v.Code != "" || v.PolicyRevision == "" ||
+		len(v.Rules) != 1 || v.Rules[0].Kind != "allow" || v.Rules[0].Why != v.Explanation[0] {
 		t.Fatalf("%+v", v)
 	}
 	if v := read[wire.Verdict](ask("shop", `"format":"bundle.pkcs12","options":{"legacy":true}`).is(200)); v.Outcome != "deny" ||
-		v.Code != "key_export_disabled" || len(v.Explanation) == 0 || len(v.Remedies) == 0 {
+		v.Code != "key_export_disabled" || len(v.Explanation) == 0 || len(v.Remedies) == 0 ||
+		len(v.Rules) != 1 || v.Rules[0].Code != v.Code || len(v.Rules[0].Remedies) != len(v.Remedies) {
 		t.Fatalf("%+v", v)
 	}
 	ask("none", `"format":"cert"`).problem(404, engine.CodeNotFound)

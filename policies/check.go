@@ -12,6 +12,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
+	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
 // limits end rules that do not end by themselves.
@@ -157,6 +158,8 @@ func runTests(ctx context.Context, l limits, modules map[string]*ast.Module, rep
 		switch {
 		case result.Skip:
 			t.Outcome = TestSkipped
+		case topdown.IsCancel(result.Error):
+			t.Outcome, problem.Text = TestBroken, fmt.Sprintf("test %s does not end within %s", t.Name, l.test)
 		case result.Error != nil:
 			t.Outcome, problem.Text = TestBroken, fmt.Sprintf("test %s: %v", t.Name, result.Error)
 		case result.Fail:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -85,6 +86,9 @@ func ask(ctx context.Context, limit time.Duration, query rego.PreparedEvalQuery,
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	results, err := query.Eval(ctx, rego.EvalParsedInput(input))
+	if topdown.IsCancel(err) {
+		return nil, fmt.Errorf("evaluate policy rules: no end within %s: %w", limit, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("evaluate policy rules: %w", err)
 	}

@@ -157,8 +157,8 @@ func TestABadRevisionLeavesTheLastGoodOne(t *testing.T) {
 			"team_test.rego": "package team_test\n\nimport data.countersign\n\n" +
 				"test_allows if {\n\td := countersign.decision with input as data.samples.operator_mints_key\n\td.outcome == \"allow\"\n}\n",
 		}, "team_test.rego:5: test team_test.test_allows fails"},
-		"test without end": {map[string]string{"team_test.rego": strings.Replace(endless, `deny contains "No."`, "test_it", 1)}, "test_it: "},
-		"rule without end": {map[string]string{"more.rego": endless}, "no decision on the sample "},
+		"test without end": {map[string]string{"team_test.rego": strings.Replace(endless, `deny contains "No."`, "test_it", 1)}, "test_it does not end within "},
+		"rule without end": {map[string]string{"more.rego": endless}, "no end within "},
 		"redefinition":     {map[string]string{"team.rego": "package countersign\n\nallowed := true\n"}, "team.rego:3: allowed is a name of the built-in rules"},
 		"unknown member":   {map[string]string{"team.rego": "package countersign\n\ndeny contains \"No.\" if input.polcy.x\n"}, "team.rego:3: undefined ref: input.polcy.x"},
 		"no decision":      {map[string]string{"team.rego": "package countersign\n\napproval contains 7\n"}, "no decision on the sample "},

@@ -27,10 +27,20 @@ type EvaluateBody struct {
 // Verdict is what the policy would decide. Code is the problem code of a
 // denial, else empty.
 type Verdict struct {
-	Outcome           string   `json:"outcome" doc:"allow, approval or deny"`
-	Code              string   `json:"code"`
-	Explanation       []string `json:"explanation"`
-	Remedies          []string `json:"remedies" doc:"What would change a denial"`
-	RequiredApprovals int      `json:"required_approvals"`
-	PolicyRevision    string   `json:"policy_revision" doc:"Which rules decided"`
+	Outcome           string     `json:"outcome" doc:"allow, approval or deny"`
+	Code              string     `json:"code"`
+	Explanation       []string   `json:"explanation"`
+	Remedies          []string   `json:"remedies" doc:"What would change a denial"`
+	RequiredApprovals int        `json:"required_approvals"`
+	PolicyRevision    string     `json:"policy_revision" doc:"Which rules decided"`
+	Rules             []RuleSaid `json:"rules" doc:"What each rule said that spoke, overruled ones too"`
+}
+
+// RuleSaid is what one rule of the policy said.
+type RuleSaid struct {
+	Kind              string   `json:"kind" doc:"deny, approval or allow: what the rule argues for"`
+	Code              string   `json:"code" doc:"Problem code of a denial, else empty"`
+	Why               string   `json:"why"`
+	Remedies          []string `json:"remedies" doc:"What would change it"`
+	RequiredApprovals int      `json:"required_approvals" doc:"How many must approve, where kind is approval"`
 }

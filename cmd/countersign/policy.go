@@ -20,7 +20,7 @@ import (
 )
 
 func policyCommand(o *clientOptions) *cobra.Command {
-	cmd := &cobra.Command{Use: "policy", Short: "Read, set and try the project's certificate policy"}
+	cmd := &cobra.Command{Use: "policy", Short: "Read, set and try the project's certificate policy, and test policy rules"}
 	cmd.AddCommand(&cobra.Command{
 		Use: "get", Short: "Read the certificate policy", Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, s *session, _ []string) error {
@@ -38,7 +38,7 @@ func policyCommand(o *clientOptions) *cobra.Command {
 			}
 			return s.show(policy, rows...)
 		}),
-	}, policySetCommand(o), policyEvaluateCommand(o))
+	}, policySetCommand(o), policyEvaluateCommand(o), policyTestCommand(o), policySchemaCommand())
 	return cmd
 }
 
@@ -274,8 +274,17 @@ func (s *session) showVerdict(v wire.Verdict) error {
 	if v.Code != "" {
 		rows = append(rows, []string{"Code", v.Code})
 	}
-	for _, reason := range v.Explanation {
-		rows = append(rows, []string{"Because", reason})
+	for _, r := range v.Rules {
+		what := strings.TrimSpace(r.Kind + " " + r.Code)
+		if r.RequiredApprovals > 0 {
+			what = fmt.Sprintf("%s of %d", what, r.RequiredApprovals)
+		}
+		rows = append(rows, []string{"Rule", what, r.Why})
+	}
+	if len(v.Rules) == 0 { // none spoke, or they could not be listed
+		for _, reason := range v.Explanation {
+			rows = append(rows, []string{"Because", reason})
+		}
 	}
 	for _, remedy := range v.Remedies {
 		rows = append(rows, []string{"Remedy", remedy})
