@@ -32,12 +32,18 @@ type Config struct {
 	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks whose X-Forwarded-For is believed"`
 	Bootstrap      string   `koanf:"bootstrap" usage:"file for the first administrator's API key, written when the installation has no user yet"`
 
+	Policies  PoliciesConfig  `koanf:"policies"`
 	Keeper    KeeperConfig    `koanf:"keeper"`
 	MongoDB   MongoDBConfig   `koanf:"mongodb"`
 	Temporal  TemporalConfig  `koanf:"temporal"`
 	Retention RetentionConfig `koanf:"retention"`
 	Limits    LimitsConfig    `koanf:"limits"`
 	Log       LogConfig       `koanf:"log"`
+}
+
+// PoliciesConfig says where a platform team's own policy rules are.
+type PoliciesConfig struct {
+	Dir string `koanf:"dir" usage:"directory of policy rules (*.rego) beside the built-in ones, followed while the server runs"`
 }
 
 // KeeperConfig says what wraps the keys at rest.

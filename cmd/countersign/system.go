@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
 	"golang.org/x/sync/errgroup"
@@ -40,6 +41,7 @@ type system struct {
 	keys      *seal.Sealer
 	host      *host.Host
 	policy    *policies.Evaluator
+	metrics   *prometheus.Registry
 	temporal  client.Client
 	workflows *workflows.Client
 	downloads *engine.Downloads
@@ -49,7 +51,7 @@ type system struct {
 
 // openSystem opens everything but the listener. On an error nothing stays open.
 func openSystem(ctx context.Context, c Config, log *slog.Logger) (s *system, err error) {
-	s = &system{config: c, log: log}
+	s = &system{config: c, log: log, metrics: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
@@ -59,6 +61,11 @@ func openSystem(ctx context.Context, c Config, log *slog.Logger) (s *system, err
 	if err := s.lockData(); err != nil {
 		return s, err
 	}
+	s.policy, err = policies.Open(ctx, policies.Options{Dir: c.Policies.Dir, Log: log, Clock: engine.SystemClock, Metrics: s.metrics})
+	if err != nil {
+		return s, err
+	}
+	s.onClose(func(context.Context) error { s.policy.Close(); return nil })
 	// The plugins and Temporal start while the other reads its disk.
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.openPlugins(ctx) })
@@ -73,9 +80,6 @@ func openSystem(ctx context.Context, c Config, log *slog.Logger) (s *system, err
 		s.onClose(s.closePlugins)
 	}
 	if err != nil {
-		return s, err
-	}
-	if s.policy, err = policies.New(ctx); err != nil {
 		return s, err
 	}
 	s.downloads = &engine.Downloads{
@@ -208,8 +212,9 @@ func (s *system) serve(ctx context.Context, listener net.Listener) error {
 		Downloads: s.downloads, Admin: s.admin, Plugins: s.host,
 		PublicURL: s.config.PublicURL, TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
 		ImportPEM: importPEM, ImportPKCS12: importPKCS12,
-		Ready: []api.Check{{Name: "store", Ask: s.store.Ping}, {Name: "temporal", Ask: s.workflows.Ready}},
-		Log:   s.log, Version: version,
+		Ready:        []api.Check{{Name: "store", Ask: s.store.Ping}, {Name: "temporal", Ask: s.workflows.Ready}},
+		PolicyStatus: s.policy.Status, Registry: s.metrics,
+		Log: s.log, Version: version,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close(), s.close(context.WithoutCancel(ctx)))
