@@ -181,7 +181,9 @@ func TestClaimAsksThePolicyAgain(t *testing.T) {
 	f.mode(false, engine.ApprovalKeyExport)
 	p := f.approved(`{"format":"key"}`)
 	path := "{p}/requests/" + p.RequestID + "/token"
-	f.policy(func(p *engine.CertificatePolicy) { p.Approval.Mode, p.Approval.RequiredApprovals = engine.ApprovalKeyExport, 3 })
+	f.policy(func(p *engine.CertificatePolicy) {
+		p.Approval.Mode, p.Approval.RequiredApprovals = engine.ApprovalKeyExport, 3
+	})
 	f.do("operator", "POST", path, `{}`).problem(403, engine.CodePolicyDenied)
 	f.mode(false, engine.ApprovalOff)
 	f.do("operator", "POST", path, `{}`).problem(403, engine.CodeKeyExportDisabled)

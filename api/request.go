@@ -105,7 +105,7 @@ func (s *Server) revoke(ctx context.Context, k *call, _ *struct{}) (*struct{}, e
 func toActor(a engine.Actor) wire.Actor { return wire.Actor{Type: a.Type, ID: a.ID, Name: a.Name} }
 
 func toRequester(a engine.Actor) wire.Requester {
-	return wire.Requester{Actor: toActor(a), Person: a.Person}
+	return wire.Requester{Actor: toActor(a), Person: a.Person, Username: a.Username}
 }
 
 func toRequest(r engine.Request) wire.Request {

@@ -48,7 +48,7 @@ func (p Pending) Vote(b Ballot, now time.Time) (Step, error) {
 		r, err = r.step(StatusApproved, now)
 	case ApprovalDenied:
 		r.Code = CodePolicyDenied
-		r.Explanation = []string{fmt.Sprintf("%s denied the request: %s", b.Vote.Actor.Name, b.Vote.Comment)}
+		r.Explanation = []string{fmt.Sprintf("%s denied the request: %s", b.Vote.Actor.Username, b.Vote.Comment)}
 		r, err = r.step(StatusDenied, now)
 	}
 	action := ActionApproved

@@ -98,12 +98,13 @@ func SecretDigest(s Secret) string {
 
 // Actor is who did something, as the record names them. ID and Name are those
 // of the API key when one was used; Person is the user id of whoever answers
-// for it, always.
+// for it, always, and Username what they are called.
 type Actor struct {
-	Type   string `json:"type"`
-	ID     string `json:"id"`
-	Name   string `json:"name"`
-	Person string `json:"person"`
+	Type     string `json:"type"`
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Person   string `json:"person"`
+	Username string `json:"username,omitempty"`
 }
 
 // The types of actor.
@@ -125,9 +126,9 @@ type Principal struct {
 // Actor is how the record names the caller.
 func (p Principal) Actor() Actor {
 	if p.Key != nil {
-		return Actor{Type: ActorAPIKey, ID: p.Key.ID, Name: p.Key.Name, Person: p.User.ID}
+		return Actor{Type: ActorAPIKey, ID: p.Key.ID, Name: p.Key.Name, Person: p.User.ID, Username: p.User.Username}
 	}
-	return Actor{Type: ActorUser, ID: p.User.ID, Name: p.User.Username, Person: p.User.ID}
+	return Actor{Type: ActorUser, ID: p.User.ID, Name: p.User.Username, Person: p.User.ID, Username: p.User.Username}
 }
 
 // RoleIn is the caller's role in a project in which they are member (zero if

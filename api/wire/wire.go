@@ -48,7 +48,8 @@ type Actor struct {
 // Requester is an actor with the person who answers for them.
 type Requester struct {
 	Actor
-	Person string `json:"person" doc:"Id of the user who asked, whatever key was used"`
+	Person   string `json:"person" doc:"Id of the user who answers for it, whatever key was used"`
+	Username string `json:"username" doc:"What that user is called"`
 }
 
 // Instant is t, or nil for the zero time, which JSON shows as null.

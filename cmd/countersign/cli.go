@@ -39,13 +39,14 @@ Exit codes:
   2    used wrongly
   3    refused by the server: the request was understood and denied
   4    the server could not be reached, or failed itself
+  5    the download waits for approval
   130  interrupted`
 
 // clientCommands are the commands that call a server, and version.
 func clientCommands() []*cobra.Command {
 	o := &clientOptions{output: "text"}
 	commands := []*cobra.Command{
-		downloadCommand(o), requestsCommand(o), certCommand(o), policyCommand(o), auditCommand(o),
+		downloadCommand(o), requestsCommand(o), approvalsCommand(o), certCommand(o), policyCommand(o), auditCommand(o),
 	}
 	for _, cmd := range commands {
 		o.addFlags(cmd.PersistentFlags())
@@ -239,6 +240,9 @@ func (o *clientOptions) key(p printer) (wire.Secret, error) {
 // exitOfCall is the exit code for what became of a call to the server. An answer
 // without a code is not Countersign's, so Countersign was not reached.
 func exitOfCall(err error) int {
+	if _, waits := errors.AsType[errWaits](err); waits {
+		return exitWaits
+	}
 	if problem, ok := errors.AsType[*client.Problem](err); ok {
 		if problem.Code == "" || problem.Status >= http.StatusInternalServerError {
 			return exitUnreachable

@@ -26,6 +26,7 @@ import (
 //	json VARIABLE PATH      take a value out of standard output, one JSON document
 //	answers PATH            check that standard output is what the API answers there
 //	issue VARIABLE          make a request whose token nobody uses
+//	newest VARIABLE         wait for a pending approval, the newest
 func TestCommandLine(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/script/*.txtar")
 	noError(t, err)
@@ -43,7 +44,7 @@ func TestCommandLine(t *testing.T) {
 				RequireUniqueNames:  true,
 				Setup:               func(env *testscript.Env) error { return scriptEnvironment(env, s, program) },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"as": s.as, "exits": exits, "mode": mode, "json": jsonValue, "answers": s.answers, "issue": s.issue,
+					"as": s.as, "exits": exits, "mode": mode, "json": jsonValue, "answers": s.answers, "issue": s.issue, "newest": s.newest,
 				},
 			})
 		})
@@ -133,4 +134,13 @@ func (s *server) answers(ts *testscript.TestScript, _ bool, args []string) {
 
 func (s *server) issue(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], s.mint(0, "cert").RequestID)
+}
+
+func (s *server) newest(ts *testscript.TestScript, _ bool, args []string) {
+	var page struct{ Items []struct{ ID string } }
+	eventually(s.t, "a pending approval", func() bool {
+		s.must(http.StatusOK, &page, "admin", http.MethodGet, s.project()+"/approvals?status=pending&limit=1", "")
+		return len(page.Items) > 0
+	})
+	ts.Setenv(args[0], page.Items[0].ID)
 }

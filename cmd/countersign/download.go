@@ -17,10 +17,10 @@ import (
 
 // downloadFlags are the flags of download.
 type downloadFlags struct {
-	certificate, format, out, reason, bindIP string
-	force, legacy                            bool
-	ttl                                      time.Duration
-	passphrase                               passphraseSource
+	certificate, format, request, out, reason, bindIP string
+	force, legacy, wait                               bool
+	ttl                                               time.Duration
+	passphrase                                        passphraseSource
 }
 
 // downloaded is what download prints for programs.
@@ -36,9 +36,13 @@ func downloadCommand(o *clientOptions) *cobra.Command {
 		Use:   "download --certificate CERTIFICATE --format FORMAT",
 		Short: "Download a certificate, once, in a format",
 		Long: "Ask for a download, and fetch the file if the policy allows it. The file's mode is 0600. A format\n" +
-			"that needs a passphrase takes it from --passphrase-file, --passphrase-stdin or a hidden prompt.",
+			"that needs a passphrase takes it from --passphrase-file, --passphrase-stdin or a hidden prompt.\n\n" +
+			"Where people must approve first, --wait waits for them and then fetches the file. Without it the\n" +
+			"command ends with exit code 5, and --request fetches the file later.",
 		Example: "  countersign download --certificate www.example.com --format fullchain\n" +
-			"  countersign download --certificate www.example.com --format pkcs12 --passphrase-file pass.txt --out www.p12",
+			"  countersign download --certificate www.example.com --format pkcs12 --passphrase-file pass.txt --out www.p12\n" +
+			"  countersign download --certificate www.example.com --format key --reason 'new load balancer' --wait\n" +
+			"  countersign download --request req_4x7 --wait",
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, s *session, _ []string) error { return f.download(ctx, s) }),
 	}
@@ -51,8 +55,14 @@ func downloadCommand(o *clientOptions) *cobra.Command {
 	flags.StringVar(&f.reason, "reason", "", "why the file is needed; goes on record")
 	flags.DurationVar(&f.ttl, "ttl", 0, "life of the token, such as 30s (default: the policy's)")
 	flags.StringVar(&f.bindIP, "bind-ip", "", "the one IP address that may fetch the file")
+	flags.StringVar(&f.request, "request", "", "fetch the file of a request that was made before, once it is approved")
+	flags.BoolVar(&f.wait, "wait", false, "wait for approval, where it is needed")
 	f.passphrase.addFlags(cmd)
-	markRequired(cmd, "certificate", "format")
+	cmd.MarkFlagsOneRequired("certificate", "request")
+	cmd.MarkFlagsRequiredTogether("certificate", "format")
+	for _, flag := range []string{"certificate", "format", "reason", "legacy", "ttl", "bind-ip"} {
+		cmd.MarkFlagsMutuallyExclusive("request", flag)
+	}
 	return cmd
 }
 
@@ -71,21 +81,13 @@ func (f *downloadFlags) download(ctx context.Context, s *session) (err error) {
 	if s.json && f.out == "-" {
 		return usageError{errors.New("standard output cannot take both the file and -o json")}
 	}
-	body, err := f.body()
-	if err != nil {
-		return err
-	}
-	c, err := s.certificate(ctx, f.certificate)
-	if err != nil {
-		return err
-	}
-	format, err := s.format(ctx, f.format)
+	ask, err := f.ask(ctx, s)
 	if err != nil {
 		return err
 	}
 	path := f.out
 	if path == "" {
-		if path, err = fileName(format.Filename); err != nil {
+		if path, err = fileName(ask.format.Filename); err != nil {
 			return err
 		}
 	}
@@ -94,12 +96,12 @@ func (f *downloadFlags) download(ctx context.Context, s *session) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.drop()) }() // nothing, once the file has its name
-	if format.NeedsPassphrase {
-		if body.Passphrase, err = f.passphrase.read(ctx, s.printer, true); err != nil {
+	if ask.format.NeedsPassphrase {
+		if ask.body.Passphrase, err = f.passphrase.read(ctx, s.printer, true); err != nil {
 			return err
 		}
 	}
-	minted, err := s.Mint(ctx, s.project, c.ID, body, "")
+	minted, err := f.obtain(ctx, s, ask)
 	if err != nil {
 		return err
 	}
@@ -113,6 +115,61 @@ func (f *downloadFlags) download(ctx context.Context, s *session) (err error) {
 	return s.show(downloaded{minted.RequestID, kept, minted.Format},
 		[]string{"File", kept.File}, []string{"Size", fmt.Sprintf("%d bytes", kept.Size)}, []string{"SHA-256", kept.SHA256},
 		[]string{"Format", minted.Format}, []string{"Request", minted.RequestID})
+}
+
+// asked is what will be asked for: a new download, or the file of a request.
+type asked struct {
+	certificate wire.Certificate
+	format      wire.Format
+	body        wire.MintBody
+	request     string
+}
+
+// ask finds out what the flags name.
+func (f *downloadFlags) ask(ctx context.Context, s *session) (a asked, err error) {
+	name := f.format
+	if f.request != "" {
+		if !ids.MatchString(f.request) {
+			return a, usageError{fmt.Errorf("%q is not an id", f.request)}
+		}
+		r, err := s.Request(ctx, s.project, f.request)
+		if err != nil {
+			return a, err
+		}
+		a.request, name = r.ID, r.Format
+	} else {
+		if a.body, err = f.body(); err != nil {
+			return a, err
+		}
+		if a.certificate, err = s.certificate(ctx, f.certificate); err != nil {
+			return a, err
+		}
+	}
+	a.format, err = s.format(ctx, name)
+	return a, err
+}
+
+// obtain gets a token: at once, or after people have approved.
+func (f *downloadFlags) obtain(ctx context.Context, s *session, a asked) (wire.Minted, error) {
+	if a.request == "" {
+		minted, err := s.Mint(ctx, s.project, a.certificate.ID, a.body, "")
+		if err != nil || minted.Pending == nil {
+			return minted.Minted, err
+		}
+		a.request = minted.RequestID
+		if !f.wait && s.json {
+			err = s.show(minted.Pending)
+		}
+		if !f.wait {
+			return wire.Minted{}, errors.Join(err, errWaits{a.request})
+		}
+	}
+	if f.wait {
+		if err := s.await(ctx, a.request); err != nil {
+			return wire.Minted{}, err
+		}
+	}
+	return s.Claim(ctx, s.project, a.request, a.body.Passphrase)
 }
 
 func (f *downloadFlags) body() (wire.MintBody, error) {

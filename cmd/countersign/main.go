@@ -4,7 +4,7 @@
 // Start with [openSystem], which wires a server, and [rootCommand], which lists
 // the commands. Exit codes: 0 done, 1 failed, 2 used wrongly, 3 refused by the
 // server (the request was understood and denied), 4 the server could not be
-// reached or failed itself, 130 interrupted.
+// reached or failed itself, 5 the download waits for approval, 130 interrupted.
 package main
 
 import (
@@ -25,6 +25,7 @@ const (
 	exitUsage       = 2
 	exitRefused     = 3
 	exitUnreachable = 4
+	exitWaits       = 5
 	exitInterrupted = 130
 )
 

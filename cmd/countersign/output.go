@@ -262,6 +262,17 @@ func (p printer) explain(err error) error {
 	return refusal{problem}
 }
 
+// status shows one line that changes, on a terminal only, until done.
+func (p printer) status() (line func(text string), done func()) {
+	f, ok := p.err.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return func(string) {}, func() {}
+	}
+	const erase = "\r\x1b[K"                                              // to the start of the line, and away with what it holds
+	line = func(text string) { _, _ = fmt.Fprint(f, erase, clean(text)) } // a line that cannot be shown harms nothing
+	return line, func() { _, _ = fmt.Fprint(f, erase) }
+}
+
 // progress shows how far long work is, on a terminal only. Size is in bytes, -1
 // if it is not known. What has been done is written to w.
 func (p printer) progress(what string, size int64) (w io.Writer, done func()) {

@@ -73,7 +73,7 @@ func requestsListCommand(o *clientOptions) *cobra.Command {
 			}
 			header := []string{"ID", "STATUS", "FORMAT", "CERTIFICATE", "REQUESTER", "CREATED", "TOKEN EXPIRES"}
 			return list(s.printer, page, header, func(r wire.Request) []string {
-				return []string{r.ID, r.Status, r.Format, r.CertificateID, r.Requester.Name, s.when(r.CreatedAt), s.whenever(r.ExpiresAt)}
+				return []string{r.ID, r.Status, r.Format, r.CertificateID, r.Requester.Username, s.when(r.CreatedAt), s.whenever(r.ExpiresAt)}
 			})
 		}),
 	}
@@ -94,7 +94,7 @@ func (s *session) showRequest(r wire.Request) error {
 	}
 	rows := [][]string{
 		{"ID", r.ID}, {"Status", r.Status}, {"Certificate", r.CertificateID}, {"Format", r.Format}, {"File", r.Filename},
-		{"Options", string(options)}, {"Requester", r.Requester.Name}, {"Reason", r.Reason}, {"Bound to IP", r.BindIP},
+		{"Options", string(options)}, {"Requester", r.Requester.Username}, {"Reason", r.Reason}, {"Bound to IP", r.BindIP},
 		{"Code", r.Code}, {"Explanation", strings.Join(r.Explanation, "; ")},
 	}
 	for _, remedy := range r.Remedies {
