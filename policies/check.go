@@ -71,8 +71,7 @@ func revision(files map[string]string) string {
 }
 
 // check compiles a team's files with the built-in rules, runs their tests and
-// decides the samples. Only a report without problems comes with rules that may
-// be put in force.
+// decides the samples. Rules come with a report without problems alone.
 func check(ctx context.Context, l limits, files map[string]string) (*ruleset, Report) {
 	report := Report{
 		Revision: revision(files), Files: slices.Sorted(maps.Keys(files)),
@@ -104,6 +103,9 @@ func check(ctx context.Context, l limits, files map[string]string) (*ruleset, Re
 	decideSamples(ctx, l, rules, &report)
 	if err := ctx.Err(); err != nil {
 		report.add(err)
+	}
+	if len(report.Problems) > 0 {
+		return nil, report
 	}
 	return rules, report
 }

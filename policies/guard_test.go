@@ -3,6 +3,7 @@ package policies
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -72,6 +73,77 @@ func TestTestFilesAddNothingToTheRules(t *testing.T) {
 	}).Err()
 	if err == nil || !strings.Contains(err.Error(), "team.rego:2: no rule defines data.tables.blocked") {
 		t.Errorf("a table in a test file: %v", err)
+	}
+}
+
+// TestTeamsFilesAreFree shows what they may do, in ways that the guard could
+// mistake for others.
+func TestTeamsFilesAreFree(t *testing.T) {
+	err := report(t, map[string]string{
+		"team.rego": `package countersign
+
+import data.tables
+import data.countersign.helpers
+
+deny contains "No." if input.actor.id in tables.blocked
+
+deny contains sprintf("%s is denied.", [input.actor.name]) if not is_operator
+
+approval contains {"why": "Ask.", "required_approvals": tables.needed.payments.keys} if {
+	input.project.id == tables.named["payments"]
+	holds_key
+}
+
+approval contains "Ask." if {
+	some project, limit in tables.limits
+	project == input.project.name
+	helpers.above(input.ttl_seconds, limit)
+}
+
+approval contains "Ask." if count(data.countersign.deny_reasons) > 9
+
+approval contains "Ask." if {
+	not is_null(input.passphrase)
+	input.passphrase.length < tables.shortest[role]
+	data.tables.weekday[_] == "Friday"
+}
+
+is_operator if role in {"operator", "admin", "approver"}
+
+deny_reasons contains "x"
+`,
+		"tables.rego": `package tables
+
+blocked contains "usr_eve"
+
+needed := {"payments": {"keys": 2}}
+
+named["payments"] := "prj_payments"
+
+limits[name] := 60 if some name in ["Payments", "Web"]
+
+shortest.admin := 20
+
+shortest.operator := 12
+
+weekday := [time.weekday(time.parse_rfc3339_ns(input.time))]
+`,
+		"helpers.rego": "package countersign.helpers\n\nabove(n, limit) if n > limit\n",
+		"empty.rego":   "package nothing.yet\n",
+	}).Err()
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWhatIsNotDoneInTimeIsRefused, though compiling heeds no deadline.
+func TestWhatIsNotDoneInTimeIsRefused(t *testing.T) {
+	hasty := production
+	hasty.revision = time.Nanosecond
+	rules, r, ended := try(t.Context(), hasty, map[string]string{"team.rego": denies("No.")})
+	<-ended
+	if err := r.Err(); rules != nil || err == nil || r.Revision != revision(map[string]string{"team.rego": denies("No.")}) {
+		t.Errorf("%v, %v", rules, err)
 	}
 }
 

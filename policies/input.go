@@ -9,9 +9,10 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// toValue is the input in its JSON form, nil lists and maps as empty ones. It is
-// built directly: encoding the input, decoding that and converting the result
-// costs half as much as an evaluation.
+// toValue is the input in its JSON form, nil lists and maps as empty ones, and
+// every member present, so that no rule meets undefined. It is built directly:
+// encoding the input, decoding that and converting the result costs half as much
+// as an evaluation.
 func toValue(in engine.PolicyInput) (ast.Value, error) {
 	options, err := ast.InterfaceToValue(in.Options)
 	if err != nil {
@@ -54,6 +55,7 @@ func actor(a engine.Actor) [][2]*ast.Term {
 		member("id", ast.StringTerm(a.ID)),
 		member("name", ast.StringTerm(a.Name)),
 		member("person", ast.StringTerm(a.Person)),
+		member("username", ast.StringTerm(a.Username)),
 	}
 }
 

@@ -20,6 +20,7 @@ func TestInputIsItsJSONForm(t *testing.T) {
 	fill(t, reflect.ValueOf(&full).Elem())
 	zero := engine.PolicyInput{Options: map[string]any{}}
 	zero.Certificate.SANs = []string{}
+	zero.Actor.Username, zero.Policy.UpdatedBy.Username = "left out", "if empty"
 	for name, in := range map[string]engine.PolicyInput{"full": full, "zero": zero} {
 		text, err := json.Marshal(in)
 		if err != nil {

@@ -3,6 +3,7 @@ package policies
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -129,12 +130,12 @@ func (w *watcher) refuse(ctx context.Context, err error, first bool) {
 	if last == nil {
 		return // Open says it
 	}
-	w.evaluator.current.Store(&state{ruleset: last.ruleset, loadedAt: last.loadedAt, problem: shorten(err.Error())})
+	w.evaluator.current.Store(&state{ruleset: last.ruleset, loadedAt: last.loadedAt, problem: w.shown(err)})
 	w.failing.Set(1)
 	if first {
 		w.reloads.WithLabelValues("refused").Inc()
 		w.Log.ErrorContext(ctx, "the policy directory cannot be put in force; the last good rules decide",
-			"revision", last.revision, "refused", w.tried, "error", err)
+			"revision", last.revision, "error", err)
 	}
 }
 
@@ -144,10 +145,11 @@ func (e *Evaluator) refusing() bool {
 	return s != nil && s.problem != ""
 }
 
-// shorten keeps what is shown to everybody who asks for readiness to a length
-// that can be read.
-func shorten(text string) string {
+// shown is an error as everybody may read it who asks for readiness: short, and
+// without the place of the directory on this machine.
+func (w *watcher) shown(err error) string {
 	const longest = 500
+	text := strings.ReplaceAll(err.Error(), w.Dir, "policies.dir")
 	if runes := []rune(text); len(runes) > longest {
 		return string(runes[:longest]) + "…"
 	}

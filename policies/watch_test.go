@@ -250,7 +250,7 @@ func TestDeletionIsAChange(t *testing.T) {
 	if err := os.Rename(r.dir, aside); err != nil {
 		t.Fatal(err)
 	}
-	r.refuses(r.e.Status(), "no such file or directory")
+	r.refuses(r.e.Status(), "open policies.dir: no such file or directory")
 	if said := r.says(); said != "One." {
 		t.Errorf("%q decides", said)
 	}
