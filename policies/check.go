@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -42,7 +43,7 @@ func try(ctx context.Context, l limits, files map[string]string) (*ruleset, Repo
 	ctx, cancel := context.WithTimeout(ctx, l.revision)
 	defer cancel()
 	var rules *ruleset
-	var report Report
+	report := newReport(files)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -57,9 +58,9 @@ func try(ctx context.Context, l limits, files map[string]string) (*ruleset, Repo
 	case <-ended:
 		return rules, report, ended
 	case <-ctx.Done():
-		return nil, Report{Revision: revision(files), Problems: []Problem{{
-			Text: fmt.Sprintf("the rules were not compiled and tested within %s", l.revision),
-		}}}, ended
+		late := newReport(files)
+		late.Problems = []Problem{{Text: fmt.Sprintf("the rules were not compiled and tested within %s", l.revision)}}
+		return nil, late, ended
 	}
 }
 
@@ -73,10 +74,7 @@ func revision(files map[string]string) string {
 // check compiles a team's files with the built-in rules, runs their tests and
 // decides the samples. Rules come with a report without problems alone.
 func check(ctx context.Context, l limits, files map[string]string) (*ruleset, Report) {
-	report := Report{
-		Revision: revision(files), Files: slices.Sorted(maps.Keys(files)),
-		Tests: []TestResult{}, Samples: []SampleResult{}, Problems: []Problem{},
-	}
+	report := newReport(files)
 	modules, tests := parse(files, &report)
 	if len(report.Problems) > 0 {
 		return nil, report
@@ -172,7 +170,8 @@ func runTests(ctx context.Context, l limits, modules map[string]*ast.Module, rep
 			report.Problems = append(report.Problems, problem)
 		}
 	}
-	slices.SortFunc(report.Tests, byPlace)
+	slices.SortFunc(report.Tests, func(a, b TestResult) int { return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line) })
+	slices.SortFunc(report.Problems, func(a, b Problem) int { return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line) })
 }
 
 // decideSamples stops at the first sample without a decision: whatever broke

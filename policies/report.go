@@ -1,9 +1,10 @@
 package policies
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -16,6 +17,13 @@ type Report struct {
 	Tests    []TestResult   `json:"tests"`
 	Samples  []SampleResult `json:"samples"`
 	Problems []Problem      `json:"problems"`
+}
+
+func newReport(files map[string]string) Report {
+	return Report{
+		Revision: revision(files), Files: slices.Sorted(maps.Keys(files)),
+		Tests: []TestResult{}, Samples: []SampleResult{}, Problems: []Problem{},
+	}
 }
 
 // TestResult is one Rego test. Outcome is pass, fail, error or skipped.
@@ -96,8 +104,4 @@ func (r *Report) addOne(e *ast.Error) {
 		p.Detail = strings.Join(e.Details.Lines(), "\n")
 	}
 	r.Problems = append(r.Problems, p)
-}
-
-func byPlace(a, b TestResult) int {
-	return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, strings.Compare(a.Name, b.Name))
 }

@@ -21,7 +21,8 @@ type watcher struct {
 	failing   prometheus.Gauge
 	reloads   *prometheus.CounterVec
 
-	tried   string // the revision last tried, or why there was none
+	seen    string // the revision last seen, or why there was none
+	tried   string // the same of the last try
 	triedAt time.Time
 	busy    <-chan struct{} // closed when nothing of the last try runs any more
 }
@@ -76,7 +77,9 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// look tries what the directory holds, unless it has been tried already.
+// look tries what the directory holds, unless it has been tried already. After
+// the first time it wants to see a change twice, so that one of several files or
+// of a slow writer is over: half of it could be looser than before and after.
 func (w *watcher) look(ctx context.Context) error {
 	select {
 	case <-w.busy:
@@ -89,6 +92,10 @@ func (w *watcher) look(ctx context.Context) error {
 	candidate := revision(files)
 	if err != nil {
 		candidate = err.Error()
+	}
+	if w.tried != "" && candidate != w.seen {
+		w.seen = candidate
+		return nil
 	}
 	first := candidate != w.tried
 	if now := w.Clock(); first || w.evaluator.refusing() && now.Sub(w.triedAt) >= retryAfter {

@@ -223,7 +223,14 @@ func TestARevisionIsRefusedOnce(t *testing.T) {
 	if n := tries(5); n != 0 || r.says() != "Second." {
 		t.Errorf("a good one is refused %d times; %q decides", n, r.says())
 	}
-	for outcome, want := range map[string]float64{"refused": 2, "loaded": 1} {
+	// A change is not tried before it was seen twice.
+	r.write("team.rego", denies("Third."))
+	for _, want := range []string{"Second.", "Third."} {
+		if err := w.look(t.Context()); err != nil || r.says() != want {
+			t.Errorf("%q decides (%v), want %q", r.says(), err, want)
+		}
+	}
+	for outcome, want := range map[string]float64{"refused": 2, "loaded": 2} {
 		if n := testutil.ToFloat64(w.reloads.WithLabelValues(outcome)); n != want {
 			t.Errorf("%v are counted as %s, want %v", n, outcome, want)
 		}
