@@ -96,7 +96,7 @@ func undefined(compiled *ast.Compiler, name string) ast.Errors {
 	var errs ast.Errors
 	for _, rule := range compiled.Modules[name].Rules {
 		ast.WalkRefs(rule, func(ref ast.Ref) bool {
-			if ref.HasPrefix(ast.DefaultRootRef) && len(compiled.GetRulesDynamic(ref)) == 0 {
+			if ref.HasPrefix(ast.DefaultRootRef) && len(compiled.GetRulesDynamicWithOpts(ref, ast.RulesOptions{})) == 0 {
 				errs = append(errs, ast.NewError(ast.TypeErr, ref[0].Loc(), "no rule defines %s", ref))
 			}
 			return false
