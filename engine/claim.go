@@ -25,6 +25,8 @@ func (r Request) RefuseClaim(now time.Time) error {
 	switch {
 	case r.Status.Ended():
 		return Errorf(CodeNotPending, "this request is %s", r.Status)
+	case r.Status == StatusPendingApproval && !now.Before(r.ApprovalExpiresAt):
+		return Errorf(CodeNotPending, "nobody approved this request by %s", r.ApprovalExpiresAt.Format(time.RFC3339))
 	case r.ApprovalID == "" || r.Status == StatusPendingApproval:
 		return Errorf(CodeNotApproved, "this request is %s; only an approved one is claimed", r.Status)
 	case !now.Before(r.ClaimExpiresAt):

@@ -28,11 +28,15 @@ type Withdrawal struct {
 	Origin    Origin `json:"origin"`
 }
 
-// Refuse returns CodeNotPending unless the request still waits, to be approved
-// or to be claimed.
-func (w Withdrawal) Refuse(r Request) error {
-	if r.Status != StatusPendingApproval && r.Status != StatusApproved {
+// Refuse returns CodeNotPending unless the request still waits at now, to be
+// approved or to be claimed.
+func (w Withdrawal) Refuse(r Request, now time.Time) error {
+	until := map[Status]time.Time{StatusPendingApproval: r.ApprovalExpiresAt, StatusApproved: r.ClaimExpiresAt}[r.Status]
+	switch {
+	case until.IsZero():
 		return Errorf(CodeNotPending, "this request is %s; only one that waits is cancelled", r.Status)
+	case !now.Before(until):
+		return Errorf(CodeNotPending, "this request waited until %s", until.Format(time.RFC3339))
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decisio
 // CodeUnavailable.
 func (d *Downloads) Cancel(ctx context.Context, caller Caller, r Request) (Request, error) {
 	w := Withdrawal{RequestID: r.ID, Actor: caller.Actor(), Origin: caller.Origin}
-	if err := w.Refuse(r); err != nil {
+	if err := w.Refuse(r, d.Clock()); err != nil {
 		return r, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)

@@ -60,7 +60,9 @@ func (d *download) cancel(ctx workflow.Context, w engine.Withdrawal) (engine.Req
 	return d.Request, err
 }
 
-func (d *download) refuseCancel(w engine.Withdrawal, _ time.Time) error { return w.Refuse(d.Request) }
+func (d *download) refuseCancel(w engine.Withdrawal, now time.Time) error {
+	return w.Refuse(d.Request, now)
+}
 
 func (d *download) claim(ctx workflow.Context, c engine.Claim) (engine.Request, error) {
 	c.Request = d.Request

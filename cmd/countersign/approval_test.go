@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/sqlite"
+)
+
+// approvals sets the project's policy: key export, approval mode, how many must
+// approve, and the seconds for that and for claiming.
+func (s *server) approvals(export bool, mode string, required, ttl, window int) {
+	s.t.Helper()
+	s.must(http.StatusOK, nil, "admin", http.MethodPut, s.project()+"/certificate-policy", fmt.Sprintf(
+		`{"allow_key_export":%v,"approval":{"mode":%q,"required_approvals":%d,"ttl_seconds":%d,"claim_window_seconds":%d},
+		"token_ttl_seconds":300,"min_passphrase_length":8,"allow_legacy_encryption":true}`, export, mode, required, ttl, window))
+}
+
+type waiting struct {
+	RequestID  string    `json:"request_id"`
+	ApprovalID string    `json:"approval_id"`
+	Status     string    `json:"status"`
+	Lapses     time.Time `json:"approval_expires_at"`
+}
+
+// waits asks for a file of the first sample that people must approve.
+func (s *server) waits(as, format string) waiting {
+	s.t.Helper()
+	var w waiting
+	s.must(http.StatusAccepted, &w, as, http.MethodPost, s.project()+"/certificates/"+s.boot.Certificates[0].ID+"/downloads",
+		fmt.Sprintf(`{"format":%q,"reason":"test"}`, format))
+	return w
+}
+
+func (s *server) decide(as string, w waiting, decision string) (int, []byte) {
+	return s.call(as, http.MethodPost, s.project()+"/approvals/"+w.ApprovalID+"/"+decision, `{"comment":"because"}`)
+}
+
+func (s *server) claims(as string, w waiting, passphrase string) (int, []byte) {
+	return s.call(as, http.MethodPost, s.project()+"/requests/"+w.RequestID+"/token", object("passphrase", passphrase))
+}
+
+// refused checks an answer's status and code.
+func (s *server) refused(what string, want int, code string) func(int, []byte) {
+	return func(status int, body []byte) {
+		s.t.Helper()
+		if status != want || problem(body).Code != code {
+			s.t.Errorf("%s: %d %s, want %d %s", what, status, body, want, code)
+		}
+	}
+}
+
+// Each call and code about approvals, on the whole server.
+func TestApprovals(t *testing.T) {
+	s := start(t, binary(t, "-tags=failpoint"), t.TempDir()+"/data")
+	ask := func(format string) int {
+		status, _ := s.call("operator", http.MethodPost, s.project()+"/certificates/"+s.boot.Certificates[0].ID+"/downloads", object("format", format))
+		return status
+	}
+	for _, c := range []struct {
+		export       bool
+		mode         string
+		key, without int
+	}{
+		{false, "off", 403, 201}, {false, "key_export", 202, 201}, {false, "all", 202, 202},
+		{true, "off", 201, 201}, {true, "key_export", 202, 201}, {true, "all", 202, 202},
+	} {
+		s.approvals(c.export, c.mode, 2, 60, 60)
+		if key, without := ask("key"), ask("cert"); key != c.key || without != c.without {
+			t.Errorf("export %v, mode %s: %d for the key and %d without, want %d and %d", c.export, c.mode, key, without, c.key, c.without)
+		}
+	}
+	s.approvals(false, "key_export", 2, 60, 60)
+	w := s.waits("operator", "pkcs12")
+	s.refused("claim too early", 409, "not_approved")(s.claims("operator", w, testPassphrase))
+	s.refused("an operator approves", 403, "forbidden")(s.decide("operator", w, "approve"))
+	s.refused("no comment", 422, "comment_required")(s.call("approver", http.MethodPost, s.project()+"/approvals/"+w.ApprovalID+"/deny", `{}`))
+	s.refused("no such approval", 404, "not_found")(s.decide("approver", waiting{ApprovalID: "apr_none"}, "approve"))
+	s.must(http.StatusOK, nil, "approver", http.MethodGet, s.project()+"/approvals/"+w.ApprovalID, "")
+	if status, body := s.decide("approver", w, "approve"); status != http.StatusOK {
+		t.Fatalf("approve: %d %s", status, body)
+	}
+	s.refused("a second time", 409, "already_decided")(s.decide("approver", w, "approve"))
+	if status, body := s.decide("second_approver", w, "approve"); status != http.StatusOK {
+		t.Fatalf("approve: %d %s", status, body)
+	}
+	s.refused("settled", 409, "not_pending")(s.decide("admin", w, "approve"))
+	s.refused("another claims", 403, "forbidden")(s.claims("admin", w, testPassphrase))
+	s.refused("no passphrase", 422, "passphrase_required")(s.claims("operator", w, ""))
+	var first, second minted
+	s.must(http.StatusCreated, &first, "operator", http.MethodPost, s.project()+"/requests/"+w.RequestID+"/token", object("passphrase", testPassphrase))
+	s.must(http.StatusCreated, &second, "operator", http.MethodPost, s.project()+"/requests/"+w.RequestID+"/token", object("passphrase", testPassphrase))
+	s.refused("the token before", 410, "token_revoked")(s.fetch(first.Token))
+	s.refused("cancel once claimed", 409, "not_pending")(s.call("operator", http.MethodPost, s.project()+"/requests/"+w.RequestID+"/cancel", ""))
+	if status, _ := s.fetch(second.Token); status != http.StatusOK {
+		t.Errorf("the file: %d", status)
+	}
+	s.refused("claim once used", 409, "not_pending")(s.claims("operator", w, testPassphrase))
+	eventually(t, "the request to be consumed", func() bool { return s.status(w.RequestID) == "consumed" })
+
+	own := s.waits("approver", "key")
+	s.refused("one's own", 403, "self_approval")(s.decide("approver", own, "approve"))
+	if status, _ := s.decide("second_approver", own, "deny"); status != http.StatusOK {
+		t.Errorf("deny: %d", status)
+	}
+	s.refused("after a denial", 409, "not_pending")(s.decide("admin", own, "approve"))
+	gone := s.waits("operator", "key")
+	s.must(http.StatusOK, nil, "operator", http.MethodPost, s.project()+"/requests/"+gone.RequestID+"/cancel", "")
+	s.refused("cancelled twice", 409, "not_pending")(s.call("operator", http.MethodPost, s.project()+"/requests/"+gone.RequestID+"/cancel", ""))
+	s.refused("cancelled", 409, "not_pending")(s.decide("approver", gone, "approve"))
+	s.auditOK()
+}
+
+// crowd makes so many approvers, each with a key of that name, in the store of a
+// running server.
+func (s *server) crowd(n int) (names []string) {
+	s.t.Helper()
+	ctx := s.t.Context()
+	store, err := sqlite.Open(ctx, filepath.Join(s.dir, "db", "countersign.db"))
+	noError(s.t, err)
+	defer func() { noError(s.t, store.Close()) }()
+	root, err := store.UserByName(ctx, "admin")
+	noError(s.t, err)
+	project, err := store.Project(ctx, s.boot.ProjectID)
+	noError(s.t, err)
+	by := engine.Caller{Principal: engine.Principal{User: root}, Role: engine.RoleAdmin, Project: project}
+	admin := &engine.Admin{Store: store, Clock: engine.SystemClock}
+	for i := range n {
+		u, err := admin.CreateUser(ctx, by, engine.User{Username: fmt.Sprint("crowd", i)})
+		noError(s.t, err)
+		_, err = admin.SetMember(ctx, by, u.ID, engine.RoleApprover)
+		noError(s.t, err)
+		own := by
+		own.Principal, own.Role = engine.Principal{User: u}, engine.RoleApprover
+		_, secret, err := admin.CreateAPIKey(ctx, own, "crowd", engine.RoleApprover, time.Time{})
+		noError(s.t, err)
+		names = append(names, u.Username)
+		s.boot.APIKeys[u.Username] = secret.Reveal()
+	}
+	return names
+}
+
+// Of 64 approvers at once, three settle an approval, or one of them who denies.
+func TestManyApproversAtOnce(t *testing.T) {
+	s := start(t, binary(t, "-tags=failpoint"), t.TempDir()+"/data")
+	s.approvals(false, "key_export", 3, 600, 600)
+	people := s.crowd(64)
+	for round, deniers := range []int{0, 0, 1, 2, 8, 32} {
+		w := s.waits("operator", "key")
+		answers := make(chan string, len(people))
+		var wg sync.WaitGroup
+		for i, name := range people {
+			decision := "approve"
+			if (i+round*7)%64 < deniers {
+				decision = "deny"
+			}
+			wg.Go(func() {
+				status, body := s.decide(name, w, decision)
+				answers <- fmt.Sprint(decision, " ", status, " ", problem(body).Code)
+			})
+		}
+		wg.Wait()
+		close(answers)
+		count := map[string]int{}
+		for a := range answers {
+			count[a]++
+		}
+		var a struct {
+			Status    string
+			Decisions []struct{ Decision string }
+		}
+		s.must(http.StatusOK, &a, "admin", http.MethodGet, s.project()+"/approvals/"+w.ApprovalID, "")
+		approved, denied := count["approve 200 "], count["deny 200 "]
+		late := count["approve 409 not_pending"] + count["deny 409 not_pending"]
+		settled := a.Status == "approved" && approved == 3 && denied == 0 || a.Status == "denied" && approved < 3 && denied == 1
+		if !settled || approved+denied+late != len(people) || len(a.Decisions) != approved+denied {
+			t.Errorf("%d of 64 deny: %v; the approval is %+v", deniers, count, a)
+		}
+		t.Logf("%d of 64 deny: %v", deniers, count)
+	}
+	s.auditOK()
+}
+
+// crowdOf does n things, 32 at a time.
+func crowdOf(n int, do func(i int)) {
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range 32 {
+		wg.Go(func() {
+			for i := range next {
+				do(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
+
+// Killed while 1,000 approvals are pending, the server finds them all again with
+// their deadlines: those whose time is up lapse, the others are decided.
+func TestKillWhileApprovalsArePending(t *testing.T) {
+	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
+	s := start(t, program, dir)
+	const lasting, brief = 900, 100
+	all := make([]waiting, lasting+brief)
+	s.approvals(false, "key_export", 1, 3600, 600)
+	crowdOf(lasting, func(i int) { all[i] = s.waits("operator", "key") })
+	s.approvals(false, "key_export", 1, 8, 600)
+	crowdOf(brief, func(i int) { all[lasting+i] = s.waits("operator", "key") })
+	s.kill()
+	last := all[lasting].Lapses
+	for _, w := range all[lasting:] {
+		if w.Lapses.After(last) {
+			last = w.Lapses
+		}
+	}
+	ctx, cancel := context.WithDeadline(t.Context(), last)
+	<-ctx.Done() // their time runs out while nobody is there
+	cancel()
+
+	s = start(t, program, dir)
+	crowdOf(len(all), func(i int) {
+		var a struct {
+			Status  string
+			Expires time.Time `json:"expires_at"`
+		}
+		s.must(http.StatusOK, &a, "approver", http.MethodGet, s.project()+"/approvals/"+all[i].ApprovalID, "")
+		if !a.Expires.Equal(all[i].Lapses) || i < lasting && a.Status != "pending" {
+			t.Errorf("approval %d: %+v, was to lapse at %s", i, a, all[i].Lapses)
+		}
+	})
+	s.refused("decided too late", 409, "not_pending")(s.decide("approver", all[lasting], "approve"))
+	crowdOf(lasting, func(i int) {
+		if status, body := s.decide("approver", all[i], "approve"); status != http.StatusOK {
+			t.Errorf("approval %d: %d %s", i, status, body)
+		}
+	})
+	for _, w := range all[lasting:] {
+		eventually(t, "the request to expire", func() bool { return s.status(w.RequestID) == "expired" })
+	}
+	var m minted
+	s.must(http.StatusCreated, &m, "operator", http.MethodPost, s.project()+"/requests/"+all[7].RequestID+"/token", "{}")
+	if status, _ := s.fetch(m.Token); status != http.StatusOK {
+		t.Errorf("the file: %d", status)
+	}
+	s.auditOK()
+}
