@@ -60,6 +60,9 @@ type Options struct {
 	// may try, 60 by default. Tokens that exist are never limited.
 	UnknownTokensPerMinute int
 
+	// Stream is how streams of events keep time.
+	Stream StreamPace
+
 	// Ready are asked by /readyz.
 	Ready []Check
 	// PolicyStatus is detail of /readyz; without it, only the revision is.
@@ -192,6 +195,7 @@ func (s *Server) endpoints() {
 	s.projectEndpoints()
 	s.userEndpoints()
 	s.pluginEndpoints()
+	s.streamEndpoints()
 	s.healthEndpoints()
 }
 

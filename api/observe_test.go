@@ -292,7 +292,7 @@ func TestOpenAPI(t *testing.T) {
 
 // operations are the endpoints of version 1 that this server has.
 var operations = []string{
-	"GET /healthz", "GET /readyz",
+	"GET /healthz", "GET /readyz", "GET /projects/{pid}/stream",
 	"POST /projects/{pid}/certificates/{cid}/downloads", "GET /downloads/{token}", "HEAD /downloads/{token}", "POST /downloads",
 	"GET /projects/{pid}/requests", "GET /projects/{pid}/requests/{rid}", "POST /projects/{pid}/requests/{rid}/token",
 	"POST /projects/{pid}/requests/{rid}/cancel", "DELETE /projects/{pid}/requests/{rid}/token",
