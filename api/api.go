@@ -33,12 +33,13 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// Options is what a server is made from. Downloads, Admin, Plugins and the two
-// importers must be set; the zero value of every other member works.
+// Options is what a server is made from. Downloads, Admin, Notifications, Plugins
+// and the two importers must be set; the zero value of every other member works.
 type Options struct {
-	Downloads *engine.Downloads
-	Admin     *engine.Admin
-	Plugins   Plugins
+	Downloads     *engine.Downloads
+	Admin         *engine.Admin
+	Notifications *engine.Notifications
+	Plugins       Plugins
 
 	// ImportPEM and ImportPKCS12 read certificates in; they return the code
 	// that says what is wrong with them.
@@ -99,6 +100,7 @@ type Server struct {
 	options        Options
 	downloads      *engine.Downloads
 	admin          *engine.Admin
+	notifications  *engine.Notifications
 	store          engine.Store
 	clock          engine.Clock
 	log            *slog.Logger
@@ -128,7 +130,7 @@ const (
 // New makes a server with all endpoints. It does not listen yet.
 func New(o Options) (*Server, error) {
 	s := &Server{
-		options: o, downloads: o.Downloads, admin: o.Admin, store: o.Downloads.Store, clock: o.Downloads.Clock, log: o.Log,
+		options: o, downloads: o.Downloads, admin: o.Admin, notifications: o.Notifications, store: o.Downloads.Store, clock: o.Downloads.Clock, log: o.Log,
 		authenticators: append([]Authenticator{apiKeys{o.Downloads.Store, o.Downloads.Clock}}, o.Authenticators...),
 	}
 	if s.log == nil {
@@ -195,6 +197,7 @@ func (s *Server) endpoints() {
 	s.projectEndpoints()
 	s.userEndpoints()
 	s.pluginEndpoints()
+	s.notificationEndpoints()
 	s.streamEndpoints()
 	s.healthEndpoints()
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/countersign-dev/countersign/api"
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/notify"
 	"github.com/countersign-dev/countersign/engine/seal"
 	"github.com/countersign-dev/countersign/engine/sqlite"
 )
@@ -29,10 +30,12 @@ type fixture struct {
 	downloads *engine.Downloads
 	admin     *engine.Admin
 	workflows *inProcess
-	server    *api.Server
-	registry  *prometheus.Registry
-	log       *buffer
-	skew      atomic.Int64 // of the server's clock, in nanoseconds
+	// notifications may go to 127.0.0.1.
+	notifications *engine.Notifications
+	server        *api.Server
+	registry      *prometheus.Registry
+	log           *buffer
+	skew          atomic.Int64 // of the server's clock, in nanoseconds
 
 	project engine.Project
 	users   map[string]engine.User   // by name: viewer, operator, second, approver, another, admin, root
@@ -48,6 +51,7 @@ type inProcess struct {
 	mu        sync.Mutex
 	started   map[string]bool
 	reports   chan report
+	reused    chan engine.Token
 	fail      error // when set, no workflow is started
 }
 
@@ -123,6 +127,8 @@ func (w *inProcess) Claim(ctx context.Context, c engine.Claim) (engine.Request, 
 
 func (w *inProcess) Report(string) (interrupted, known bool) { return false, false }
 
+func (w *inProcess) Reused(t engine.Token) { w.reused <- t }
+
 func (w *inProcess) Settled(requestID string, interrupted bool) {
 	w.reports <- report{requestID, interrupted}
 }
@@ -161,9 +167,12 @@ func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 	clock := func() time.Time { return engine.Instant(time.Now().Add(time.Duration(f.skew.Load()))) }
 	f.store = store
 	f.admin = &engine.Admin{Store: store, Keys: keys, Clock: clock}
-	f.workflows = &inProcess{started: map[string]bool{}, reports: make(chan report, 10_000)}
+	f.workflows = &inProcess{started: map[string]bool{}, reports: make(chan report, 10_000), reused: make(chan engine.Token, 10_000)}
 	f.downloads = &engine.Downloads{
 		Store: store, Formats: renderers, Keys: keys, Policy: rules, Workflows: f.workflows, Clock: clock, Log: log,
+	}
+	f.notifications = &engine.Notifications{
+		Store: store, Keys: keys, Clock: clock, Log: log, Notifier: notify.New(notify.Options{AllowHosts: []string{"127.0.0.1"}, Clock: clock}),
 	}
 	f.workflows.downloads = f.downloads
 	f.people()
@@ -176,7 +185,7 @@ func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 func (f *fixture) serve(log *slog.Logger, change ...func(*fixture, *api.Options)) {
 	f.t.Helper()
 	o := api.Options{
-		Downloads: f.downloads, Admin: f.admin, Plugins: renderers, ImportPEM: importPEM, ImportPKCS12: importPKCS12,
+		Downloads: f.downloads, Admin: f.admin, Notifications: f.notifications, Plugins: renderers, ImportPEM: importPEM, ImportPKCS12: importPKCS12,
 		Registry: f.registry, Log: log, Version: "test",
 		Ready: []api.Check{{Name: "store", Ask: f.store.Ping}},
 	}

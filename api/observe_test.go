@@ -304,6 +304,8 @@ var operations = []string{
 	"GET /projects/{pid}/certificate-policy", "PUT /projects/{pid}/certificate-policy", "POST /projects/{pid}/certificate-policy/evaluate",
 	"GET /projects/{pid}/formats", "GET /projects/{pid}/audit-logs", "GET /projects/{pid}/audit-logs/verify",
 	"GET /projects/{pid}/download-tokens",
+	"GET /projects/{pid}/notification-targets", "POST /projects/{pid}/notification-targets",
+	"DELETE /projects/{pid}/notification-targets/{tid}", "POST /projects/{pid}/notification-targets/{tid}/test",
 	"GET /projects/{pid}/api-keys", "POST /projects/{pid}/api-keys", "DELETE /projects/{pid}/api-keys/{kid}",
 	"GET /projects/{pid}/members", "PUT /projects/{pid}/members/{uid}", "DELETE /projects/{pid}/members/{uid}",
 	"GET /me", "GET /users", "POST /users", "GET /plugins", "POST /plugins/{name}/reload",

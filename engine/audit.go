@@ -38,6 +38,10 @@ const (
 	ActionProjectMade  = "project.created"
 	ActionLoginFailed  = "login.failed"
 	ActionPluginReload = "plugin.reloaded"
+	ActionTargetMade   = "notification_target.created"
+	ActionTargetGone   = "notification_target.deleted"
+	ActionTargetTested = "notification_target.tested"
+	ActionReuseTold    = "token.reuse_notified"
 )
 
 // Outcomes of an audited action.

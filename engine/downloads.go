@@ -34,6 +34,9 @@ type Workflows interface {
 	// token ended; interrupted says that a file may not have arrived whole. It
 	// neither blocks nor fails: the workflow finds out by itself in the end.
 	Settled(requestID string, interrupted bool)
+	// Reused has people told, off the caller's path, that a consumed token was
+	// tried again. It neither blocks nor fails, however often it is called.
+	Reused(t Token)
 	// Vote, Cancel and Claim ask a request's workflow to take a step, and wait
 	// until it is taken. They return what the rules of [Pending] and [Downloads.Issue]
 	// refuse with, or CodeUnavailable.

@@ -188,6 +188,9 @@ func KeyIdentity(projectID, certificateID string) string {
 
 // refuse puts a refused redemption on record and returns the refusal.
 func (d *Downloads) refuse(ctx context.Context, t Token, f Fetch, refusal error) error {
+	if CodeOf(refusal) == CodeTokenConsumed {
+		d.Workflows.Reused(t)
+	}
 	d.refused(ctx, t, f, AuditRefused, refusal)
 	return refusal
 }

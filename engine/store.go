@@ -22,6 +22,7 @@ type Store interface {
 	Requests
 	Approvals
 	Tokens
+	NotificationTargets
 	AuditLog
 	DataKeys
 	// Ping tells whether the store answers.

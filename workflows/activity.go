@@ -12,9 +12,11 @@ import (
 // activities do what workflows must not: read, decide and write. Each runs at
 // least once and may run again.
 type activities struct {
-	downloads *engine.Downloads
-	waiting   *waiters
-	reports   *reporter
+	downloads     *engine.Downloads
+	notifications *engine.Notifications
+	tell          engine.Tell
+	waiting       *waiters
+	reports       *reporter
 }
 
 // registerActivities gives each its name in histories.
@@ -23,6 +25,7 @@ func registerActivities(to interface {
 }, a *activities) {
 	for name, f := range map[string]any{
 		decideName: a.decide, advanceName: a.advance, issueName: a.issue, concludeName: a.conclude, purgeName: a.purge,
+		remindName: a.remind, targetsName: a.targets, deliverName: a.deliver,
 	} {
 		to.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
 	}
@@ -32,14 +35,18 @@ func registerActivities(to interface {
 // noted the decision: the store has it, so nothing can contradict it any more.
 func (a *activities) decide(ctx context.Context, order engine.Order) (engine.Decided, error) {
 	d, err := a.downloads.Decide(ctx, order)
-	if err == nil {
-		a.waiting.tell(d.Request)
+	if err != nil {
+		return d, err
 	}
-	return d, err
+	a.waiting.tell(d.Request)
+	return d, a.notifications.Opened(ctx, d, a.tell)
 }
 
 func (a *activities) advance(ctx context.Context, s engine.Step) error {
-	return a.downloads.Store.AdvanceRequest(ctx, s)
+	if err := a.downloads.Store.AdvanceRequest(ctx, s); err != nil {
+		return err
+	}
+	return a.notifications.Stepped(ctx, s, a.tell)
 }
 
 func (a *activities) issue(ctx context.Context, c engine.Claim) (engine.Request, error) {

@@ -23,6 +23,7 @@ type Client struct {
 	requests engine.Requests
 	waiting  waiters
 	reports  *reporter
+	reuses   *reuses
 	worker   worker.Worker
 	log      *slog.Logger
 }
@@ -30,13 +31,13 @@ type Client struct {
 // NewClient works through a Temporal client made with [Options], which Close
 // does not close.
 func NewClient(temporal client.Client, requests engine.Requests, log *slog.Logger) *Client {
-	return &Client{temporal: temporal, requests: requests, reports: newReporter(temporal, log), log: log}
+	return &Client{temporal: temporal, requests: requests, reports: newReporter(temporal, log), reuses: newReuses(log), log: log}
 }
 
 // Work starts a worker in this process. Mints on the same client then run on it
 // at once, without a dispatch through the server.
-func (c *Client) Work(downloads *engine.Downloads) error {
-	a := &activities{downloads: downloads, waiting: &c.waiting, reports: c.reports}
+func (c *Client) Work(downloads *engine.Downloads, notifications *engine.Notifications) error {
+	a := &activities{downloads: downloads, notifications: notifications, tell: c.tell, waiting: &c.waiting, reports: c.reports}
 	w := worker.New(c.temporal, TaskQueue, workerOptions())
 	registerWorkflows(w)
 	registerActivities(w, a)
@@ -44,6 +45,7 @@ func (c *Client) Work(downloads *engine.Downloads) error {
 		return fmt.Errorf("start worker: %w", err)
 	}
 	c.worker = w
+	c.reuses.start(func(ctx context.Context, t engine.Token) error { return notifications.Reused(ctx, t, c.tell) })
 	return nil
 }
 
@@ -133,6 +135,9 @@ func (c *Client) Settled(requestID string, interrupted bool) {
 	c.reports.add(report{requestID, settledNote{Interrupted: interrupted}})
 }
 
+// Reused implements [engine.Workflows].
+func (c *Client) Reused(t engine.Token) { c.reuses.add(t) }
+
 // Report implements [engine.Workflows].
 func (c *Client) Report(requestID string) (interrupted, known bool) {
 	note, known := c.reports.pending(requestID)
@@ -153,6 +158,7 @@ func (c *Client) Close(ctx context.Context) {
 	if left := c.reports.close(ctx); left > 0 {
 		c.log.Warn("token reports were not delivered before shutdown; their requests end by timer", "reports", left)
 	}
+	c.reuses.close()
 	if c.worker != nil {
 		c.worker.Stop()
 	}

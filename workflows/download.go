@@ -68,6 +68,9 @@ func (d *download) decide(ctx workflow.Context, order engine.Order) error {
 func (d *download) awaitPeople(ctx workflow.Context, until time.Time) error {
 	from := d.Request.Status
 	moved := func() bool { return d.Request.Status != from }
+	if from == engine.StatusPendingApproval {
+		workflow.Go(ctx, func(ctx workflow.Context) { d.remind(ctx, moved) })
+	}
 	if _, err := workflow.AwaitWithTimeout(ctx, until.Sub(workflow.Now(ctx)), moved); err != nil {
 		return err
 	}

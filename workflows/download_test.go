@@ -23,6 +23,10 @@ type desk struct {
 	store     *flaky
 	downloads *engine.Downloads
 	reports   *reporter
+	// The project has no targets unless a test makes some; told is what was
+	// announced.
+	notifications *engine.Notifications
+	told          []engine.Notification
 }
 
 // formats knows one format.
@@ -82,7 +86,13 @@ func newDesk(t *testing.T, clock engine.Clock) *desk {
 		Store: d.store, Formats: formats{}, Policy: policy, Clock: clock, Log: slog.New(slog.DiscardHandler),
 		Workflows: &Client{reports: d.reports},
 	}
+	d.notifications = &engine.Notifications{Store: d.store, Clock: clock, Log: d.downloads.Log}
 	return d
+}
+
+func (d *desk) tell(_ context.Context, n engine.Notification) error {
+	d.told = append(d.told, n)
+	return nil
 }
 
 func record(ref string) engine.Record {
@@ -156,7 +166,7 @@ func runDownload(t *testing.T, role engine.Role, prepare func(*desk, *engine.Ord
 	env.SetDataConverter(converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), testCodec(t)))
 	env.SetStartTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	d := newDesk(t, func() time.Time { return engine.Instant(env.Now()) })
-	a := &activities{downloads: d.downloads, waiting: &waiters{}, reports: d.reports}
+	a := &activities{downloads: d.downloads, notifications: d.notifications, tell: d.tell, waiting: &waiters{}, reports: d.reports}
 	registerActivities(env, a)
 	registerWorkflows(env)
 	o := d.order("req_test", role)

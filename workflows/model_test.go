@@ -75,7 +75,7 @@ func (s *sequence) run() {
 	s.env.SetStartTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	d := s.desk
 	d.downloads.Clock = func() time.Time { return engine.Instant(s.env.Now()) }
-	registerActivities(s.env, &activities{downloads: d.downloads, waiting: &waiters{}, reports: d.reports})
+	registerActivities(s.env, &activities{downloads: d.downloads, notifications: d.notifications, tell: d.tell, waiting: &waiters{}, reports: d.reports})
 	registerWorkflows(s.env)
 	s.order = d.order(s.id, engine.RoleOperator)
 	lives := modeltest.Lives{Approval: approvalLife, Window: claimWindow, Token: 30 * time.Second}

@@ -32,7 +32,7 @@ func TestRecord(t *testing.T) {
 	defer temporal.Close()
 	d := newDesk(t, engine.SystemClock)
 	c := NewClient(temporal, d.store, slog.New(slog.DiscardHandler))
-	noError(t, c.Work(d.downloads))
+	noError(t, c.Work(d.downloads, d.notifications))
 	defer c.Close(t.Context())
 	d.downloads.Workflows = c
 

@@ -1,7 +1,8 @@
 // Package workflows runs each download request as one durable Temporal workflow,
 // the only writer of its request's document.
 //
-// Start with [Download], which reads as the life of a request. [Client] is the
+// Start with [Download], which reads as the life of a request; [Notify] brings
+// people word of it, on its own. [Client] is the
 // [engine.Workflows] port: it starts workflows and reports settled tokens to
 // them. [Client.Work] runs the worker. [Codec] encrypts every payload before
 // Temporal sees it; no token, passphrase or key is ever among them, even so.
@@ -32,6 +33,10 @@ const (
 	issueName     = "Issue"
 	concludeName  = "Conclude"
 	purgeName     = "Purge"
+	notifyName    = "Notify"
+	remindName    = "Remind"
+	targetsName   = "ListTargets"
+	deliverName   = "Deliver"
 	settledSignal = "settled"
 	voteUpdate    = "vote"
 	cancelUpdate  = "cancel"
@@ -56,6 +61,7 @@ type registry interface {
 func registerWorkflows(r registry) {
 	r.RegisterWorkflowWithOptions(Download, workflow.RegisterOptions{Name: downloadName})
 	r.RegisterWorkflowWithOptions(Retention, workflow.RegisterOptions{Name: retentionName})
+	r.RegisterWorkflowWithOptions(Notify, workflow.RegisterOptions{Name: notifyName})
 }
 
 // workerOptions: eager starts run on the client's own worker, so its slots bound

@@ -32,13 +32,14 @@ type Config struct {
 	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks whose X-Forwarded-For is believed"`
 	Bootstrap      string   `koanf:"bootstrap" usage:"file for the first administrator's API key, written when the installation has no user yet"`
 
-	Policies  PoliciesConfig  `koanf:"policies"`
-	Keeper    KeeperConfig    `koanf:"keeper"`
-	MongoDB   MongoDBConfig   `koanf:"mongodb"`
-	Temporal  TemporalConfig  `koanf:"temporal"`
-	Retention RetentionConfig `koanf:"retention"`
-	Limits    LimitsConfig    `koanf:"limits"`
-	Log       LogConfig       `koanf:"log"`
+	Policies      PoliciesConfig      `koanf:"policies"`
+	Keeper        KeeperConfig        `koanf:"keeper"`
+	MongoDB       MongoDBConfig       `koanf:"mongodb"`
+	Temporal      TemporalConfig      `koanf:"temporal"`
+	Retention     RetentionConfig     `koanf:"retention"`
+	Limits        LimitsConfig        `koanf:"limits"`
+	Notifications NotificationsConfig `koanf:"notifications"`
+	Log           LogConfig           `koanf:"log"`
 }
 
 // PoliciesConfig says where a platform team's own policy rules are.
@@ -73,6 +74,11 @@ type RetentionConfig struct {
 // LimitsConfig bounds what strangers may try.
 type LimitsConfig struct {
 	UnknownTokens int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens an address may try a minute"`
+}
+
+// NotificationsConfig says where notifications may go beside public addresses.
+type NotificationsConfig struct {
+	AllowHosts []string `koanf:"allow_hosts" usage:"hosts that notifications may go to though their addresses are not public, and by plain http, exactly as the targets' URLs name them"`
 }
 
 // LogConfig says what is logged, to standard error.

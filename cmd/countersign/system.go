@@ -25,6 +25,7 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/engine/certimport"
 	"github.com/countersign-dev/countersign/engine/mongo"
+	"github.com/countersign-dev/countersign/engine/notify"
 	"github.com/countersign-dev/countersign/engine/seal"
 	_ "github.com/countersign-dev/countersign/engine/seal/kms" // cloud keepers
 	"github.com/countersign-dev/countersign/engine/sqlite"
@@ -35,18 +36,19 @@ import (
 
 // system is a whole server, wired. What it opened is closed in reverse order.
 type system struct {
-	config    Config
-	log       *slog.Logger
-	store     engine.Store
-	keys      *seal.Sealer
-	host      *host.Host
-	policy    *policies.Evaluator
-	metrics   *prometheus.Registry
-	temporal  client.Client
-	workflows *workflows.Client
-	downloads *engine.Downloads
-	admin     *engine.Admin
-	closers   []func(context.Context) error
+	config        Config
+	log           *slog.Logger
+	store         engine.Store
+	keys          *seal.Sealer
+	host          *host.Host
+	policy        *policies.Evaluator
+	metrics       *prometheus.Registry
+	temporal      client.Client
+	workflows     *workflows.Client
+	downloads     *engine.Downloads
+	notifications *engine.Notifications
+	admin         *engine.Admin
+	closers       []func(context.Context) error
 }
 
 // openSystem opens everything but the listener. On an error nothing stays open.
@@ -87,7 +89,11 @@ func openSystem(ctx context.Context, c Config, log *slog.Logger) (s *system, err
 		Clock: engine.SystemClock, Log: log,
 	}
 	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Clock: engine.SystemClock}
-	if err := s.workflows.Work(s.downloads); err != nil {
+	s.notifications = &engine.Notifications{
+		Store: s.store, Keys: s.keys, Clock: engine.SystemClock, Log: log, PublicURL: strings.TrimSuffix(c.PublicURL, "/"),
+		Notifier: notify.New(notify.Options{AllowHosts: c.Notifications.AllowHosts, Clock: engine.SystemClock}),
+	}
+	if err := s.workflows.Work(s.downloads, s.notifications); err != nil {
 		return s, err
 	}
 	return s, s.workflows.ScheduleRetention(ctx, workflows.Ages{Tokens: c.Retention.Tokens, Requests: c.Retention.Requests})
@@ -209,7 +215,7 @@ const shutdownWithin = 15 * time.Second
 // serve answers on the listener until ctx ends, then closes everything.
 func (s *system) serve(ctx context.Context, listener net.Listener) error {
 	server, err := api.New(api.Options{
-		Downloads: s.downloads, Admin: s.admin, Plugins: s.host,
+		Downloads: s.downloads, Admin: s.admin, Notifications: s.notifications, Plugins: s.host,
 		PublicURL: s.config.PublicURL, TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
 		ImportPEM: importPEM, ImportPKCS12: importPKCS12,
 		Ready:        []api.Check{{Name: "store", Ask: s.store.Ping}, {Name: "temporal", Ask: s.workflows.Ready}},

@@ -58,9 +58,6 @@ type memberDocument struct {
 	RemovedBy     string `bson:"removed_by,omitempty"`
 }
 
-// present leaves out who is being removed.
-var present = bson.E{Key: "removed_by", Value: nil}
-
 func memberKey(projectID, userID string) string { return projectID + "/" + userID }
 
 func newMemberDocument(m engine.Member) memberDocument {
@@ -92,27 +89,7 @@ func (s *Store) SetMember(ctx context.Context, m engine.Member, rec engine.Recor
 
 // RemoveMember implements engine.People.
 func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, rec engine.Record) error {
-	return s.change(rec, func() (bool, error) {
-		c, id, ref := s.db.Collection(membersName), bson.E{Key: "_id", Value: memberKey(projectID, userID)}, rec.Audit.Ref
-		mark := bson.E{Key: "removed_by", Value: ref}
-		marked, err := c.UpdateOne(ctx, bson.D{id, present}, bson.D{{Key: "$set", Value: bson.D{mark}}})
-		if err != nil {
-			return false, fault("remove member", err)
-		}
-		if marked.MatchedCount == 0 {
-			// Unless an earlier try of this removal left its mark, there is nobody.
-			if _, err := find[memberDocument](ctx, c, bson.D{id, mark}); err != nil {
-				return false, err
-			}
-		}
-		if _, err := s.record(ctx, rec); err != nil {
-			return false, err
-		}
-		if _, err := c.DeleteOne(ctx, bson.D{id, mark}); err != nil {
-			return false, fault("remove member", err)
-		}
-		return true, nil
-	})
+	return s.remove(ctx, s.db.Collection(membersName), byID(memberKey(projectID, userID)), rec)
 }
 
 // Member implements engine.People.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"go.mongodb.org/mongo-driver/bson"
 	driver "go.mongodb.org/mongo-driver/mongo"
 
 	"github.com/countersign-dev/countersign/engine"
@@ -65,4 +66,33 @@ func (s *Store) change(rec engine.Record, write func() (changed bool, err error)
 		return engine.ErrExists
 	}
 	return err
+}
+
+// present leaves out what is being removed.
+var present = bson.E{Key: "removed_by", Value: nil}
+
+// remove deletes the document under a key, and puts that on record. It is marked
+// first with the record's Ref: gone for everybody, and there still for the same
+// call to complete what a crash cut short.
+func (s *Store) remove(ctx context.Context, c *driver.Collection, key bson.D, rec engine.Record) error {
+	return s.change(rec, func() (bool, error) {
+		mark := bson.E{Key: "removed_by", Value: rec.Audit.Ref}
+		marked, err := c.UpdateOne(ctx, append(bson.D{present}, key...), bson.D{{Key: "$set", Value: bson.D{mark}}})
+		if err != nil {
+			return false, fault("remove from "+c.Name(), err)
+		}
+		if marked.MatchedCount == 0 {
+			// Unless an earlier try of this removal left its mark, there is nothing.
+			if _, err := find[bson.Raw](ctx, c, append(bson.D{mark}, key...)); err != nil {
+				return false, err
+			}
+		}
+		if _, err := s.record(ctx, rec); err != nil {
+			return false, err
+		}
+		if _, err := c.DeleteOne(ctx, append(bson.D{mark}, key...)); err != nil {
+			return false, fault("remove from "+c.Name(), err)
+		}
+		return true, nil
+	})
 }

@@ -37,6 +37,7 @@ var (
 	member      = engine.Member{ProjectID: "prj", UserID: "user_a", Role: engine.RoleAdmin, CreatedAt: noon}
 	token       = engine.Token{Digest: "d0", RequestID: "req_a", ProjectID: "prj", SealedPassphrase: []byte{3}, IssuedAt: noon, ExpiresAt: noon.Add(time.Minute)}
 	request     = engine.Request{ID: "req_a", Version: 1, ProjectID: "prj", Status: engine.StatusIssued, TokenDigest: "d0", CreatedAt: noon, UpdatedAt: noon}
+	target      = engine.NotificationTarget{ID: "target_a", ProjectID: "prj", Name: "chat", Events: []engine.NotificationEvent{engine.NotifyRequested}, CreatedAt: noon}
 	end         = engine.Settlement{Digest: "d0", Kind: engine.Consumed, Attempt: "try_a", ProjectID: "prj", Time: noon}
 )
 
@@ -75,6 +76,23 @@ var repairs = []repair{
 			_, err := db.Collection("members").InsertOne(ctx, bson.D{
 				{Key: "_id", Value: "prj/user_a"}, {Key: "project_id", Value: "prj"}, {Key: "user_id", Value: "user_a"},
 				{Key: "role", Value: "admin"}, {Key: "created_at", Value: noon}, {Key: "removed_by", Value: rec.Audit.Ref},
+			})
+			return err
+		}},
+	{name: "notification target", third: engine.ErrExists, missing: []missing{{"notification_targets", "target_a"}},
+		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+			return s.CreateNotificationTarget(ctx, target, rec)
+		}},
+	{name: "notification target deleted", third: engine.ErrNotFound,
+		before: func(ctx context.Context, s *mongo.Store) error {
+			return s.CreateNotificationTarget(ctx, target, engine.Record{Audit: entry("other")})
+		},
+		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+			return s.DeleteNotificationTarget(ctx, "prj", "target_a", rec)
+		},
+		broken: func(ctx context.Context, db *driver.Database, rec engine.Record) error {
+			_, err := db.Collection("notification_targets").InsertOne(ctx, bson.D{
+				{Key: "_id", Value: "target_a"}, {Key: "project_id", Value: "prj"}, {Key: "created_at", Value: noon}, {Key: "removed_by", Value: rec.Audit.Ref},
 			})
 			return err
 		}},

@@ -73,7 +73,9 @@ var services = map[string]service{
 	},
 }
 
-func schemes() []string { return append([]string{"https", "smtp"}, slices.Sorted(maps.Keys(services))...) }
+func schemes() []string {
+	return append([]string{"https", "smtp"}, slices.Sorted(maps.Keys(services))...)
+}
 
 // sleepless keeps a service from trying again by itself: the workflow does.
 type sleepless struct{}

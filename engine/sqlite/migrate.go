@@ -13,12 +13,14 @@ var (
 	schema string
 	//go:embed approvals.sql
 	approvals string
+	//go:embed notifications.sql
+	notifications string
 )
 
 // migrations lead from an empty database to today's schema; user_version counts
 // those that were applied. Append to them, and never change one that was
 // released.
-var migrations = []string{schema, approvals}
+var migrations = []string{schema, approvals, notifications}
 
 // migrate applies what is missing, each migration in a transaction of its own,
 // and makes sure that the database keeps what it is told.

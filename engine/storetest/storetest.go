@@ -39,6 +39,7 @@ var parts = []struct {
 	{"request", requestContracts},
 	{"approval", approvalContracts},
 	{"token", tokenContracts},
+	{"notification", notificationContracts},
 	{"audit", auditContracts},
 	{"datakey", dataKeyContracts},
 }

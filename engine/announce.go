@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Notifications tells people outside what happened: in this file, what is told;
+// in deliver.go, to whom; in target.go, where to. PublicURL may be empty; all
+// other fields must be set.
+type Notifications struct {
+	Store     Store
+	Keys      Keys
+	Notifier  Notifier
+	PublicURL string
+	Clock     Clock
+	Log       *slog.Logger
+}
+
+// Tell sees to it that a notification reaches its targets, without waiting for
+// them. Told again of the same, it does nothing.
+type Tell func(ctx context.Context, n Notification) error
+
+// Opened asks approvers to decide, where people must.
+func (n *Notifications) Opened(ctx context.Context, d Decided, tell Tell) error {
+	if d.Approval == nil || d.Request.Status != StatusPendingApproval {
+		return nil
+	}
+	return n.announce(ctx, NotifyRequested, *d.Approval, tell)
+}
+
+// Stepped tells of the approval that a step settled, if it did. What its
+// requester withdrew is told to nobody.
+func (n *Notifications) Stepped(ctx context.Context, s Step, tell Tell) error {
+	if s.Approval == nil {
+		return nil
+	}
+	switch s.Approval.Status {
+	case ApprovalApproved, ApprovalDenied:
+		return n.announce(ctx, NotifyDecided, *s.Approval, tell)
+	case ApprovalExpired:
+		return n.announce(ctx, NotifyLapsed, *s.Approval, tell)
+	}
+	return nil
+}
+
+// leastForReminder is the shortest life in which an approval is reminded of.
+const leastForReminder = time.Minute
+
+// RemindAt is when three quarters of an approval's life are over; ok is false
+// for a life too short to be reminded in.
+func (a Approval) RemindAt() (at time.Time, ok bool) {
+	life := a.ExpiresAt.Sub(a.CreatedAt)
+	return a.CreatedAt.Add(life / 4 * 3), life >= leastForReminder
+}
+
+// Remind asks approvers again, if the approval still waits for them.
+func (n *Notifications) Remind(ctx context.Context, a Approval, tell Tell) error {
+	stored, err := n.Store.Approval(ctx, a.ProjectID, a.ID)
+	if err != nil {
+		return fmt.Errorf("remind: %w", err)
+	}
+	if stored.Status != ApprovalPending {
+		return nil
+	}
+	return n.announce(ctx, NotifyReminder, stored, tell)
+}
+
+// Reused tells that a consumed token was tried again, once for each token; that
+// it was told is on record.
+func (n *Notifications) Reused(ctx context.Context, t Token, tell Tell) error {
+	if wanted, err := n.wanted(ctx, t.ProjectID, NotifyReused); err != nil || !wanted {
+		return err
+	}
+	// A request has at most one consumed token.
+	told, _, err := n.Store.AuditEntries(ctx, AuditQuery{ProjectID: t.ProjectID, RequestID: t.RequestID, Action: ActionReuseTold, Page: Page{Limit: 1}})
+	if err != nil || len(told) > 0 {
+		return err
+	}
+	certificate, err := n.Store.Certificate(ctx, t.ProjectID, t.CertificateID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("tell of a reused token: %w", err)
+	}
+	now := n.Clock()
+	out := Notification{
+		ID: notificationID(NotifyReused, t.Digest), Event: NotifyReused, ProjectID: t.ProjectID, RequestID: t.RequestID, ApprovalID: t.ApprovalID,
+		CertificateID: t.CertificateID, CertificateName: certificate.Name, Format: t.Format, Requester: t.Requester, Time: now,
+	}
+	if err := n.tell(ctx, out, tell); err != nil {
+		return err
+	}
+	return n.Store.Append(ctx, AuditEntry{
+		Ref: "reuse-told/" + t.Digest, ProjectID: t.ProjectID, Time: now, Action: ActionReuseTold, Outcome: AuditSuccess, Actor: System,
+		CertificateID: t.CertificateID, RequestID: t.RequestID, Format: t.Format, Detail: map[string]string{"notification_id": out.ID},
+	})
+}
+
+func (n *Notifications) announce(ctx context.Context, event NotificationEvent, a Approval, tell Tell) error {
+	if wanted, err := n.wanted(ctx, a.ProjectID, event); err != nil || !wanted {
+		return err
+	}
+	out := Notification{
+		ID: notificationID(event, a.ID), Event: event, ProjectID: a.ProjectID, RequestID: a.RequestID, ApprovalID: a.ID,
+		CertificateID: a.Certificate.ID, CertificateName: a.Certificate.Name, Format: a.Format, Requester: a.Requester,
+		Status: string(a.Status), Reason: a.Reason, Time: a.UpdatedAt,
+	}
+	if a.Status == ApprovalPending {
+		out.RequiredApprovals, out.ExpiresAt = a.Required, a.ExpiresAt
+	}
+	if last := len(a.Decisions) - 1; event == NotifyDecided && last >= 0 {
+		out.Comment = a.Decisions[last].Comment
+	}
+	return n.tell(ctx, out, tell)
+}
+
+// tell adds what people know a notification by.
+func (n *Notifications) tell(ctx context.Context, out Notification, tell Tell) error {
+	project, err := n.Store.Project(ctx, out.ProjectID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("tell of %s: %w", out.Event, err)
+	}
+	out.ProjectName = project.Name
+	if n.PublicURL != "" && out.ApprovalID != "" {
+		out.URL = n.PublicURL + "/projects/" + out.ProjectID + "/approvals/" + out.ApprovalID
+	}
+	return tell(ctx, out)
+}

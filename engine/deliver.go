@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Delivery is a notification's way to one target and, where that is personal,
+// to one person. It holds neither URL nor address: those are looked up when it
+// is sent.
+type Delivery struct {
+	TargetID string `json:"target_id"`
+	Person   string `json:"person,omitempty"`
+}
+
+// maxTargets bounds a project's targets; maxPeople those of one event who are
+// written to one by one.
+const (
+	maxTargets = 50
+	maxPeople  = 200
+)
+
+func (n *Notifications) wanted(ctx context.Context, projectID string, event NotificationEvent) (bool, error) {
+	targets, err := n.targets(ctx, projectID, event)
+	return len(targets) > 0, err
+}
+
+// targets are a project's for an event.
+func (n *Notifications) targets(ctx context.Context, projectID string, event NotificationEvent) ([]NotificationTarget, error) {
+	all, _, err := n.Store.NotificationTargets(ctx, projectID, Page{Limit: maxTargets})
+	if err != nil {
+		return nil, fmt.Errorf("list notification targets: %w", err)
+	}
+	return slices.DeleteFunc(all, func(t NotificationTarget) bool { return !slices.Contains(t.Events, event) }), nil
+}
+
+// Deliveries lists the ways of a notification.
+func (n *Notifications) Deliveries(ctx context.Context, out Notification) ([]Delivery, error) {
+	targets, err := n.targets(ctx, out.ProjectID, out.Event)
+	if err != nil {
+		return nil, err
+	}
+	var people []string
+	if slices.ContainsFunc(targets, func(t NotificationTarget) bool { return t.Personal }) {
+		if people, err = n.concerned(ctx, out); err != nil {
+			return nil, err
+		}
+	}
+	var all []Delivery
+	for _, t := range targets {
+		if !t.Personal {
+			all = append(all, Delivery{TargetID: t.ID})
+			continue
+		}
+		for _, person := range people {
+			all = append(all, Delivery{TargetID: t.ID, Person: person})
+		}
+	}
+	return all, nil
+}
+
+// concerned are the people whom an event concerns: those who may decide and did
+// not ask; whoever asked; or, where a token may have been stolen, both the
+// requester and the admins.
+func (n *Notifications) concerned(ctx context.Context, out Notification) ([]string, error) {
+	requester := out.Requester.Person
+	switch out.Event {
+	case NotifyRequested, NotifyReminder:
+		people, err := n.members(ctx, out.ProjectID, RoleApprover)
+		return slices.DeleteFunc(people, func(p string) bool { return p == requester }), err
+	case NotifyReused:
+		people, err := n.members(ctx, out.ProjectID, RoleAdmin)
+		if !slices.Contains(people, requester) {
+			people = append(people, requester)
+		}
+		return people, err
+	}
+	return []string{requester}, nil
+}
+
+// members are the people with at least a role in a project, in no order.
+func (n *Notifications) members(ctx context.Context, projectID string, least Role) (people []string, err error) {
+	for page := (Page{Limit: maxPeople}); ; {
+		members, next, err := n.Store.Members(ctx, projectID, page)
+		if err != nil {
+			return nil, fmt.Errorf("list members to notify: %w", err)
+		}
+		for _, m := range members {
+			if m.Role.Includes(least) && len(people) < maxPeople {
+				people = append(people, m.UserID)
+			}
+		}
+		if next == "" || len(people) == maxPeople {
+			return people, nil
+		}
+		page.Cursor = next
+	}
+}
+
+// Deliver sends once. A target or person that is gone is no error: there is
+// nobody to tell any more. CodeInvalidRequest is for good; other errors may pass.
+func (n *Notifications) Deliver(ctx context.Context, out Notification, to Delivery) error {
+	t, err := n.Store.NotificationTarget(ctx, out.ProjectID, to.TargetID)
+	if errors.Is(err, ErrNotFound) {
+		n.Log.InfoContext(ctx, "a notification was dropped: its target was deleted", "notification", out.ID, "target", to.TargetID)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("deliver: %w", err)
+	}
+	destination, err := n.open(ctx, t)
+	if err != nil {
+		return err
+	}
+	if t.Personal {
+		if destination.Recipient, err = n.addressOf(ctx, out, to.Person); err != nil || destination.Recipient == "" {
+			return err
+		}
+	}
+	return n.Notifier.Send(ctx, destination, out)
+}
+
+// addressOf is a person's mail address; empty for somebody who has none, was
+// disabled or left the project.
+func (n *Notifications) addressOf(ctx context.Context, out Notification, person string) (string, error) {
+	u, err := n.Store.User(ctx, person)
+	if err == nil && person != out.Requester.Person {
+		_, err = n.Store.Member(ctx, out.ProjectID, person)
+	}
+	switch {
+	case errors.Is(err, ErrNotFound) || err == nil && u.Disabled:
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("deliver: %w", err)
+	}
+	return u.Email, nil
+}

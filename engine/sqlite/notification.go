@@ -1,0 +1,35 @@
+package sqlite
+
+import (
+	"context"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// CreateNotificationTarget implements [engine.NotificationTargets].
+func (s *Store) CreateNotificationTarget(ctx context.Context, t engine.NotificationTarget, rec engine.Record) error {
+	return s.change(ctx, rec, func(tx tx) error {
+		return tx.create("notification_targets", "id, project, at", t, t.ID, t.ProjectID, ms(t.CreatedAt))
+	})
+}
+
+// NotificationTarget implements [engine.NotificationTargets].
+func (s *Store) NotificationTarget(ctx context.Context, projectID, id string) (engine.NotificationTarget, error) {
+	return get[engine.NotificationTarget](ctx, s.reading, "notification_targets WHERE id = ? AND project = ?", id, projectID)
+}
+
+// NotificationTargets implements [engine.NotificationTargets].
+func (s *Store) NotificationTargets(ctx context.Context, projectID string, page engine.Page) ([]engine.NotificationTarget, string, error) {
+	return list[engine.NotificationTarget](ctx, s.reading, page, "notification_targets WHERE project = ?", projectID)
+}
+
+// DeleteNotificationTarget implements [engine.NotificationTargets].
+func (s *Store) DeleteNotificationTarget(ctx context.Context, projectID, id string, rec engine.Record) error {
+	return s.change(ctx, rec, func(tx tx) error {
+		n, err := tx.exec("DELETE FROM notification_targets WHERE id = ? AND project = ?", id, projectID)
+		if err == nil && n == 0 {
+			return engine.ErrNotFound
+		}
+		return err
+	})
+}

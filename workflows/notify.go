@@ -1,0 +1,103 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// A try that failed is repeated after a second, then ever later, for a week. The
+// service keeps the time: what waits costs neither a worker nor history.
+const (
+	deliverFor    = 7 * 24 * time.Hour
+	deliverTry    = 30 * time.Second // beyond what a notifier takes, so that it says what was wrong
+	firstRetry    = time.Second
+	slowestRetry  = 10 * time.Minute
+	listTargetsIn = 10 * time.Second
+)
+
+// Notify brings one notification to every target, each on its own. No request
+// waits for it: it is a workflow beside the request's, under the notification's
+// id, and ends when each target has the message or will never get it.
+func Notify(ctx workflow.Context, n engine.Notification) error {
+	retry := &temporal.RetryPolicy{
+		InitialInterval: firstRetry, BackoffCoefficient: 2, MaximumInterval: slowestRetry,
+		MaximumAttempts: math.MaxInt32, // the time is the limit; 0 would be ten in the test suite
+	}
+	listing := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: listTargetsIn, ScheduleToCloseTimeout: forever, RetryPolicy: retry,
+	})
+	var deliveries []engine.Delivery
+	if err := workflow.ExecuteActivity(listing, targetsName, n).Get(ctx, &deliveries); err != nil {
+		return err
+	}
+	delivering := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: deliverTry, ScheduleToCloseTimeout: deliverFor, RetryPolicy: retry,
+	})
+	var sent []workflow.Future
+	for _, to := range deliveries {
+		sent = append(sent, workflow.ExecuteActivity(delivering, deliverName, n, to))
+	}
+	for i, one := range sent {
+		if err := one.Get(ctx, nil); err != nil {
+			workflow.GetLogger(ctx).Warn("a notification did not reach its target and is not tried again",
+				"notification", n.ID, "event", n.Event, "target", deliveries[i].TargetID, "error", err)
+		}
+	}
+	return nil
+}
+
+// remind asks people again while the request waits for them, once. It runs
+// beside the wait, so that nothing waits for it.
+func (d *download) remind(ctx workflow.Context, moved func() bool) {
+	at, ok := d.Approval.RemindAt()
+	if !ok {
+		return
+	}
+	if early, err := workflow.AwaitWithTimeout(ctx, at.Sub(workflow.Now(ctx)), moved); early || err != nil {
+		return
+	}
+	if err := workflow.ExecuteLocalActivity(local(ctx), remindName, d.Approval).Get(ctx, nil); err != nil {
+		workflow.GetLogger(ctx).Warn("approvers could not be reminded", "approval", d.Approval.ID, "error", err)
+	}
+}
+
+func (a *activities) remind(ctx context.Context, approval engine.Approval) error {
+	return a.notifications.Remind(ctx, approval, a.tell)
+}
+
+func (a *activities) targets(ctx context.Context, n engine.Notification) ([]engine.Delivery, error) {
+	return a.notifications.Deliveries(ctx, n)
+}
+
+func (a *activities) deliver(ctx context.Context, n engine.Notification, to engine.Delivery) error {
+	err := a.notifications.Deliver(ctx, n, to)
+	if engine.CodeOf(err) == engine.CodeInvalidRequest {
+		return refusal(err)
+	}
+	return err
+}
+
+// tell starts the workflow of a notification, unless it was started before.
+func (c *Client) tell(ctx context.Context, n engine.Notification) error {
+	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       "notify/" + n.ID,
+		TaskQueue:                                TaskQueue,
+		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+	}, notifyName, n)
+	if _, told := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); told || err == nil {
+		return nil
+	}
+	return fmt.Errorf("start notification: %w", err)
+}

@@ -1,0 +1,259 @@
+package workflows
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/testsuite"
+
+	"github.com/countersign-dev/countersign/engine"
+	sender "github.com/countersign-dev/countersign/engine/notify"
+	"github.com/countersign-dev/countersign/engine/seal"
+)
+
+// receiver is a webhook's other end: it counts the messages by id, once up is set.
+type receiver struct {
+	url  string
+	down func() bool
+	mu   sync.Mutex
+	got  map[string]int
+	all  int
+}
+
+func newReceiver(t *testing.T, down func() bool) *receiver {
+	r := &receiver{down: down, got: map[string]int{}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		body, err := io.ReadAll(q.Body)
+		var message struct{ Data engine.Notification }
+		if err != nil || json.Unmarshal(body, &message) != nil {
+			t.Errorf("a message that cannot be read: %s", body)
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.all++
+		if r.down() {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		r.got[message.Data.ID+" "+string(message.Data.Event)+" "+q.Header.Get("Webhook-Id")]++
+	}))
+	t.Cleanup(server.Close)
+	r.url = server.URL
+	return r
+}
+
+// notifying gives the desk what it takes to send: keys, a sender that may reach
+// loopback, a project and a target for every event.
+func (d *desk) notifying(t *testing.T, url string) engine.NotificationTarget {
+	t.Helper()
+	if d.notifications.Keys == nil {
+		keys, err := seal.Open(t.Context(), seal.Options{KeyFile: filepath.Join(t.TempDir(), "key"), Logger: d.downloads.Log})
+		noError(t, err)
+		d.notifications.Keys = keys
+	}
+	d.notifications.Notifier = sender.New(sender.Options{AllowHosts: []string{"127.0.0.1"}, Clock: d.downloads.Clock})
+	by := engine.Caller{Project: engine.Project{ID: project}}
+	target, _, err := d.notifications.CreateTarget(t.Context(), by, "receiver", engine.Secret(url), engine.NotificationEvents)
+	noError(t, err)
+	return target
+}
+
+func (d *desk) events() (all []engine.NotificationEvent) {
+	for _, n := range d.told {
+		all = append(all, n.Event)
+	}
+	return all
+}
+
+func TestAnnouncements(t *testing.T) {
+	for name, c := range map[string]struct {
+		steps []during
+		want  []engine.NotificationEvent
+	}{
+		"decided at once": {yes, []engine.NotificationEvent{engine.NotifyRequested, engine.NotifyDecided}},
+		"decided late": {[]during{vote(80*time.Second, "a", engine.DecisionDeny, "")},
+			[]engine.NotificationEvent{engine.NotifyRequested, engine.NotifyReminder, engine.NotifyDecided}},
+		"never decided": {nil, []engine.NotificationEvent{engine.NotifyRequested, engine.NotifyReminder, engine.NotifyLapsed}},
+		"withdrawn":     {[]during{cancel(10*time.Second, "")}, []engine.NotificationEvent{engine.NotifyRequested}},
+	} {
+		d, _, _ := runDownload(t, engine.RoleOperator, func(d *desk, o *engine.Order) {
+			askPeople(d, o)
+			d.notifying(t, "http://127.0.0.1:1")
+		}, c.steps...)
+		seen := map[string]engine.NotificationEvent{}
+		for _, n := range d.told {
+			if n.ApprovalID == "" || n.CertificateName != "one" || n.Requester.Person != "u" || seen[n.ID] != "" {
+				t.Errorf("%s: %+v", name, n)
+			}
+			seen[n.ID] = n.Event
+		}
+		if got := d.events(); len(got) != len(c.want) {
+			t.Errorf("%s: told of %v, want %v", name, got, c.want)
+		} else {
+			for i := range got {
+				if got[i] != c.want[i] {
+					t.Errorf("%s: told of %v, want %v", name, got, c.want)
+				}
+			}
+		}
+	}
+}
+
+// Whoever waits for a decision hears of it though nobody can be notified now,
+// and what could not be announced is announced later.
+func TestAnnouncementsThatFailAreMadeLater(t *testing.T) {
+	d, failures := newDesk(t, engine.SystemClock), 2
+	askPeople(d, nil)
+	d.notifying(t, "http://127.0.0.1:1")
+	a := &activities{downloads: d.downloads, notifications: d.notifications, waiting: &waiters{}, reports: d.reports}
+	a.tell = func(ctx context.Context, n engine.Notification) error {
+		if failures--; failures >= 0 {
+			return errLost
+		}
+		return d.tell(ctx, n)
+	}
+	o := d.order("req_told", engine.RoleOperator)
+	answer, forget := a.waiting.expect(o.Request.ID)
+	defer forget()
+	if _, err := a.decide(t.Context(), o); err == nil {
+		t.Error("an announcement was lost without a word")
+	}
+	if r := <-answer; r.Status != engine.StatusPendingApproval {
+		t.Errorf("%+v", r)
+	}
+	for len(d.told) == 0 {
+		_, err := a.decide(t.Context(), o)
+		if err != nil && failures < 0 {
+			t.Fatal(err)
+		}
+	}
+}
+
+// notifying runs the workflow of a notification with time skipping.
+func runNotify(t *testing.T, prepare func(*desk, *testsuite.TestWorkflowEnvironment) engine.Notification) (*desk, *testsuite.TestWorkflowEnvironment) {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet{})
+	env := suite.NewTestWorkflowEnvironment()
+	env.SetDataConverter(converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), testCodec(t)))
+	env.SetStartTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	d := newDesk(t, func() time.Time { return engine.Instant(env.Now()) })
+	registerActivities(env, &activities{downloads: d.downloads, notifications: d.notifications, tell: d.tell, waiting: &waiters{}, reports: d.reports})
+	registerWorkflows(env)
+	n := prepare(d, env)
+	env.ExecuteWorkflow(notifyName, n)
+	if !env.IsWorkflowCompleted() {
+		t.Fatal("the workflow does not end")
+	}
+	noError(t, env.GetWorkflowError())
+	return d, env
+}
+
+func sample() engine.Notification {
+	return engine.Notification{
+		ID: "ntf_1", Event: engine.NotifyRequested, ProjectID: project, ApprovalID: "apr_1", RequestID: "req_1",
+		Requester: person("u"), Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
+}
+
+func TestATargetThatIsDownForHoursGetsItsMessage(t *testing.T) {
+	var begun, back time.Time
+	var up, steady *receiver
+	_, env := runNotify(t, func(d *desk, env *testsuite.TestWorkflowEnvironment) engine.Notification {
+		begun = env.Now()
+		back = begun.Add(9 * time.Hour)
+		up = newReceiver(t, func() bool { return env.Now().Before(back) })
+		steady = newReceiver(t, func() bool { return env.Now().After(begun.Add(time.Second)) })
+		d.notifying(t, up.url)
+		d.notifying(t, steady.url) // another one's failure delays it by nothing
+		return sample()
+	})
+	const want = "ntf_1 approval.requested ntf_1"
+	if len(up.got) != 1 || up.got[want] == 0 || up.all < 50 {
+		t.Errorf("the target that was down got %v in %d tries", up.got, up.all)
+	}
+	if steady.got[want] != 1 || steady.all != 1 {
+		t.Errorf("the other target got %v in %d tries", steady.got, steady.all)
+	}
+	if late := env.Now().Sub(back); late > slowestRetry {
+		t.Errorf("delivered %v after the target was back", late)
+	}
+}
+
+func TestWhatNeedNotBeTriedAgain(t *testing.T) {
+	for name, prepare := range map[string]func(d *desk, to engine.NotificationTarget){
+		"refused by the guard": func(d *desk, _ engine.NotificationTarget) {
+			d.notifications.Notifier = sender.New(sender.Options{Clock: d.downloads.Clock})
+		},
+		"deleted while it is down": func(d *desk, to engine.NotificationTarget) {
+			noError(t, d.notifications.DeleteTarget(t.Context(), engine.Caller{Project: engine.Project{ID: project}}, to.ID))
+		},
+	} {
+		var begun time.Time
+		_, env := runNotify(t, func(d *desk, env *testsuite.TestWorkflowEnvironment) engine.Notification {
+			begun = env.Now()
+			to := d.notifying(t, newReceiver(t, func() bool { return true }).url)
+			env.RegisterDelayedCallback(func() { prepare(d, to) }, time.Minute)
+			return sample()
+		})
+		if took := env.Now().Sub(begun); took < time.Minute || took > time.Minute+slowestRetry {
+			t.Errorf("%s: ended after %v", name, took)
+		}
+	}
+}
+
+func TestDeliveriesEndAfterAWeek(t *testing.T) {
+	var begun time.Time
+	_, env := runNotify(t, func(d *desk, env *testsuite.TestWorkflowEnvironment) engine.Notification {
+		begun = env.Now()
+		d.notifying(t, newReceiver(t, func() bool { return true }).url)
+		return sample()
+	})
+	if took := env.Now().Sub(begun); took < deliverFor-slowestRetry || took > deliverFor+slowestRetry {
+		t.Errorf("ended after %v", took)
+	}
+}
+
+func TestReusedTokensAreToldOfOnce(t *testing.T) {
+	d := newDesk(t, engine.SystemClock)
+	d.notifying(t, "http://127.0.0.1:1")
+	token := d.order("req_1", engine.RoleOperator).Token
+	for range 2 { // as two processes would, one after the other
+		r := newReuses(d.downloads.Log)
+		var asked atomic.Int32
+		failed := false
+		r.start(func(ctx context.Context, t engine.Token) error {
+			defer asked.Add(1)
+			if !failed {
+				failed = true
+				return errLost
+			}
+			return d.notifications.Reused(ctx, t, d.tell)
+		})
+		for asked.Load() < 2 { // the first fails, and the next try of the token is told
+			r.add(token)
+		}
+		for range 10_000 {
+			r.add(token)
+		}
+		r.close()
+		if n := asked.Load(); n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+	}
+	if len(d.told) != 1 || d.told[0].Event != engine.NotifyReused || d.told[0].CertificateName != "one" || d.told[0].RequestID != "req_1" {
+		t.Errorf("%+v", d.told)
+	}
+	if n := d.count("req_1", engine.ActionReuseTold); n != 1 {
+		t.Errorf("%d entries on record", n)
+	}
+}
