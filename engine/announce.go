@@ -26,7 +26,7 @@ type Tell func(ctx context.Context, n Notification) error
 
 // Opened asks approvers to decide, where people must.
 func (n *Notifications) Opened(ctx context.Context, d Decided, tell Tell) error {
-	if d.Approval == nil || d.Request.Status != StatusPendingApproval {
+	if d.Approval == nil || d.Status != StatusPendingApproval {
 		return nil
 	}
 	return n.announce(ctx, NotifyRequested, *d.Approval, tell)

@@ -13,6 +13,7 @@ import (
 	"net/smtp"
 	"net/textproto"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -59,6 +60,11 @@ func parseMail(u *url.URL) (mailer, error) {
 		return m, engine.Errorf(engine.CodeInvalidRequest, "fromaddress is no mail address")
 	}
 	m.from.Name = m.FromName
+	if m.ClientHost == "auto" {
+		if m.ClientHost, err = os.Hostname(); err != nil {
+			return m, fmt.Errorf("find this machine's name: %w", err)
+		}
+	}
 	for i, to := range m.ToAddresses {
 		one, err := mail.ParseAddress(to)
 		if err != nil {
@@ -103,7 +109,7 @@ func (s *Sender) deliver(ctx context.Context, m mailer, n engine.Notification) (
 	}
 	defer context.AfterFunc(ctx, func() { _ = raw.Close() })()
 	defer func() { _ = raw.Close() }() // what counts was said before
-	conn := raw
+	var conn net.Conn = &bounded{raw, maxSession}
 	tlsConfig := &tls.Config{ServerName: m.Host, MinVersion: tls.VersionTLS12}
 	if m.Encryption == shoutrrr.EncMethods.ImplicitTLS || m.Encryption == shoutrrr.EncMethods.Auto && m.Port == shoutrrr.ImplicitTLSPort {
 		conn = tls.Client(conn, tlsConfig)
@@ -130,6 +136,23 @@ func (s *Sender) deliver(ctx context.Context, m mailer, n engine.Notification) (
 	}
 	_ = client.Quit() // the server has taken the mail
 	return nil
+}
+
+// maxSession bounds what is read of a server that talks without end.
+const maxSession = 1 << 20
+
+type bounded struct {
+	net.Conn
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errors.New("the server said too much")
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
 }
 
 // greet says hello, by TLS where the server can, and signs in. A password goes

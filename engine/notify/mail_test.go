@@ -138,3 +138,32 @@ func TestPasswordsNeedTLS(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+func TestServersThatTalkWithoutEnd(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	said := make(chan int)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		n, line := 0, []byte(strings.Repeat("2", 1<<16)) // one line, never ended
+		for err == nil {
+			_, err = conn.Write(line)
+			n += len(line)
+		}
+		said <- n
+	}()
+	to := engine.Destination{URL: engine.Secret("smtp://" + listener.Addr().String() + "/?fromaddress=a@example.org&toaddresses=b@example.org")}
+	if err := sender("127.0.0.1").Send(t.Context(), to, sample()); engine.CodeOf(err) != engine.CodeUnavailable {
+		t.Errorf("%v", err)
+	}
+	if n := <-said; n > 100*maxSession {
+		t.Errorf("read on for %d bytes", n)
+	}
+}

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -38,7 +39,7 @@ func text(n engine.Notification) string {
 		}
 	}
 	add("Project", n.ProjectName, 100)
-	add("Requester", n.Requester.Name, 100)
+	add("Requester", cmp.Or(n.Requester.Username, n.Requester.Name), 100) // who it is, rather than by which key
 	add("Reason", n.Reason, 300)
 	add("Comment", n.Comment, 300)
 	if n.RequiredApprovals > 0 {
