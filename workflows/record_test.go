@@ -19,8 +19,9 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// TestRecord runs each ending on a real server and writes its history. Run it
-// when a workflow's steps change, and keep the histories of before:
+// TestRecord runs each ending on a real server and writes its history, unless one
+// is kept already. Run it when a workflow's steps change, and give what changed
+// another name, so that the histories of before are kept:
 //
 //	go test -tags record -run TestRecord ./workflows
 func TestRecord(t *testing.T) {
@@ -58,6 +59,9 @@ func TestRecord(t *testing.T) {
 	begin("cancelled", engine.RoleOperator, func(o *engine.Order) { o.AnswerBy = time.Unix(0, 0) })
 	recordApprovals(d, c, begin)
 	_, err = temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "retention", TaskQueue: TaskQueue}, retentionName, Ages{Tokens: time.Hour})
+	noError(t, err)
+	recordReminder(d, c, temporal, begin)
+	_, err = temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "notified", TaskQueue: TaskQueue}, notifyName, sample())
 	noError(t, err)
 	for _, name := range recordings {
 		noError(t, temporal.GetWorkflow(t.Context(), name, "").Get(t.Context(), nil))
@@ -106,7 +110,40 @@ func recordApprovals(d *desk, c *Client, begin func(string, engine.Role, func(*e
 	claimed(approved("people-token-expired"), "1", 1)
 }
 
+// recordReminder has people decide once they were reminded.
+func recordReminder(d *desk, c *Client, temporal client.Client, begin func(string, engine.Role, func(*engine.Order)) engine.Order) {
+	p := engine.DefaultPolicy(project)
+	p.Version, p.Approval = 2, engine.ApprovalRule{Mode: engine.ApprovalAll, RequiredApprovals: 1, TTLSeconds: 60, ClaimWindowSeconds: 3}
+	noError(d.t, d.store.AddPolicy(d.t.Context(), p, record("longer")))
+	d.notifying(d.t, "http://127.0.0.1:1") // "notified" finds it too, and is refused
+	d.notifications.Notifier = refusing{}
+	const id = "people-reminded"
+	begin(id, engine.RoleOperator, nil)
+	for events, markers := temporal.GetWorkflowHistory(d.t.Context(), id, "", true, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT), 0; markers < 2; {
+		e, err := events.Next()
+		noError(d.t, err)
+		if e.EventType == enums.EVENT_TYPE_MARKER_RECORDED {
+			markers++ // the decision, then the reminder
+		}
+	}
+	b := voteOf("a", engine.DecisionDeny)
+	b.RequestID = id
+	_, err := c.Vote(d.t.Context(), b)
+	noError(d.t, err)
+}
+
+// refusing is a notifier for whom nothing may be sent.
+type refusing struct{ engine.Notifier }
+
+func (refusing) Send(context.Context, engine.Destination, engine.Notification) error {
+	return engine.Errorf(engine.CodeInvalidRequest, "not to there")
+}
+
 func write(t *testing.T, temporal client.Client, id string) {
+	path := filepath.Join("testdata", "history", id+".json")
+	if _, err := os.Stat(path); err == nil {
+		return
+	}
 	events := temporal.GetWorkflowHistory(context.Background(), id, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	var h history.History
 	for events.HasNext() {
@@ -116,5 +153,5 @@ func write(t *testing.T, temporal client.Client, id string) {
 	}
 	text, err := protojson.MarshalOptions{Multiline: true}.Marshal(&h)
 	noError(t, err)
-	noError(t, os.WriteFile(filepath.Join("testdata", "history", id+".json"), text, 0o644))
+	noError(t, os.WriteFile(path, text, 0o644))
 }

@@ -33,4 +33,5 @@ func TestReplay(t *testing.T) {
 var recordings = []string{
 	"consumed", "interrupted", "unreported", "revoked", "expired", "denied", "cancelled", "retention",
 	"people-denied", "people-lapsed", "people-cancelled", "people-unclaimed", "people-consumed", "people-claimed-again", "people-token-expired",
+	"people-reminded", "notified",
 }
