@@ -3,9 +3,10 @@
 //
 // Start with [Downloads], the use cases in the order of a request's life:
 // Mint, Decide, Redeem, Conclude. [Request] and [Token] hold the state rules,
-// [AuditEntry] the hash chain, [Error] every way to refuse. [Store], [Policy],
-// [Formats], [Keys] and [Workflows] are the ports; the packages below this one
-// and beside it implement them.
+// [AuditEntry] the hash chain, [Error] every way to refuse. [Notifications] tells
+// people outside. [Store], [Policy], [Formats], [Keys], [Workflows] and
+// [Notifier] are the ports; the packages below this one and beside it implement
+// them.
 //
 // The package promises:
 //   - of N callers with one token exactly one receives the file;
