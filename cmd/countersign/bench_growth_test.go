@@ -19,7 +19,7 @@ func (b *bench) growth() {
 	b.seed(*benchStored-stored, 0)
 	for _, callers := range []int{1, 32} {
 		var mint, redeem [2]timing
-		for range 3 {
+		for range rounds {
 			for i, server := range []*bench{few, b} {
 				tokens, m := server.mints("fullchain", callers, 300)
 				r := server.redeem(callers, tokens)

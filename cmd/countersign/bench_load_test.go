@@ -121,33 +121,31 @@ func (b *bench) redeem(callers int, tokens []string) timing {
 	})
 }
 
-// floor is the least that any durable mint can cost here: a workflow started
-// eagerly on the same Temporal server, with one local activity that does nothing.
-func (b *bench) floor() map[int]timing {
-	const queue, name = "bench-floor", "Floor"
-	w := worker.New(b.temporal, queue, worker.Options{MaxConcurrentWorkflowTaskPollers: 16, MaxConcurrentLocalActivityExecutionSize: 256})
+// startFloor serves the least that any durable mint can cost here: a workflow
+// started eagerly on the same Temporal server, with one local activity that does
+// nothing.
+func (b *bench) startFloor() {
+	w := worker.New(b.temporal, floorName, worker.Options{MaxConcurrentWorkflowTaskPollers: 16, MaxConcurrentLocalActivityExecutionSize: 256})
 	w.RegisterWorkflowWithOptions(func(ctx workflow.Context) error {
 		ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{StartToCloseTimeout: 10 * time.Second})
 		return workflow.ExecuteLocalActivity(ctx, func(context.Context) error { return nil }).Get(ctx, nil)
-	}, workflow.RegisterOptions{Name: name})
+	}, workflow.RegisterOptions{Name: floorName})
 	must(b.t, w.Start())
-	defer w.Stop()
-	floor := map[int]timing{}
-	for _, callers := range []int{1, 32} {
-		run := func(int) error {
-			started, err := b.temporal.ExecuteWorkflow(b.t.Context(),
-				client.StartWorkflowOptions{TaskQueue: queue, EnableEagerStart: true}, name)
-			if err != nil {
-				return err
-			}
-			return started.Get(b.t.Context(), nil)
+	b.t.Cleanup(w.Stop)
+}
+
+const floorName = "bench-floor"
+
+// floor measures it.
+func (b *bench) floor(callers, n int) timing {
+	return b.measure(callers, n, func(int) error {
+		started, err := b.temporal.ExecuteWorkflow(b.t.Context(),
+			client.StartWorkflowOptions{TaskQueue: floorName, EnableEagerStart: true}, floorName)
+		if err != nil {
+			return err
 		}
-		b.measure(callers, 50*callers, run)
-		floor[callers] = b.measure(callers, 1000, run)
-		b.add(fmt.Sprintf("floor: eager workflow, one no-op local activity, %d callers, p50", callers), ms(floor[callers]), "ms", 0, false)
-		b.add(fmt.Sprintf("floor, %d callers", callers), floor[callers].rate, "/s", 0, false)
-	}
-	return floor
+		return started.Get(b.t.Context(), nil)
+	})
 }
 
 func ms(t timing) float64 { return float64(t.p50.Microseconds()) / 1000 }

@@ -24,6 +24,8 @@ var (
 	benchOut     = flag.String("out", "", "file for the figures, as JSON")
 	benchPlugins = flag.String("catalogue", "../../bin/plugins/catalogue.json", "catalogue of the format plugins")
 	benchStored  = flag.Int("stored", 100_000, "requests stored for the second half")
+	benchPending = flag.Int("pending", 10_000, "approvals pending at once")
+	benchParts   = flag.String("parts", "callers,formats,sustained,pending,growth", "what to measure")
 	benchBurst   = flag.Int("burst", 20_000, "redemptions in the sustained run")
 )
 
@@ -52,11 +54,15 @@ type figure struct {
 func TestBench(t *testing.T) {
 	b := startBench(t)
 	b.memory("resident memory, idle")
-	floor := b.floor()
-	b.callers(floor)
-	b.formats(floor)
-	b.sustained()
-	b.growth()
+	for _, part := range strings.Split(*benchParts, ",") {
+		measure, known := map[string]func(){
+			"callers": b.callers, "formats": b.formats, "sustained": b.sustained, "pending": b.pending, "growth": b.growth,
+		}[part]
+		if !known {
+			t.Fatalf("there is no part %q", part)
+		}
+		measure()
+	}
 	b.report()
 }
 
@@ -96,10 +102,15 @@ func startBench(t *testing.T) *bench {
 
 // allowKeys opens the policy so that every format and long lives can be measured.
 func (b *bench) allowKeys() {
+	b.policy(func(p *engine.CertificatePolicy) { p.AllowKeyExport, p.TokenTTLSeconds = true, engine.MaxTokenTTL })
+}
+
+// policy sets the project's: the default with a change.
+func (b *bench) policy(change func(*engine.CertificatePolicy)) {
 	admin, err := b.store.UserByName(b.t.Context(), "admin")
 	must(b.t, err)
 	p := engine.DefaultPolicy(b.project.ID)
-	p.AllowKeyExport, p.TokenTTLSeconds = true, engine.MaxTokenTTL
+	change(&p)
 	caller := engine.Caller{Principal: engine.Principal{User: admin}, Role: engine.RoleAdmin, Project: b.project}
 	_, err = b.admin.SetPolicy(b.t.Context(), caller, p, "")
 	must(b.t, err)
@@ -121,16 +132,20 @@ func (b *bench) add(name string, value float64, unit string, limit float64, leas
 	fmt.Printf("%-78s %9.3f %-9s %s\n", name, value, unit, verdict)
 }
 
-// memory reads the resident set of this process, load generator included.
-func (b *bench) memory(name string) {
+// memory notes the resident set of this process, load generator included.
+func (b *bench) memory(name string) { b.add(name, b.resident(), "MiB", 0, false) }
+
+// resident is the resident set in MiB.
+func (b *bench) resident() (mib float64) {
 	status, err := os.ReadFile("/proc/self/status")
 	must(b.t, err)
 	for line := range strings.Lines(string(status)) {
 		var kib float64
 		if _, err := fmt.Sscanf(line, "VmRSS: %f kB", &kib); err == nil {
-			b.add(name, kib/1024, "MiB", 0, false)
+			mib = kib / 1024
 		}
 	}
+	return mib
 }
 
 func (b *bench) report() {
