@@ -2,99 +2,121 @@ package main
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/x509"
-	"flag"
-	"io"
-	"os"
+	"cmp"
+	"fmt"
 	"strings"
 	"testing"
+
+	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/countersign-dev/countersign/plugins/sdk"
 	"github.com/countersign-dev/countersign/plugins/sdk/sdktest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+// variant is a way to ask for a bundle.
+type variant struct {
+	golden, options string
+	shown           []string // what openssl says of the encryption
+	alias           string
+}
 
-// counting is a source of salts that is the same every time.
-type counting byte
-
-func (c *counting) Read(p []byte) (int, error) {
-	for i := range p {
-		*c++
-		p[i] = byte(*c)
+var (
+	shownOfModern = []string{"MAC: sha256", "PBES2, PBKDF2, AES-256-CBC", "hmacWithSHA256"}
+	shownOfLegacy = []string{"MAC: sha1", "pbeWithSHA1And3-KeyTripleDES-CBC"}
+	longName      = strings.Repeat("long Name ", 12) + "of 128.."
+	variants      = []variant{
+		{"modern", `{}`, shownOfModern, ""},
+		{"legacy", `{"legacy":true}`, shownOfLegacy, ""},
+		{"modern-alias", `{"alias":"My web-server"}`, shownOfModern, "My web-server"},
+		{"legacy-alias", `{"alias":"My web-server","legacy":true}`, shownOfLegacy, "My web-server"},
+		{"modern-long", `{"alias":"` + longName + `"}`, shownOfModern, longName},
+		{"legacy-long", `{"alias":"` + longName + `","legacy":true}`, shownOfLegacy, longName},
+		{"modern", `{"legacy":false}`, nil, ""}, // the same bytes as the first
 	}
-	return len(p), nil
-}
-
-var _ io.Reader = (*counting)(nil)
-
-// ed25519Job is the job whose bytes never change.
-func ed25519Job(t testing.TB) sdk.Job { return sdktest.Jobs(t)[2] }
-
-var profiles = []struct {
-	name, options string
-	shown         []string // what openssl says of the encryption
-}{
-	{"modern", `{}`, []string{"MAC: sha256", "PBES2, PBKDF2, AES-256-CBC", "hmacWithSHA256"}},
-	{"legacy", `{"legacy":true}`, []string{"MAC: sha1", "pbeWithSHA1And3-KeyTripleDES-CBC"}},
-	{"modern", `{"legacy":false}`, nil}, // the same bytes as the first
-}
+)
 
 func TestRenderIsGolden(t *testing.T) {
-	for _, profile := range profiles {
-		job := ed25519Job(t)
-		job.Options = []byte(profile.options)
-		got, err := render(job, new(counting))
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := "testdata/" + profile.name + ".pkcs12"
-		if *update {
-			if err := os.WriteFile(path, got, 0o644); err != nil {
+	for _, variant := range variants {
+		job := sdktest.GoldenJob(t, 0)
+		job.Options = []byte(variant.options)
+		for _, job.Name = range sdktest.HostileNames { // which reaches no file
+			got, err := render(job, new(sdktest.Counting))
+			if err != nil {
 				t.Fatal(err)
 			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s: the bundle of %d bytes differs from %s (%v)", profile.options, len(got), path, err)
+			sdktest.Golden(t, variant.golden+".pkcs12", got)
 		}
 	}
 }
 
 func TestOpenSSLAndJavaOpenEveryBundle(t *testing.T) {
 	for _, job := range sdktest.Jobs(t) {
-		for _, profile := range profiles[:2] {
-			t.Run(job.Name+profile.options, func(t *testing.T) {
-				job.Options = []byte(profile.options)
+		for _, variant := range variants[:4] {
+			t.Run(job.Name+variant.options, func(t *testing.T) {
+				job.Options = []byte(variant.options)
 				bundle, err := renderer{}.Render(t.Context(), job)
 				if err != nil {
 					t.Fatal(err)
 				}
-				openWithOpenSSL(t, bundle, job, profile.shown)
-				listed := sdktest.Run(t, bundle, "keytool", "-J-Duser.language=en", "-list", "-storetype", "PKCS12", "-storepass", job.Passphrase, "-keystore")
-				if !strings.Contains(listed, "1 entry") || !strings.Contains(listed, "PrivateKeyEntry") {
-					t.Errorf("keytool lists\n%s", listed)
+				openWithOpenSSL(t, bundle, job, variant)
+				alias := cmp.Or(strings.ToLower(variant.alias), "1") // as Java calls what has no name
+				listed := sdktest.Run(t, bundle, "keytool", "-J-Duser.language=en", "-list", "-v", "-storetype", "PKCS12", "-storepass", job.Passphrase, "-keystore")
+				for _, want := range []string{"1 entry", "PrivateKeyEntry", "Alias name: " + alias + "\n", fmt.Sprintf("Certificate chain length: %d\n", 1+len(job.Chain))} {
+					if !strings.Contains(listed, want) {
+						t.Errorf("keytool does not list %q:\n%s", want, listed)
+					}
 				}
 			})
 		}
 	}
 }
 
-func openWithOpenSSL(t *testing.T, bundle []byte, job sdk.Job, shown []string) {
+// The library's own decoder checks the MAC, and that nothing else has changed.
+func TestAliasChangesNothingElse(t *testing.T) {
+	for chain := range 4 {
+		for _, variant := range variants[:6] {
+			job := sdktest.GoldenJob(t, chain)
+			job.Options = []byte(variant.options)
+			bundle, err := render(job, new(sdktest.Counting))
+			if err != nil {
+				t.Fatal(err)
+			}
+			key, leaf, above, err := pkcs12.DecodeChain(bundle, job.Passphrase)
+			if err != nil {
+				t.Fatalf("%s with %d above: %v", variant.options, chain, err)
+			}
+			if _, err := job.Key(leaf); err != nil || !bytes.Equal(leaf.Raw, job.Leaf) || len(above) != chain || key == nil {
+				t.Errorf("%s with %d above: got %v and %d certificates, %v", variant.options, chain, leaf.Subject, len(above), err)
+			}
+			openWithOpenSSL(t, bundle, job, variant)
+		}
+	}
+}
+
+func openWithOpenSSL(t *testing.T, bundle []byte, job sdk.Job, variant variant) {
 	t.Helper()
 	open := []string{"pkcs12", "-legacy", "-nodes", "-passin", "pass:" + job.Passphrase}
 	printed := sdktest.Run(t, bundle, "openssl", append(open, "-info", "-in")...)
-	for _, want := range shown {
+	for _, want := range variant.shown {
 		if !strings.Contains(printed, want) {
 			t.Errorf("openssl does not show %q:\n%s", want, printed)
 		}
 	}
-	if shown[0] == "MAC: sha256" && strings.Contains(printed, "3-KeyTripleDES") {
+	if variant.shown[0] == "MAC: sha256" && strings.Contains(printed, "3-KeyTripleDES") {
 		t.Error("the modern bundle has a part in 3DES")
 	}
 	if got, want := strings.Count(printed, "BEGIN CERTIFICATE"), 1+len(job.Chain); got != want {
 		t.Errorf("the bundle holds %d certificates, want %d", got, want)
+	}
+	named := 0
+	if variant.alias != "" {
+		named = 2 // the key and the leaf
+	}
+	if got := strings.Count(printed, "friendlyName: "); got != named || got != strings.Count(printed, "friendlyName: "+variant.alias+"\n") {
+		t.Errorf("openssl shows %d names, want %d times %q:\n%s", got, named, variant.alias, printed)
+	}
+	if got := strings.Count(printed, "localKeyID: "); got != 2 {
+		t.Errorf("openssl shows %d localKeyIDs, want 2:\n%s", got, printed)
 	}
 	certificate := sdktest.Run(t, bundle, "openssl", append(open, "-nokeys", "-clcerts", "-in")...)
 	key := sdktest.Run(t, bundle, "openssl", append(open, "-nocerts", "-in")...)
@@ -105,18 +127,10 @@ func openWithOpenSSL(t *testing.T, bundle []byte, job sdk.Job, shown []string) {
 }
 
 func TestRenderRefuses(t *testing.T) {
-	good := ed25519Job(t)
-	_, other, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	otherDER, err := x509.MarshalPKCS8PrivateKey(other)
-	if err != nil {
-		t.Fatal(err)
-	}
+	good := sdktest.GoldenJob(t, 0)
 	for name, change := range map[string]func(*sdk.Job){
 		"no passphrase":          func(j *sdk.Job) { j.Passphrase = "" },
-		"another key":            func(j *sdk.Job) { j.PrivateKey = otherDER },
+		"another key":            func(j *sdk.Job) { *j = sdktest.WithAnotherKey(t, *j) },
 		"no key":                 func(j *sdk.Job) { j.PrivateKey = nil },
 		"no certificate":         func(j *sdk.Job) { j.Leaf = nil },
 		"garbage in the chain":   func(j *sdk.Job) { j.Chain = [][]byte{{1, 2, 3}} },
@@ -125,7 +139,7 @@ func TestRenderRefuses(t *testing.T) {
 	} {
 		job := good
 		change(&job)
-		if bundle, err := render(job, new(counting)); err == nil {
+		if bundle, err := render(job, new(sdktest.Counting)); err == nil {
 			t.Errorf("%s: rendered %d bytes", name, len(bundle))
 		} else if strings.Contains(err.Error(), good.Passphrase) {
 			t.Errorf("%s: the error tells the passphrase: %v", name, err)

@@ -3,9 +3,7 @@ package main
 import (
 	"archive/zip"
 	"bytes"
-	"flag"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,29 +12,17 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/sdktest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
-
 var files = map[string][]byte{
 	"cert.pem": []byte("the certificate\n"), "chain.pem": []byte("its chain\n"), "fullchain.pem": []byte("both\n"),
 	"key.pem": []byte("the key\n"), "bundle.pkcs12": {0x30, 0x00},
 }
-
-const goldenFile = "testdata/bundle.zip"
 
 func TestRenderIsGolden(t *testing.T) {
 	got, err := renderer{}.Render(t.Context(), sdk.Job{Format: "zip", Files: files})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *update {
-		if err := os.WriteFile(goldenFile, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(goldenFile)
-	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("the archive of %d bytes differs from %s (%v)", len(got), goldenFile, err)
-	}
+	sdktest.Golden(t, "bundle.zip", got)
 }
 
 func TestArchiveHoldsTheFiles(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package sdktest makes real certificates for the tests of format plugins, and
-// runs the tools that open what they render. Start with [Jobs].
+// Package sdktest makes real certificates for the tests of format plugins, keeps
+// their goldens, and runs the tools that open what they render. Start with [Jobs].
 package sdktest
 
 import (
@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,21 +26,68 @@ import (
 // Passphrase is that of every job.
 const Passphrase = "correct-horse-7"
 
-// Jobs makes one job for each kind of key: rsa with one intermediate, ecdsa with
-// two, ed25519 with no chain. The last is the same, byte for byte, every time.
-// They carry key, passphrase and empty options, but no format.
+// Jobs makes one job for each kind of key: rsa with one intermediate, ecdsa on
+// P-256 with two, ed25519 with no chain, p384 with three and p521 with one. They
+// carry key, passphrase and empty options, but no format.
 func Jobs(t testing.TB) []sdk.Job {
 	t.Helper()
-	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
-	check(t, err)
-	ecdsaKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(t, err)
-	ed25519Key := seeded(100)
 	return []sdk.Job{
-		job(t, "rsa", rsaKey, 1),
-		job(t, "ecdsa", ecdsaKey, 2),
-		job(t, "ed25519", ed25519Key, 0),
+		job(t, "rsa", newKey(t, "rsa"), 1),
+		job(t, "ecdsa", newKey(t, "ecdsa"), 2),
+		GoldenJob(t, 0),
+		job(t, "p384", newKey(t, "p384"), 3),
+		job(t, "p521", newKey(t, "p521"), 1),
 	}
+}
+
+// GoldenJob makes an ed25519 job with so many intermediates that is the same,
+// byte for byte, every time.
+func GoldenJob(t testing.TB, intermediates int) sdk.Job {
+	t.Helper()
+	return job(t, "ed25519", seeded(100), intermediates)
+}
+
+// WithAnotherKey is the job with a key of the same kind that is not the
+// certificate's.
+func WithAnotherKey(t testing.TB, job sdk.Job) sdk.Job {
+	t.Helper()
+	var err error
+	job.PrivateKey, err = x509.MarshalPKCS8PrivateKey(newKey(t, job.Name))
+	check(t, err)
+	return job
+}
+
+// HostileNames are names of certificates that no renderer may take over as they
+// are: they mean something in paths, headers, manifests or C.
+var HostileNames = []string{
+	"", ".", "..", "../../etc/passwd", `..\..\key.pem`, "/dev/null", "a/b", "*.example.com",
+	"a\r\nX-Injected: yes", "a\x00b", "-rf", "$(reboot)", "'; --", "<script>", "%2e%2e%2f",
+	"bücher.example", "日本語", "a\u202egnp.exe", "\U0001F511", "\xff\xfe", "UPPER Case",
+	strings.Repeat("long.", 1000), strings.Repeat("ü", 70_000),
+	"null", "yes", "1e3", "0x10", "2001-01-01", "- a: b", "--- # yaml: {a: b}",
+}
+
+// newKey makes a key of the kind that names the job.
+func newKey(t testing.TB, kind string) crypto.Signer {
+	t.Helper()
+	var key crypto.Signer
+	var err error
+	switch kind {
+	case "rsa":
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+	case "ecdsa":
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "p384":
+		key, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case "p521":
+		key, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	case "ed25519":
+		_, key, err = ed25519.GenerateKey(rand.Reader)
+	default:
+		t.Fatalf("there is no kind of key %q", kind)
+	}
+	check(t, err)
+	return key
 }
 
 func seeded(n byte) ed25519.PrivateKey {
