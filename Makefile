@@ -2,7 +2,6 @@
 
 GO      ?= go
 BIN     := bin
-PLUGINS := pem pkcs12 zip
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
@@ -29,9 +28,7 @@ run: build ## build and serve the sample project on 127.0.0.1:8080
 build: tools-go ## build bin/countersign and the format plugins
 	@mkdir -p $(BIN)/plugins
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/countersign ./cmd/countersign
-	@for plugin in $(PLUGINS); do \
-		$(GO) build -ldflags '-s -w' -o $(BIN)/plugins/$$plugin ./plugins/$$plugin || exit 1; \
-	done
+	$(GO) build -ldflags '-s -w' -o $(BIN)/plugins/ ./plugins/...
 	$(BIN)/countersign plugin hash --source plugins/catalogue.json --dir $(BIN)/plugins
 
 .PHONY: test

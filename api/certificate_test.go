@@ -129,12 +129,14 @@ func TestFormats(t *testing.T) {
 	}
 	for id, filename := range map[string]string{
 		"cert": "cert.pem", "chain": "chain.pem", "fullchain": "fullchain.pem", "key": "key.pem", "pkcs12": "bundle.pkcs12", "zip": "bundle.zip",
+		"haproxy": "haproxy.pem", "jks": "keystore.jks", "jks-truststore": "truststore.jks", "p7b": "bundle.p7b", "der": "cert.der",
+		"der-key": "key.der", "pkcs8-encrypted": "key.enc.pem", "k8s-secret": "tls-secret.yaml",
 	} {
 		if byID[id].Filename != filename {
 			t.Errorf("%s is %q", id, byID[id].Filename)
 		}
 	}
-	if !byID["zip"].ContainsKey || !byID["zip"].NeedsPassphrase || byID["chain"].ContainsKey || len(page.Items) != 6 || page.NextCursor != nil {
+	if !byID["zip"].ContainsKey || !byID["zip"].NeedsPassphrase || byID["chain"].ContainsKey || len(page.Items) != 14 || page.NextCursor != nil {
 		t.Errorf("%s", a.body)
 	}
 	var shape struct {
@@ -143,9 +145,9 @@ func TestFormats(t *testing.T) {
 	must(t, json.Unmarshal(a.body, &shape))
 	members(t, shape.Items[0], "id", "filename", "aliases", "media_type", "contains_key", "needs_passphrase", "description",
 		"typical_use", "options_schema", "plugin")
-	first := read[wire.Page[wire.Format]](f.do("viewer", "GET", "{p}/formats?limit=4", "").is(200))
-	rest := read[wire.Page[wire.Format]](f.do("viewer", "GET", "{p}/formats?limit=4&cursor="+*first.NextCursor, "").is(200))
-	if len(first.Items) != 4 || len(rest.Items) != 2 || rest.NextCursor != nil || first.Items[3].ID == rest.Items[0].ID {
+	first := read[wire.Page[wire.Format]](f.do("viewer", "GET", "{p}/formats?limit=9", "").is(200))
+	rest := read[wire.Page[wire.Format]](f.do("viewer", "GET", "{p}/formats?limit=9&cursor="+*first.NextCursor, "").is(200))
+	if len(first.Items) != 9 || len(rest.Items) != 5 || rest.NextCursor != nil || first.Items[8].ID == rest.Items[0].ID {
 		t.Fatalf("%+v, %+v", first, rest)
 	}
 	f.do("viewer", "GET", "{p}/formats?cursor=x!", "").problem(422, engine.CodeInvalidRequest)

@@ -75,7 +75,7 @@ func TestMintRefusals(t *testing.T) {
 		t.Fatalf("%+v", p)
 	}
 	p = f.do("operator", "POST", "{c:shop}/downloads", `{"format":"word"}`).problem(422, engine.CodeUnknownFormat)
-	if available, ok := p.Fields["available"].([]any); !ok || len(available) != 6 {
+	if available, ok := p.Fields["available"].([]any); !ok || len(available) != 14 {
 		t.Fatalf("%+v", p)
 	}
 	f.allowKeys(true)

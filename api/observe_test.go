@@ -178,7 +178,7 @@ func TestHealth(t *testing.T) {
 		t.Fatalf("%+v", h)
 	}
 	r := read[wire.Readiness](f.do("", "GET", "//readyz", "").is(200))
-	if len(r.Checks) != 2 || !r.Checks[0].OK || len(r.Plugins) != 3 || r.Status != "ready" {
+	if len(r.Checks) != 2 || !r.Checks[0].OK || len(r.Plugins) != 8 || r.Status != "ready" {
 		t.Fatalf("%+v", r)
 	}
 	storeDown = errors.New("canary-driver-text")

@@ -122,10 +122,10 @@ func TestUsers(t *testing.T) {
 func TestPlugins(t *testing.T) {
 	f := newFixture(t)
 	page := read[wire.Page[wire.Plugin]](f.do("root", "GET", "/plugins", "").is(200))
-	if len(page.Items) != 3 || page.Items[0].Name != "pem" || len(page.Items[0].Formats) != 4 || page.NextCursor != nil {
+	if len(page.Items) != 8 || page.Items[4].Name != "pem" || len(page.Items[4].Formats) != 5 || page.NextCursor != nil {
 		t.Fatalf("%+v", page)
 	}
-	if p := read[wire.Plugin](f.do("root", "POST", "/plugins/zip/reload", "").is(200)); p.Name != "zip" || p.State != page.Items[2].State {
+	if p := read[wire.Plugin](f.do("root", "POST", "/plugins/zip/reload", "").is(200)); p.Name != "zip" || p.State != page.Items[7].State {
 		t.Fatalf("%+v", p)
 	}
 	f.do("root", "POST", "/plugins/none/reload", "").problem(404, engine.CodeNotFound)

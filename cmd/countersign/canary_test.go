@@ -154,7 +154,7 @@ func (s *server) everyPath() []canary {
 
 	downloads := certificates + "/" + c.ID + "/downloads"
 	pass := add("passphrase", "canary-passphrase-5530812")
-	for _, format := range []string{"cert", "fullchain", "key", "pkcs12", "zip"} {
+	for _, format := range []string{"cert", "fullchain", "key", "haproxy", "pkcs12", "zip", "jks", "jks-truststore", "p7b", "der", "der-key", "pkcs8-encrypted", "k8s-secret"} {
 		var m minted
 		s.must(201, &m, "operator", "POST", downloads, object("format", format, "passphrase", pass))
 		add("token of "+format, m.Token)

@@ -52,9 +52,7 @@ func binary(t *testing.T, flags ...string) string {
 	program := filepath.Join(folder, "countersign")
 	run(t, nil, "go", append(append([]string{"build"}, flags...), "-o", program, ".")...)
 	plugins := filepath.Join(folder, "plugins")
-	for _, plugin := range []string{"pem", "pkcs12", "zip"} {
-		run(t, nil, "go", "build", "-o", filepath.Join(plugins, plugin), "../../plugins/"+plugin)
-	}
+	run(t, nil, "go", "build", "-o", plugins+"/", "../../plugins/...")
 	run(t, nil, program, "plugin", "hash", "--source", "../../plugins/catalogue.json", "--dir", plugins)
 	builds.made[name] = program
 	return program

@@ -21,8 +21,8 @@ func TestNothingIsLeftAfterShutdown(t *testing.T) {
 	s := start(t, program, dir, "TMPDIR="+temp)
 	s.download(0, "fullchain")
 	plugins := s.children("")
-	if len(plugins) != 3 {
-		t.Errorf("%d plugins run, want 3", len(plugins))
+	if len(plugins) != 8 {
+		t.Errorf("%d plugins run, want 8", len(plugins))
 	}
 	s.kill()
 	gone(t, plugins)
@@ -58,13 +58,13 @@ func gone(t *testing.T, pids []int) {
 	}
 }
 
-// One run of the whole under the race detector: many callers, all formats,
+// One run of the whole under the race detector: many callers, many formats,
 // revocation, refusals, and an orderly end.
 func TestNoRaceEndToEnd(t *testing.T) {
 	s := start(t, binary(t, "-race", "-tags=failpoint"), t.TempDir()+"/data", "GORACE=halt_on_error=1 exitcode=66")
 	s.allow(true)
 	var wg sync.WaitGroup
-	for _, format := range []string{"cert", "chain", "fullchain", "key", "pkcs12", "zip"} {
+	for _, format := range []string{"cert", "chain", "fullchain", "key", "pkcs12", "zip", "jks", "k8s-secret"} {
 		for range 3 {
 			wg.Go(func() {
 				m := s.mint(0, format)

@@ -21,8 +21,17 @@ func TestBuiltInFormats(t *testing.T) {
 		"chain":     {"chain.pem", pemType, false, false, true},
 		"fullchain": {"fullchain.pem", pemType, false, false, false},
 		"key":       {"key.pem", pemType, true, false, false},
+		"haproxy":   {"haproxy.pem", pemType, true, false, false},
 		"pkcs12":    {"bundle.pkcs12", "application/x-pkcs12", true, true, false},
 		"zip":       {"bundle.zip", "application/zip", true, true, false},
+
+		"jks":             {"keystore.jks", "application/x-java-keystore", true, true, false},
+		"jks-truststore":  {"truststore.jks", "application/x-java-keystore", false, true, false},
+		"p7b":             {"bundle.p7b", "application/x-pkcs7-certificates", false, false, false},
+		"der":             {"cert.der", "application/pkix-cert", false, false, false},
+		"der-key":         {"key.der", "application/pkcs8", true, false, false},
+		"pkcs8-encrypted": {"key.enc.pem", pemType, true, true, false},
+		"k8s-secret":      {"tls-secret.yaml", "application/yaml", true, false, false},
 	}
 	got := map[string]row{}
 	for _, f := range h.Formats() {
@@ -39,7 +48,7 @@ func TestBuiltInFormats(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
-	if f, ok := h.Format("jks"); ok {
+	if f, ok := h.Format("word"); ok {
 		t.Errorf("found %+v", f)
 	}
 }
@@ -143,6 +152,15 @@ func TestCheckOptions(t *testing.T) {
 		{"pkcs12", `{"alias":"a\nb"}`, "options.alias: 'a\\nb' does not match pattern", false},
 		{"pkcs12", `{"Alias":"x"}`, "(options of this format: alias, legacy)", false},
 		{"zip", `{"alias":"x","legacy":true}`, `{"alias":"x","legacy":true}`, true},
+		{"jks", `{"alias":" "}`, "options.alias", false},
+		{"jks-truststore", `{"alias":"tomcat"}`, `{"alias":"tomcat"}`, true},
+		{"p7b", `{"encoding":"der"}`, `{"encoding":"der"}`, true},
+		{"p7b", `{"encoding":"ber"}`, "options.encoding", false},
+		{"k8s-secret", `{"namespace":"shop","secret_name":"a.b-c"}`, `{"namespace":"shop","secret_name":"a.b-c"}`, true},
+		{"k8s-secret", `{"secret_name":"a\n---"}`, "options.secret_name", false},
+		{"k8s-secret", `{"secret_name":"A"}`, "options.secret_name", false},
+		{"k8s-secret", `{"namespace":"a.b"}`, "options.namespace", false},
+		{"k8s-secret", `{"namespace":""}`, "options.namespace", false},
 		{"zip", `{"legacy":true}`, `{"legacy":true}`, true},
 		{"zip", `{"Legacy":true}`, "'Legacy'", false},
 		{"inner", `{"a":9}`, `{"a":9}`, true},

@@ -52,7 +52,7 @@ func binaries(t testing.TB) string {
 		if built.folder, built.err = os.MkdirTemp("", "plugins"); built.err != nil {
 			return
 		}
-		build := exec.Command("go", "build", "-o", built.folder+"/", "../pem", "../pkcs12", "../zip", "./testdata/misbehave")
+		build := exec.Command("go", "build", "-o", built.folder+"/", "../...", "./testdata/misbehave")
 		if printed, err := build.CombinedOutput(); err != nil {
 			built.err = fmt.Errorf("build plugins: %w\n%s", err, printed)
 		}
@@ -88,13 +88,23 @@ func bad() entry {
 func folder(t testing.TB, entries ...entry) (catalogueFile string) {
 	t.Helper()
 	dir := t.TempDir()
-	for _, binary := range []string{"pem", "pkcs12", "zip", "misbehave"} {
-		if err := os.Symlink(filepath.Join(binaries(t), binary), filepath.Join(dir, binary)); err != nil {
+	link(t, binaries(t), dir)
+	rewrite(t, filepath.Join(dir, CatalogueName), entries...)
+	return filepath.Join(dir, CatalogueName)
+}
+
+// link puts links to all files of a folder into another.
+func link(t testing.TB, from, to string) {
+	t.Helper()
+	files, err := os.ReadDir(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if err := os.Symlink(filepath.Join(from, file.Name()), filepath.Join(to, file.Name())); err != nil {
 			t.Fatal(err)
 		}
 	}
-	rewrite(t, filepath.Join(dir, CatalogueName), entries...)
-	return filepath.Join(dir, CatalogueName)
 }
 
 // rewrite makes a catalogue of the entries, hashes included.

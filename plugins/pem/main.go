@@ -1,5 +1,6 @@
 // Command pem is the format plugin that writes PEM files (RFC 7468): the
-// certificate, its chain, both together, and the private key. Start with render.
+// certificate, its chain, both together, the private key, and all in one. Start
+// with render.
 package main
 
 import (
@@ -26,7 +27,7 @@ func (renderer) Formats() []sdk.Format {
 		{
 			ID: "chain", Filename: "chain.pem", MediaType: mediaType, NeedsChain: true,
 			Description: "The intermediate certificates that lead from the certificate to its root, as PEM text.",
-			TypicalUse:  "The chain file of software that keeps it apart from the certificate, such as Apache before 2.4.8 or HAProxy.",
+			TypicalUse:  "The chain file of software that keeps it apart from the certificate, such as Apache before 2.4.8.",
 		},
 		{
 			ID: "fullchain", Filename: "fullchain.pem", MediaType: mediaType,
@@ -37,6 +38,11 @@ func (renderer) Formats() []sdk.Format {
 			ID: "key", Filename: "key.pem", MediaType: mediaType, NeedsKey: true,
 			Description: "The private key as PEM text (PKCS#8), not encrypted.",
 			TypicalUse:  "The key file of nginx, Apache and most other servers, next to fullchain.pem. Whoever has the file has the key.",
+		},
+		{
+			ID: "haproxy", Filename: "haproxy.pem", MediaType: mediaType, NeedsKey: true,
+			Description: "The certificate, its intermediate certificates and the private key in one PEM text, the key not encrypted.",
+			TypicalUse:  "The crt file of HAProxy, and of other servers that take everything in one file, such as lighttpd. Whoever has the file has the key.",
 		},
 	}
 }

@@ -23,10 +23,34 @@ func render(job sdk.Job) ([]byte, error) {
 		if len(job.PrivateKey) == 0 {
 			return nil, errors.New("there is no private key")
 		}
-		return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: job.PrivateKey}), nil
+		return privateKey(job), nil
+	case "haproxy":
+		return haproxy(job)
 	default:
 		return nil, fmt.Errorf("there is no format %q here", job.Format)
 	}
+}
+
+// haproxy writes certificate, chain and key, as HAProxy's configuration manual
+// builds its crt file. A server that finds the key of another certificate there
+// does not start, so such a key is refused.
+func haproxy(job sdk.Job) ([]byte, error) {
+	leaf, _, err := job.Certificates()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := job.Key(leaf); err != nil {
+		return nil, err
+	}
+	file, err := certificates(append([][]byte{job.Leaf}, job.Chain...)...)
+	if err != nil {
+		return nil, err
+	}
+	return append(file, privateKey(job)...), nil
+}
+
+func privateKey(job sdk.Job) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: job.PrivateKey})
 }
 
 func certificates(ders ...[]byte) ([]byte, error) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/pem"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,9 +53,21 @@ func TestRenderIsGolden(t *testing.T) {
 	}
 }
 
+func TestHAProxyIsGolden(t *testing.T) {
+	for chain := range 4 {
+		job := sdktest.GoldenJob(t, chain)
+		job.Format = "haproxy"
+		file, err := render(job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sdktest.Golden(t, fmt.Sprintf("haproxy-%d.pem", chain), file)
+	}
+}
+
 func TestEveryDeclaredFormatRenders(t *testing.T) {
 	for _, format := range (renderer{}).Formats() {
-		job := golden
+		job := sdktest.GoldenJob(t, 1)
 		job.Format = format.ID
 		file, err := renderer{}.Render(t.Context(), job)
 		if err != nil || len(file) == 0 {
@@ -67,7 +80,11 @@ func TestEveryDeclaredFormatRenders(t *testing.T) {
 }
 
 func TestRenderRefusesWhatItCannotWrite(t *testing.T) {
+	real := sdktest.GoldenJob(t, 0)
 	for name, job := range map[string]sdk.Job{
+		"another key":    inFormat("haproxy", sdktest.WithAnotherKey(t, real)),
+		"only blobs":     inFormat("haproxy", golden),
+		"no key in one":  {Format: "haproxy", Leaf: real.Leaf},
 		"unknown format": {Format: "pkcs12", Leaf: golden.Leaf},
 		"empty leaf":     {Format: "cert"},
 		"no chain":       {Format: "chain", Leaf: golden.Leaf},
@@ -76,6 +93,26 @@ func TestRenderRefusesWhatItCannotWrite(t *testing.T) {
 	} {
 		if file, err := render(job); err == nil {
 			t.Errorf("%s: rendered %q", name, file)
+		}
+	}
+}
+
+func inFormat(format string, job sdk.Job) sdk.Job {
+	job.Format = format
+	return job
+}
+
+func TestNamesDoNotReachTheFile(t *testing.T) {
+	for _, format := range (renderer{}).Formats() {
+		job := inFormat(format.ID, sdktest.GoldenJob(t, 1))
+		want, err := render(job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, job.Name = range sdktest.HostileNames {
+			if got, err := render(job); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s of %q differs (%v)", format.ID, job.Name, err)
+			}
 		}
 	}
 }
@@ -106,6 +143,18 @@ func TestOpenSSLOpensEveryFile(t *testing.T) {
 			sdktest.Run(t, file("cert"), "openssl", "verify", "-CAfile", root, "-untrusted", full)
 			if len(job.Chain) > 0 {
 				sdktest.Run(t, file("chain"), "openssl", "x509", "-noout", "-subject", "-in")
+			}
+			one := file("haproxy")
+			if first := sdktest.Run(t, one, "openssl", "x509", "-noout", "-pubkey", "-in"); first != public {
+				t.Error("haproxy.pem does not begin with the leaf")
+			}
+			if derived := sdktest.Run(t, one, "openssl", "pkey", "-pubout", "-in"); derived != public {
+				t.Error("haproxy.pem holds another key")
+			}
+			together := sdktest.Run(t, one, "openssl", "crl2pkcs7", "-nocrl", "-certfile")
+			listed := sdktest.Run(t, []byte(together), "openssl", "pkcs7", "-print_certs", "-noout", "-in")
+			if want := 1 + len(job.Chain); strings.Count(listed, "subject=") != want {
+				t.Errorf("haproxy.pem does not hold %d certificates:\n%s", want, listed)
 			}
 		})
 	}

@@ -4,8 +4,9 @@
 //	func main() { sdk.Serve(renderer{}) }
 //
 // where renderer implements [Renderer]: Formats says what it makes and what it
-// needs for that, Render makes it. Start there; plugins/pem is the shortest
-// complete example. The wire format is pluginv1/render.proto.
+// needs for that, Render makes it from a [Job], whose methods take it apart.
+// Start there; plugins/der is the shortest complete example. The wire format is
+// pluginv1/render.proto.
 //
 // What the host promises a plugin:
 //   - Render gets the private key and the passphrase only for a format that

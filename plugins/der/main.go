@@ -1,0 +1,37 @@
+// Command der is the format plugin that writes binary files (DER, ITU-T X.690):
+// the certificate (RFC 5280) and the private key (RFC 5958), each alone. Start
+// with render.
+package main
+
+import (
+	"context"
+
+	"github.com/countersign-dev/countersign/plugins/sdk"
+)
+
+type renderer struct{}
+
+var _ sdk.Renderer = renderer{}
+
+// Formats implements sdk.Renderer.
+func (renderer) Formats() []sdk.Format {
+	return []sdk.Format{
+		{
+			ID: "der", Filename: "cert.der", Aliases: []string{"cer"},
+			MediaType:   "application/pkix-cert",
+			Description: "The certificate alone, in binary (DER).",
+			TypicalUse:  "Java, Android, Windows and appliances that ask for a .cer or .der file.",
+		},
+		{
+			ID: "der-key", Filename: "key.der", Aliases: []string{"p8"},
+			MediaType: "application/pkcs8", NeedsKey: true,
+			Description: "The private key in binary (PKCS#8 in DER), not encrypted.",
+			TypicalUse:  "Java programs that load a PKCS8EncodedKeySpec, and devices without a PEM reader. Whoever has the file has the key.",
+		},
+	}
+}
+
+// Render implements sdk.Renderer.
+func (renderer) Render(_ context.Context, job sdk.Job) ([]byte, error) { return render(job) }
+
+func main() { sdk.Serve(renderer{}) }

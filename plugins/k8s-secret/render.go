@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/countersign-dev/countersign/plugins/sdk"
+)
+
+// secret is what of the API object a manifest states (core/v1, Secret).
+type secret struct {
+	APIVersion string   `yaml:"apiVersion"`
+	Kind       string   `yaml:"kind"`
+	Metadata   metadata `yaml:"metadata"`
+	Type       string   `yaml:"type"`
+	// Data holds base64, for which YAML 1.2's core schema has no type.
+	Data map[string]string `yaml:"data"`
+}
+
+type metadata struct {
+	Name      string `yaml:"name"`
+	Namespace string `yaml:"namespace,omitempty"`
+}
+
+// render writes the manifest with full chain and key, as kubectl create secret
+// tls does. The API server does not check that they match, so render does.
+func render(job sdk.Job) ([]byte, error) {
+	var options struct {
+		Name      string `json:"secret_name"`
+		Namespace string `json:"namespace"`
+	}
+	if err := json.Unmarshal(job.Options, &options); err != nil {
+		return nil, fmt.Errorf("read options: %w", err)
+	}
+	leaf, _, err := job.Certificates()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := job.Key(leaf); err != nil {
+		return nil, err
+	}
+	var chain []byte
+	for _, der := range append([][]byte{job.Leaf}, job.Chain...) {
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: job.PrivateKey})
+	var file bytes.Buffer
+	manifest := yaml.NewEncoder(&file)
+	manifest.SetIndent(2)
+	if err := manifest.Encode(secret{
+		APIVersion: "v1", Kind: "Secret", Type: "kubernetes.io/tls",
+		Metadata: metadata{cmp.Or(options.Name, job.SafeName()), options.Namespace},
+		Data: map[string]string{
+			"tls.crt": base64.StdEncoding.EncodeToString(chain),
+			"tls.key": base64.StdEncoding.EncodeToString(key),
+		},
+	}); err != nil {
+		return nil, fmt.Errorf("encode manifest: %w", err)
+	}
+	return file.Bytes(), nil
+}

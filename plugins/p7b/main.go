@@ -1,0 +1,46 @@
+// Command p7b is the format plugin that writes the certificate and its chain as
+// a PKCS#7 file without signatures (RFC 2315, section 9.1; RFC 5652, section
+// 5.1), also called certs-only. Start with render.
+package main
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/countersign-dev/countersign/plugins/sdk"
+)
+
+const optionsSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "properties": {
+    "encoding": {
+      "type": "string",
+      "enum": ["pem", "der"],
+      "default": "pem",
+      "title": "Encoding",
+      "description": "Text (pem) or binary (der), for the few importers that refuse the other."
+    }
+  },
+  "additionalProperties": false
+}`
+
+type renderer struct{}
+
+var _ sdk.Renderer = renderer{}
+
+// Formats implements sdk.Renderer.
+func (renderer) Formats() []sdk.Format {
+	return []sdk.Format{{
+		ID: "p7b", Filename: "bundle.p7b", Aliases: []string{"p7c", "pkcs7"},
+		MediaType:     "application/x-pkcs7-certificates",
+		Description:   "The certificate and its intermediate certificates in one PKCS#7 file, without the private key.",
+		TypicalUse:    "Windows, IIS and Tomcat where the key is there already, such as to answer a certificate request.",
+		OptionsSchema: json.RawMessage(optionsSchema),
+	}}
+}
+
+// Render implements sdk.Renderer.
+func (renderer) Render(_ context.Context, job sdk.Job) ([]byte, error) { return render(job) }
+
+func main() { sdk.Serve(renderer{}) }

@@ -1,0 +1,29 @@
+// Command pkcs8 is the format plugin that writes the private key alone, encrypted
+// under a passphrase (EncryptedPrivateKeyInfo of RFC 5958, in the text of RFC
+// 7468, section 11). Start with render.
+package main
+
+import (
+	"context"
+
+	"github.com/countersign-dev/countersign/plugins/sdk"
+)
+
+type renderer struct{}
+
+var _ sdk.Renderer = renderer{}
+
+// Formats implements sdk.Renderer.
+func (renderer) Formats() []sdk.Format {
+	return []sdk.Format{{
+		ID: "pkcs8-encrypted", Filename: "key.enc.pem", Aliases: []string{"encrypted-key"},
+		MediaType: "application/x-pem-file", NeedsKey: true, NeedsPassphrase: true,
+		Description: "The private key as PEM text (PKCS#8), encrypted under a passphrase with AES-256.",
+		TypicalUse:  "Servers that are told a passphrase, such as nginx (ssl_password_file), Apache, PostgreSQL and Kafka, and keeping a key on a disk.",
+	}}
+}
+
+// Render implements sdk.Renderer.
+func (renderer) Render(_ context.Context, job sdk.Job) ([]byte, error) { return render(job) }
+
+func main() { sdk.Serve(renderer{}) }
