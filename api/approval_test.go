@@ -163,6 +163,7 @@ func TestClaim(t *testing.T) {
 	f.approve("approver", p).is(200)
 	f.approve("another", p).is(200)
 	f.do("admin", "POST", path, `{"passphrase":"long enough"}`).problem(403, engine.CodeForbidden)
+	f.do("admin", "POST", path, `{`).problem(403, engine.CodeForbidden)
 	f.do("operator", "POST", path, `{}`).problem(422, engine.CodePassphraseRequired)
 	f.do("operator", "POST", path, `{"passphrase":"short"}`).problem(422, engine.CodePassphraseInvalid)
 	first := read[wire.Minted](f.do("operator", "POST", path, `{"passphrase":"long enough"}`).is(201))
@@ -181,6 +182,14 @@ func TestClaimAsksThePolicyAgain(t *testing.T) {
 	f.mode(false, engine.ApprovalKeyExport)
 	p := f.approved(`{"format":"key"}`)
 	path := "{p}/requests/" + p.RequestID + "/token"
+	admin := f.caller("admin")
+	for _, role := range []engine.Role{engine.RoleOperator, engine.RoleApprover} {
+		_, err := f.admin.SetMember(t.Context(), admin, f.users["another"].ID, role)
+		must(t, err)
+		if role == engine.RoleOperator { // an approval of somebody who may approve no more
+			f.do("operator", "POST", path, `{}`).problem(403, engine.CodePolicyDenied)
+		}
+	}
 	f.policy(func(p *engine.CertificatePolicy) {
 		p.Approval.Mode, p.Approval.RequiredApprovals = engine.ApprovalKeyExport, 3
 	})
@@ -188,9 +197,8 @@ func TestClaimAsksThePolicyAgain(t *testing.T) {
 	f.mode(false, engine.ApprovalOff)
 	f.do("operator", "POST", path, `{}`).problem(403, engine.CodeKeyExportDisabled)
 	f.mode(false, engine.ApprovalKeyExport)
-	by := f.caller("admin")
 	for _, role := range []engine.Role{engine.RoleViewer, engine.RoleOperator} {
-		_, err := f.admin.SetMember(t.Context(), by, f.users["operator"].ID, role)
+		_, err := f.admin.SetMember(t.Context(), admin, f.users["operator"].ID, role)
 		must(t, err)
 		if role == engine.RoleViewer {
 			f.do("operator", "POST", path, `{}`).problem(403, engine.CodeForbidden)

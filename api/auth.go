@@ -97,6 +97,7 @@ type access struct {
 	public bool        // anybody
 	system bool        // system administrators
 	role   engine.Role // in the project {pid}; none: whoever is authenticated
+	own    bool        // whoever made the request {rid}
 	chain  bool        // {pid} may be the system chain
 	action string      // on record when the role is missing; default engine.ActionForbidden
 }
@@ -130,6 +131,9 @@ func (s *Server) admit(ctx context.Context, c *fiber.Ctx, k *call, a access) err
 	}
 	if !k.Role.Includes(a.role) {
 		return engine.Errorf(engine.CodeForbidden, "this takes the role %s; yours is %s", a.role, k.Role)
+	}
+	if a.own {
+		return requesterOnly(k)
 	}
 	return nil
 }

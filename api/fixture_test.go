@@ -47,7 +47,6 @@ type fixture struct {
 // the server reports. It has no timers.
 type inProcess struct {
 	downloads *engine.Downloads
-	project   string
 	mu        sync.Mutex
 	started   map[string]bool
 	reports   chan report
@@ -77,52 +76,23 @@ func (w *inProcess) Start(ctx context.Context, o engine.Order) (engine.Request, 
 	return d.Request, err
 }
 
-// step takes a step as a request's workflow does, one at a time.
-func (w *inProcess) step(ctx context.Context, requestID string, compute func(p engine.Pending, now time.Time) (engine.Step, error)) (engine.Step, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	store, now := w.downloads.Store, w.downloads.Clock()
-	r, err := store.Request(ctx, w.project, requestID)
-	if err != nil {
-		return engine.Step{}, err
-	}
-	a, err := store.Approval(ctx, w.project, r.ApprovalID)
-	if err != nil {
-		return engine.Step{}, err
-	}
-	next, err := compute(engine.Pending{Request: r, Approval: a}, now)
-	if err != nil {
-		return engine.Step{}, err
-	}
-	return next, store.AdvanceRequest(ctx, next)
-}
-
-func (w *inProcess) Vote(ctx context.Context, b engine.Ballot) (engine.Approval, error) {
-	next, err := w.step(ctx, b.RequestID, func(p engine.Pending, now time.Time) (engine.Step, error) {
-		if err := p.Approval.Refuse(b.Vote.Actor, now); err != nil {
-			return engine.Step{}, err
-		}
-		return p.Vote(b, now)
-	})
-	if err != nil {
-		return engine.Approval{}, err
-	}
-	return *next.Approval, nil
+func (w *inProcess) Vote(ctx context.Context, b engine.Ballot) (engine.Request, error) {
+	return turn(w, func() (engine.Request, error) { return w.downloads.CastVote(ctx, b) })
 }
 
 func (w *inProcess) Cancel(ctx context.Context, o engine.Withdrawal) (engine.Request, error) {
-	next, err := w.step(ctx, o.RequestID, func(p engine.Pending, now time.Time) (engine.Step, error) { return p.Cancel(o, now) })
-	return next.Request, err
+	return turn(w, func() (engine.Request, error) { return w.downloads.Withdraw(ctx, o) })
 }
 
 func (w *inProcess) Claim(ctx context.Context, c engine.Claim) (engine.Request, error) {
+	return turn(w, func() (engine.Request, error) { return w.downloads.Issue(ctx, c) })
+}
+
+// turn takes one step at a time, as a request's workflow does.
+func turn(w *inProcess, step func() (engine.Request, error)) (engine.Request, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var err error
-	if c.Request, err = w.downloads.Store.Request(ctx, w.project, c.Token.RequestID); err != nil {
-		return engine.Request{}, err
-	}
-	return w.downloads.Issue(ctx, c)
+	return step()
 }
 
 func (w *inProcess) Report(string) (interrupted, known bool) { return false, false }
@@ -176,7 +146,6 @@ func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 	}
 	f.workflows.downloads = f.downloads
 	f.people()
-	f.workflows.project = f.project.ID
 	f.certificates()
 	f.serve(log, change...)
 	return f

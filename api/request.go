@@ -30,7 +30,7 @@ func (s *Server) requestEndpoints() {
 	register(s, e, func(_ context.Context, k *call, _ *struct{}) (*requestOutput, error) {
 		return &requestOutput{toRequest(k.request)}, nil
 	})
-	e.errors = []int{http.StatusConflict}
+	e.errors, e.access.own = []int{http.StatusConflict}, true
 	e.id, e.method, e.path, e.summary = "claim", http.MethodPost, path+"/{rid}/token", "Claim the token of an approved request"
 	e.description = "For the requester, after approval and within the window; the policy is asked again, and a token claimed before and not used is revoked. 409 not_approved until the request is approved, not_pending once it ended or the window has passed."
 	e.status, e.responses = http.StatusCreated, s.claimResponses()
@@ -39,6 +39,7 @@ func (s *Server) requestEndpoints() {
 	e.id, e.path, e.summary = "cancel", path+"/{rid}/cancel", "Cancel a request that waits"
 	e.description = "For the requester. 409 not_pending unless the request waits for approval or to be claimed."
 	register(s, e, s.cancel)
+	e.access.own = false
 	e.id, e.method, e.path, e.summary = "revoke", http.MethodDelete, path+"/{rid}/token", "Revoke an unconsumed token"
 	e.description = "For the requester and admins. 409 not_pending once the token ended."
 	register(s, e, s.revoke)
@@ -70,9 +71,6 @@ func requesterOnly(k *call) error {
 }
 
 func (s *Server) claim(ctx context.Context, k *call, in *claimInput) (*mintOutput, error) {
-	if err := requesterOnly(k); err != nil {
-		return nil, err
-	}
 	minted, err := s.downloads.Claim(ctx, k.Caller, k.request, engine.Secret(in.Body.Passphrase))
 	if err != nil {
 		outcome(s.metrics.claims, "", err)
@@ -83,9 +81,6 @@ func (s *Server) claim(ctx context.Context, k *call, in *claimInput) (*mintOutpu
 }
 
 func (s *Server) cancel(ctx context.Context, k *call, _ *struct{}) (*requestOutput, error) {
-	if err := requesterOnly(k); err != nil {
-		return nil, err
-	}
 	r, err := s.downloads.Cancel(ctx, k.Caller, k.request)
 	if err != nil {
 		return nil, err

@@ -145,7 +145,7 @@ func TestStreamVisibility(t *testing.T) {
 	f.download("second")
 	const downloaded = "cert.downloaded/cert.downloaded/ "
 	const (
-		waits = "request.updated/download.requested/pending_approval approval.updated/download.requested/ "
+		waits = "request.updated/download.requested/pending_approval approval.updated/download.requested/pending "
 		one   = "request.updated/approval.approved/pending_approval approval.updated/approval.approved/pending "
 		both  = "request.updated/approval.approved/approved approval.updated/approval.approved/approved "
 		mine  = waits + one + both + "request.updated/token.issued/issued request.updated/cert.downloaded/consumed " + downloaded

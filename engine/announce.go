@@ -32,19 +32,28 @@ func (n *Notifications) Opened(ctx context.Context, d Decided, tell Tell) error 
 	return n.announce(ctx, NotifyRequested, *d.Approval, tell)
 }
 
-// Stepped tells of the approval that a step settled, if it did. What its
-// requester withdrew is told to nobody.
-func (n *Notifications) Stepped(ctx context.Context, s Step, tell Tell) error {
-	if s.Approval == nil {
-		return nil
+// settling is the event of an approval that is settled: what its requester
+// withdrew is told to nobody.
+var settling = map[ApprovalStatus]NotificationEvent{
+	ApprovalApproved: NotifyDecided, ApprovalDenied: NotifyDecided, ApprovalExpired: NotifyLapsed,
+}
+
+// Wants tells whether somebody is to hear that a request's approval is settled.
+func (n *Notifications) Wants(ctx context.Context, r Request) (bool, error) {
+	if r.ApprovalID == "" || settling[r.approvalStatus()] == "" {
+		return false, nil
 	}
-	switch s.Approval.Status {
-	case ApprovalApproved, ApprovalDenied:
-		return n.announce(ctx, NotifyDecided, *s.Approval, tell)
-	case ApprovalExpired:
-		return n.announce(ctx, NotifyLapsed, *s.Approval, tell)
+	return n.wanted(ctx, r.ProjectID, settling[r.approvalStatus()])
+}
+
+// Settled tells of a request's approval, which is settled.
+func (n *Notifications) Settled(ctx context.Context, r Request, tell Tell) error {
+	a, err := n.Store.Approval(ctx, r.ProjectID, r.ApprovalID)
+	if err != nil {
+		return fmt.Errorf("tell of an approval: %w", err)
 	}
-	return nil
+	a = a.of(r)
+	return n.announce(ctx, settling[a.Status], a, tell)
 }
 
 // leastForReminder is the shortest life in which an approval is reminded of.
@@ -52,14 +61,14 @@ const leastForReminder = time.Minute
 
 // RemindAt is when three quarters of an approval's life are over; ok is false
 // for a life too short to be reminded in.
-func (a Approval) RemindAt() (at time.Time, ok bool) {
-	life := a.ExpiresAt.Sub(a.CreatedAt)
-	return a.CreatedAt.Add(life / 4 * 3), life >= leastForReminder
+func (r Request) RemindAt() (at time.Time, ok bool) {
+	life := r.ApprovalExpiresAt.Sub(r.CreatedAt)
+	return r.CreatedAt.Add(life / 4 * 3), life >= leastForReminder
 }
 
-// Remind asks approvers again, if the approval still waits for them.
-func (n *Notifications) Remind(ctx context.Context, a Approval, tell Tell) error {
-	stored, err := n.Store.Approval(ctx, a.ProjectID, a.ID)
+// Remind asks approvers again, if the request still waits for them.
+func (n *Notifications) Remind(ctx context.Context, r Request, tell Tell) error {
+	stored, err := n.Store.Approval(ctx, r.ProjectID, r.ApprovalID)
 	if err != nil {
 		return fmt.Errorf("remind: %w", err)
 	}

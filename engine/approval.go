@@ -30,8 +30,8 @@ func (s ApprovalStatus) Valid() bool {
 }
 
 // Approval is what approvers decide about: exactly what would leave, to whom and
-// why. Digest binds it to that. Its request's workflow is its only writer;
-// Version grows with each write. Required is at least 1.
+// why. Digest binds it to that. How it stands follows from its request, which
+// holds the decisions; Version is the request's. Required is at least 1.
 type Approval struct {
 	ID          string              `json:"_id"`
 	Version     int                 `json:"version"`
@@ -73,12 +73,51 @@ const (
 	DecisionDeny    Decision = "deny"
 )
 
-// Vote is one person's decision on an approval.
+// Vote is one person's decision on an approval. ID tells it from another try of
+// the same person.
 type Vote struct {
+	ID       string    `json:"id"`
 	Actor    Actor     `json:"actor"`
 	Decision Decision  `json:"decision"`
 	Comment  string    `json:"comment"`
 	Time     time.Time `json:"time"`
+}
+
+// of is the approval as its request has it.
+func (a Approval) of(r Request) Approval {
+	a.Version, a.Decisions, a.Status, a.UpdatedAt = r.Version, r.Decisions, r.approvalStatus(), r.UpdatedAt
+	if a.Decisions == nil {
+		a.Decisions = []Vote{}
+	}
+	return a
+}
+
+// approvalStatus is how the request's approval stands.
+func (r Request) approvalStatus() ApprovalStatus {
+	switch {
+	case slices.ContainsFunc(r.Decisions, func(v Vote) bool { return v.Decision != DecisionApprove }):
+		return ApprovalDenied
+	case r.approvals() >= max(1, r.RequiredApprovals):
+		return ApprovalApproved
+	case r.Status == StatusCancelled:
+		return ApprovalCancelled
+	case r.Status.Ended():
+		return ApprovalExpired
+	}
+	return ApprovalPending
+}
+
+// approvals is how many distinct people approved, the requester never among them.
+func (r Request) approvals() int { return len(approvers(r.Requester, r.Decisions)) }
+
+func approvers(requester Actor, decisions []Vote) map[string]bool {
+	people := map[string]bool{}
+	for _, v := range decisions {
+		if v.Decision == DecisionApprove && v.Actor.Person != requester.Person {
+			people[v.Actor.Person] = true
+		}
+	}
+	return people
 }
 
 // approvalOf opens the approval that a request waits for.
@@ -102,30 +141,17 @@ func approvalDigest(c Certificate, requester Actor, format, options, reason stri
 // Permits tells whether people approved that this certificate leaves as the
 // token says: the approval is given, and its digest is that of what would leave.
 func (a Approval) Permits(c Certificate, t Token) bool {
-	return a.Status == ApprovalApproved && a.RequestID == t.RequestID && a.approvals() >= max(1, a.Required) &&
+	return a.Status == ApprovalApproved && a.RequestID == t.RequestID && len(approvers(a.Requester, a.Decisions)) >= max(1, a.Required) &&
 		a.Digest == approvalDigest(c, t.Requester, t.Format, t.Options, a.Reason)
-}
-
-// approvals is how many distinct people approved, the requester never among them.
-func (a Approval) approvals() int {
-	people := map[string]bool{}
-	for _, v := range a.Decisions {
-		if v.Decision == DecisionApprove && v.Actor.Person != a.Requester.Person {
-			people[v.Actor.Person] = true
-		}
-	}
-	return len(people)
 }
 
 // Refuse tells why somebody's decision cannot count at now, or nil: the person
 // decides, whatever keys or roles they hold. It returns CodeSelfApproval,
 // CodeAlreadyDecided or CodeNotPending.
 func (a Approval) Refuse(by Actor, now time.Time) error {
-	switch {
-	case by.Person == "" || by.Person == a.Requester.Person:
-		return Errorf(CodeSelfApproval, "nobody decides on their own request")
-	case slices.ContainsFunc(a.Decisions, func(v Vote) bool { return v.Actor.Person == by.Person }):
-		return Errorf(CodeAlreadyDecided, "you decided on this approval before")
+	switch err := refuseVoter(a.Requester, a.Decisions, by); {
+	case err != nil:
+		return err
 	case a.Status != ApprovalPending:
 		return Errorf(CodeNotPending, "this approval is %s", a.Status)
 	case !now.Before(a.ExpiresAt):
@@ -134,22 +160,17 @@ func (a Approval) Refuse(by Actor, now time.Time) error {
 	return nil
 }
 
-// with counts a vote that Refuse let pass: one denial settles, and so does the
-// last approval that was missing.
-func (a Approval) with(v Vote) Approval {
-	a.Decisions = append(slices.Clone(a.Decisions), v)
-	switch {
-	case v.Decision != DecisionApprove:
-		return a.settled(ApprovalDenied, v.Time)
-	case a.approvals() >= max(1, a.Required):
-		return a.settled(ApprovalApproved, v.Time)
-	}
-	return a.settled(ApprovalPending, v.Time)
-}
+// RefuseVoter is the part of that which stays true for good.
+func (r Request) RefuseVoter(by Actor) error { return refuseVoter(r.Requester, r.Decisions, by) }
 
-func (a Approval) settled(as ApprovalStatus, at time.Time) Approval {
-	a.Version, a.Status, a.UpdatedAt = a.Version+1, as, at
-	return a
+func refuseVoter(requester Actor, decisions []Vote, by Actor) error {
+	switch {
+	case by.Person == "" || by.Person == requester.Person:
+		return Errorf(CodeSelfApproval, "nobody decides on their own request")
+	case slices.ContainsFunc(decisions, func(v Vote) bool { return v.Actor.Person == by.Person }):
+		return Errorf(CodeAlreadyDecided, "you decided on this approval before")
+	}
+	return nil
 }
 
 const maxComment = 2000

@@ -4,19 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
 // Claim is an approved request's token on its way to be issued. Token lacks
-// only its life: TTLSeconds from when it is issued. Request is the workflow's to
-// add.
+// only its life: TTLSeconds from when it is issued.
 type Claim struct {
-	Request        Request `json:"request"`
-	Token          Token   `json:"token"`
-	TTLSeconds     int     `json:"ttl_seconds"`
-	PolicyRevision string  `json:"policy_revision"`
-	Actor          Actor   `json:"actor"`
-	Origin         Origin  `json:"origin"`
+	Token          Token  `json:"token"`
+	TTLSeconds     int    `json:"ttl_seconds"`
+	PolicyRevision string `json:"policy_revision"`
+	Actor          Actor  `json:"actor"`
+	Origin         Origin `json:"origin"`
 }
 
 // RefuseClaim tells why the request cannot be claimed at now, or nil. It returns
@@ -52,7 +51,11 @@ func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphr
 	if err != nil {
 		return Minted{}, err
 	}
-	j, err := d.judge(ctx, o, PolicyClaim, approval.approvals(), now)
+	approvals, err := d.standing(ctx, approval)
+	if err != nil {
+		return Minted{}, err
+	}
+	j, err := d.judge(ctx, o, PolicyClaim, approvals, now)
 	switch {
 	case err != nil:
 		return Minted{}, err
@@ -71,6 +74,25 @@ func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphr
 		return Minted{}, err
 	}
 	return Minted{Request: issued, Token: token}, nil
+}
+
+// standing counts the people who approved and may still approve: whoever lost
+// the role since, or was disabled, counts no more.
+func (d *Downloads) standing(ctx context.Context, a Approval) (n int, err error) {
+	for person := range approvers(a.Requester, a.Decisions) {
+		u, err := d.Store.User(ctx, person)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return 0, fmt.Errorf("count approvals: %w", err)
+		}
+		m, err := d.Store.Member(ctx, a.ProjectID, person)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return 0, fmt.Errorf("count approvals: %w", err)
+		}
+		if !u.Disabled && (Principal{User: u}).RoleIn(a.ProjectID, m.Role).Includes(RoleApprover) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // errMismatch is the answer where people approved something else than what would
@@ -92,41 +114,39 @@ func (d *Downloads) refuseClaim(ctx context.Context, caller Caller, r Request, v
 }
 
 // Issue gives an approved request its token, whose life begins now, and revokes
-// the one before it. It returns CodeNotPending if that one ended otherwise.
-// Called again with the same token, it comes to the same.
+// the one before it. It returns CodeNotApproved, or CodeNotPending if that one
+// ended otherwise. Called again with the same token, it comes to the same.
 func (d *Downloads) Issue(ctx context.Context, c Claim) (Request, error) {
-	now, token, r := d.Clock(), c.Token, c.Request
-	found, err := d.Store.Token(ctx, token.Digest)
-	switch {
-	case err == nil:
-		token = found.Token
-	case !errors.Is(err, ErrNotFound):
-		return r, fmt.Errorf("issue: %w", err)
-	default:
-		if err := d.withdraw(ctx, c, now); err != nil {
-			return r, err
+	return d.take(ctx, c.Token.ProjectID, c.Token.RequestID, func(r Request, _ Approval, now time.Time) (Step, error) {
+		if r.TokenDigest == c.Token.Digest {
+			return Step{Request: r}, nil
 		}
+		if err := r.RefuseClaim(now); err != nil {
+			return Step{}, err
+		}
+		if err := d.withdraw(ctx, r, c, now); err != nil {
+			return Step{}, err
+		}
+		token := c.Token
 		token.ApprovalID, token.IssuedAt, token.ExpiresAt = r.ApprovalID, now, now.Add(time.Duration(c.TTLSeconds)*time.Second)
-	}
-	if r, err = r.step(StatusIssued, token.IssuedAt); err != nil {
-		return r, fmt.Errorf("issue: %w", err)
-	}
-	r.TokenDigest, r.ExpiresAt = token.Digest, token.ExpiresAt
-	e := r.entry(token.IssuedAt, ActionTokenIssued, c.Actor, c.Origin)
-	e.Ref, e.Detail["policy_revision"] = "issue/"+token.Digest, c.PolicyRevision
-	if err := d.Store.AdvanceRequest(ctx, Step{Request: r, Token: &token, Record: &Record{Audit: e}}); err != nil {
-		return r, fmt.Errorf("issue: %w", err)
-	}
-	return r, nil
+		r, err := r.step(StatusIssued, now)
+		r.TokenDigest, r.ExpiresAt = token.Digest, token.ExpiresAt
+		e := r.entry(now, ActionTokenIssued, c.Actor, c.Origin)
+		e.Ref, e.Detail["policy_revision"] = "issue/"+token.Digest, c.PolicyRevision
+		return Step{Request: r, Token: &token, Record: &Record{Audit: e}}, err
+	})
 }
 
-// withdraw revokes the token that a new one takes the place of. The attempt is
-// the claim's own, so that taking the step again is recognised.
-func (d *Downloads) withdraw(ctx context.Context, c Claim, now time.Time) error {
-	if c.Request.TokenDigest == "" {
+// byClaim marks the attempts of settlements by which a claim takes the place of
+// the token before: they end the token, not the request.
+const byClaim = "claim/"
+
+// withdraw revokes the token that a new one takes the place of.
+func (d *Downloads) withdraw(ctx context.Context, r Request, c Claim, now time.Time) error {
+	if r.TokenDigest == "" {
 		return nil
 	}
-	before, err := d.Store.Token(ctx, c.Request.TokenDigest)
+	before, err := d.Store.Token(ctx, r.TokenDigest)
 	if errors.Is(err, ErrNotFound) {
 		return nil // it ended so long ago that its record is gone
 	}
@@ -137,12 +157,12 @@ func (d *Downloads) withdraw(ctx context.Context, c Claim, now time.Time) error 
 	if before.Expired(now) {
 		s = before.settlement(Expired, System, Origin{}, now)
 	}
-	s.Attempt = "claim/" + c.Token.Digest
-	winner, won, err := d.Store.Settle(ctx, s, s.record(before.Token))
+	s.Attempt = byClaim + c.Token.Digest
+	winner, _, err := d.Store.Settle(ctx, s, s.record(before.Token))
 	if err != nil {
 		return fmt.Errorf("withdraw token: %w", err)
 	}
-	if !won && winner.Kind != Expired {
+	if winner.Kind == Consumed || winner.Kind == Revoked && !strings.HasPrefix(winner.Attempt, byClaim) {
 		return Errorf(CodeNotPending, "the token of this request was %s before", winner.Kind)
 	}
 	return nil

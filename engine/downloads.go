@@ -38,9 +38,9 @@ type Workflows interface {
 	// tried again. It neither blocks nor fails, however often it is called.
 	Reused(t Token)
 	// Vote, Cancel and Claim ask a request's workflow to take a step, and wait
-	// until it is taken. They return what the rules of [Pending] and [Downloads.Issue]
-	// refuse with, or CodeUnavailable.
-	Vote(ctx context.Context, b Ballot) (Approval, error)
+	// until it is taken. They return what [Downloads.CastVote],
+	// [Downloads.Withdraw] and [Downloads.Issue] refuse with, or CodeUnavailable.
+	Vote(ctx context.Context, b Ballot) (Request, error)
 	Cancel(ctx context.Context, w Withdrawal) (Request, error)
 	Claim(ctx context.Context, c Claim) (Request, error)
 	// Report returns what Settled was told of a request and the workflow has not

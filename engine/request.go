@@ -27,7 +27,7 @@ const (
 
 var next = map[Status][]Status{
 	"":                    {StatusPendingApproval, StatusIssued, StatusDenied, StatusCancelled},
-	StatusPendingApproval: {StatusApproved, StatusDenied, StatusExpired, StatusCancelled},
+	StatusPendingApproval: {StatusPendingApproval, StatusApproved, StatusDenied, StatusExpired, StatusCancelled},
 	StatusApproved:        {StatusIssued, StatusExpired, StatusCancelled},
 	StatusIssued:          {StatusConsumed, StatusExpired, StatusRevoked, StatusIssued, StatusApproved},
 }
@@ -55,9 +55,8 @@ func (s Status) May(to Status) bool {
 	return false
 }
 
-// Request is a download request as the store projects it. One workflow per
-// request is its only writer; Version grows with each write, and an older
-// version never replaces a newer one.
+// Request is a download request. One workflow per request is its only writer;
+// Version grows with each write, and only a newer version replaces an older one.
 type Request struct {
 	ID             string    `json:"_id"`
 	Version        int       `json:"version"`
@@ -88,6 +87,7 @@ type Request struct {
 	// What follows is set where people must approve first. ClaimExpiresAt is set
 	// once they have: ClaimWindowSeconds later.
 	ApprovalID         string    `json:"approval_id"`
+	Decisions          []Vote    `json:"decisions"`
 	RequiredApprovals  int       `json:"required_approvals"`
 	ApprovalExpiresAt  time.Time `json:"approval_expires_at"`
 	ClaimWindowSeconds int       `json:"claim_window_seconds"`
@@ -110,14 +110,11 @@ func (r Request) step(to Status, at time.Time) (Request, error) {
 	return r, nil
 }
 
-// Step is one step in a request's life, which the store writes as one: the
-// request, the token it gives out, the approval that changes with it, and what
-// goes on record.
-type Step struct {
-	Request  Request   `json:"request"`
-	Token    *Token    `json:"token,omitempty"`
-	Approval *Approval `json:"approval,omitempty"`
-	Record   *Record   `json:"record,omitempty"`
+// Due is when time alone changes how the request stands; zero if it never does.
+func (r Request) Due() time.Time {
+	return map[Status]time.Time{
+		StatusPendingApproval: r.ApprovalExpiresAt, StatusApproved: r.ClaimExpiresAt, StatusIssued: r.ExpiresAt,
+	}[r.Status]
 }
 
 // digest is the SHA-256 of the parts, each ended by a NUL, in hex.

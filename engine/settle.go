@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -53,6 +54,8 @@ func (d *Downloads) RevokeToken(ctx context.Context, caller Caller, r Request) e
 	}
 	now := d.Clock()
 	switch {
+	case found.End != nil && strings.HasPrefix(found.End.Attempt, byClaim):
+		return d.revokeNext(ctx, caller, r)
 	case found.End != nil:
 		return Errorf(CodeNotPending, "the token of this request was %s before", found.End.Kind)
 	case found.Expired(now):
@@ -63,11 +66,27 @@ func (d *Downloads) RevokeToken(ctx context.Context, caller Caller, r Request) e
 	if err != nil {
 		return Errorf(CodeAuditUnavailable, "the revocation could not be put on record").Because(err)
 	}
+	if !won && strings.HasPrefix(winner.Attempt, byClaim) {
+		return d.revokeNext(ctx, caller, r)
+	}
 	if !won {
 		return Errorf(CodeNotPending, "the token of this request was %s before", winner.Kind)
 	}
 	d.Workflows.Settled(r.ID, false)
 	return nil
+}
+
+// revokeNext revokes the token that a claim has put in the place of the one that
+// r names.
+func (d *Downloads) revokeNext(ctx context.Context, caller Caller, r Request) error {
+	now, err := d.Store.Request(ctx, r.ProjectID, r.ID)
+	if err != nil {
+		return fmt.Errorf("revoke token: %w", err)
+	}
+	if now.TokenDigest == r.TokenDigest {
+		return Errorf(CodeNotPending, "a claim is about to replace the token of this request; try again")
+	}
+	return d.RevokeToken(ctx, caller, now)
 }
 
 // Conclusion is a workflow's question whether its request has ended. Told means
@@ -85,48 +104,52 @@ type Conclusion struct {
 // taken to have died with its process.
 const reportGrace = 30 * time.Second
 
-// Concluded is how a request stands after Conclude: ended, back in approved, or
-// issued still, to be asked about again after Wait.
-type Concluded struct {
-	Wait    time.Duration `json:"wait"`
-	Status  Status        `json:"status"`
-	Version int           `json:"version"`
-}
-
-// Conclude brings a request to its end if its token has ended, expires the token
-// if its time is up, and completes what a crash left missing of the record. An
-// approved request whose token expired may be claimed again while it may be
-// claimed at all. Calling it again changes nothing.
-func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (Concluded, error) {
-	r, err := d.Store.Request(ctx, c.ProjectID, c.RequestID)
+// Conclude does what time or a token's end have made due: it lets lapse what
+// waited too long, brings an issued request to its end if its token has ended,
+// expires the token if its time is up, and completes what a crash left missing
+// of the record. An approved request whose token expired may be claimed again
+// while it may be claimed at all. Called again, it changes nothing.
+func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (Standing, error) {
+	var wait time.Duration
+	r, err := d.take(ctx, c.ProjectID, c.RequestID, func(r Request, _ Approval, now time.Time) (s Step, err error) {
+		switch due := r.Due(); {
+		case r.Status == StatusIssued:
+			s, wait, err = d.concludeToken(ctx, r, c, now)
+			return s, err
+		case r.Status.Ended():
+		case now.Before(due):
+			wait = due.Sub(now)
+		default:
+			return r.lapse(now)
+		}
+		return Step{Request: r}, nil
+	})
 	if errors.Is(err, ErrNotFound) {
-		return Concluded{Status: StatusExpired}, nil // retention came first
+		return Standing{Request: Request{ID: c.RequestID, Status: StatusExpired}}, nil // retention came first
 	}
 	if err != nil {
-		return Concluded{}, fmt.Errorf("conclude: %w", err)
+		return Standing{}, fmt.Errorf("conclude: %w", err)
 	}
-	wait := time.Duration(0)
-	if r.Status == StatusIssued {
-		if wait, err = d.conclude(ctx, &r, c, d.Clock()); err != nil {
-			return Concluded{}, fmt.Errorf("conclude: %w", err)
-		}
-	}
-	return Concluded{wait, r.Status, r.Version}, nil
+	return Standing{Request: r, Wait: wait}, nil
 }
 
-// conclude advances an issued request, or returns how long to wait.
-func (d *Downloads) conclude(ctx context.Context, r *Request, c Conclusion, now time.Time) (time.Duration, error) {
+// concludeToken is the next step of an issued request; without one, wait is how
+// long to leave it.
+func (d *Downloads) concludeToken(ctx context.Context, r Request, c Conclusion, now time.Time) (_ Step, wait time.Duration, err error) {
+	to := func(status Status) (Step, time.Duration, error) {
+		next, err := r.step(status, now)
+		return Step{Request: next}, 0, err
+	}
 	found, err := d.Store.Token(ctx, r.TokenDigest)
 	if errors.Is(err, ErrNotFound) && !now.Before(r.ExpiresAt) {
-		// Retention came first, after an outage longer than it keeps records.
-		return 0, d.advance(ctx, r, StatusExpired, now)
+		return to(StatusExpired) // retention came first, after an outage longer than it keeps records
 	}
 	if err != nil {
-		return 0, err
+		return Step{}, 0, err
 	}
 	end := found.End
 	if end == nil && !found.Expired(now) {
-		return found.Token.ExpiresAt.Sub(now), nil
+		return Step{Request: r}, found.Token.ExpiresAt.Sub(now), nil
 	}
 	if end == nil {
 		s := found.settlement(Expired, System, Origin{}, now)
@@ -134,35 +157,26 @@ func (d *Downloads) conclude(ctx context.Context, r *Request, c Conclusion, now 
 	}
 	winner, _, err := d.Store.Settle(ctx, *end, end.record(found.Token))
 	if err != nil {
-		return 0, err
+		return Step{}, 0, err
 	}
 	if interrupted, known := d.Workflows.Report(c.RequestID); known && !c.Told {
 		c.Told, c.Interrupted = true, interrupted
 	}
 	if winner.Kind == Consumed && !c.Told && !c.Waited {
-		return reportGrace, nil
+		return Step{Request: r}, reportGrace, nil
 	}
 	if winner.Kind == Consumed && (c.Interrupted || !c.Told) {
 		if err := d.Store.Append(ctx, winner.interrupted(found.Token, now)); err != nil {
-			return 0, err
+			return Step{}, 0, err
 		}
 	}
-	if winner.Kind == Expired && r.Claimable(now) {
-		return 0, d.advance(ctx, r, StatusApproved, now)
+	if claimed := strings.HasPrefix(winner.Attempt, byClaim); winner.Kind == Expired || claimed {
+		if r.Claimable(now) {
+			return to(StatusApproved)
+		}
+		return to(StatusExpired)
 	}
-	return 0, d.advance(ctx, r, winner.status(), now)
-}
-
-func (d *Downloads) advance(ctx context.Context, r *Request, to Status, at time.Time) error {
-	next, err := r.step(to, at)
-	if err == nil {
-		err = d.Store.AdvanceRequest(ctx, Step{Request: next})
-	}
-	if err != nil {
-		return fmt.Errorf("advance request: %w", err)
-	}
-	*r = next
-	return nil
+	return to(winner.status())
 }
 
 // interrupted is the entry for a file that was claimed and may not have arrived.

@@ -138,9 +138,10 @@ type Requests interface {
 	// nothing of the decision changes: what is missing of the stored one's token,
 	// approval and record is added, and the stored request returned.
 	OpenRequest(ctx context.Context, first Step) (Request, error)
-	// AdvanceRequest writes newer versions of a request and of its approval; older
-	// or equal ones are ignored. A token or record that is there already stays as
-	// it is, so that the step can be taken again.
+	// AdvanceRequest writes a newer version of a request and what comes with it.
+	// If the request is there already just so, what is missing of the step that
+	// brought it is added instead; another version as new or newer is ErrExists,
+	// and nothing is written.
 	AdvanceRequest(ctx context.Context, next Step) error
 	Request(ctx context.Context, projectID, id string) (Request, error)
 	// RequestByIdempotency returns the newest request under that id.

@@ -6,7 +6,7 @@ import "context"
 // CodeCommentRequired, CodeInvalidRequest, CodeAlreadyDecided, CodeNotPending or
 // CodeUnavailable.
 func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decision Decision, comment string) (Approval, error) {
-	v := Vote{Actor: caller.Actor(), Decision: decision, Comment: comment}
+	v := Vote{ID: NewID("vote"), Actor: caller.Actor(), Decision: decision, Comment: comment}
 	err := a.Refuse(v.Actor, d.Clock())
 	if CodeOf(err) == CodeSelfApproval {
 		e := caller.Refusal(d.Clock(), ActionForbidden, CodeSelfApproval)
@@ -22,13 +22,16 @@ func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decisio
 	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
 	defer cancel()
-	return d.Workflows.Vote(ctx, Ballot{RequestID: a.RequestID, Vote: v, Origin: caller.Origin})
+	if _, err := d.Workflows.Vote(ctx, Ballot{ProjectID: a.ProjectID, RequestID: a.RequestID, Vote: v, Origin: caller.Origin}); err != nil {
+		return a, err
+	}
+	return d.Store.Approval(ctx, a.ProjectID, a.ID)
 }
 
 // Cancel withdraws a request that waits. It returns CodeNotPending or
 // CodeUnavailable.
 func (d *Downloads) Cancel(ctx context.Context, caller Caller, r Request) (Request, error) {
-	w := Withdrawal{RequestID: r.ID, Actor: caller.Actor(), Origin: caller.Origin}
+	w := Withdrawal{ProjectID: r.ProjectID, RequestID: r.ID, Actor: caller.Actor(), Origin: caller.Origin}
 	if err := w.Refuse(r, d.Clock()); err != nil {
 		return r, err
 	}

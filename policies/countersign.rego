@@ -94,6 +94,18 @@ deny contains {
 	not input.policy.allow_legacy_encryption == true
 }
 
+deny contains {
+	"code": "legacy_encryption_disabled",
+	"why": "The format jks protects the private key with SHA-1 alone, and the project's policy has legacy encryption off.",
+	"remedies": [
+		"Pick the format pkcs12: every Java since 8u301 opens it.",
+		sprintf(`%s "Allow legacy encryption" in the project's certificate policy.`, [admin_does("switch on", "Switch on")]),
+	],
+} if {
+	format == "jks"
+	not input.policy.allow_legacy_encryption == true
+}
+
 # The passphrase, which matters only where a file would be made now.
 
 max_passphrase := 128

@@ -289,3 +289,10 @@ test_no_input_denies if {
 	denied_as(countersign.decision, "forbidden") with input as {}
 	denied_as(countersign.decision, "forbidden") with input as null
 }
+
+test_a_java_keystore_is_legacy_encryption if {
+	jks := put("/format/id", "jks")
+	decided([jks]).outcome == "allow"
+	denied_as(decided([jks, put("/policy/allow_legacy_encryption", false)]), "legacy_encryption_disabled")
+	decided([put("/format/id", "jks-truststore"), put("/policy/allow_legacy_encryption", false)]).outcome == "allow"
+}

@@ -24,8 +24,8 @@ func registerActivities(to interface {
 	RegisterActivityWithOptions(a any, o activity.RegisterOptions)
 }, a *activities) {
 	for name, f := range map[string]any{
-		decideName: a.decide, advanceName: a.advance, issueName: a.issue, concludeName: a.conclude, purgeName: a.purge,
-		remindName: a.remind, targetsName: a.targets, deliverName: a.deliver,
+		decideName: a.decide, voteName: a.vote, cancelName: a.cancel, issueName: a.issue, concludeName: a.conclude, purgeName: a.purge,
+		remindName: a.remind, announceName: a.announce, targetsName: a.targets, deliverName: a.deliver,
 	} {
 		to.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
 	}
@@ -33,33 +33,44 @@ func registerActivities(to interface {
 
 // decide also answers a caller who waits in this process, before Temporal has
 // noted the decision: the store has it, so nothing can contradict it any more.
-func (a *activities) decide(ctx context.Context, order engine.Order) (engine.Decided, error) {
+func (a *activities) decide(ctx context.Context, order engine.Order) (engine.Request, error) {
 	d, err := a.downloads.Decide(ctx, order)
 	if err != nil {
-		return d, err
+		return d.Request, err
 	}
 	a.waiting.tell(d.Request)
-	return d, a.notifications.Opened(ctx, d, a.tell)
+	return d.Request, a.notifications.Opened(ctx, d, a.tell)
 }
 
-func (a *activities) advance(ctx context.Context, s engine.Step) error {
-	if err := a.downloads.Store.AdvanceRequest(ctx, s); err != nil {
-		return err
-	}
-	return a.notifications.Stepped(ctx, s, a.tell)
+func (a *activities) vote(ctx context.Context, b engine.Ballot) (engine.Standing, error) {
+	r, err := a.downloads.CastVote(ctx, b)
+	return a.standing(ctx, engine.Standing{Request: r}, err)
 }
 
-func (a *activities) issue(ctx context.Context, c engine.Claim) (engine.Request, error) {
+func (a *activities) cancel(ctx context.Context, w engine.Withdrawal) (engine.Standing, error) {
+	r, err := a.downloads.Withdraw(ctx, w)
+	return a.standing(ctx, engine.Standing{Request: r}, err)
+}
+
+func (a *activities) issue(ctx context.Context, c engine.Claim) (engine.Standing, error) {
 	r, err := a.downloads.Issue(ctx, c)
-	return r, refusal(err)
+	return a.standing(ctx, engine.Standing{Request: r}, err)
 }
 
-func (a *activities) conclude(ctx context.Context, c engine.Conclusion) (engine.Concluded, error) {
-	found, err := a.downloads.Conclude(ctx, c)
-	if err == nil && found.Status.Ended() {
+func (a *activities) conclude(ctx context.Context, c engine.Conclusion) (engine.Standing, error) {
+	now, err := a.downloads.Conclude(ctx, c)
+	if err == nil && now.Request.Status.Ended() {
 		a.reports.done(c.RequestID)
 	}
-	return found, err
+	return a.standing(ctx, now, err)
+}
+
+// standing adds whether somebody is to hear of it.
+func (a *activities) standing(ctx context.Context, now engine.Standing, err error) (engine.Standing, error) {
+	if err == nil {
+		now.Announce, err = a.notifications.Wants(ctx, now.Request)
+	}
+	return now, refusal(err)
 }
 
 // purgeBatch bounds one write of the purge, so that it holds nobody up.

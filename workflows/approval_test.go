@@ -60,14 +60,20 @@ func expect(t *testing.T, what string, want engine.Code) func(engine.Code) {
 	}
 }
 
-func voteOf(who string, decision engine.Decision) engine.Ballot {
-	return engine.Ballot{Vote: engine.Vote{Actor: person(who), Decision: decision, Comment: "because"}}
+func voteOf(o engine.Order, who string, decision engine.Decision) engine.Ballot {
+	return engine.Ballot{ProjectID: project, RequestID: o.Request.ID, Vote: engine.Vote{
+		ID: engine.NewID("vote"), Actor: person(who), Decision: decision, Comment: "because",
+	}}
+}
+
+func withdrawalOf(o engine.Order) engine.Withdrawal {
+	return engine.Withdrawal{ProjectID: project, RequestID: o.Request.ID, Actor: o.Request.Requester}
 }
 
 // vote has somebody decide after a while, and says with what code.
 func vote(after time.Duration, who string, decision engine.Decision, want engine.Code) during {
-	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, _ engine.Order) {
-		ask1(env, voteUpdate, voteOf(who, decision), expect(d.t, who+" says "+string(decision), want))
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+		ask1(env, voteUpdate, voteOf(o, who, decision), expect(d.t, who+" says "+string(decision), want))
 	}}
 }
 
@@ -86,7 +92,7 @@ func claim(after time.Duration, n string, want engine.Code) during {
 
 func cancel(after time.Duration, want engine.Code) during {
 	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
-		ask1(env, cancelUpdate, engine.Withdrawal{Actor: o.Request.Requester}, expect(d.t, "cancel", want))
+		ask1(env, cancelUpdate, withdrawalOf(o), expect(d.t, "cancel", want))
 	}}
 }
 
@@ -102,7 +108,9 @@ func use(after time.Duration, n string, kind engine.SettleKind) during {
 // yes are the two approvals, 10 and 20 seconds from the start.
 var yes = []during{vote(10*time.Second, "a", engine.DecisionApprove, ""), vote(20*time.Second, "b", engine.DecisionApprove, "")}
 
-func and(first []during, more ...during) []during { return append(first[:len(first):len(first)], more...) }
+func and(first []during, more ...during) []during {
+	return append(first[:len(first):len(first)], more...)
+}
 
 var approvalEndings = map[string]struct {
 	ending

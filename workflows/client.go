@@ -93,23 +93,23 @@ func (c *Client) await(ctx context.Context, r engine.Request, answer <-chan engi
 }
 
 // Vote implements [engine.Workflows].
-func (c *Client) Vote(ctx context.Context, b engine.Ballot) (engine.Approval, error) {
-	return ask[engine.Approval](ctx, c.temporal, b.RequestID, voteUpdate, b)
+func (c *Client) Vote(ctx context.Context, b engine.Ballot) (engine.Request, error) {
+	return ask(ctx, c.temporal, b.RequestID, voteUpdate, b)
 }
 
 // Cancel implements [engine.Workflows].
 func (c *Client) Cancel(ctx context.Context, w engine.Withdrawal) (engine.Request, error) {
-	return ask[engine.Request](ctx, c.temporal, w.RequestID, cancelUpdate, w)
+	return ask(ctx, c.temporal, w.RequestID, cancelUpdate, w)
 }
 
 // Claim implements [engine.Workflows].
 func (c *Client) Claim(ctx context.Context, o engine.Claim) (engine.Request, error) {
-	return ask[engine.Request](ctx, c.temporal, o.Token.RequestID, claimUpdate, o)
+	return ask(ctx, c.temporal, o.Token.RequestID, claimUpdate, o)
 }
 
 // ask sends an Update and waits for its answer. A workflow that is gone has
 // ended its request.
-func ask[Out any](ctx context.Context, temporal client.Client, requestID, name string, in any) (out Out, err error) {
+func ask(ctx context.Context, temporal client.Client, requestID, name string, in any) (out engine.Request, err error) {
 	handle, err := temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		UpdateID: engine.NewID("upd"), WorkflowID: requestID, UpdateName: name, Args: []any{in},
 		WaitForStage: client.WorkflowUpdateStageCompleted,

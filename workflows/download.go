@@ -19,117 +19,95 @@ type settledNote struct {
 // consumed, revoked or expires; the request ends as its token did. What a crash
 // left undone is completed here.
 func Download(ctx workflow.Context, order engine.Order) error {
-	d := &download{turn: workflow.NewMutex(ctx)}
+	d := &download{turn: workflow.NewMutex(ctx), telling: workflow.NewWaitGroup(ctx)}
 	if err := d.listen(ctx); err != nil {
 		return err
 	}
 	if err := d.decide(ctx, order); err != nil {
 		return err
 	}
-	for !d.Request.Status.Ended() {
-		var err error
-		switch d.Request.Status {
-		case engine.StatusPendingApproval:
-			err = d.awaitPeople(ctx, d.Request.ApprovalExpiresAt)
-		case engine.StatusApproved:
-			err = d.awaitPeople(ctx, d.Request.ClaimExpiresAt)
-		default:
-			err = d.awaitEnd(ctx)
-		}
-		if err != nil {
+	if d.request.Status == engine.StatusPendingApproval {
+		workflow.Go(ctx, d.remind)
+	}
+	for !d.request.Status.Ended() {
+		if err := d.await(ctx); err != nil {
 			return err
 		}
 	}
-	return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
+	err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
+	d.telling.Wait(ctx)
+	return err
 }
 
-// download is a request's state. Only whoever has the turn takes a step, so that
-// each begins where the one before it ended.
+// download is what a workflow knows of its request. The store knows better: each
+// step begins with what is there, so that one whose answer a crash swallowed
+// counts. Steps take turns.
 type download struct {
-	engine.Pending
+	request engine.Request
 	decided bool
+	wait    time.Duration // until something is due
+	ended   engine.Conclusion
 	claims  int
+	told    bool
 	turn    workflow.Mutex
+	telling workflow.WaitGroup
 }
 
 func (d *download) decide(ctx workflow.Context, order engine.Order) error {
-	var first engine.Decided
+	var first engine.Request
 	if err := workflow.ExecuteLocalActivity(local(ctx), decideName, order).Get(ctx, &first); err != nil {
 		return err
 	}
-	d.Request, d.decided = first.Request, true
-	if first.Approval != nil {
-		d.Approval = *first.Approval
-	}
+	d.decided = true
+	d.stands(ctx, engine.Standing{Request: first})
 	return nil
 }
 
-// awaitPeople sleeps while the request stands as it does, until its time is up.
-func (d *download) awaitPeople(ctx workflow.Context, until time.Time) error {
-	from := d.Request.Status
-	moved := func() bool { return d.Request.Status != from }
-	if from == engine.StatusPendingApproval {
-		workflow.Go(ctx, func(ctx workflow.Context) { d.remind(ctx, moved) })
+// stands takes over how the request stands now.
+func (d *download) stands(ctx workflow.Context, now engine.Standing) {
+	if now.Request.ID != d.request.ID || now.Request.TokenDigest != d.request.TokenDigest {
+		d.ended = engine.Conclusion{ProjectID: now.Request.ProjectID, RequestID: now.Request.ID}
 	}
-	if _, err := workflow.AwaitWithTimeout(ctx, until.Sub(workflow.Now(ctx)), moved); err != nil {
-		return err
+	d.request, d.wait = now.Request, now.Wait
+	if due := now.Request.Due(); d.wait <= 0 && !due.IsZero() {
+		d.wait = due.Sub(workflow.Now(ctx))
 	}
-	if err := d.turn.Lock(ctx); err != nil {
-		return err
+	if now.Announce && !d.told {
+		d.told = true
+		d.announce(ctx)
 	}
-	defer d.turn.Unlock()
-	if moved() {
-		return nil
-	}
-	return d.take(ctx, d.Lapse)
 }
 
-// awaitEnd sleeps until the token is reported settled or its time is up, and
-// asks again for as long as there is something to wait for. A token that takes
-// its place meanwhile is found when the time of this one is up.
-func (d *download) awaitEnd(ctx workflow.Context) error {
+// await sleeps until something is due or the token is reported settled, and
+// does what follows. A step of somebody's meanwhile only changes what is due.
+func (d *download) await(ctx workflow.Context) error {
 	reports := workflow.GetSignalChannel(ctx, settledSignal)
-	c := engine.Conclusion{ProjectID: d.Request.ProjectID, RequestID: d.Request.ID}
-	wait := d.Request.ExpiresAt.Sub(workflow.Now(ctx))
-	for d.Request.Status == engine.StatusIssued {
-		var note settledNote
-		if told, _ := reports.ReceiveWithTimeout(ctx, wait, &note); told {
-			c.Told, c.Interrupted = true, note.Interrupted
-		}
-		var err error
-		if wait, err = d.conclude(ctx, c); err != nil {
-			return err
-		}
-		c.Waited = !workflow.Now(ctx).Before(d.Request.ExpiresAt)
-	}
-	return nil
-}
-
-func (d *download) conclude(ctx workflow.Context, c engine.Conclusion) (time.Duration, error) {
-	if err := d.turn.Lock(ctx); err != nil {
-		return 0, err
-	}
-	defer d.turn.Unlock()
-	var found engine.Concluded
-	if err := workflow.ExecuteLocalActivity(local(ctx), concludeName, c).Get(ctx, &found); err != nil {
-		return 0, err
-	}
-	d.Request.Status, d.Request.Version = found.Status, max(d.Request.Version, found.Version)
-	return found.Wait, nil
-}
-
-// take computes a step, is in the state behind it from then on, and returns when
-// it is stored.
-func (d *download) take(ctx workflow.Context, compute func(now time.Time) (engine.Step, error)) error {
-	step, err := compute(workflow.Now(ctx))
-	if err != nil {
+	version := d.request.Version
+	woken, err := workflow.AwaitWithTimeout(ctx, d.wait, func() bool { return reports.Len() > 0 || d.request.Version != version })
+	if err != nil || woken && reports.Len() == 0 {
 		return err
 	}
-	d.Request = step.Request
-	if step.Approval != nil {
-		d.Approval = *step.Approval
+	if err := d.turn.Lock(ctx); err != nil {
+		return err
 	}
-	return workflow.ExecuteLocalActivity(local(ctx), advanceName, step).Get(ctx, nil)
+	defer d.turn.Unlock()
+	var note settledNote
+	for reports.ReceiveAsync(&note) {
+		d.ended.Told, d.ended.Interrupted = true, note.Interrupted
+	}
+	err = d.step(ctx, concludeName, d.ended)
+	d.ended.Waited = !workflow.Now(ctx).Before(d.request.ExpiresAt)
+	return err
+}
+
+// step takes a step and stands as it leaves the request.
+func (d *download) step(ctx workflow.Context, name string, in any) error {
+	var now engine.Standing
+	err := workflow.ExecuteLocalActivity(local(ctx), name, in).Get(ctx, &now)
+	if err == nil {
+		d.stands(ctx, now)
+	}
+	return err
 }
 
 // forever is longer than any outage. Left out, it would be the limit of one try,

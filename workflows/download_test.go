@@ -46,7 +46,8 @@ type flaky struct {
 	lost map[string]int
 }
 
-var errLost = errors.New("the answer was lost")
+// errLost is what a store says of a change that it made, and cannot say more of.
+var errLost = engine.Errorf(engine.CodeAuditUnavailable, "the answer was lost")
 
 func (f *flaky) lose(kind string) error {
 	if f.lost[kind] > 0 {

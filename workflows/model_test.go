@@ -15,7 +15,8 @@ import (
 )
 
 // TestModel holds the workflow, its activities and the store against the model:
-// whatever people do, and whichever answers of the store get lost, everybody is
+// whatever people do, whichever answers of the store get lost, and whichever
+// steps a crash keeps from the workflow after the store has them, everybody is
 // told what the model says, and the documents end as it does.
 func TestModel(t *testing.T) {
 	noError(t, flag.Set("rapid.checks", fmt.Sprint(sequences)))
@@ -39,6 +40,9 @@ type sequence struct {
 	env   *testsuite.TestWorkflowEnvironment
 	order engine.Order
 	model *modeltest.Model
+	// behind says that the workflow has not heard of the last claim: it finds a
+	// token that expired only when something else is due.
+	behind bool
 }
 
 // act is something that is done so long after the start.
@@ -49,6 +53,7 @@ type act struct {
 	decision engine.Decision
 	token    int
 	lost     string
+	crash    bool // after the store has the step, before the workflow has
 }
 
 // draw decides what will be done. Every act comes half a second off the whole
@@ -63,6 +68,7 @@ func (s *sequence) draw() {
 			who:      rapid.SampledFrom([]string{"a", "b", "c", "d", "u"}).Draw(s.r, "who"),
 			decision: rapid.SampledFrom([]engine.Decision{engine.DecisionApprove, engine.DecisionApprove, engine.DecisionApprove, engine.DecisionDeny}).Draw(s.r, "decision"),
 			token:    rapid.IntRange(0, 3).Draw(s.r, "token"),
+			crash:    rapid.IntRange(0, 5).Draw(s.r, "crash") == 0,
 			lost:     rapid.SampledFrom([]string{"", "", "advance", "settle"}).Draw(s.r, "lost answer"),
 		})
 	}
@@ -94,17 +100,21 @@ func (s *sequence) run() {
 func (s *sequence) do(a act) {
 	now := s.env.Now()
 	s.adopt()
-	if a.lost != "" {
+	if a.lost != "" && !a.crash {
 		s.desk.store.lost[a.lost] = 1
 	}
 	switch a.what {
 	case "vote":
-		ask1(s.env, voteUpdate, voteOf(a.who, a.decision), s.expect(a, s.model.Vote(now, a.who, a.decision)))
+		askOrCrash(s, a, voteUpdate, voteOf(s.order, a.who, a.decision), s.desk.downloads.CastVote, s.model.Vote(now, a.who, a.decision))
 	case "cancel":
-		ask1(s.env, cancelUpdate, engine.Withdrawal{Actor: s.order.Request.Requester}, s.expect(a, s.model.Cancel(now)))
+		if !s.behind && s.model.Status != engine.StatusCancelled { // who cancelled already may do so again
+			askOrCrash(s, a, cancelUpdate, withdrawalOf(s.order), s.desk.downloads.Withdraw, s.model.Cancel(now))
+		}
 	case "claim":
 		claim := claimOf(s.order, fmt.Sprint(len(s.model.Tokens)))
-		ask1(s.env, claimUpdate, claim, s.expect(a, s.model.Claim(now)))
+		want := s.model.Claim(now)
+		askOrCrash(s, a, claimUpdate, claim, s.desk.downloads.Issue, want)
+		s.behind = want == "" && a.crash || s.behind && want != ""
 	case "redeem":
 		if n := len(s.model.Tokens); n > 0 {
 			s.redeem(a, a.token%n, now)
@@ -112,6 +122,17 @@ func (s *sequence) do(a act) {
 	case "revoke":
 		s.revoke(a, now)
 	}
+}
+
+// askOrCrash has the workflow take a step or, where it crashes, the step alone.
+func askOrCrash[In any](s *sequence, a act, update string, in In, step func(context.Context, In) (engine.Request, error), want engine.Code) {
+	if !a.crash {
+		ask1(s.env, update, in, s.expect(a, want))
+		return
+	}
+	s.desk.store.lost = map[string]int{}
+	_, err := step(context.Background(), in)
+	s.expect(a, want)(engine.CodeOf(err))
 }
 
 // adopt takes over when the last token really expires: a lost answer delays the

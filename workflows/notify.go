@@ -30,20 +30,11 @@ const (
 // waits for it: it is a workflow beside the request's, under the notification's
 // id, and ends when each target has the message or will never get it.
 func Notify(ctx workflow.Context, n engine.Notification) error {
-	retry := &temporal.RetryPolicy{
-		InitialInterval: firstRetry, BackoffCoefficient: 2, MaximumInterval: slowestRetry,
-		MaximumAttempts: math.MaxInt32, // the time is the limit; 0 would be ten in the test suite
-	}
-	listing := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: listTargetsIn, ScheduleToCloseTimeout: forever, RetryPolicy: retry,
-	})
 	var deliveries []engine.Delivery
-	if err := workflow.ExecuteActivity(listing, targetsName, n).Get(ctx, &deliveries); err != nil {
+	if err := workflow.ExecuteActivity(retried(ctx, listTargetsIn, forever), targetsName, n).Get(ctx, &deliveries); err != nil {
 		return err
 	}
-	delivering := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: deliverTry, ScheduleToCloseTimeout: deliverFor, RetryPolicy: retry,
-	})
+	delivering := retried(ctx, deliverTry, deliverFor)
 	var sent []workflow.Future
 	for _, to := range deliveries {
 		sent = append(sent, workflow.ExecuteActivity(delivering, deliverName, n, to))
@@ -57,23 +48,53 @@ func Notify(ctx workflow.Context, n engine.Notification) error {
 	return nil
 }
 
+// retried are the options of an activity beside the requests: tries of a length,
+// for so long in all.
+func retried(ctx workflow.Context, try, total time.Duration) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: try, ScheduleToCloseTimeout: total,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval: firstRetry, BackoffCoefficient: 2, MaximumInterval: slowestRetry,
+			MaximumAttempts: math.MaxInt32, // the time is the limit; 0 would be ten in the test suite
+		},
+	})
+}
+
 // remind asks people again while the request waits for them, once. It runs
 // beside the wait, so that nothing waits for it.
-func (d *download) remind(ctx workflow.Context, moved func() bool) {
-	at, ok := d.Approval.RemindAt()
+func (d *download) remind(ctx workflow.Context) {
+	at, ok := d.request.RemindAt()
 	if !ok {
 		return
 	}
+	moved := func() bool { return d.request.Status != engine.StatusPendingApproval }
 	if early, err := workflow.AwaitWithTimeout(ctx, at.Sub(workflow.Now(ctx)), moved); early || err != nil {
 		return
 	}
-	if err := workflow.ExecuteLocalActivity(local(ctx), remindName, d.Approval).Get(ctx, nil); err != nil {
-		workflow.GetLogger(ctx).Warn("approvers could not be reminded", "approval", d.Approval.ID, "error", err)
+	if err := workflow.ExecuteLocalActivity(local(ctx), remindName, d.request).Get(ctx, nil); err != nil {
+		workflow.GetLogger(ctx).Warn("approvers could not be reminded", "request", d.request.ID, "error", err)
 	}
 }
 
-func (a *activities) remind(ctx context.Context, approval engine.Approval) error {
-	return a.notifications.Remind(ctx, approval, a.tell)
+// announce has people told of a settled approval, beside the request: whoever
+// settled it does not wait.
+func (d *download) announce(ctx workflow.Context) {
+	settled := d.request
+	d.telling.Add(1)
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		defer d.telling.Done()
+		if err := workflow.ExecuteActivity(retried(ctx, listTargetsIn, forever), announceName, settled).Get(ctx, nil); err != nil {
+			workflow.GetLogger(ctx).Warn("nobody could be told of a settled approval", "request", settled.ID, "error", err)
+		}
+	})
+}
+
+func (a *activities) announce(ctx context.Context, settled engine.Request) error {
+	return a.notifications.Settled(ctx, settled, a.tell)
+}
+
+func (a *activities) remind(ctx context.Context, waiting engine.Request) error {
+	return a.notifications.Remind(ctx, waiting, a.tell)
 }
 
 func (a *activities) targets(ctx context.Context, n engine.Notification) ([]engine.Delivery, error) {

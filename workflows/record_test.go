@@ -77,8 +77,7 @@ func recordApprovals(d *desk, c *Client, begin func(string, engine.Role, func(*e
 	noError(d.t, d.store.AddPolicy(d.t.Context(), p, record("policy")))
 	ctx := d.t.Context()
 	say := func(id string, decision engine.Decision) {
-		b := voteOf("a", decision)
-		b.RequestID = id
+		b := voteOf(d.order(id, engine.RoleOperator), "a", decision)
 		_, err := c.Vote(ctx, b)
 		noError(d.t, err)
 	}
@@ -99,7 +98,7 @@ func recordApprovals(d *desk, c *Client, begin func(string, engine.Role, func(*e
 	say("people-denied", engine.DecisionDeny)
 	begin("people-lapsed", engine.RoleOperator, nil)
 	begin("people-cancelled", engine.RoleOperator, nil)
-	_, err := c.Cancel(ctx, engine.Withdrawal{RequestID: "people-cancelled", Actor: person("u")})
+	_, err := c.Cancel(ctx, withdrawalOf(d.order("people-cancelled", engine.RoleOperator)))
 	noError(d.t, err)
 	approved("people-unclaimed")
 	d.settle(claimed(approved("people-consumed"), "1", 30), engine.Consumed)
@@ -126,8 +125,7 @@ func recordReminder(d *desk, c *Client, temporal client.Client, begin func(strin
 			markers++ // the decision, then the reminder
 		}
 	}
-	b := voteOf("a", engine.DecisionDeny)
-	b.RequestID = id
+	b := voteOf(d.order(id, engine.RoleOperator), "a", engine.DecisionDeny)
 	_, err := c.Vote(d.t.Context(), b)
 	noError(d.t, err)
 }

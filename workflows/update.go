@@ -2,7 +2,7 @@ package workflows
 
 import (
 	"errors"
-	"time"
+	"slices"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -10,84 +10,69 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// listen registers what callers may ask of the request. The rules refuse twice:
-// in a validator, so that a refusal leaves no trace in the history, and again
-// when the question's turn has come.
+// listen registers what callers may ask of the request. A validator refuses
+// what will never be possible again, so that it leaves no trace in the history;
+// everything else is for the step to say, which sees how the request stands.
 func (d *download) listen(ctx workflow.Context) error {
 	return errors.Join(
-		on(ctx, d, voteUpdate, d.vote, d.refuseVote),
-		on(ctx, d, cancelUpdate, d.cancel, d.refuseCancel),
-		on(ctx, d, claimUpdate, d.claim, d.refuseClaim),
+		on(ctx, d, voteUpdate, voteName, func(b engine.Ballot) error { return d.request.RefuseVoter(b.Vote.Actor) }),
+		on(ctx, d, cancelUpdate, cancelName, func(engine.Withdrawal) error { return nil }),
+		on(ctx, d, claimUpdate, issueName, func(engine.Claim) error { return d.refuseClaim() }),
 	)
 }
 
 // on registers a step that callers may ask for. One that comes before the
-// request is decided waits: its rules need the decision.
-func on[In, Out any](ctx workflow.Context, d *download, name string, step func(workflow.Context, In) (Out, error), refuse func(In, time.Time) error) error {
-	handle := func(ctx workflow.Context, in In) (out Out, err error) {
+// request is decided waits for that.
+func on[In any](ctx workflow.Context, d *download, update, step string, refuse func(In) error) error {
+	handle := func(ctx workflow.Context, in In) (engine.Request, error) {
 		if err := workflow.Await(ctx, func() bool { return d.decided }); err != nil {
-			return out, err
+			return engine.Request{}, err
 		}
 		if err := d.turn.Lock(ctx); err != nil {
-			return out, err
+			return engine.Request{}, err
 		}
 		defer d.turn.Unlock()
-		if err := refuse(in, workflow.Now(ctx)); err != nil {
-			return out, refusal(err)
+		err := d.step(ctx, step, in)
+		if err == nil && step == issueName {
+			d.claims++
 		}
-		return step(ctx, in)
+		return d.request, err
 	}
-	validate := func(ctx workflow.Context, in In) error {
+	validate := func(_ workflow.Context, in In) error {
 		if !d.decided {
 			return nil
 		}
-		return refusal(refuse(in, workflow.Now(ctx)))
+		err := refuse(in)
+		if err == nil && d.request.Status.Ended() {
+			err = errEnded
+		}
+		return refusal(err)
 	}
-	return workflow.SetUpdateHandlerWithOptions(ctx, name, handle, workflow.UpdateHandlerOptions{Validator: validate})
+	return workflow.SetUpdateHandlerWithOptions(ctx, update, handle, workflow.UpdateHandlerOptions{Validator: validate})
 }
 
-func (d *download) vote(ctx workflow.Context, b engine.Ballot) (engine.Approval, error) {
-	err := d.take(ctx, func(now time.Time) (engine.Step, error) { return d.Vote(b, now) })
-	return d.Approval, err
-}
-
-func (d *download) refuseVote(b engine.Ballot, now time.Time) error {
-	return d.Approval.Refuse(b.Vote.Actor, now)
-}
-
-func (d *download) cancel(ctx workflow.Context, w engine.Withdrawal) (engine.Request, error) {
-	err := d.take(ctx, func(now time.Time) (engine.Step, error) { return d.Cancel(w, now) })
-	return d.Request, err
-}
-
-func (d *download) refuseCancel(w engine.Withdrawal, now time.Time) error {
-	return w.Refuse(d.Request, now)
-}
-
-func (d *download) claim(ctx workflow.Context, c engine.Claim) (engine.Request, error) {
-	c.Request = d.Request
-	var issued engine.Request
-	if err := workflow.ExecuteLocalActivity(local(ctx), issueName, c).Get(ctx, &issued); err != nil {
-		return issued, err
-	}
-	d.Request, d.claims = issued, d.claims+1
-	return issued, nil
-}
+var errEnded = engine.Errorf(engine.CodeNotPending, "this request has ended meanwhile")
 
 // maxClaims bounds a request's history: each claim adds to it.
 const maxClaims = 500
 
-func (d *download) refuseClaim(_ engine.Claim, now time.Time) error {
+func (d *download) refuseClaim() error {
 	if d.claims >= maxClaims {
 		return engine.Errorf(engine.CodeNotPending, "this request was claimed %d times; ask anew", d.claims)
 	}
-	return d.Request.RefuseClaim(now)
+	return nil
 }
 
-// refusal carries an engine error through Temporal, which does not try again
-// what a rule refuses.
+// rules are the codes with which a step is refused for good. What else goes
+// wrong may pass, and the step is tried again.
+var rules = []engine.Code{
+	engine.CodeSelfApproval, engine.CodeAlreadyDecided, engine.CodeNotPending, engine.CodeNotApproved, engine.CodeInvalidRequest,
+}
+
+// refusal carries a rule's refusal through Temporal, which does not try again
+// what it refuses.
 func refusal(err error) error {
-	if e, ok := errors.AsType[*engine.Error](err); ok {
+	if e, ok := errors.AsType[*engine.Error](err); ok && slices.Contains(rules, e.Code) {
 		return temporal.NewNonRetryableApplicationError(e.Detail, string(e.Code), nil)
 	}
 	return err

@@ -254,3 +254,47 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 	}
 	s.auditOK()
 }
+
+// Killed after the store has a step and before its workflow has, the server finds
+// it again: the vote counts, and the token that nobody received is revoked by
+// the next claim.
+func TestKillInsideAStep(t *testing.T) {
+	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
+	s := start(t, program, dir)
+	s.approvals(false, "key_export", 2, 600, 600)
+	w := s.waits("operator", "key")
+	if status, body := s.decide("approver", w, "approve"); status != http.StatusOK {
+		t.Fatalf("approve: %d %s", status, body)
+	}
+	dies := func(what string, call func() (int, []byte)) {
+		s.kill()
+		s = start(t, program, dir, "COUNTERSIGN_FAILPOINT=stepped")
+		if status, body := call(); status != 0 {
+			t.Fatalf("%s: the killed server answered %d %s", what, status, body)
+		}
+		<-s.ended
+		s = start(t, program, dir)
+	}
+	dies("the last vote", func() (int, []byte) { return s.decide("second_approver", w, "approve") })
+	s.refused("who voted when the server died", 409, "already_decided")(s.decide("second_approver", w, "approve"))
+	dies("the claim", func() (int, []byte) { return s.claims("operator", w, "") })
+	var first, second minted
+	s.must(http.StatusCreated, &first, "operator", http.MethodPost, s.project()+"/requests/"+w.RequestID+"/token", "{}")
+	s.must(http.StatusCreated, &second, "operator", http.MethodPost, s.project()+"/requests/"+w.RequestID+"/token", "{}")
+	s.refused("the token before", 410, "token_revoked")(s.fetch(first.Token))
+	if status, _ := s.fetch(second.Token); status != http.StatusOK {
+		t.Errorf("the file: %d", status)
+	}
+	eventually(t, "the request to be consumed", func() bool { return s.status(w.RequestID) == "consumed" })
+
+	denied, cancelled := s.waits("operator", "key"), s.waits("operator", "key")
+	dies("a denial", func() (int, []byte) { return s.decide("approver", denied, "deny") })
+	s.refused("after a denial", 409, "not_pending")(s.decide("second_approver", denied, "approve"))
+	dies("a cancellation", func() (int, []byte) {
+		return s.call("operator", http.MethodPost, s.project()+"/requests/"+cancelled.RequestID+"/cancel", "")
+	})
+	if got := s.status(cancelled.RequestID); got != "cancelled" {
+		t.Errorf("the request is %s", got)
+	}
+	s.auditOK()
+}

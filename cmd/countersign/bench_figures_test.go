@@ -27,20 +27,23 @@ func (b *bench) callers() {
 	b.startFloor()
 	b.floor(32, 1000) // warm
 	for _, callers := range []int{1, 32} {
-		n := 300 * callers / (1 + callers/8)
+		n := 300 * (1 + callers/16)
 		var floor, mint, redeem, bare timing
 		for range rounds {
 			floor = better(floor, b.floor(callers, n))
+			b.settle()
 			tokens, m := b.mints("fullchain", callers, n)
 			b.settle()
 			mint, redeem = better(mint, m), better(redeem, b.redeem(callers, tokens))
 			b.drain()
+			b.settle()
 			bare = better(bare, b.measure(callers, n, func(i int) (err error) {
 				tokens[i], err = b.bare()
 				return err
 			}))
 			b.redeem(callers, tokens)
 			b.drain()
+			b.settle()
 		}
 		b.add(fmt.Sprintf("floor (eager workflow, one no-op local activity), %d callers, p50", callers), ms(floor), "ms", 0, false)
 		b.add(fmt.Sprintf("mint, %d callers, p50", callers), ms(mint), "ms", 0, false)
@@ -57,7 +60,7 @@ func (b *bench) callers() {
 	}
 }
 
-// settle lets Temporal finish what mints left it with.
+// settle lets Temporal finish what was measured before left it with.
 func (b *bench) settle() { time.Sleep(2 * time.Second) }
 
 // bare starts the request's own workflow and waits for its decision, with

@@ -17,6 +17,7 @@ var rooms = map[string][]string{
 	"engine/sqlite":     {"engine"},
 	"engine/mongo":      {"engine"},
 	"engine/storetest":  {"engine"},
+	"engine/modeltest":  {"engine"},
 	"engine/seal":       {"engine"},
 	"engine/certimport": {"engine"},
 	"engine/notify":     {"engine"},

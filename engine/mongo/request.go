@@ -1,6 +1,7 @@
 package mongo
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -10,94 +11,122 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// requestDocument is a request. Opening is there until its first advance: what
-// was decided with it, so that whoever finds token or record missing after a
-// crash adds those of this decision and not of a later one.
+// requestDocument is a request. Brings is what its latest step brings, so that
+// whoever finds some of it missing after a crash adds that and nothing else.
 type requestDocument struct {
 	engine.Request `bson:",inline"`
-	Opening        *opening `bson:"opening,omitempty"`
+	Brings         *brings `bson:"brings,omitempty"`
 }
 
-type opening struct {
-	Token    *engine.Token     `bson:"token"`
-	Approval *engine.Approval  `bson:"approval"`
-	Audit    engine.AuditEntry `bson:"audit"`
-	Event    *engine.Event     `bson:"event"`
+type brings struct {
+	Token    *engine.Token      `bson:"token"`
+	Approval *engine.Approval   `bson:"approval"`
+	Audit    *engine.AuditEntry `bson:"audit"`
+	Event    *engine.Event      `bson:"event"`
+}
+
+func newRequestDocument(s engine.Step) (requestDocument, error) {
+	doc := requestDocument{Request: s.Request}
+	if s.Token == nil && s.Approval == nil && s.Record == nil {
+		return doc, nil
+	}
+	doc.Brings = &brings{Token: s.Token, Approval: s.Approval}
+	if s.Record == nil {
+		return doc, nil
+	}
+	doc.Brings.Audit, doc.Brings.Event = &s.Record.Audit, s.Record.Event
+	return doc, checkRecord(*s.Record)
+}
+
+// complete adds what is missing of the latest step of a stored request. A token
+// that is there stays.
+func (s *Store) complete(ctx context.Context, doc requestDocument) error {
+	b := doc.Brings
+	if b == nil {
+		return nil
+	}
+	if b.Token != nil {
+		if _, _, err := s.insert(ctx, s.db.Collection(tokensName), b.Token); err != nil {
+			return err
+		}
+	}
+	if b.Approval != nil {
+		if err := s.putApproval(ctx, *b.Approval); err != nil {
+			return err
+		}
+	}
+	if b.Audit == nil {
+		return nil
+	}
+	_, err := s.record(ctx, engine.Record{Audit: *b.Audit, Event: b.Event})
+	return err
 }
 
 // OpenRequest implements engine.Requests.
 func (s *Store) OpenRequest(ctx context.Context, first engine.Step) (engine.Request, error) {
-	var decided requestDocument
-	err := s.change(*first.Record, func() (bool, error) {
-		doc := requestDocument{Request: first.Request, Opening: &opening{
-			Token: first.Token, Approval: first.Approval, Audit: first.Record.Audit, Event: first.Record.Event,
-		}}
-		stored, _, err := s.insert(ctx, s.db.Collection(requestsName), doc)
-		if err != nil {
-			return false, err
-		}
-		if decided, err = decode[requestDocument](stored); err != nil {
-			return false, err
-		}
-		o := decided.Opening
-		if o == nil {
-			return true, nil // it advanced since, so nothing was missing
-		}
-		if err := s.follow(ctx, engine.Step{Token: o.Token, Approval: o.Approval}); err != nil {
-			return false, err
-		}
-		_, err = s.record(ctx, engine.Record{Audit: o.Audit, Event: o.Event})
-		return true, err
-	})
+	doc, err := newRequestDocument(first)
 	if err != nil {
 		return engine.Request{}, err
 	}
-	return decided.Request, nil
+	if err := s.begin(); err != nil {
+		return engine.Request{}, err
+	}
+	defer s.end()
+	stored, _, err := s.insert(ctx, s.db.Collection(requestsName), doc)
+	if err != nil {
+		return engine.Request{}, err
+	}
+	decided, err := decode[requestDocument](stored)
+	if err != nil {
+		return engine.Request{}, err
+	}
+	return decided.Request, s.complete(ctx, decided)
 }
 
-// follow writes what a request brings: token and approval. A token that is there
-// stays.
-func (s *Store) follow(ctx context.Context, step engine.Step) error {
-	if step.Token != nil {
-		if _, _, err := s.insert(ctx, s.db.Collection(tokensName), step.Token); err != nil {
-			return err
-		}
-	}
-	if step.Approval != nil {
-		return s.putApproval(ctx, *step.Approval)
-	}
-	return nil
-}
-
-// AdvanceRequest implements engine.Requests. What the request brings comes first,
-// so that taking the step again finds it. The condition is the server's to check;
-// that one workflow alone writes a request makes it enough.
+// AdvanceRequest implements engine.Requests. The step before is completed first,
+// where a call of somebody's may have been lost between the two. The condition is
+// the server's to check; that one workflow alone writes a request makes it enough.
 func (s *Store) AdvanceRequest(ctx context.Context, next engine.Step) error {
-	if next.Record != nil {
-		if err := checkRecord(*next.Record); err != nil {
-			return err
-		}
+	doc, err := newRequestDocument(next)
+	if err != nil {
+		return err
 	}
 	if err := s.begin(); err != nil {
 		return err
 	}
 	defer s.end()
-	if err := s.follow(ctx, next); err != nil {
+	c, r := s.db.Collection(requestsName), next.Request
+	stored, err := find[requestDocument](ctx, c, byID(r.ID))
+	if err != nil {
 		return err
 	}
-	c, r := s.db.Collection(requestsName), next.Request
+	if stored.Version >= r.Version {
+		if !same(stored.Request, r) {
+			return engine.ErrExists
+		}
+		return s.complete(ctx, stored)
+	}
+	if r.ApprovalID != "" {
+		if err := s.complete(ctx, stored); err != nil {
+			return err
+		}
+	}
 	older := bson.D{{Key: "_id", Value: r.ID}, {Key: "version", Value: bson.D{{Key: "$lt", Value: r.Version}}}}
-	replaced, err := c.ReplaceOne(ctx, older, requestDocument{Request: r})
+	replaced, err := c.ReplaceOne(ctx, older, doc)
 	if err != nil {
 		return fault("advance request", err)
 	}
 	if replaced.MatchedCount == 0 {
-		_, err = find[requestDocument](ctx, c, byID(r.ID))
+		return engine.ErrExists
 	}
-	if err == nil && next.Record != nil {
-		_, err = s.record(ctx, *next.Record)
-	}
-	return err
+	return s.complete(ctx, doc)
+}
+
+// same tells whether two requests are stored alike.
+func same(a, b engine.Request) bool {
+	x, errX := encode(a)
+	y, errY := encode(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
 // Request implements engine.Requests.

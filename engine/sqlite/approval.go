@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -24,11 +26,13 @@ func approvalsFrom(q engine.ApprovalQuery) (from string, args []any) {
 
 // putApproval inserts an approval, or replaces an older version of it.
 func (tx tx) putApproval(a *engine.Approval) error {
-	inserted, err := tx.insert("approval_requests", "id, version, project, request, person, status, at", a,
-		a.ID, a.Version, a.ProjectID, a.RequestID, a.Requester.Person, string(a.Status), ms(a.CreatedAt))
-	if err != nil || inserted {
-		return err
+	text, err := json.Marshal(a)
+	if err != nil {
+		return fmt.Errorf("encode approval: %w", err)
 	}
-	_, err = tx.renew("approval_requests", a.ID, a.Version, string(a.Status), a)
+	_, err = tx.exec(upsertApproval, a.ID, a.Version, a.ProjectID, a.RequestID, a.Requester.Person, string(a.Status), ms(a.CreatedAt), string(text))
 	return err
 }
+
+const upsertApproval = `INSERT INTO approval_requests (id, version, project, request, person, status, at, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT (id) DO UPDATE SET version = excluded.version, status = excluded.status, doc = excluded.doc WHERE version < excluded.version`

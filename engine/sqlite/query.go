@@ -172,17 +172,6 @@ func (tx tx) rewrite(table, id string, doc any) error {
 	return err
 }
 
-// renew replaces the document under an id, and its status, by a newer version; it
-// tells whether the stored one was older.
-func (tx tx) renew(table, id string, version int, status string, doc any) (renewed bool, err error) {
-	text, err := json.Marshal(doc)
-	if err != nil {
-		return false, fmt.Errorf("encode for %s: %w", table, err)
-	}
-	n, err := tx.exec("UPDATE "+table+" SET version = ?, status = ?, doc = ? WHERE id = ? AND version < ?", version, status, string(text), id, version)
-	return n == 1, err
-}
-
 // filter narrows a listing to the rows with a value in a column; an empty one
 // does not.
 type filter struct{ column, value string }

@@ -2,6 +2,9 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
@@ -52,23 +55,41 @@ func ended(r engine.Request) any {
 	return ms(r.UpdatedAt)
 }
 
-// AdvanceRequest implements [engine.Requests].
+// AdvanceRequest implements [engine.Requests]. A step is one transaction, so of
+// one that is stored nothing can be missing.
 func (s *Store) AdvanceRequest(ctx context.Context, next engine.Step) error {
-	_, err := update(ctx, s, func(tx tx) (none struct{}, err error) {
-		r := next.Request
-		renewed, err := tx.renew("download_requests", r.ID, r.Version, string(r.Status), r)
-		if err == nil && !renewed {
-			_, err = get[engine.Request](context.Background(), tx, "download_requests WHERE id = ?", r.ID)
-		}
-		if err == nil && renewed && r.Status.Ended() {
-			_, err = tx.exec("UPDATE download_requests SET ended = ? WHERE id = ?", ms(r.UpdatedAt), r.ID)
-		}
+	r := next.Request
+	text, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	_, err = update(ctx, s, func(tx tx) (none struct{}, err error) {
+		n, err := tx.exec("UPDATE download_requests SET version = ?, status = ?, ended = ?, doc = ? WHERE id = ? AND version < ?",
+			r.Version, string(r.Status), ended(r), string(text), r.ID, r.Version)
 		if err != nil {
 			return none, err
+		}
+		if n == 0 {
+			return none, tx.same(r.ID, text)
 		}
 		return none, tx.follow(next)
 	})
 	return err
+}
+
+// same tells whether a request is stored just so: engine.ErrExists if not.
+func (tx tx) same(id string, text []byte) error {
+	stored, err := scan(context.Background(), tx, func(rows *sql.Rows) (doc string, err error) { return doc, rows.Scan(&doc) },
+		"SELECT doc FROM download_requests WHERE id = ?", id)
+	switch {
+	case err != nil:
+		return err
+	case len(stored) == 0:
+		return engine.ErrNotFound
+	case stored[0] != string(text):
+		return engine.ErrExists
+	}
+	return nil
 }
 
 // Request implements [engine.Requests].

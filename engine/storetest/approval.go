@@ -62,17 +62,17 @@ func approvalAdvance(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	open := waiting(project)
 	get[engine.Request](t)(s.OpenRequest(ctx, open))
-	newer, rec := *open.Approval, record(project)
-	newer.Version, newer.Status, newer.UpdatedAt = 3, engine.ApprovalDenied, noon.Add(time.Minute)
-	newer.Decisions = []engine.Vote{{Actor: alice, Decision: engine.DecisionDeny, Comment: "no <&>", Time: noon}}
-	// The request stands still while people decide: the approval moves alone.
-	ok(t, s.AdvanceRequest(ctx, engine.Step{Request: open.Request, Approval: &newer, Record: &rec}))
+	r, newer, rec := open.Request, *open.Approval, record(project)
+	r.Version, newer.Version, newer.Status, newer.UpdatedAt = 3, 3, engine.ApprovalDenied, noon.Add(time.Minute)
+	r.Decisions = []engine.Vote{{ID: "vote_a", Actor: alice, Decision: engine.DecisionDeny, Comment: "no <&>", Time: noon}}
+	newer.Decisions = r.Decisions
+	ok(t, s.AdvanceRequest(ctx, engine.Step{Request: r, Approval: &newer, Record: &rec}))
 	same(t, get[engine.Approval](t)(s.Approval(ctx, project, newer.ID)), newer)
-	same(t, get[engine.Request](t)(s.Request(ctx, project, open.Request.ID)), open.Request)
+	same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)
 	for _, version := range []int{1, 2, 3} {
-		late := *open.Approval
-		late.Version, late.Status = version, engine.ApprovalApproved
-		ok(t, s.AdvanceRequest(ctx, engine.Step{Request: open.Request, Approval: &late}))
+		old, late := open.Request, *open.Approval
+		old.Version, late.Version, late.Status = version, version, engine.ApprovalApproved
+		refused(t, s.AdvanceRequest(ctx, engine.Step{Request: old, Approval: &late}), engine.ErrExists)
 		same(t, get[engine.Approval](t)(s.Approval(ctx, project, newer.ID)), newer)
 	}
 	onRecord(t, s, project, *open.Record, rec)

@@ -120,17 +120,24 @@ func requestAdvance(t *testing.T, s engine.Store) {
 
 	newer := r
 	newer.Version, newer.Status, newer.UpdatedAt = 3, engine.StatusConsumed, noon.Add(time.Minute)
-	ok(t, s.AdvanceRequest(ctx, engine.Step{Request: newer}))
+	for range 2 {
+		ok(t, s.AdvanceRequest(ctx, engine.Step{Request: newer}))
+	}
+	lateToken, lateRec := newToken(project, r.ID), record(project)
 	for _, version := range []int{1, 2, 3} {
 		late := r
 		late.Version, late.Status = version, engine.StatusRevoked
-		ok(t, s.AdvanceRequest(ctx, engine.Step{Request: late}))
+		refused(t, s.AdvanceRequest(ctx, engine.Step{Request: late, Token: &lateToken, Record: &lateRec}), engine.ErrExists)
 		same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), newer)
 	}
+	_, err := s.Token(ctx, lateToken.Digest)
+	refused(t, err, engine.ErrNotFound)
+	onRecord(t, s, project, rec)
 	same(t, get[engine.Request](t)(s.OpenRequest(ctx, first(r, &token, rec))), newer)
 }
 
-// Whatever the order of arrival, the newest version stays.
+// Whatever the order of arrival, the newest version stays; who comes behind a
+// newer one is told.
 func requestAdvanceRace(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	r, token, rec := newDecision(project)
@@ -144,7 +151,9 @@ func requestAdvanceRace(t *testing.T, s engine.Store) {
 		}
 		return s.AdvanceRequest(ctx, engine.Step{Request: mine})
 	}) {
-		ok(t, err)
+		if err != nil {
+			refused(t, err, engine.ErrExists)
+		}
 	}
 	r.Version, r.Reason = 1+writers, "the newest"
 	same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// inbox is a webhook's far end. Until it is healed each of its paths is wrong in
+// its own way.
+type inbox struct {
+	t    *testing.T
+	host string // 127.0.0.1:port
+	done chan struct{}
+
+	mu     sync.Mutex
+	healed bool
+	got    map[string]map[string]string // path → message id → event and request
+	stolen int
+}
+
+func (in *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	in.mu.Lock()
+	healed := in.healed
+	in.mu.Unlock()
+	switch {
+	case r.URL.Path == "/stolen":
+		in.mu.Lock()
+		in.stolen++
+		in.mu.Unlock()
+	case healed:
+		in.take(r)
+	case r.URL.Path == "/slow":
+		select {
+		case <-r.Context().Done():
+		case <-in.done:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	case r.URL.Path == "/redirect":
+		_, port, _ := net.SplitHostPort(in.host)
+		http.Redirect(w, r, "http://localhost:"+port+"/stolen", http.StatusTemporaryRedirect)
+	case r.URL.Path == "/garbage":
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			in.t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, "\x00\xff this is no HTTP\n"+strings.Repeat("garbage ", 100_000)) // the other side may hang up
+		_ = conn.Close()
+	default:
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+}
+
+func (in *inbox) take(r *http.Request) {
+	var message struct {
+		Type string
+		Data struct {
+			ID        string
+			RequestID string `json:"request_id"`
+		}
+	}
+	if err := json.NewDecoder(r.Body).Decode(&message); err != nil || message.Data.ID != r.Header.Get("Webhook-Id") {
+		in.t.Errorf("a message: %v, ids %q and %q", err, message.Data.ID, r.Header.Get("Webhook-Id"))
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.got[r.URL.Path] == nil {
+		in.got[r.URL.Path] = map[string]string{}
+	}
+	what := message.Type + " " + message.Data.RequestID
+	if before := in.got[r.URL.Path][message.Data.ID]; before != "" && before != what {
+		in.t.Errorf("the id %s stands for %s and %s", message.Data.ID, before, what)
+	}
+	in.got[r.URL.Path][message.Data.ID] = what
+}
+
+// Targets that are down, slow, redirect to loopback or answer garbage change
+// nothing for anybody; once they are well they get every message.
+func TestNotificationTargetsHoldNobodyUp(t *testing.T) {
+	in := &inbox{t: t, got: map[string]map[string]string{}, done: make(chan struct{})}
+	far := httptest.NewServer(in)
+	defer far.Close()
+	in.host = strings.TrimPrefix(far.URL, "http://")
+	down, err := net.Listen("tcp", "127.0.0.1:0")
+	noError(t, err)
+	nobody := down.Addr().String()
+	noError(t, down.Close())
+
+	s := start(t, binary(t, "-tags=failpoint"), t.TempDir()+"/data", "COUNTERSIGN_NOTIFICATIONS_ALLOW_HOSTS=127.0.0.1")
+	s.approvals(false, "key_export", 1, 600, 600)
+	targets := []string{"http://" + in.host + "/slow", "http://" + in.host + "/redirect", "http://" + in.host + "/garbage", "http://" + nobody + "/down"}
+	for i, url := range targets {
+		s.must(http.StatusCreated, nil, "admin", http.MethodPost, s.project()+"/notification-targets", fmt.Sprintf(
+			`{"name":"target %d","url":%q,"events":["approval.requested","approval.decided","approval.lapsed","token.reused"]}`, i, url))
+	}
+	s.refused("a target on loopback", 422, "invalid_request")(s.call("admin", http.MethodPost, s.project()+"/notification-targets",
+		`{"name":"inside","url":"https://localhost/x","events":["approval.decided"]}`))
+
+	fetched, denied, cancelled := s.waits("operator", "key"), s.waits("operator", "key"), s.waits("operator", "key")
+	var m minted
+	s.decide("approver", fetched, "approve")
+	s.must(http.StatusCreated, &m, "operator", http.MethodPost, s.project()+"/requests/"+fetched.RequestID+"/token", "{}")
+	if got := fetchers(s, 4, m.Token); got["200 "] != 1 || got["410 token_consumed"] != 3 {
+		t.Errorf("4 callers, one token: %v", got)
+	}
+	if status, body := s.decide("approver", denied, "deny"); status != http.StatusOK {
+		t.Errorf("deny: %d %s", status, body)
+	}
+	s.must(http.StatusOK, nil, "operator", http.MethodPost, s.project()+"/requests/"+cancelled.RequestID+"/cancel", "")
+	for w, want := range map[waiting]string{fetched: "consumed", denied: "denied", cancelled: "cancelled"} {
+		eventually(t, "the request to be "+want, func() bool { return s.status(w.RequestID) == want })
+	}
+
+	again, err := net.Listen("tcp", nobody)
+	noError(t, err)
+	risen := &httptest.Server{Listener: again, Config: &http.Server{Handler: in}}
+	in.mu.Lock()
+	in.healed = true
+	in.mu.Unlock()
+	risen.Start()
+	defer risen.Close()
+	close(in.done)
+	wanted := []string{
+		"approval.requested " + fetched.RequestID, "approval.requested " + denied.RequestID, "approval.requested " + cancelled.RequestID,
+		"approval.decided " + fetched.RequestID, "approval.decided " + denied.RequestID, "token.reused " + fetched.RequestID,
+	}
+	for _, path := range []string{"/slow", "/redirect", "/garbage", "/down"} {
+		eventually(t, "every message at "+path, func() bool { return in.has(path, wanted) })
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.stolen > 0 {
+		t.Errorf("%d messages followed a redirect to loopback", in.stolen)
+	}
+	s.auditOK()
+}
+
+// has tells whether a path has each message, under one id each.
+func (in *inbox) has(path string, wanted []string) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	found := map[string]int{}
+	for _, what := range in.got[path] {
+		found[what]++
+	}
+	for _, what := range wanted {
+		if found[what] == 0 {
+			return false
+		}
+		if found[what] > 1 {
+			in.t.Errorf("%s has %s under %d ids", path, what, found[what])
+		}
+	}
+	return true
+}
