@@ -22,17 +22,22 @@ const (
 	testSuffix = "_test.rego"
 )
 
-var errChanging = errors.New("the files change while they are read")
+var (
+	errChanging = errors.New("the files change while they are read")
+	errNoRules  = errors.New("it holds no rules, which are the files *.rego directly in it that are no tests")
+)
 
 // readDirectory reads the rule files of a directory, by name. Files that are
 // replaced all at once, as Kubernetes does it with a ConfigMap, are seen before
-// or after, never mixed: what is returned was read twice alike.
+// or after, never mixed: what is returned was read twice alike. A directory
+// without rules is an error, or a volume that is not mounted would take a team's
+// rules out of force.
 func readDirectory(dir string) (map[string]string, error) {
 	before, err := readOnce(dir)
 	for range 3 {
 		after, again := readOnce(dir)
 		if err == nil && again == nil && maps.Equal(before, after) {
-			return after, nil
+			return after, anyRule(dir, after)
 		}
 		if err != nil && again != nil {
 			return nil, again
@@ -40,6 +45,15 @@ func readDirectory(dir string) (map[string]string, error) {
 		before, err = after, again
 	}
 	return nil, fmt.Errorf("read policy directory %s: %w", dir, errChanging)
+}
+
+func anyRule(dir string, files map[string]string) error {
+	for name := range files {
+		if !strings.HasSuffix(name, testSuffix) {
+			return nil
+		}
+	}
+	return fmt.Errorf("read policy directory %s: %w", dir, errNoRules)
 }
 
 // readOnce follows symbolic links. Hidden entries are passed over, such as the

@@ -43,8 +43,9 @@
 // The directory is looked at every two seconds, and a change tried once two looks
 // in a row saw it. A revision that does not compile, fails a test, or fails on a
 // sample is not put in force: the last good one decides, and the log, /readyz
-// and /metrics say so. At the start there is no last good one, and a bad
-// directory is an error.
+// and /metrics say so. So it is with a directory that is gone or holds no rules
+// any more: to do without them is a matter of configuration and a restart. At
+// the start there is no last good one, and a bad directory is an error.
 //
 // The package promises that nothing doubtful is let through: a rule that fails,
 // is undefined, takes too long or answers in another shape denies. The rules see

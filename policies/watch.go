@@ -2,6 +2,7 @@ package policies
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -33,7 +34,9 @@ func (e *Evaluator) watch(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := w.look(ctx); err != nil {
+	if err := w.look(ctx); errors.Is(err, errNoRules) {
+		return fmt.Errorf("policies.dir: %w; to run by the built-in rules alone, unset policies.dir", err)
+	} else if err != nil {
 		return fmt.Errorf("policy directory %s: %w", o.Dir, err)
 	}
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -125,9 +128,6 @@ func (w *watcher) load(ctx context.Context, rules *ruleset, files int) {
 	w.failing.Set(0)
 	w.reloads.WithLabelValues("loaded").Inc()
 	w.Log.InfoContext(ctx, "policy rules are in force", "revision", rules.revision, "files", files)
-	if files == 0 {
-		w.Log.WarnContext(ctx, "the policy directory holds no rules; the built-in ones decide alone", "directory", w.Dir)
-	}
 }
 
 // refuse leaves the last good revision in force, if there is one, and says so

@@ -237,7 +237,8 @@ func TestARevisionIsRefusedOnce(t *testing.T) {
 	}
 }
 
-// TestDeletionIsAChange deletes one file, then all, then the directory.
+// TestDeletionIsAChange deletes one file, then all rules, then the directory.
+// The last rules stay in force: nobody loosens decisions by taking files away.
 func TestDeletionIsAChange(t *testing.T) {
 	r := newRoom(t, map[string]string{"one.rego": denies("One."), "two.rego": denies("Two."), "README.md": "no rules"})
 	both := r.e.Status()
@@ -246,13 +247,20 @@ func TestDeletionIsAChange(t *testing.T) {
 	if said := r.says(); said != "One." {
 		t.Errorf("%q decides", said)
 	}
+	r.write("one_test.rego", "package one_test\n")
 	r.remove("one.rego")
-	none := r.loads(one)
-	if said := r.says(); said != "" || none.Revision != builtin(t).Revision() {
-		t.Errorf("%q decides, revision %s", said, none.Revision)
+	r.refuses(one, "read policy directory policies.dir: it holds no rules")
+	r.remove("one_test.rego")
+	r.refuses(one, "it holds no rules")
+	if said := r.says(); said != "One." {
+		t.Errorf("%q decides", said)
+	}
+	if n := r.log.count("it holds no rules"); n == 0 {
+		t.Error("the log does not say so")
 	}
 	r.write("one.rego", denies("One."))
-	r.loads(none)
+	r.until("end of the problem", func(s engine.PolicyStatus) bool { return s.Problem == "" && s.Revision == one.Revision })
+	r.gauge("0")
 	aside := r.dir + ".aside"
 	if err := os.Rename(r.dir, aside); err != nil {
 		t.Fatal(err)
@@ -313,6 +321,8 @@ func TestABadDirectoryAtTheStart(t *testing.T) {
 		want    string
 	}{
 		"missing":  {os.Remove, "no such file or directory"},
+		"empty":    {func(string) error { return nil }, "it holds no rules"},
+		"no rules": {func(dir string) error { return os.WriteFile(filepath.Join(dir, "README.md"), nil, 0o600) }, "unset policies.dir"},
 		"a file":   {func(dir string) error { return errors.Join(os.Remove(dir), os.WriteFile(dir, nil, 0o600)) }, "not a directory"},
 		"no Rego":  {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a.rego"), []byte("package"), 0o600) }, "a.rego:1: "},
 		"a folder": {func(dir string) error { return os.Mkdir(filepath.Join(dir, "sub"), 0o700) }, "is a folder"},

@@ -27,9 +27,6 @@ func policyTestCommand(o *clientOptions) *cobra.Command {
 			if err != nil {
 				return p.explain(err)
 			}
-			if len(report.Files) == 0 {
-				return p.explain(fmt.Errorf("%s holds no rules: they are the files *.rego directly in it", args[0]))
-			}
 			if err := p.show(report, reportRows(report)...); err != nil {
 				return err
 			}
