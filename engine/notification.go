@@ -103,9 +103,9 @@ type Notifier interface {
 	// Check returns CodeInvalidRequest for a URL that is not understood or leads
 	// to where nothing may be sent.
 	Check(ctx context.Context, url Secret) (DestinationKind, error)
-	// Send tries once, for a bounded time. It returns CodeInvalidRequest for
-	// what Check would refuse: trying again is of no use. Every other error may
-	// pass by itself.
+	// Send tries once, for a bounded time. It returns CodeInvalidRequest where
+	// trying again is of no use; every other error may pass, such as that a host
+	// has an address to which nothing may be sent.
 	Send(ctx context.Context, to Destination, n Notification) error
 }
 

@@ -38,7 +38,11 @@ func (x *exchange) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	x.host = req.URL.Hostname()
 	if req.URL.Scheme != "https" && !x.sender.guard.allows(x.host) {
-		x.refused = engine.Errorf(engine.CodeInvalidRequest,
+		code := engine.CodeUnavailable // until the operator allows it
+		if x.rehearsal {
+			code = engine.CodeInvalidRequest
+		}
+		x.refused = engine.Errorf(code,
 			"plain http goes only to hosts that the operator allows by name (notifications.allow_hosts); use https")
 		return nil, x.refused
 	}

@@ -34,7 +34,8 @@ func (g guard) allows(host string) bool { return g.allowed[plainHost(host)] }
 
 // DialContext connects as net.Dialer does. The rule is applied to the address
 // that the kernel is about to connect to: whatever a name meant before, or a
-// strange spelling of an address means, nothing else counts.
+// strange spelling of an address means, nothing else counts. What it refuses may
+// be tried again: a name's next answer may be another.
 func (g guard) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -45,7 +46,7 @@ func (g guard) DialContext(ctx context.Context, network, address string) (net.Co
 		dialer.Control = func(_, address string, _ syscall.RawConn) error {
 			at, err := netip.ParseAddrPort(address)
 			if err != nil || !public(at.Addr()) {
-				return errNotPublic(host)
+				return errNotPublic(engine.CodeUnavailable, host)
 			}
 			return nil
 		}
@@ -66,20 +67,20 @@ func (g guard) check(ctx context.Context, host string) error {
 	addresses, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", plainHost(host)) // no answer is no reason: it is dialled later, under guard
 	for _, a := range addresses {
 		if !public(a) {
-			return errNotPublic(host)
+			return errNotPublic(engine.CodeInvalidRequest, host)
 		}
 	}
 	return nil
 }
 
-func errNotPublic(host string) error {
-	return engine.Errorf(engine.CodeInvalidRequest,
+func errNotPublic(code engine.Code, host string) error {
+	return engine.Errorf(code,
 		"%s has an address that is not public; the operator may allow the host by name (notifications.allow_hosts)", host)
 }
 
-// refusal finds the guard's refusal in an error, or nil.
+// refusal finds our own refusal in an error, or nil.
 func refusal(err error) error {
-	if e, ok := errors.AsType[*engine.Error](err); ok && e.Code == engine.CodeInvalidRequest {
+	if e, ok := errors.AsType[*engine.Error](err); ok {
 		return e
 	}
 	return nil

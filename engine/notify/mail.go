@@ -88,7 +88,7 @@ func (s *Sender) sendMail(ctx context.Context, u *url.URL, recipient string, n e
 		m.ToAddresses = []string{to.Address}
 	}
 	err = s.deliver(ctx, m, n)
-	if err == nil || engine.CodeOf(err) == engine.CodeInvalidRequest {
+	if err == nil || refusal(err) != nil {
 		return err
 	}
 	if said, ok := errors.AsType[*textproto.Error](err); ok {
@@ -102,7 +102,7 @@ func (s *Sender) sendMail(ctx context.Context, u *url.URL, recipient string, n e
 func (s *Sender) deliver(ctx context.Context, m mailer, n engine.Notification) (err error) {
 	raw, err := s.guard.DialContext(ctx, "tcp", net.JoinHostPort(m.Host, strconv.Itoa(int(m.Port))))
 	if refused := refusal(err); refused != nil {
-		return refused
+		return refused // in its own words
 	}
 	if err != nil {
 		return err
@@ -224,7 +224,7 @@ func (m mailer) compose(n engine.Notification) []byte {
 		to += ", " + (&mail.Address{Address: more}).String()
 	}
 	for _, header := range [][2]string{
-		{"From", m.from.String()}, {"To", to}, {"Subject", mime.QEncoding.Encode("utf-8", subject(n))},
+		{"From", m.from.String()}, {"To", to}, {"Subject", mime.QEncoding.Encode("utf-8", subject(n, asItIs))},
 		{"Date", n.Time.Format(time.RFC1123Z)}, {"Message-ID", "<" + n.ID + "@" + domain + ">"},
 		{"Auto-Submitted", "auto-generated"}, {"MIME-Version", "1.0"},
 		{"Content-Type", "text/plain; charset=utf-8"}, {"Content-Transfer-Encoding", "quoted-printable"},

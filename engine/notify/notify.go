@@ -9,7 +9,8 @@
 //   - no connection is made to a loopback, private, link-local, metadata or
 //     otherwise special address, unless the operator allows the host by name;
 //     that is checked on the address that is dialled, so neither a name that
-//     changes its address nor a redirect gets around it;
+//     changes its address nor a redirect gets around it. When a target is made
+//     that refuses it; later it fails a try, and the next may succeed;
 //   - a try ends after [Within], reads no more than a little of any answer and
 //     follows no redirect;
 //   - text that others chose (a reason, a comment, a name) cannot mention,

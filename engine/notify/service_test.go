@@ -55,7 +55,7 @@ func TestServices(t *testing.T) {
 		s := sender()
 		s.transport = diverted{to}
 		n := sample()
-		n.Reason = "<!channel> @everyone [click](https://evil.example)\nStatus: approved"
+		n.Reason = "<!channel> @everyone [click](https://evil.example)\nStatus: approved _as_ __said__ :tada: $x$ at www.evil.example or evil.example."
 
 		got, status, answer = nil, http.StatusOK, `{"ok":true}`
 		if err := s.Send(t.Context(), engine.Destination{URL: engine.Secret(c.url)}, n); err != nil {
@@ -70,10 +70,11 @@ func TestServices(t *testing.T) {
 		if name == "pushover" {
 			body, err = url.QueryUnescape(got[0].body)
 		}
-		if err != nil || !strings.Contains(body, "ntf_1") || !strings.Contains(body, "www.example.org") {
+		if err != nil || !strings.Contains(body, "ntf_1") || !strings.Contains(body, "www․example․org") {
 			t.Errorf("%s: %q does not say what happened (%v)", name, body, err)
 		}
-		for _, active := range []string{"!channel>", "@everyone", "](", "https://evil", "\nStatus", `\nStatus`, `u003c!`} {
+		for _, active := range []string{"!channel>", "@everyone", "](", "https://evil", "\nStatus", `\nStatus`, `u003c!`,
+			"_as", "_said", ":tada", "$x", "www.", "evil.example"} {
 			if strings.Contains(body, active) {
 				t.Errorf("%s: %q holds %q", name, body, active)
 			}
@@ -121,6 +122,21 @@ func TestPlainText(t *testing.T) {
 		if got := plain(in, 10); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
+	}
+}
+
+// What chats give a meaning to is shown all the same; what is ours stays as it is.
+func TestChatText(t *testing.T) {
+	n := sample()
+	n.Reason, n.Comment, n.Requester.Username = "_x_ __y__ :tada: $z$ see: www.evil.example. Yes.", "mailto:a@b.c", "first_last"
+	want := "Approval asked for: pkcs12 of www․example․org\nProject: Payments\nRequester: first＿last\n" +
+		"Reason: ＿x＿ ＿＿y＿＿ ∶tada: ＄z＄ see: www․evil․example. Yes․\nComment: mailto∶a＠b․c\n" +
+		"Approvals needed: 2\nLapses: 2026-02-04T04:05:06Z\nRequest: req_1\nhttps://countersign.example/approvals/apr_1\nId: ntf_1"
+	if got := chatText(n); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	if got := mailText(n); !strings.Contains(got, "Requester: first_last\nReason: "+n.Reason+"\n") {
+		t.Errorf("a mail says %s", got)
 	}
 }
 

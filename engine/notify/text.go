@@ -10,9 +10,14 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
+// manner is how a text that others chose is put.
+type manner func(text string) string
+
+func asItIs(text string) string { return text }
+
 // subject says in one line what happened.
-func subject(n engine.Notification) string {
-	what := plain(n.Format, 60) + " of " + plain(n.CertificateName, 100)
+func subject(n engine.Notification, put manner) string {
+	what := put(plain(n.Format, 60)) + " of " + put(plain(n.CertificateName, 100))
 	switch n.Event {
 	case engine.NotifyRequested:
 		return "Approval asked for: " + what
@@ -31,45 +36,43 @@ func subject(n engine.Notification) string {
 
 // text says it in a few lines, the last of which is the id. Whatever others
 // chose is cut short and kept to its line, behind a label.
-func text(n engine.Notification) string {
-	lines := []string{subject(n)}
-	add := func(label, value string, most int) {
-		if value = plain(value, most); value != "" {
+func text(n engine.Notification, put manner) string {
+	lines := []string{subject(n, put)}
+	add := func(label, value string) {
+		if value != "" {
 			lines = append(lines, label+": "+value)
 		}
 	}
-	add("Project", n.ProjectName, 100)
-	add("Requester", cmp.Or(n.Requester.Username, n.Requester.Name), 100) // who it is, rather than by which key
-	add("Reason", n.Reason, 300)
-	add("Comment", n.Comment, 300)
+	add("Project", put(plain(n.ProjectName, 100)))
+	add("Requester", put(plain(cmp.Or(n.Requester.Username, n.Requester.Name), 100))) // who it is, rather than by which key
+	add("Reason", put(plain(n.Reason, 300)))
+	add("Comment", put(plain(n.Comment, 300)))
 	if n.RequiredApprovals > 0 {
-		add("Approvals needed", fmt.Sprint(n.RequiredApprovals), 10)
+		add("Approvals needed", fmt.Sprint(n.RequiredApprovals))
 	}
 	if !n.ExpiresAt.IsZero() {
-		add("Lapses", n.ExpiresAt.UTC().Format(time.RFC3339), 40)
+		add("Lapses", n.ExpiresAt.UTC().Format(time.RFC3339))
 	}
-	add("Request", n.RequestID, 60)
+	add("Request", plain(n.RequestID, 60)) // ours, to be copied
+	if n.URL != "" {
+		lines = append(lines, n.URL)
+	}
+	add("Id", n.ID)
 	return strings.Join(lines, "\n")
 }
 
 // mailText is text for where text is only text.
-func mailText(n engine.Notification) string { return finish(text(n), n) }
+func mailText(n engine.Notification) string { return text(n, asItIs) }
 
 // chatText is text in which nothing means anything to a chat: no mention, no
 // markup, no link but our own.
-func chatText(n engine.Notification) string { return finish(inert.Replace(text(n)), n) }
+func chatText(n engine.Notification) string { return text(n, inert.Replace) }
 
-// finish adds what we alone choose.
-func finish(text string, n engine.Notification) string {
-	if n.URL != "" {
-		text += "\n" + n.URL
-	}
-	return text + "\nId: " + n.ID
-}
-
-// inert puts look-alikes in the place of what chats give a meaning to.
+// inert puts look-alikes in the place of what chats give a meaning to. Colons
+// and full stops make emoji and links; before a space they are punctuation.
 var inert = strings.NewReplacer(
-	"<", "‹", ">", "›", "&", "＆", "@", "＠", "[", "［", "]", "］", "`", "ˋ", "*", "∗", "~", "∼", "|", "ǀ", "\\", "⧵", "#", "＃", "://", ": //",
+	"<", "‹", ">", "›", "&", "＆", "@", "＠", "[", "［", "]", "］", "`", "ˋ", "*", "∗", "_", "＿", "~", "∼", "|", "ǀ", "\\", "⧵", "#", "＃", "$", "＄",
+	": ", ": ", ":", "∶", ". ", ". ", ".", "․",
 )
 
 // plain is text on one line, without anything that does not show, at most so
