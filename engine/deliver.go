@@ -122,18 +122,34 @@ func (n *Notifications) Deliver(ctx context.Context, out Notification, to Delive
 	return n.Notifier.Send(ctx, destination, out)
 }
 
+// leastRole is what a person must be in the project to be told. Whoever asked is
+// told of their own request in any role.
+func leastRole(out Notification, person string) Role {
+	switch {
+	case out.Event == NotifyRequested || out.Event == NotifyReminder:
+		return RoleApprover
+	case out.Event == NotifyReused && person != out.Requester.Person:
+		return RoleAdmin
+	}
+	return RoleViewer
+}
+
 // addressOf is a person's mail address; empty for somebody who has none, was
-// disabled or left the project.
+// disabled, or since the list was made left the project or lost the role.
 func (n *Notifications) addressOf(ctx context.Context, out Notification, person string) (string, error) {
 	u, err := n.Store.User(ctx, person)
-	if err == nil && person != out.Requester.Person {
-		_, err = n.Store.Member(ctx, out.ProjectID, person)
-	}
-	switch {
-	case errors.Is(err, ErrNotFound) || err == nil && u.Disabled:
+	if errors.Is(err, ErrNotFound) || err == nil && u.Disabled {
 		return "", nil
-	case err != nil:
+	}
+	var member Member
+	if err == nil {
+		member, err = n.Store.Member(ctx, out.ProjectID, person)
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return "", fmt.Errorf("deliver: %w", err)
+	}
+	if !(Principal{User: u}).RoleIn(out.ProjectID, member.Role).Includes(leastRole(out, person)) {
+		return "", nil
 	}
 	return u.Email, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -26,14 +27,40 @@ const (
 	listTargetsIn = 10 * time.Second
 )
 
+// deliveriesAtOnce is how many deliveries one workflow has under way. Temporal
+// refuses a workflow more than 2,000, and then nobody would be told.
+const deliveriesAtOnce = 200
+
 // Notify brings one notification to every target, each on its own. No request
 // waits for it: it is a workflow beside the request's, under the notification's
-// id, and ends when each target has the message or will never get it.
+// id, and ends when each target has the message or will never get it. Where there
+// are many, each part of them has a workflow of its own, so that none waits for
+// another that is down.
 func Notify(ctx workflow.Context, n engine.Notification) error {
 	var deliveries []engine.Delivery
 	if err := workflow.ExecuteActivity(retried(ctx, listTargetsIn, forever), targetsName, n).Get(ctx, &deliveries); err != nil {
 		return err
 	}
+	if len(deliveries) <= deliveriesAtOnce {
+		return NotifyPart(ctx, n, deliveries)
+	}
+	var parts []workflow.Future
+	for part := range slices.Chunk(deliveries, deliveriesAtOnce) {
+		named := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+			WorkflowID: fmt.Sprintf("%s/%d", workflow.GetInfo(ctx).WorkflowExecution.ID, len(parts)),
+		})
+		parts = append(parts, workflow.ExecuteChildWorkflow(named, notifyPartName, n, part))
+	}
+	for _, part := range parts {
+		if err := part.Get(ctx, nil); err != nil {
+			workflow.GetLogger(ctx).Error("a part of a notification was broken off", "notification", n.ID, "event", n.Event, "error", err)
+		}
+	}
+	return nil
+}
+
+// NotifyPart brings a notification to some targets, all at once.
+func NotifyPart(ctx workflow.Context, n engine.Notification, deliveries []engine.Delivery) error {
 	delivering := retried(ctx, deliverTry, deliverFor)
 	var sent []workflow.Future
 	for _, to := range deliveries {

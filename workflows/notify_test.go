@@ -191,8 +191,8 @@ func TestATargetThatIsDownForHoursGetsItsMessage(t *testing.T) {
 
 func TestWhatNeedNotBeTriedAgain(t *testing.T) {
 	for name, prepare := range map[string]func(d *desk, to engine.NotificationTarget){
-		"refused by the guard": func(d *desk, _ engine.NotificationTarget) {
-			d.notifications.Notifier = sender.New(sender.Options{Clock: d.downloads.Clock})
+		"refused for good": func(d *desk, _ engine.NotificationTarget) {
+			d.notifications.Notifier = refusing{}
 		},
 		"deleted while it is down": func(d *desk, to engine.NotificationTarget) {
 			noError(t, d.notifications.DeleteTarget(t.Context(), engine.Caller{Project: engine.Project{ID: project}}, to.ID))
@@ -255,64 +255,5 @@ func TestReusedTokensAreToldOfOnce(t *testing.T) {
 	}
 	if n := d.count("req_1", engine.ActionReuseTold); n != 1 {
 		t.Errorf("%d entries on record", n)
-	}
-}
-
-// outbox notes who is written to, in the place of a mail server.
-type outbox struct{ to map[string]int }
-
-func (o *outbox) Check(context.Context, engine.Secret) (engine.DestinationKind, error) {
-	return engine.DestinationKind{Address: "smtp://mail", Personal: true}, nil
-}
-
-func (o *outbox) Send(_ context.Context, to engine.Destination, _ engine.Notification) error {
-	o.to[to.Recipient]++
-	return nil
-}
-
-func TestWhoIsWrittenTo(t *testing.T) {
-	d, box := newDesk(t, engine.SystemClock), &outbox{}
-	d.notifying(t, "http://127.0.0.1:1")
-	d.notifications.Notifier = box
-	by := engine.Caller{Project: engine.Project{ID: project}}
-	_, _, err := d.notifications.CreateTarget(t.Context(), by, "mail", "smtp://mail", engine.NotificationEvents)
-	noError(t, err)
-	noError(t, d.store.CreateProject(t.Context(), engine.Project{ID: project}, engine.Member{ProjectID: project, UserID: "root", Role: engine.RoleAdmin}, record("project")))
-	for name, role := range map[string]engine.Role{
-		"u": engine.RoleAdmin, "approver": engine.RoleApprover, "root": engine.RoleAdmin, "operator": engine.RoleOperator, "viewer": engine.RoleViewer,
-		"disabled": engine.RoleApprover, "silent": engine.RoleApprover, "gone": engine.RoleApprover,
-	} {
-		u := engine.User{ID: name, Username: name, Email: name + "@example.org", Disabled: name == "disabled"}
-		if name == "silent" {
-			u.Email = ""
-		}
-		noError(t, d.store.CreateUser(t.Context(), u, record("user "+name)))
-		noError(t, d.store.SetMember(t.Context(), engine.Member{ProjectID: project, UserID: name, Role: role}, record("member "+name)))
-	}
-	for event, want := range map[engine.NotificationEvent][]string{
-		engine.NotifyRequested: {"approver", "root"}, engine.NotifyReminder: {"approver", "root"},
-		engine.NotifyDecided: {"u"}, engine.NotifyLapsed: {"u"}, engine.NotifyReused: {"root", "u"},
-	} {
-		n := sample()
-		n.Event = event
-		deliveries, err := d.notifications.Deliveries(t.Context(), n)
-		noError(t, err)
-		removed := d.store.RemoveMember(t.Context(), project, "gone", record("gone "+string(event))) // after the list was made
-		box.to = map[string]int{}
-		for _, to := range deliveries {
-			if to.Person != "" {
-				noError(t, d.notifications.Deliver(t.Context(), n, to))
-			}
-		}
-		for _, name := range want {
-			if box.to[name+"@example.org"] != 1 {
-				t.Errorf("%s: %s was not written to", event, name)
-			}
-		}
-		if len(box.to) != len(want) || len(deliveries) < len(want)+1 {
-			t.Errorf("%s: written to %v, want %v", event, box.to, want)
-		}
-		noError(t, removed)
-		noError(t, d.store.SetMember(t.Context(), engine.Member{ProjectID: project, UserID: "gone", Role: engine.RoleApprover}, record("back "+string(event))))
 	}
 }

@@ -130,13 +130,6 @@ func recordReminder(d *desk, c *Client, temporal client.Client, begin func(strin
 	noError(d.t, err)
 }
 
-// refusing is a notifier for whom nothing may be sent.
-type refusing struct{ engine.Notifier }
-
-func (refusing) Send(context.Context, engine.Destination, engine.Notification) error {
-	return engine.Errorf(engine.CodeInvalidRequest, "not to there")
-}
-
 func write(t *testing.T, temporal client.Client, id string) {
 	path := filepath.Join("testdata", "history", id+".json")
 	if _, err := os.Stat(path); err == nil {

@@ -26,23 +26,24 @@ const TaskQueue = "countersign"
 // The names under which workflows, activities, signals and updates stand in histories.
 // They must never change: histories outlive releases.
 const (
-	downloadName  = "Download"
-	retentionName = "Retention"
-	decideName    = "Decide"
-	voteName      = "Vote"
-	cancelName    = "Cancel"
-	issueName     = "Issue"
-	concludeName  = "Conclude"
-	purgeName     = "Purge"
-	notifyName    = "Notify"
-	announceName  = "Announce"
-	remindName    = "Remind"
-	targetsName   = "ListTargets"
-	deliverName   = "Deliver"
-	settledSignal = "settled"
-	voteUpdate    = "vote"
-	cancelUpdate  = "cancel"
-	claimUpdate   = "claim"
+	downloadName   = "Download"
+	retentionName  = "Retention"
+	decideName     = "Decide"
+	voteName       = "Vote"
+	cancelName     = "Cancel"
+	issueName      = "Issue"
+	concludeName   = "Conclude"
+	purgeName      = "Purge"
+	notifyName     = "Notify"
+	notifyPartName = "NotifyPart"
+	announceName   = "Announce"
+	remindName     = "Remind"
+	targetsName    = "ListTargets"
+	deliverName    = "Deliver"
+	settledSignal  = "settled"
+	voteUpdate     = "vote"
+	cancelUpdate   = "cancel"
+	claimUpdate    = "claim"
 )
 
 // Options completes the options of a Temporal client with the encrypting codec,
@@ -64,6 +65,7 @@ func registerWorkflows(r registry) {
 	r.RegisterWorkflowWithOptions(Download, workflow.RegisterOptions{Name: downloadName})
 	r.RegisterWorkflowWithOptions(Retention, workflow.RegisterOptions{Name: retentionName})
 	r.RegisterWorkflowWithOptions(Notify, workflow.RegisterOptions{Name: notifyName})
+	r.RegisterWorkflowWithOptions(NotifyPart, workflow.RegisterOptions{Name: notifyPartName})
 }
 
 // workerOptions: eager starts run on the client's own worker, so its slots bound
