@@ -46,7 +46,7 @@ func (h *streams) join(person, project string, head int64) (f *feed, leave func(
 	if f == nil {
 		f = &feed{
 			project: project, store: h.store, from: head, head: head, grown: make(chan struct{}),
-			requesters: map[string]string{}, ended: make(chan struct{}),
+			requesters: map[string]string{}, ended: make(chan struct{}), turn: make(chan struct{}, 1),
 		}
 		h.feeds[project] = f
 		var ctx context.Context
@@ -77,13 +77,15 @@ func (h *streams) leave(person string, f *feed) {
 
 // feed follows a project's audit chain for all of its streams. It keeps what
 // happened last in memory; a stream that is further behind reads the chain
-// itself, so that the slowest costs no more than the others.
+// itself, page by page and in turn with the others of its project, so that the
+// slowest cost no more than the rest.
 type feed struct {
 	project string
 	store   engine.Store
 	streams int // guarded by streams.mu
 	stop    context.CancelFunc
 	ended   chan struct{}
+	turn    chan struct{} // holds one, of the stream that reads the chain now
 
 	mu         sync.Mutex
 	from, head int64 // window holds what happened after from, up to head
@@ -115,7 +117,7 @@ func (f *feed) follow(ctx context.Context, poll time.Duration, log *slog.Logger)
 func (f *feed) catchUp(ctx context.Context) error {
 	for {
 		at := f.head // only this goroutine writes it
-		found, to, err := f.page(ctx, at)
+		found, to, err := f.page(ctx, at, true)
 		if err != nil || to == at {
 			return err
 		}
@@ -124,7 +126,8 @@ func (f *feed) catchUp(ctx context.Context) error {
 }
 
 // page reads what follows position at from the chain, and tells how far it got.
-func (f *feed) page(ctx context.Context, at int64) (found []occurrence, to int64, err error) {
+// It looks up who made the requests if that matters to whom it is for.
+func (f *feed) page(ctx context.Context, at int64, requesters bool) (found []occurrence, to int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, feedTimeout)
 	defer cancel()
 	entries, err := f.store.AuditAfter(ctx, f.project, at, feedPage)
@@ -133,7 +136,7 @@ func (f *feed) page(ctx context.Context, at int64) (found []occurrence, to int64
 	}
 	for _, e := range entries {
 		o := occurrence{seq: e.Seq, events: eventsOf(e), rights: changesRights(e)}
-		if o.events != nil {
+		if o.events != nil && requesters {
 			if o.person, err = f.requester(ctx, e); err != nil {
 				return nil, at, fmt.Errorf("follow audit log: %w", err)
 			}

@@ -1,7 +1,12 @@
 package api
 
 import (
+	"context"
+	"fmt"
+	"net"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -80,5 +85,102 @@ func TestStreamsOfAPerson(t *testing.T) {
 	}
 	if len(h.feeds)+len(h.open) != 0 {
 		t.Fatalf("%v and %v stay behind", h.feeds, h.open)
+	}
+}
+
+// archive is a chain of requests, with nothing else.
+type archive struct {
+	engine.Store
+	length          int64
+	reading, asked  atomic.Int32
+	entered, answer chan struct{} // of every read, where they are set
+}
+
+func (a *archive) AuditAfter(_ context.Context, _ string, at int64, limit int) (found []engine.AuditEntry, err error) {
+	defer a.reading.Add(-1)
+	if a.reading.Add(1) > 1 {
+		return nil, fmt.Errorf("two streams read at once")
+	}
+	if a.entered != nil {
+		a.entered <- struct{}{}
+		<-a.answer
+	}
+	for seq := at + 1; seq <= min(at+int64(limit), a.length); seq++ {
+		found = append(found, engine.AuditEntry{
+			Seq: seq, Action: engine.ActionRequested, Outcome: engine.AuditSuccess, RequestID: fmt.Sprint("req_", seq), Detail: map[string]string{"status": "issued"},
+		})
+	}
+	return found, nil
+}
+
+func (a *archive) Request(context.Context, string, string) (engine.Request, error) {
+	a.asked.Add(1)
+	return engine.Request{Requester: engine.Actor{Person: "ann"}}, nil
+}
+
+// behind is a stream at the beginning of a project whose feed began at its end.
+func (a *archive) behind(t *testing.T, f *feed, role engine.Role) *stream {
+	f.store, f.from, f.head = a, a.length, a.length
+	near, far := net.Pipe()
+	st := &stream{
+		caller: engine.Caller{Principal: engine.Principal{User: engine.User{ID: "ann"}}, Role: role}, feed: f, pace: StreamPace{}.orDefault(),
+		beat: time.NewTicker(time.Millisecond), conn: near, clock: engine.SystemClock, holds: func() error { return nil },
+	}
+	t.Cleanup(func() { st.beat.Stop(); _, _ = near.Close(), far.Close() })
+	return st
+}
+
+func newFeed() *feed {
+	return &feed{grown: make(chan struct{}), requesters: map[string]string{}, turn: make(chan struct{}, 1)}
+}
+
+func read(t *testing.T, st *stream) string {
+	t.Helper()
+	text := make([]byte, 64<<10)
+	n, err := st.Read(text)
+	if err != nil {
+		t.Fatalf("%v, %v", err, st.cause)
+	}
+	return string(text[:n])
+}
+
+// While one stream reads what is no longer in memory, another waits for its turn
+// and lives.
+func TestStreamsCatchUpInTurn(t *testing.T) {
+	a, f := &archive{length: 10 * feedPage, entered: make(chan struct{}), answer: make(chan struct{})}, newFeed()
+	one, two := a.behind(t, f, engine.RoleAdmin), a.behind(t, f, engine.RoleAdmin)
+	one.beat.Reset(time.Hour)
+	first := make(chan string)
+	go func() { first <- read(t, one) }()
+	<-a.entered
+	if text := read(t, two); text != ":\n\n" {
+		t.Errorf("the other stream said %q", text)
+	}
+	close(a.answer)
+	if text := <-first; len(text) < feedPage {
+		t.Errorf("the first was told %q", text)
+	}
+	two.beat.Reset(time.Hour)
+	go func() { first <- read(t, two) }()
+	<-a.entered
+	if text := <-first; len(text) < feedPage {
+		t.Errorf("the second was told %q", text)
+	}
+}
+
+// Nobody is asked about who may not be told, and a page with nothing for the
+// client is said to be over.
+func TestCatchingUpInVain(t *testing.T) {
+	for role, want := range map[engine.Role]int32{engine.RoleViewer: 0, engine.RoleOperator: feedPage, engine.RoleAdmin: feedPage} {
+		a := &archive{length: 2 * feedPage}
+		st := a.behind(t, newFeed(), role)
+		st.beat.Reset(time.Hour)
+		text := read(t, st)
+		if n := a.asked.Load(); n != want {
+			t.Errorf("%s: %d requests were looked up, want %d", role, n, want)
+		}
+		if role == engine.RoleViewer && text != fmt.Sprintf(":\nid: %d\n\n", feedPage) {
+			t.Errorf("a viewer was told %q", text)
+		}
 	}
 }

@@ -25,6 +25,10 @@ type occurrence struct {
 	events []event
 }
 
+// needsRequester tells whether the caller may be shown events that depend on who
+// made the request.
+func needsRequester(to engine.Caller) bool { return to.Role.Includes(engine.RoleOperator) }
+
 type event struct {
 	name string
 	data []byte // JSON, which holds no line break
@@ -47,7 +51,7 @@ func eventsOf(e engine.AuditEntry) []event {
 	}
 	events := []event{newEvent(eventRequest, data)}
 	if changesApproval(e) {
-		data.Status = e.Detail["approval_status"]
+		data.Status = approvalStatus(e)
 		events = append(events, newEvent(eventApproval, data))
 	}
 	return events
@@ -76,6 +80,18 @@ func changesApproval(e engine.AuditEntry) bool {
 		return e.Detail["approval_id"] != ""
 	}
 	return false
+}
+
+// approvalStatus is what an entry made of its approval; "" where it does not
+// say: a request may be cancelled before its approval is settled, and after.
+func approvalStatus(e engine.AuditEntry) string {
+	switch e.Action {
+	case engine.ActionRequested:
+		return string(engine.ApprovalPending)
+	case engine.ActionLapsed:
+		return string(engine.ApprovalExpired)
+	}
+	return e.Detail["approval_status"]
 }
 
 // changesRights tells whether somebody may do more or less than before.

@@ -34,10 +34,10 @@ func TestEventsOfEntries(t *testing.T) {
 	}{
 		{entry(engine.ActionRequested, ok, "status", "issued"), "request.updated=issued"},
 		{entry(engine.ActionRequested, refused, "status", "denied"), "request.updated=denied"},
-		{entry(engine.ActionRequested, ok, "status", "pending_approval", "approval_id", "apr_1"), "request.updated=pending_approval approval.updated="},
+		{entry(engine.ActionRequested, ok, "status", "pending_approval", "approval_id", "apr_1"), "request.updated=pending_approval approval.updated=pending"},
 		{entry(engine.ActionApproved, ok, "status", "approved", "approval_id", "apr_1", "approval_status", "approved"), "request.updated=approved approval.updated=approved"},
 		{entry(engine.ActionDenied, ok, "status", "denied", "approval_id", "apr_1", "approval_status", "denied"), "request.updated=denied approval.updated=denied"},
-		{entry(engine.ActionLapsed, ok, "status", "expired", "approval_id", "apr_1"), "request.updated=expired approval.updated="},
+		{entry(engine.ActionLapsed, ok, "status", "expired", "approval_id", "apr_1"), "request.updated=expired approval.updated=expired"},
 		{entry(engine.ActionCancelled, ok, "status", "cancelled", "approval_id", "apr_1"), "request.updated=cancelled approval.updated="},
 		{entry(engine.ActionUnclaimed, ok, "status", "expired", "approval_id", "apr_1"), "request.updated=expired"},
 		{entry(engine.ActionTokenIssued, ok, "status", "issued", "approval_id", "apr_1"), "request.updated=issued"},

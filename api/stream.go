@@ -208,13 +208,7 @@ func (st *stream) CloseWithError(err error) error {
 func (st *stream) next() error {
 	found, to, grown, known := st.feed.after(st.at)
 	if !known {
-		var err error
-		if found, to, err = st.feed.page(context.Background(), st.at); err != nil {
-			return err
-		}
-		if to == st.at {
-			return errNoChain
-		}
+		return st.catchUp()
 	}
 	if to > st.at {
 		grown = closed
@@ -227,6 +221,34 @@ func (st *stream) next() error {
 	case <-grown:
 		return st.take(found, to)
 	}
+}
+
+// catchUp reads one page of what is older than the feed's window, when it is this
+// stream's turn. A page with nothing for the client is a sign of life all the
+// same: whoever went away is noticed, and whoever comes back goes on from there.
+func (st *stream) catchUp() error {
+	select {
+	case <-st.stopping:
+		return errStopping
+	case <-st.beat.C:
+		return st.pulse()
+	case st.feed.turn <- struct{}{}:
+	}
+	found, to, err := st.feed.page(context.Background(), st.at, needsRequester(st.caller))
+	<-st.feed.turn
+	if err != nil {
+		return err
+	}
+	if to == st.at {
+		return errNoChain
+	}
+	if err := st.take(found, to); err != nil {
+		return err
+	}
+	if st.buffer.Len() == 0 {
+		st.sign()
+	}
+	return nil
 }
 
 // closed is always ready.
@@ -257,11 +279,15 @@ func (st *stream) pulse() error {
 	if err := st.holds(); err != nil {
 		return err
 	}
+	st.sign()
+	return nil
+}
+
+func (st *stream) sign() {
 	st.buffer.WriteString(":\n")
 	if st.at > st.told {
 		fmt.Fprintf(&st.buffer, "id: %d\n", st.at)
 		st.told = st.at
 	}
 	st.buffer.WriteByte('\n')
-	return nil
 }
