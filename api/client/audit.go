@@ -51,7 +51,7 @@ func (c *Client) AuditLogs(ctx context.Context, project string, q AuditQuery) (w
 func (c *Client) ExportAudit(ctx context.Context, project string, q AuditQuery, format string) (io.ReadCloser, error) {
 	v := q.values()
 	v.Set("format", format)
-	answer, err := c.do(ctx, request{method: http.MethodGet, path: at("projects", project, "audit-logs"), query: v})
+	answer, err := c.do(ctx, request{transfer: true, method: http.MethodGet, path: at("projects", project, "audit-logs"), query: v})
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,9 @@ func (c *Client) VerifyAudit(ctx context.Context, project string, anchor wire.Au
 		v.Set("anchor_seq", strconv.FormatInt(anchor.Seq, 10))
 		v.Set("anchor_hash", anchor.Hash)
 	}
-	return call[wire.AuditVerdict](ctx, c, request{method: http.MethodGet, path: at("projects", project, "audit-logs", "verify"), query: v})
+	patient := *c
+	patient.within = unbounded // the chain may be long
+	return call[wire.AuditVerdict](ctx, &patient, request{method: http.MethodGet, path: at("projects", project, "audit-logs", "verify"), query: v})
 }
 
 // DownloadTokens reads the forensic record of tokens, newest first.

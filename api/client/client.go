@@ -13,10 +13,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/countersign-dev/countersign/api/wire"
 )
@@ -27,10 +29,11 @@ type Problem = wire.Problem
 
 // Client calls one server with one API key. It is safe for concurrent use.
 type Client struct {
-	base  *url.URL
-	key   wire.Secret
-	agent string
-	http  *http.Client
+	base   *url.URL
+	key    wire.Secret
+	agent  string
+	within time.Duration
+	http   *http.Client
 }
 
 // Option changes how a client is made.
@@ -47,6 +50,12 @@ func WithUserAgent(name string) Option {
 	return func(c *Client) { c.agent = name }
 }
 
+// WithTimeout ends calls that take longer. What carries a file, an export or a
+// stream is bounded until it begins; verifying an audit log is not.
+func WithTimeout(d time.Duration) Option {
+	return func(c *Client) { c.within = d }
+}
+
 // New makes a client for the server at address, such as
 // https://countersign.example.com. The key may be empty: redeeming needs none.
 func New(address string, key wire.Secret, options ...Option) (*Client, error) {
@@ -54,7 +63,7 @@ func New(address string, key wire.Secret, options ...Option) (*Client, error) {
 	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
 		return nil, errors.New("the server's address is not of the form https://host[:port]")
 	}
-	c := &Client{base: base.JoinPath("/api/v1"), key: key, http: &http.Client{
+	c := &Client{base: base.JoinPath("/api/v1"), key: key, within: unbounded, http: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	for _, option := range options {
@@ -104,8 +113,13 @@ func All[T any](limit int, list func(Paging) (wire.Page[T], error)) ([]T, error)
 	}
 }
 
-// request is one call: path below the API's base, its parts escaped already.
+// unbounded is longer than any call takes.
+const unbounded time.Duration = math.MaxInt64
+
+// request is one call: path below the API's base, its parts escaped already. A
+// transfer takes as long as it takes once it has begun.
 type request struct {
+	transfer     bool
 	method, path string
 	query        url.Values
 	header       http.Header
@@ -149,14 +163,33 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key.Reveal())
 	}
-	answer, err := c.http.Do(req)
+	ctx, cancel := context.WithCancelCause(ctx)
+	late := time.AfterFunc(c.within, func() { cancel(fmt.Errorf("no answer within %s", c.within)) })
+	end := func() { late.Stop(); cancel(nil) }
+	answer, err := c.http.Do(req.WithContext(ctx))
 	if err != nil {
+		end()
 		return nil, fmt.Errorf("call the server: %w", err)
 	}
+	if r.transfer {
+		late.Stop()
+	}
+	answer.Body = &ending{answer.Body, end}
 	if answer.StatusCode >= http.StatusMultipleChoices {
 		return nil, problem(answer)
 	}
 	return answer, nil
+}
+
+// ending is an answer's body whose closing ends the call.
+type ending struct {
+	io.ReadCloser
+	end func()
+}
+
+func (e *ending) Close() error {
+	defer e.end()
+	return e.ReadCloser.Close()
 }
 
 const maxProblem = 1 << 20

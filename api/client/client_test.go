@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/countersign-dev/countersign/api/client"
 )
@@ -92,3 +93,48 @@ func TestDamagedFile(t *testing.T) {
 
 // sum is the SHA-256 of "hello".
 const sum = "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="
+
+// What takes too long is ended, but not a file that has begun to arrive.
+func TestCallsEnd(t *testing.T) {
+	rest := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hang, first := rest, " " // which begins any JSON
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/downloads"):
+			first = "a"
+			w.Header().Set("Repr-Digest", "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:") // of abc
+		case strings.HasSuffix(r.URL.Path, "/requests/silent"):
+			hang = nil
+		}
+		if hang != nil {
+			_, _ = w.Write([]byte(first)) // the client finds out
+			w.(http.Flusher).Flush()
+		}
+		select {
+		case <-hang:
+			_, _ = w.Write([]byte("bc")) // likewise
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(server.Close)
+	c, err := client.New(server.URL, "", client.WithTimeout(300*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := c.Redeem(t.Context(), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"silent", "half"} {
+		if _, err := c.Request(t.Context(), "p", id); err == nil || !strings.Contains(err.Error(), "no answer within 300ms") {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	close(rest)
+	if text, err := io.ReadAll(file); err != nil || string(text) != "abc" {
+		t.Errorf("the file is %q (%v)", text, err)
+	}
+	if err := file.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -70,7 +70,7 @@ type File struct {
 // Redeem fetches a token's file, which uses the token up. The token travels in
 // the body, not in the URL.
 func (c *Client) Redeem(ctx context.Context, token wire.Secret) (*File, error) {
-	answer, err := c.do(ctx, request{method: http.MethodPost, path: "downloads", body: wire.RedeemBody{Token: token}})
+	answer, err := c.do(ctx, request{transfer: true, method: http.MethodPost, path: "downloads", body: wire.RedeemBody{Token: token}})
 	if err != nil {
 		return nil, err
 	}

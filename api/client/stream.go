@@ -97,7 +97,7 @@ func (s *streaming) connect(ctx context.Context, yield func(StreamEvent) bool) (
 	defer cancel()
 	silence := time.AfterFunc(streamSilence, cancel)
 	defer silence.Stop()
-	r := request{method: http.MethodGet, path: at("projects", s.project, "stream"), header: http.Header{"Accept": {"text/event-stream"}}}
+	r := request{transfer: true, method: http.MethodGet, path: at("projects", s.project, "stream"), header: http.Header{"Accept": {"text/event-stream"}}}
 	if s.last != "" {
 		r.header.Set("Last-Event-ID", s.last)
 	}

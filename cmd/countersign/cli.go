@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -138,6 +139,9 @@ func (f *outputForm) Set(text string) error {
 	return nil
 }
 
+// callWithin is how long the server may take to answer, files and exports aside.
+const callWithin = time.Minute
+
 // session is one run of a client command against a server, in a project.
 type session struct {
 	*client.Client
@@ -182,7 +186,7 @@ func (o *clientOptions) session(p printer) (*session, error) {
 	if err := checkAddress(p, address); err != nil {
 		return nil, err
 	}
-	c, err := client.New(address, key, client.WithUserAgent("countersign/"+version))
+	c, err := client.New(address, key, client.WithUserAgent("countersign/"+version), client.WithTimeout(callWithin))
 	if err != nil {
 		return nil, usageError{err}
 	}

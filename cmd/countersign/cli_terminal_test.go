@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -124,4 +126,35 @@ func TestTerminal(t *testing.T) {
 			t.Errorf("left behind: %v", left)
 		}
 	})
+}
+
+// TestWaitingAtATerminal shows whom a download waits for, by number where names
+// cannot be had, and that the server does not answer.
+func TestWaitingAtATerminal(t *testing.T) {
+	for members, want := range map[string]string{"well": "0 of 2 approvals given; awaited: carol; ", "failing": "0 of 2 approvals given; "} {
+		m, url := newMoody(t, time.Now().Add(2*time.Hour), map[string][]string{"request": {"pending_approval", "broken"}, "members": {members}})
+		term := newTerminal(t)
+		t.Setenv(serverVariable, url)
+		t.Setenv(projectVariable, "p")
+		t.Setenv(keyVariable, "k")
+		t.Chdir(t.TempDir())
+		root := rootCommand()
+		root.SetArgs([]string{"download", "--certificate", "c", "--format", "cert", "--wait"})
+		root.SetErr(term.lines)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- root.ExecuteContext(ctx) }()
+		eventually(t, "a server that does not answer", func() bool { return strings.Contains(term.text(), "the server does not answer") })
+		cancel()
+		if err := <-ended; exitCode(err) != exitInterrupted {
+			t.Error(err)
+		}
+		eventually(t, "the hint", func() bool { return strings.Contains(term.text(), toGoOn) })
+		if shown := term.text(); !strings.Contains(shown, want) || strings.Contains(shown, "awaited") != (members == "well") {
+			t.Errorf("the terminal shows %q, want %q", shown, want)
+		}
+		if m.calls["members"] != 1 {
+			t.Errorf("the members were read %d times", m.calls["members"])
+		}
+	}
 }

@@ -101,12 +101,9 @@ func (f *downloadFlags) download(ctx context.Context, s *session) (err error) {
 			return err
 		}
 	}
-	minted, err := f.obtain(ctx, s, ask)
+	minted, kept, err := f.fetch(ctx, s, &ask, out)
 	if err != nil {
-		return err
-	}
-	kept, err := s.redeem(ctx, minted.Token, out)
-	if err != nil {
+		s.hint(ask.request, err)
 		return err
 	}
 	if f.out == "-" {
@@ -122,7 +119,8 @@ type asked struct {
 	certificate wire.Certificate
 	format      wire.Format
 	body        wire.MintBody
-	request     string
+	request     string    // that people must approve first
+	lapses      time.Time // when their time to do so is up
 }
 
 // ask finds out what the flags name.
@@ -136,7 +134,9 @@ func (f *downloadFlags) ask(ctx context.Context, s *session) (a asked, err error
 		if err != nil {
 			return a, err
 		}
-		a.request, name = r.ID, r.Format
+		if a.request, name = r.ID, r.Format; r.ApprovalExpiresAt != nil {
+			a.lapses = *r.ApprovalExpiresAt
+		}
 	} else {
 		if a.body, err = f.body(); err != nil {
 			return a, err
@@ -149,14 +149,24 @@ func (f *downloadFlags) ask(ctx context.Context, s *session) (a asked, err error
 	return a, err
 }
 
+// fetch gets a token, and by it the file.
+func (f *downloadFlags) fetch(ctx context.Context, s *session, a *asked, out *output) (wire.Minted, receipt, error) {
+	minted, err := f.obtain(ctx, s, a)
+	if err != nil {
+		return minted, receipt{}, err
+	}
+	kept, err := s.redeem(ctx, minted.Token, out)
+	return minted, kept, err
+}
+
 // obtain gets a token: at once, or after people have approved.
-func (f *downloadFlags) obtain(ctx context.Context, s *session, a asked) (wire.Minted, error) {
+func (f *downloadFlags) obtain(ctx context.Context, s *session, a *asked) (wire.Minted, error) {
 	if a.request == "" {
 		minted, err := s.Mint(ctx, s.project, a.certificate.ID, a.body, "")
 		if err != nil || minted.Pending == nil {
 			return minted.Minted, err
 		}
-		a.request = minted.RequestID
+		a.request, a.lapses = minted.RequestID, minted.Pending.ApprovalExpiresAt
 		if !f.wait && s.json {
 			err = s.show(minted.Pending)
 		}
@@ -165,7 +175,7 @@ func (f *downloadFlags) obtain(ctx context.Context, s *session, a asked) (wire.M
 		}
 	}
 	if f.wait {
-		if err := s.await(ctx, a.request); err != nil {
+		if err := s.await(ctx, a.request, a.lapses); err != nil {
 			return wire.Minted{}, err
 		}
 	}
