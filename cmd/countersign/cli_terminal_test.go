@@ -153,8 +153,8 @@ func TestWaitingAtATerminal(t *testing.T) {
 		if shown := term.text(); !strings.Contains(shown, want) || strings.Contains(shown, "awaited") != (members == "well") {
 			t.Errorf("the terminal shows %q, want %q", shown, want)
 		}
-		if m.calls["members"] != 1 {
-			t.Errorf("the members were read %d times", m.calls["members"])
+		if n := m.count("members"); n != 1 {
+			t.Errorf("the members were read %d times", n)
 		}
 	}
 }

@@ -75,6 +75,12 @@ func (m *moody) answer(w http.ResponseWriter, kind string) {
 	}
 }
 
+func (m *moody) count(kind string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.calls[kind]
+}
+
 func (m *moody) well(w http.ResponseWriter, kind, status string) {
 	switch kind {
 	case "request":
@@ -127,8 +133,8 @@ func TestWaitingOutlivesFailures(t *testing.T) {
 			if code != c.exit || strings.Contains(out, toGoOn) != c.hint || (len(left) == 1) != (c.exit == 0) {
 				t.Errorf("exit code %d, printed %q, left %q: %v", code, out, left, err)
 			}
-			if m.calls["members"] > 1 {
-				t.Errorf("the members were read %d times", m.calls["members"])
+			if n := m.count("members"); n > 1 {
+				t.Errorf("the members were read %d times", n)
 			}
 		})
 	}
