@@ -28,7 +28,7 @@ run: build ## build and serve the sample project on 127.0.0.1:8080
 build: tools-go ## build bin/countersign and the format plugins
 	@mkdir -p $(BIN)/plugins
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/countersign ./cmd/countersign
-	$(GO) build -ldflags '-s -w' -o $(BIN)/plugins/ ./plugins/...
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/plugins/ ./plugins/...
 	$(BIN)/countersign plugin hash --source plugins/catalogue.json --dir $(BIN)/plugins
 
 .PHONY: test

@@ -36,5 +36,6 @@ func toFormat(f engine.Format) wire.Format {
 }
 
 func toFormatPlugin(p engine.PluginState) wire.FormatPlugin {
-	return wire.FormatPlugin{Name: p.Name, Version: p.Version, SHA256: p.SHA256, State: p.State}
+	return wire.FormatPlugin{Name: p.Name, Version: p.Version, SHA256: p.SHA256, State: p.State,
+		Sandbox: wire.Sandbox{Enforced: texts(p.Sandbox.Enforced), Missing: texts(p.Sandbox.Missing)}}
 }

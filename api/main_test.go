@@ -37,6 +37,7 @@ func run(m *testing.M) (code int, err error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // what is left is in the system's temporary folder
 	build := exec.Command("go", "build", "-o", dir+"/", "../plugins/...")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build plugins: %w\n%s", err, out)
 	}

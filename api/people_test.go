@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +125,9 @@ func TestPlugins(t *testing.T) {
 	page := read[wire.Page[wire.Plugin]](f.do("root", "GET", "/plugins", "").is(200))
 	if len(page.Items) != 8 || page.Items[4].Name != "pem" || len(page.Items[4].Formats) != 5 || page.NextCursor != nil {
 		t.Fatalf("%+v", page)
+	}
+	if s := page.Items[4].Sandbox; len(s.Enforced) == 0 && runtime.GOOS == "linux" || s.Missing == nil {
+		t.Errorf("a plugin's sandbox is not told: %+v", s)
 	}
 	if p := read[wire.Plugin](f.do("root", "POST", "/plugins/zip/reload", "").is(200)); p.Name != "zip" || p.State != page.Items[7].State {
 		t.Fatalf("%+v", p)

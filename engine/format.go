@@ -31,6 +31,14 @@ type PluginState struct {
 	State   string
 	Detail  string
 	Formats []string
+	Sandbox Sandbox
+}
+
+// Sandbox is what confines a renderer: what is enforced, and what is not, each
+// with the reason.
+type Sandbox struct {
+	Enforced []string
+	Missing  []string
 }
 
 // RenderJob is what a renderer turns into a file. Options is a JSON object that

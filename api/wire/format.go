@@ -18,10 +18,17 @@ type Format struct {
 
 // FormatPlugin is the plugin that renders a format.
 type FormatPlugin struct {
-	Name    string `json:"name"`
-	Version string `json:"version"`
-	SHA256  string `json:"sha256" doc:"Of its binary, hexadecimal"`
-	State   string `json:"state"`
+	Name    string  `json:"name"`
+	Version string  `json:"version"`
+	SHA256  string  `json:"sha256" doc:"Of its binary, hexadecimal"`
+	State   string  `json:"state"`
+	Sandbox Sandbox `json:"sandbox"`
+}
+
+// Sandbox is what confines a plugin.
+type Sandbox struct {
+	Enforced []string `json:"enforced" doc:"What the system enforces"`
+	Missing  []string `json:"missing" doc:"What it cannot, each with the reason after a colon"`
 }
 
 // Plugin is a renderer with all it renders. Detail says what is wrong with it.

@@ -18,6 +18,8 @@ import (
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+
+	"github.com/countersign-dev/countersign/plugins/host"
 )
 
 // Config is every setting of a server. Its zero value serves on loopback with
@@ -32,6 +34,7 @@ type Config struct {
 	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks whose X-Forwarded-For is believed"`
 	Bootstrap      string   `koanf:"bootstrap" usage:"file for the first administrator's API key, written when the installation has no user yet"`
 
+	Sandbox       SandboxConfig       `koanf:"sandbox"`
 	Policies      PoliciesConfig      `koanf:"policies"`
 	Keeper        KeeperConfig        `koanf:"keeper"`
 	MongoDB       MongoDBConfig       `koanf:"mongodb"`
@@ -40,6 +43,11 @@ type Config struct {
 	Limits        LimitsConfig        `koanf:"limits"`
 	Notifications NotificationsConfig `koanf:"notifications"`
 	Log           LogConfig           `koanf:"log"`
+}
+
+// SandboxConfig says how strictly format plugins are confined.
+type SandboxConfig struct {
+	Mode string `koanf:"mode" default:"best_effort" usage:"best_effort runs plugins that this system cannot confine whole, and says in the log and in their state what is missing; require does not run them"`
 }
 
 // PoliciesConfig says where a platform team's own policy rules are.
@@ -189,6 +197,9 @@ func (c *Config) complete() error {
 			return fmt.Errorf("find the plugins beside this program: %w", err)
 		}
 		c.Plugins = filepath.Join(filepath.Dir(program), "plugins", "catalogue.json")
+	}
+	if c.Sandbox.Mode != host.SandboxBestEffort && c.Sandbox.Mode != host.SandboxRequire {
+		return fmt.Errorf("sandbox.mode must be %s or %s", host.SandboxBestEffort, host.SandboxRequire)
 	}
 	if c.Retention.Tokens < 30*24*time.Hour {
 		return errors.New("retention.tokens must be at least 720h: records of used tokens are evidence")

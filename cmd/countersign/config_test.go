@@ -53,6 +53,7 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 		"retention: {tokens: soon}":   "tokens",
 		"retention: {requests: 1h}":   "retention.requests",
 		"limits: {unknown_tokens: 0}": "limits.unknown_tokens",
+		"sandbox: {mode: strict}":     "sandbox.mode",
 		"]":                           "yaml",
 	} {
 		if _, err := load(t, file); err == nil || !strings.Contains(err.Error(), want) {

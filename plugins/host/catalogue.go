@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+
+	"github.com/countersign-dev/countersign/plugins/host/sandbox"
 )
 
 // CatalogueName is the file name that WriteCatalogue gives a catalogue.
@@ -32,6 +34,8 @@ type entry struct {
 	SHA256  string   `json:"sha256,omitempty"`
 	Formats []string `json:"formats"`
 	Grants  grants   `json:"grants"`
+	// Limits may be lower than the defaults, never higher.
+	Limits sandbox.Limits `json:"limits,omitzero"`
 }
 
 type grants struct {

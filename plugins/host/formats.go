@@ -178,7 +178,7 @@ func (f *format) settleSelf() error {
 
 // state is a plugin's, with the formats it makes and those it should but cannot.
 func (v *view) state(plugin *supervisor) engine.PluginState {
-	state := plugin.report()
+	state := plugin.shown()
 	for _, d := range plugin.description.GetFormats() {
 		if f := v.formats[d.GetId()]; f != nil && f.by == plugin {
 			state.Formats = append(state.Formats, d.GetId())

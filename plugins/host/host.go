@@ -6,6 +6,11 @@
 //     what runs;
 //   - a plugin gets no environment, no standard input and no connection but one
 //     over a private socket with mutual TLS;
+//   - on Linux it is confined before its first instruction: no network, no file
+//     but that socket, no further process, no privileges, and limits on memory,
+//     threads, open files and CPU time (package sandbox); what the system cannot
+//     enforce is in its state and in the log, and Options.Sandbox decides
+//     whether it may run nevertheless;
 //   - key and passphrase reach only a format that declares the need and that
 //     the catalogue grants it;
 //   - a plugin that fails, hangs, floods or lies costs its own formats, for as
@@ -17,6 +22,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -50,9 +56,18 @@ type Options struct {
 	// MaxFile is the most, in bytes, that a rendered file may have. Default:
 	// DefaultMaxFile; at most sdk.MaxMessage.
 	MaxFile int
+	// Sandbox says whether a plugin may run that this system cannot confine
+	// whole. Default: SandboxBestEffort.
+	Sandbox string
 	// Logger is told of the plugins' lives. Default: slog.Default().
 	Logger *slog.Logger
 }
+
+// The values of Options.Sandbox.
+const (
+	SandboxBestEffort = "best_effort" // it may: its state and the log say what is missing
+	SandboxRequire    = "require"     // it may not
+)
 
 // settings are the options as the host's parts use them.
 type settings struct {
@@ -60,6 +75,7 @@ type settings struct {
 	sockets   *sockets
 	deadline  time.Duration
 	maxFile   int
+	sandbox   string
 	log       *slog.Logger
 }
 
@@ -90,6 +106,10 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if o.Deadline < 0 || o.MaxFile < 0 || o.MaxFile > sdk.MaxMessage {
 		return nil, fmt.Errorf("open plugin host: deadline %s or largest file %d is out of bounds", o.Deadline, o.MaxFile)
 	}
+	o.Sandbox = cmp.Or(o.Sandbox, SandboxBestEffort)
+	if o.Sandbox != SandboxBestEffort && o.Sandbox != SandboxRequire {
+		return nil, fmt.Errorf("open plugin host: the sandbox is %q, neither %s nor %s", o.Sandbox, SandboxBestEffort, SandboxRequire)
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -101,7 +121,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open plugin host: %w", err)
 	}
-	h := &Host{settings: &settings{catalogue: o.Catalogue, sockets: folder, deadline: o.Deadline, maxFile: o.MaxFile, log: o.Logger}}
+	h := &Host{settings: &settings{catalogue: o.Catalogue, sockets: folder, deadline: o.Deadline, maxFile: o.MaxFile, sandbox: o.Sandbox, log: o.Logger}}
 	h.life, h.end = context.WithCancel(context.Background())
 	h.start(ctx, listed)
 	return h, nil
@@ -217,7 +237,7 @@ func (h *Host) replace(plugins []*supervisor, at int, next *supervisor) error {
 	}
 	var err error
 	if !next.usable() {
-		detail := next.report().Detail
+		detail := next.shown().Detail
 		err = engine.Errorf(engine.CodeRendererFailed, "plugin %s cannot be used: %s", next.entry.Name, detail)
 		if old != nil && old.serving() {
 			old.note("reload failed, the version before goes on: " + detail)

@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,10 +39,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// readyVariable names a folder in which the plugins are built already.
+const readyVariable = "COUNTERSIGN_TEST_PLUGINS"
+
 // built is where the plugins are, once a test has needed them.
 var built struct {
 	once   sync.Once
 	folder string
+	ready  string // a folder of somebody else's
 	err    error
 }
 
@@ -49,18 +54,29 @@ var built struct {
 func binaries(t testing.TB) string {
 	t.Helper()
 	built.once.Do(func() {
+		if ready := os.Getenv(readyVariable); ready != "" {
+			built.ready = ready
+			return
+		}
 		if built.folder, built.err = os.MkdirTemp("", "plugins"); built.err != nil {
 			return
 		}
-		build := exec.Command("go", "build", "-o", built.folder+"/", "../...", "./testdata/misbehave")
-		if printed, err := build.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("build plugins: %w\n%s", err, printed)
+		for _, args := range [][]string{
+			{"CGO_ENABLED=0", "../...", "./testdata/misbehave", "./testdata/hostile"},
+			{"CGO_ENABLED=1", "./testdata/linked"},
+		} {
+			build := exec.Command("go", append([]string{"build", "-o", built.folder + "/"}, args[1:]...)...)
+			build.Env = append(os.Environ(), args[0])
+			if printed, err := build.CombinedOutput(); err != nil {
+				built.err = fmt.Errorf("build plugins: %w\n%s", err, printed)
+				return
+			}
 		}
 	})
 	if built.err != nil {
 		t.Fatal(built.err)
 	}
-	return built.folder
+	return cmp.Or(built.ready, built.folder)
 }
 
 // builtIn is the project's own catalogue.

@@ -3,10 +3,12 @@ package host
 import (
 	"bytes"
 	"crypto/sha256"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 )
 
 // image is a copy of a plugin's binary that nobody can change any more. What
@@ -14,8 +16,8 @@ import (
 // start, or before a restart, changes nothing.
 type image struct {
 	file *os.File
-	// path starts the image, in this process's children.
-	path string
+	// libraries tells that it cannot start without the system's own.
+	libraries bool
 }
 
 // errChecksum says that a binary is not the one that the catalogue lists.
@@ -43,11 +45,21 @@ func loadImage(path string, want []byte, temp string) (*image, error) {
 		err = fmt.Errorf("copy plugin: %w", err)
 	} else if !bytes.Equal(hash.Sum(nil), want) {
 		err = errChecksum
-	} else if err = copied.seal(); err != nil {
-		err = fmt.Errorf("seal plugin: %w", err)
+	} else {
+		copied.libraries = linked(copied.file)
+		if err = copied.seal(); err != nil {
+			err = fmt.Errorf("seal plugin: %w", err)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, copied.close())
 	}
 	return copied, nil
+}
+
+// linked tells whether a binary names a program that must link it before it
+// can run. What is no ELF binary needs none that this host could give it.
+func linked(file *os.File) bool {
+	binary, err := elf.NewFile(file)
+	return err == nil && slices.ContainsFunc(binary.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 }

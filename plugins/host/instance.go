@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/countersign-dev/countersign/plugins/host/sandbox"
 	"github.com/countersign-dev/countersign/plugins/sdk"
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
@@ -27,6 +29,8 @@ const (
 	maxDescription = 1 << 20
 	// maxOverhead is what a file's message may hold beside the file, in bytes.
 	maxOverhead = 1 << 10
+	// processPrefix stands before a plugin's name in the list of processes.
+	processPrefix = "countersign-plugin-"
 )
 
 // instance is one running process of a plugin and the connection to it.
@@ -44,32 +48,39 @@ type instance struct {
 	answered atomic.Int64 // renders that succeeded
 }
 
-// startInstance runs the image and asks it to describe itself. ctx bounds the
-// start alone.
-func startInstance(ctx context.Context, name string, i *image, s *settings) (*instance, error) {
+// startInstance runs the image in the box and asks it to describe itself. ctx
+// bounds the start alone.
+func startInstance(ctx context.Context, i *image, box sandbox.Spec, s *settings) (*instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	in := &instance{output: newOutput(s.log.With("plugin", name))}
-	in.client = plugin.NewClient(in.config(ctx, name, i, s))
+	in := &instance{output: newOutput(s.log.With("plugin", strings.TrimPrefix(box.Name, processPrefix)))}
+	in.client = plugin.NewClient(in.config(ctx, i, box, s))
 	err := in.connect(ctx)
 	if err == nil && !in.unwatch() {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
 		in.end()
+		if fate := in.fate(); fate != "" {
+			err = fmt.Errorf("%w (%s)", err, fate)
+		}
 		return nil, err
 	}
 	return in, nil
 }
 
-func (in *instance) config(ctx context.Context, name string, i *image, s *settings) *plugin.ClientConfig {
+func (in *instance) config(ctx context.Context, i *image, box sandbox.Spec, s *settings) *plugin.ClientConfig {
 	return &plugin.ClientConfig{
 		HandshakeConfig: sdk.Handshake,
 		Plugins:         plugin.PluginSet{sdk.PluginName: &sdk.Plugin{}},
 		// In place of SecureConfig, which hashes a path that is started later:
 		// the runner starts the very bytes that were hashed.
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socketDir string) (runner.Runner, error) {
-			p := newProcess(name, i, spec, socketDir)
+			box.Folder = socketDir
+			p, err := newProcess(i, box, spec)
+			if err != nil {
+				return nil, err
+			}
 			in.process = p
 			in.unwatch = context.AfterFunc(ctx, p.end)
 			return p, nil
@@ -119,6 +130,19 @@ func (in *instance) gone() bool {
 	default:
 		return false
 	}
+}
+
+// fate is why the process ended, in the host's words, once end has returned:
+// by then everything is read that it wrote.
+func (in *instance) fate() string {
+	if in.process == nil {
+		return ""
+	}
+	fate := in.process.fate()
+	if fate != "" && in.output.starved() {
+		return fmt.Sprintf("it ran out of its %d MiB of memory", in.process.box.Limits.MemoryMiB)
+	}
+	return fate
 }
 
 // end kills the process and frees everything that belongs to it. It comes first

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,28 +24,47 @@ func hostUntilKilled(folder string) {
 	select {}
 }
 
-func TestKilledHostLeavesNoPlugin(t *testing.T) {
-	catalogue, listed := folder(t, builtIn(t)...), len(builtIn(t))
+// startHost starts this program as a host of the entries. Its plugins and, in
+// s, its sockets are in the folder.
+func startHost(t *testing.T, entries ...entry) (host *exec.Cmd, out io.Reader, dir string) {
+	t.Helper()
+	catalogue := folder(t, entries...)
 	dir, err := os.MkdirTemp("", "cs")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	link(t, filepath.Dir(catalogue), dir)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	host := exec.Command(self)
+	host = exec.Command("/proc/self/exe") // by whatever user, in whatever folder it was built
 	host.Env = append(os.Environ(), orphanVariable+"="+dir)
 	host.Stderr = os.Stderr
-	out, err := host.StdoutPipe()
-	if err != nil {
+	if out, err = host.StdoutPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := host.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return host, out, dir
+}
+
+// A plugin that does not watch its host, as the SDK has it do, ends too.
+func TestKilledHostLeavesNoPluginThatIgnoresIt(t *testing.T) {
+	host, _, _ := startHost(t, misbehaving("mute", nil))
+	var plugins []int
+	eventually(t, "the plugin runs", func() bool {
+		plugins = children(t, host.Process.Pid)
+		return len(plugins) == 1
+	})
+	if err := host.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = host.Wait() // it was killed
+	eventually(t, "an orphaned plugin ends", func() bool { return gone(plugins[0]) })
+}
+
+func TestKilledHostLeavesNoPlugin(t *testing.T) {
+	host, out, dir := startHost(t, builtIn(t)...)
+	listed := len(builtIn(t))
 	if _, err := fmt.Fscanln(out, new(string)); err != nil {
 		t.Fatalf("the host did not open: %v", err)
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"unicode"
@@ -29,6 +30,7 @@ type output struct {
 	line   []byte
 	secret bool
 	told   bool
+	memory bool // it said that it ran out of it
 }
 
 func newOutput(log *slog.Logger) *output {
@@ -49,10 +51,22 @@ func (o *output) withheld() bool {
 	return o.secret
 }
 
+// starved tells whether the plugin's runtime said that the system gave it no
+// more memory. That is all that is ever taken from what it writes.
+func (o *output) starved() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.memory
+}
+
+// starvedWords are how Go's runtime says so.
+var starvedWords = regexp.MustCompile(`^(runtime|fatal error): .*(out of memory|cannot allocate memory)`)
+
 // Write implements io.Writer.
 func (o *output) Write(text []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.memory = o.memory || starvedWords.Match(text)
 	if o.secret {
 		if !o.told {
 			o.log.Debug(withheldOutput)

@@ -20,8 +20,7 @@ func newImage(string) (*image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memfd_create: %w", err)
 	}
-	path := fmt.Sprintf("/proc/self/fd/%d", fd)
-	return &image{file: os.NewFile(uintptr(fd), path), path: path}, nil
+	return &image{file: os.NewFile(uintptr(fd), "countersign-plugin")}, nil
 }
 
 // seal forbids every later change of the image, this process's own included.
@@ -33,9 +32,9 @@ func (i *image) seal() error {
 
 func (i *image) close() error { return i.file.Close() }
 
-// confine makes the kernel end the plugin when the thread that starts it ends,
+// tie makes the kernel end the plugin when the thread that starts it ends,
 // and keeps signals of the terminal from it.
-func confine(cmd *exec.Cmd) {
+func tie(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
@@ -51,6 +50,6 @@ func (p *process) reap() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.signal()
-	_ = p.cmd.Wait() // how it ended is all the same: it was to run until told otherwise
+	_ = p.cmd.Wait() // how it ended is in the command's state
 	p.reaped = true
 }

@@ -16,7 +16,7 @@ func newImage(temp string) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &image{file: file, path: file.Name()}, nil
+	return &image{file: file}, nil
 }
 
 // seal closes the file, which could not be started while open for writing.
@@ -26,17 +26,20 @@ func (i *image) seal() error {
 
 func (i *image) close() error {
 	_ = i.file.Close() // closed already once sealed
-	return os.Remove(i.path)
+	return os.Remove(i.file.Name())
 }
 
-// confine keeps signals of the terminal from the plugin, which watches its
+// tie keeps signals of the terminal from the plugin, which watches its
 // parent by itself.
-func confine(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+func tie(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
 // reap waits for the end of the process.
 func (p *process) reap() {
-	_ = p.cmd.Wait() // how it ended is all the same: it was to run until told otherwise
+	_ = p.cmd.Wait() // how it ended is in the command's state
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reaped = true
 }
+
+// watch does nothing: the process's state says that nobody watches it.
+func (p *process) watch() {}

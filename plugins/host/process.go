@@ -11,61 +11,79 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-plugin/runner"
 
+	"github.com/countersign-dev/countersign/plugins/host/sandbox"
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
 // lastWords is how long output is read on after a plugin's end.
 const lastWords = 100 * time.Millisecond
 
-// process is one run of a plugin's image, as go-plugin wants to see it. It has
-// an empty environment but for the handshake, no standard input, "/" as its
-// working directory and a process group of its own.
+// process is one run of a plugin's image, as go-plugin wants to see it. It is
+// confined before its own code runs (package sandbox), and has an empty
+// environment but for the handshake, no standard input, "/" as its working
+// directory and a process group of its own.
 type process struct {
-	name      string
-	cmd       *exec.Cmd
-	socketDir string
-	out, err  *os.File // what the plugin wrote, for the host to read
+	box      sandbox.Spec
+	launch   *sandbox.Launch
+	cmd      *exec.Cmd      // the launch's
+	report   sandbox.Report // set once Start has returned
+	out, err *os.File       // what the plugin wrote, for the host to read
 
 	begun  chan struct{} // closed once it was started, or could not be
 	exited chan struct{} // closed once the process and its group are gone
 	hush   *time.Timer   // set before exited is closed
 
-	mu     sync.Mutex
-	reaped bool // its id may mean another process
+	asked atomic.Int64 // what the host has asked of it
+	open  atomic.Int64 // and of that, what it has not answered
+
+	mu      sync.Mutex
+	reaped  bool   // its id may mean another process
+	ended   bool   // by the host, while it ran
+	verdict string // why the host ended it
 }
 
 var _ runner.Runner = (*process)(nil)
 
 // newProcess prepares a run of the image with the environment of spec, which is
 // go-plugin's.
-func newProcess(name string, i *image, spec *exec.Cmd, socketDir string) *process {
-	cmd := &exec.Cmd{
-		Path: i.path,
-		Args: []string{"countersign-plugin-" + name},
-		Env:  append(spec.Env, sdk.HostPIDVariable+"="+strconv.Itoa(os.Getpid())),
-		Dir:  "/",
+func newProcess(i *image, box sandbox.Spec, spec *exec.Cmd) (*process, error) {
+	launch, err := sandbox.Prepare(box, i.file)
+	if err != nil {
+		return nil, fmt.Errorf("prepare plugin: %w", err)
 	}
-	confine(cmd)
-	return &process{name: name, cmd: cmd, socketDir: socketDir, begun: make(chan struct{}), exited: make(chan struct{})}
+	launch.Cmd.Env = append(spec.Env, sdk.HostPIDVariable+"="+strconv.Itoa(os.Getpid()))
+	launch.Cmd.Dir = "/"
+	tie(launch.Cmd)
+	return &process{box: box, launch: launch, cmd: launch.Cmd, begun: make(chan struct{}), exited: make(chan struct{})}, nil
 }
 
-// Start implements runner.Runner.
+// Start implements runner.Runner. It returns when the plugin is about to run,
+// confined.
 func (p *process) Start(context.Context) error {
 	outWriter, errWriter, err := p.pipes()
 	if err != nil {
 		close(p.begun)
 		close(p.exited)
+		p.launch.Cancel()
 		return err
 	}
 	started := make(chan error)
 	go p.live(started)
 	if err = <-started; err != nil {
+		p.launch.Cancel()
+	} else if p.report, err = p.launch.Report(); err != nil {
+		p.end()
+	}
+	if err != nil {
 		p.closePipes()
+	} else {
+		go p.watch()
 	}
 	return errors.Join(err, outWriter.Close(), errWriter.Close())
 }
@@ -117,14 +135,37 @@ func (p *process) signal() {
 
 // end kills the process at once and waits until it is gone. A plugin holds
 // nothing that would need a farewell.
-func (p *process) end() {
+func (p *process) end() { p.condemn("") }
+
+// condemn ends the process for a reason that the plugin's state is to say.
+func (p *process) condemn(reason string) {
 	<-p.begun
 	if p.cmd.Process != nil {
 		p.mu.Lock()
+		if !p.ended && !p.reaped {
+			p.ended, p.verdict = true, reason
+		}
 		p.signal()
 		p.mu.Unlock()
 	}
 	<-p.exited
+}
+
+// fate is how the process came to its end: by the host's verdict, or in some
+// way of its own. It is "" when the host ended it for no fault, or when it never
+// was the plugin.
+func (p *process) fate() string {
+	<-p.exited
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	end := p.cmd.ProcessState
+	if end == nil || p.report.Error != "" {
+		return ""
+	}
+	if status, ok := end.Sys().(syscall.WaitStatus); p.ended && ok && status.Signal() == syscall.SIGKILL {
+		return p.verdict
+	}
+	return end.String()
 }
 
 // Kill implements runner.AttachedRunner.
@@ -146,7 +187,7 @@ func (p *process) Wait(context.Context) error {
 // socket in the folder that was made for this run: the host hands out keys over
 // this connection and dials nowhere else.
 func (p *process) PluginToHost(network, address string) (string, string, error) {
-	if network != "unix" || filepath.Dir(address) != p.socketDir {
+	if network != "unix" || filepath.Dir(address) != p.box.Folder {
 		return "", "", errors.New("the plugin names an address outside its socket folder")
 	}
 	return network, address, nil
@@ -164,10 +205,10 @@ func (p *process) Stdout() io.ReadCloser { return p.out }
 func (p *process) Stderr() io.ReadCloser { return p.err }
 
 // Name implements runner.Runner.
-func (p *process) Name() string { return p.name }
+func (p *process) Name() string { return p.box.Name }
 
 // ID implements runner.AttachedRunner.
-func (p *process) ID() string { return p.name }
+func (p *process) ID() string { return p.box.Name }
 
 // Diagnose implements runner.Runner.
 func (p *process) Diagnose(context.Context) string { return "" }

@@ -116,20 +116,20 @@ func (r *rendering) call(ctx context.Context, f *format, request *pluginv1.Rende
 			in.output.withhold()
 		}
 		answered, fair := in.answered.Load(), r.halfLeft(ctx)
-		answer, err := in.renderer.Render(ctx, request)
+		answer, err := in.render(ctx, request)
 		if err == nil {
 			return r.accept(f, in, answer.GetContent())
 		}
 		ownDeadline(ctx, err)
 		switch {
 		case ctx.Err() == nil && (status.Code(err) == codes.Unavailable || in.gone()):
-			in.process.end() // a process that lost its connection is of no use
+			in.process.condemn("its connection broke") // it is of no use
 			if !again {
 				continue
 			}
 			return nil, f.failed("its plugin ended while rendering", in.cause(err))
 		case errors.Is(context.Cause(ctx), errDeadline) && fair && in.answered.Load() == answered:
-			in.process.end() // nothing came out of it for a long time
+			in.process.condemn(fmt.Sprintf("it answered nothing for %s", r.settings.deadline))
 		}
 		reason := "its plugin refused or failed"
 		if status.Code(err) == codes.ResourceExhausted {
@@ -137,6 +137,14 @@ func (r *rendering) call(ctx context.Context, f *format, request *pluginv1.Rende
 		}
 		return nil, f.failed(r.reason(ctx, reason), in.cause(err))
 	}
+}
+
+// render asks the process, which may use the CPU for as long as it is asked.
+func (in *instance) render(ctx context.Context, request *pluginv1.RenderRequest) (*pluginv1.RenderResponse, error) {
+	in.process.asked.Add(1)
+	in.process.open.Add(1)
+	defer in.process.open.Add(-1)
+	return in.renderer.Render(ctx, request)
 }
 
 func (r *rendering) accept(f *format, in *instance, file []byte) ([]byte, error) {

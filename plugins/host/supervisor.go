@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/host/sandbox"
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
@@ -47,6 +50,7 @@ type supervisor struct {
 	entry       entry
 	settings    *settings
 	image       *image
+	box         sandbox.Spec
 	description *pluginv1.DescribeResponse // what the first start declared
 
 	ctx    context.Context
@@ -56,6 +60,8 @@ type supervisor struct {
 	mu       sync.Mutex
 	state    string
 	detail   string
+	fate     string         // how the process before this one ended, unless that is long ago
+	report   sandbox.Report // of the last process that ran
 	current  *instance
 	failures int           // in a row
 	changed  chan struct{} // closed at the next change of state
@@ -82,13 +88,18 @@ func (v *supervisor) firstStart(ctx context.Context) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	limits, err := v.entry.Limits.Within(sandbox.DefaultLimits)
+	if err != nil {
+		return nil, err
+	}
 	if v.image, err = loadImage(path, sum, v.settings.sockets.path); err != nil {
 		return nil, err
 	}
+	v.box = sandbox.Spec{Name: processPrefix + v.entry.Name, Libraries: v.image.libraries, Require: v.settings.sandbox == SandboxRequire, Limits: limits}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(v.ctx, cancel)() //nolint:contextcheck // the end of the plugin's life ends its start, too
-	first, err := startInstance(ctx, v.entry.Name, v.image, v.settings)
+	first, err := startInstance(ctx, v.image, v.box, v.settings)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +108,9 @@ func (v *supervisor) firstStart(ctx context.Context) (*instance, error) {
 		return nil, err
 	}
 	v.description = first.description
+	if missing := first.process.report.Missing; len(missing) > 0 {
+		v.settings.log.Warn("plugin is not confined whole, and runs nevertheless", "plugin", v.entry.Name, "missing", missing)
+	}
 	return first, nil
 }
 
@@ -109,6 +123,7 @@ func (v *supervisor) supervise(current *instance) {
 			streak = 0
 		}
 		current.end()
+		v.mourn(current.fate())
 		for current = nil; current == nil; {
 			if v.ctx.Err() != nil || !v.mayRestart(streak) {
 				return
@@ -128,6 +143,7 @@ func (v *supervisor) outlived(current *instance) (calm bool) {
 		select {
 		case <-timer.C:
 			calm = true
+			v.mourn("")
 		case <-current.process.exited:
 			return calm
 		case <-v.ctx.Done():
@@ -141,16 +157,16 @@ func (v *supervisor) outlived(current *instance) (calm bool) {
 func (v *supervisor) mayRestart(streak int) bool {
 	v.mu.Lock()
 	v.failures++
-	failures := v.failures
+	failures, fate := v.failures, v.fate
 	v.mu.Unlock()
 	if failures >= maxFailures {
 		v.set(StateQuarantined, fmt.Sprintf("it failed %d times in a row; reload it once the cause is gone", failures), nil)
-		v.settings.log.Error("plugin quarantined", "plugin", v.entry.Name, "failures", failures)
+		v.settings.log.Error("plugin quarantined", "plugin", v.entry.Name, "failures", failures, "reason", fate)
 		return false
 	}
 	delay := restartDelay(streak)
 	v.set(StateRestarting, "", nil)
-	v.settings.log.Warn("plugin ended; it is started again", "plugin", v.entry.Name, "failures", failures, "delay", delay)
+	v.settings.log.Warn("plugin ended; it is started again", "plugin", v.entry.Name, "reason", fate, "failures", failures, "delay", delay)
 	select {
 	case <-time.After(delay):
 		return true
@@ -168,13 +184,14 @@ func restartDelay(streak int) time.Duration {
 }
 
 func (v *supervisor) restart() *instance {
-	next, err := startInstance(v.ctx, v.entry.Name, v.image, v.settings)
+	next, err := startInstance(v.ctx, v.image, v.box, v.settings)
 	if err == nil && !proto.Equal(next.description, v.description) {
 		next.end()
 		err = errors.New("it declares other formats than at its first start")
 	}
 	if err != nil {
 		v.settings.log.Warn("plugin did not start", "plugin", v.entry.Name, "error", printable(err.Error(), maxOutputLine))
+		v.mourn(err.Error())
 		return nil
 	}
 	v.set(StateRunning, "", next)
@@ -186,8 +203,18 @@ func (v *supervisor) set(state, detail string, current *instance) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.state, v.detail, v.current = state, printable(detail, maxOutputLine), current
+	if current != nil {
+		v.report = current.process.report
+	}
 	close(v.changed)
 	v.changed = make(chan struct{})
+}
+
+// mourn notes how a process ended.
+func (v *supervisor) mourn(fate string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.fate = printable(fate, maxOutputLine)
 }
 
 // acquire returns the running process. While the plugin is being started again
@@ -264,12 +291,17 @@ func (v *supervisor) note(remark string) {
 	v.detail = printable(remark, maxOutputLine)
 }
 
-// report is the plugin's state for everybody else, without its formats.
-func (v *supervisor) report() engine.PluginState {
+// shown is the plugin's state for everybody else, without its formats.
+func (v *supervisor) shown() engine.PluginState {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	detail := v.detail
+	if v.fate != "" {
+		detail = strings.TrimPrefix(detail+"; the last process ended: "+v.fate, "; ")
+	}
 	return engine.PluginState{
 		Name: v.entry.Name, Version: v.description.GetVersion(), SHA256: v.entry.SHA256,
-		State: v.state, Detail: v.detail,
+		State: v.state, Detail: detail,
+		Sandbox: engine.Sandbox{Enforced: slices.Clone(v.report.Enforced), Missing: slices.Clone(v.report.Missing)},
 	}
 }

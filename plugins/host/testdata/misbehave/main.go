@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
@@ -25,7 +26,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "cannot start: \x1b[31mno reason\x1b[0m")
 		os.Exit(3)
 	case "mute":
-		select {}
+		time.Sleep(time.Hour) // an empty select is a deadlock, which Go's runtime ends
 	case "strays":
 		fmt.Println("1|1|unix|/tmp/countersign-elsewhere.sock|grpc|")
 		select {}

@@ -1,0 +1,281 @@
+package host
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/host/sandbox"
+)
+
+// everything is what a sandbox enforces where the kernel has it all.
+var everything = []string{
+	sandbox.Privileges, sandbox.Network, sandbox.Files, sandbox.Processes,
+	sandbox.Memory, sandbox.OpenFiles, sandbox.Threads, sandbox.CPU,
+}
+
+// hostile lists the plugin that tries to get out.
+func hostile() entry {
+	return entry{Name: "hostile", Path: "hostile", Formats: []string{
+		"probe", "pid", "allocate", "giant", "spin", "threads", "files", "litter", "flood",
+	}}
+}
+
+// whole skips a test where the kernel cannot enforce what it is about.
+func whole(t *testing.T, s engine.PluginState) {
+	t.Helper()
+	if len(s.Sandbox.Missing) > 0 {
+		t.Skipf("this system does not enforce %q", s.Sandbox.Missing)
+	}
+}
+
+// probe has the hostile plugin try one thing and returns what it says of it.
+func probe(t *testing.T, h *Host, what, target string) string {
+	t.Helper()
+	j := job(t, ed25519Job, "probe")
+	j.Options = fmt.Sprintf(`{"what":%q,"target":%q}`, what, target)
+	return string(render(t, h, j))
+}
+
+// outside is what there is to get at, and whether something did.
+type outside struct {
+	tcp, unix, abstract net.Listener
+	udp, datagrams      net.PacketConn
+	file                string
+	descriptor          int
+}
+
+func newOutside(t *testing.T) *outside {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cs") // a socket's path has to be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	o := &outside{file: filepath.Join(dir, "data"), descriptor: 50}
+	for _, err := range []error{
+		os.WriteFile(o.file, []byte("CANARY"), 0o644),
+		listen(t, &o.tcp, "tcp", "127.0.0.1:0"),
+		listen(t, &o.unix, "unix", filepath.Join(dir, "socket")),
+		listen(t, &o.abstract, "unix", "@countersign-test-"+strconv.Itoa(os.Getpid())),
+		receive(t, &o.udp, "udp", "127.0.0.1:0"),
+		receive(t, &o.datagrams, "unixgram", filepath.Join(dir, "datagrams")),
+		unix.Dup3(2, o.descriptor, 0), // as if whoever started the host had left it open
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { _ = unix.Close(o.descriptor) })
+	return o
+}
+
+func listen(t *testing.T, into *net.Listener, network, address string) (err error) {
+	if *into, err = net.Listen(network, address); err == nil {
+		t.Cleanup(func() { _ = (*into).Close() })
+	}
+	return err
+}
+
+func receive(t *testing.T, into *net.PacketConn, network, address string) (err error) {
+	if *into, err = net.ListenPacket(network, address); err == nil {
+		t.Cleanup(func() { _ = (*into).Close() })
+	}
+	return err
+}
+
+// untouched checks that nothing came in from the plugin.
+func (o *outside) untouched(t *testing.T) {
+	t.Helper()
+	for _, l := range []net.Listener{o.tcp, o.unix, o.abstract} {
+		_ = l.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Unix(1, 0))
+		if c, err := l.Accept(); err == nil {
+			t.Errorf("a connection came to %s from %s", l.Addr(), c.RemoteAddr())
+		}
+	}
+	for _, c := range []net.PacketConn{o.udp, o.datagrams} {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+		if n, from, err := c.ReadFrom(make([]byte, 1)); err == nil {
+			t.Errorf("%d bytes came to %s from %s", n, c.LocalAddr(), from)
+		}
+	}
+	if text, err := os.ReadFile(o.file); err != nil || string(text) != "CANARY" {
+		t.Errorf("the file is %q now (%v)", text, err)
+	}
+	if info, err := os.Stat(o.file); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("the file is %v now (%v)", info, err)
+	}
+}
+
+// attempts are what a plugin may try, each by its probe and target.
+func (o *outside) attempts() [][2]string {
+	self := strconv.Itoa(os.Getpid())
+	return [][2]string{
+		{"dial tcp", o.tcp.Addr().String()}, {"dial udp", o.udp.LocalAddr().String()}, {"look up", "localhost.localdomain"},
+		{"dial unix", o.unix.Addr().String()}, {"dial unix", o.abstract.Addr().String()}, {"send unix", o.datagrams.LocalAddr().String()},
+		{"listen tcp", "127.0.0.1:0"}, {"raw socket", ""}, {"netlink", ""}, {"vsock", ""}, {"io_uring", ""},
+		{"read", "/etc/passwd"}, {"read", o.file}, {"read", "/proc/" + self + "/environ"}, {"read", "/proc/self/environ"}, {"read", "/proc/self/maps"},
+		{"list", "/"}, {"list", "/proc/self/fd"}, {"stat", o.file}, {"path", o.file}, {"list", filepath.Dir(o.file)},
+		{"write", o.file}, {"write", o.file + "2"}, {"write", "/tmp/countersign-hostile"}, {"write", "/dev/shm/countersign-hostile"},
+		{"mkdir", o.file + "3"}, {"remove", o.file}, {"chmod", o.file}, {"link", o.file}, {"own folder", ""},
+		{"start", "/bin/true"}, {"start", "/proc/self/exe"}, {"fork", ""}, {"setsid", ""},
+		{"signal", self}, {"signal", "1"}, {"signal", "-1"}, {"trace", self}, {"limit other", self}, {"outlive", ""},
+		{"namespace", ""}, {"bind mount", "/etc"}, {"user", ""}, {"huge pages", ""}, {"shared memory", ""}, {"memory file", ""}, {"raise limits", ""}, {"descriptor", strconv.Itoa(o.descriptor)},
+	}
+}
+
+func TestHostilePluginGetsNowhere(t *testing.T) {
+	t.Setenv("COUNTERSIGN_SECRET", "CANARY")
+	o := newOutside(t)
+	h, _ := open(t, Options{}, hostile())
+	s := state(t, h, "hostile")
+	whole(t, s)
+	if got := strings.Join(s.Sandbox.Enforced, ", "); got != strings.Join(everything, ", ") {
+		t.Errorf("enforced: %s", got)
+	}
+	for _, attempt := range o.attempts() {
+		if got := probe(t, h, attempt[0], attempt[1]); !strings.HasPrefix(got, "refused: ") {
+			t.Errorf("%s %s: %s", attempt[0], attempt[1], got)
+		}
+	}
+	if got := probe(t, h, "environment", ""); strings.Contains(got, "CANARY") {
+		t.Errorf("its environment: %s", got)
+	}
+	o.untouched(t)
+	plugin := children(t, os.Getpid())
+	if len(plugin) != 1 {
+		t.Fatalf("the host runs %v", plugin)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", plugin[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"NoNewPrivs:\t1", "Seccomp:\t2", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapAmb:\t0000000000000000"} {
+		if !strings.Contains(string(status), line+"\n") {
+			t.Errorf("its status does not say %s:\n%s", line, status)
+		}
+	}
+	if s := state(t, h, "hostile"); s.State != StateRunning || s.Detail != "" {
+		t.Errorf("got %+v", s)
+	}
+}
+
+// Whatever a plugin uses up, the others render meanwhile, its state says what
+// happened, and nothing is left of it (open checks that).
+func TestPluginThatUsesUpWhatThereIs(t *testing.T) {
+	for format, detail := range map[string]string{
+		"allocate": "512 MiB of memory", "giant": "512 MiB of memory",
+		"spin":    "it used the CPU while nothing was asked of it",
+		"threads": "it ran more than its 256 threads",
+		"litter":  "it put more than 16 files into its socket folder",
+		"flood":   "it answered nothing for 3s",
+	} {
+		t.Run(format, func(t *testing.T) {
+			deadline := 25 * time.Second // not what ends the others, however busy the machine is
+			if format == "flood" {
+				deadline = 3 * time.Second
+			}
+			h, _ := open(t, Options{Deadline: deadline}, append(builtIn(t), hostile())...)
+			whole(t, state(t, h, "hostile"))
+			before := pid(t, h)
+			done := make(chan error)
+			go func() {
+				_, err := h.Render(t.Context(), job(t, rsaJob, format))
+				done <- err
+			}()
+			eventually(t, "its state says "+detail, func() bool {
+				render(t, h, job(t, rsaJob, "zip"))
+				return strings.Contains(state(t, h, "hostile").Detail, detail)
+			})
+			<-done // either way: spin answers
+			eventually(t, "it renders again", func() bool { return state(t, h, "hostile").State == StateRunning })
+			if after := pid(t, h); after == before || !gone(before) {
+				t.Errorf("the process was %d and is %d", before, after)
+			}
+		})
+	}
+}
+
+func TestOpenFilesAreLimited(t *testing.T) {
+	limited := hostile()
+	limited.Limits = sandbox.Limits{Files: 20}
+	for most, e := range map[int]entry{sandbox.DefaultLimits.Files: hostile(), 20: limited} {
+		t.Run(strconv.Itoa(most), func(t *testing.T) {
+			h, _ := open(t, Options{}, e)
+			whole(t, state(t, h, "hostile"))
+			count, reason, _ := strings.Cut(string(render(t, h, job(t, rsaJob, "files"))), ": ")
+			if n, err := strconv.Atoi(count); err != nil || n >= most || reason != unix.EMFILE.Error() {
+				t.Errorf("it opened %s of %d (%s)", count, most, reason)
+			}
+			if s := state(t, h, "hostile"); s.State != StateRunning || s.Detail != "" {
+				t.Errorf("got %+v", s)
+			}
+		})
+	}
+}
+
+func TestLimitsOfTheCatalogue(t *testing.T) {
+	greedy, small := hostile(), hostile()
+	greedy.Name, greedy.Limits = "greedy", sandbox.Limits{Threads: sandbox.DefaultLimits.Threads + 1}
+	small.Limits = sandbox.Limits{MemoryMiB: 64}
+	h, _ := open(t, Options{}, greedy, small)
+	if s := state(t, h, "greedy"); s.State != StateDisabled || !strings.Contains(s.Detail, "its limit threads in the catalogue is 257; it must be from 1 to 256") {
+		t.Errorf("got %+v", s)
+	}
+	whole(t, state(t, h, "hostile"))
+	wantFailure(t, h, job(t, rsaJob, "allocate"), "its plugin")
+	eventually(t, "its state says so", func() bool { return strings.Contains(state(t, h, "hostile").Detail, "64 MiB of memory") })
+}
+
+func TestPluginsThatFailAtOnce(t *testing.T) {
+	panics, gibberish := hostile(), hostile()
+	panics.Name, gibberish.Name = "panics", "gibberish"
+	h, _ := open(t, Options{}, append(builtIn(t), panics, gibberish)...)
+	for name, detail := range map[string]string{"panics": "exit status 2", "gibberish": "incompatible API version"} {
+		if s := state(t, h, name); s.State != StateDisabled || !strings.Contains(s.Detail, detail) {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+	render(t, h, job(t, rsaJob, "zip"))
+}
+
+// why is what a state says of the plugin that needs the system's libraries. It
+// can read them, and that is not what the sandbox promises.
+const why = "no files: it reads the system's libraries, because it is not linked statically"
+
+func linkedPlugin() entry {
+	return entry{Name: "linked", Path: "linked", Formats: []string{"linked"}}
+}
+
+func TestWhatIsNotEnforcedIsTold(t *testing.T) {
+	h, log := open(t, Options{}, append(builtIn(t), linkedPlugin())...)
+	render(t, h, job(t, rsaJob, "linked"))
+	whole(t, state(t, h, "pem"))
+	if s := state(t, h, "linked"); len(s.Sandbox.Missing) != 1 || !strings.HasPrefix(s.Sandbox.Missing[0], why) || len(s.Sandbox.Enforced) != len(everything)-1 {
+		t.Errorf("got %+v", s)
+	}
+	if !strings.Contains(log.String(), `"level":"WARN","msg":"plugin is not confined whole`) {
+		t.Error("the log does not tell")
+	}
+}
+
+func TestWhatIsRequiredIsEnforced(t *testing.T) {
+	path := folder(t, append(builtIn(t), linkedPlugin())...)
+	h, _ := open(t, Options{Catalogue: path, Sandbox: SandboxRequire})
+	whole(t, state(t, h, "pem"))
+	if s := state(t, h, "linked"); s.State != StateDisabled || !strings.Contains(s.Detail, "it cannot be confined as required: "+why) {
+		t.Errorf("got %+v", s)
+	}
+	render(t, h, job(t, rsaJob, "zip"))
+	if _, err := Open(t.Context(), Options{Catalogue: path, Sandbox: "off"}); err == nil || !strings.Contains(err.Error(), `"off"`) {
+		t.Errorf("got %v", err)
+	}
+}
