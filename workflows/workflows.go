@@ -68,9 +68,14 @@ func registerWorkflows(r registry) {
 	r.RegisterWorkflowWithOptions(NotifyPart, workflow.RegisterOptions{Name: notifyPartName})
 }
 
+// cached is how many waiting workflows a process keeps ready to wake, some 70 KiB
+// each; one that is not costs whoever decides on it several times the wait.
+const cached = 20_000
+
 // workerOptions: eager starts run on the client's own worker, so its slots bound
-// the mints under way. The cache keeps waiting workflows cheap to wake.
+// the mints under way.
 func workerOptions() worker.Options {
+	worker.SetStickyWorkflowCacheSize(cached) // of the process; only the first worker's start heeds it
 	return worker.Options{
 		MaxConcurrentWorkflowTaskPollers:        16,
 		MaxConcurrentWorkflowTaskExecutionSize:  256,

@@ -78,7 +78,7 @@ func dynamicConfig() dynamicconfig.StaticClient {
 		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): 1,
 
 		// 128,000 cached workflows are a gigabyte; what is not cached is read again.
-		dynamicconfig.HistoryCacheHostLevelMaxSize.Key(): 10_000,
+		dynamicconfig.HistoryCacheHostLevelMaxSize.Key(): 20_000,
 
 		dynamicconfig.FrontendRPS.Key():                                         unlimited,
 		dynamicconfig.FrontendMaxNamespaceRPSPerInstance.Key():                  unlimited,
