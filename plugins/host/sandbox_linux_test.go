@@ -279,3 +279,35 @@ func TestWhatIsRequiredIsEnforced(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Starts that succeed, fail and are repeated leave no descriptor in the host.
+func TestStartsLeaveNoDescriptor(t *testing.T) {
+	path := folder(t, hostile(), linkedPlugin(), misbehaving("exits", nil))
+	count := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	var before int
+	for round := range 3 { // the first may open what the runtime keeps
+		h, err := Open(t.Context(), Options{Catalogue: path, Sandbox: SandboxRequire, Logger: debugTo(&logged{})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if state(t, h, "hostile").State == StateRunning {
+				_ = unix.Kill(pid(t, h), unix.SIGKILL) // the next answer comes from the next process
+				pid(t, h)
+			}
+		}
+		if err := h.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if round == 0 {
+			before = count()
+		}
+	}
+	eventually(t, "as many descriptors are open as before", func() bool { return count() <= before })
+}
