@@ -149,7 +149,7 @@ func (d *Downloads) concludeToken(ctx context.Context, r Request, c Conclusion, 
 	}
 	end := found.End
 	if end == nil && !found.Expired(now) {
-		return Step{Request: r}, found.Token.ExpiresAt.Sub(now), nil
+		return Step{Request: r}, found.ExpiresAt.Sub(now), nil
 	}
 	if end == nil {
 		s := found.settlement(Expired, System, Origin{}, now)

@@ -67,7 +67,7 @@ const (
 
 // rules allow calls by their arguments.
 func rules(s Spec) []rule {
-	self := uint32(os.Getpid())
+	self := uint32(os.Getpid()) //nolint:gosec // process ids are positive and below 2^22
 	list := []rule{
 		{unix.SYS_MMAP, []check{{3, unix.MAP_HUGETLB, 0}}}, // which does not count as memory in use
 		{unix.SYS_CLONE, []check{{0, unix.CLONE_THREAD, unix.CLONE_THREAD}}},
@@ -124,7 +124,7 @@ func filter(s Spec) []unix.SockFilter {
 
 // assemble goes on behind itself unless the rule applies.
 func (r rule) assemble() []unix.SockFilter {
-	rest := uint8(3*len(r.checks) + 1)
+	rest := uint8(3*len(r.checks) + 1) //nolint:gosec // rules have a few checks
 	program := []unix.SockFilter{load(atCall), equal(r.call, 0, rest)}
 	for _, c := range r.checks {
 		rest -= 3
@@ -152,8 +152,8 @@ func answer(action uint32) unix.SockFilter {
 // loadFilter puts this thread under the filter. no_new_privs is set by now.
 func loadFilter(s Spec) error {
 	program := filter(s)
-	bpf := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&bpf))); errno != 0 {
+	bpf := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}                                                          //nolint:gosec // a few hundred instructions
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&bpf))); errno != 0 { //nolint:gosec // how the call takes it
 		return because("the kernel has no seccomp filters", errno)
 	}
 	return nil

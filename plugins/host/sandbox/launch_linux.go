@@ -112,8 +112,8 @@ func launch() {
 	tell(r)
 	// From here on nothing may need memory: the limit is this process's, too.
 	limitMemory(s.Limits)
-	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, imageFD, uintptr(unsafe.Pointer(&noPath)),
-		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0])), unix.AT_EMPTY_PATH, 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, imageFD, uintptr(unsafe.Pointer(&noPath)), //nolint:gosec // how the call takes it
+		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0])), unix.AT_EMPTY_PATH, 0) //nolint:gosec // likewise
 	fail(r, fmt.Errorf("run it: %w", errno))
 }
 

@@ -27,7 +27,7 @@ func confine(s Spec) Report {
 	network := unix.Unshare(unix.CLONE_NEWNET)
 	files := restrictFiles(s)
 	privileges := dropPrivileges()
-	open := limit(unix.RLIMIT_NOFILE, uint64(s.Limits.Files))
+	open := limit(unix.RLIMIT_NOFILE, uint64(s.Limits.Files)) //nolint:gosec // limits are positive
 	files = errors.Join(files, limitRest(), closeInherited())
 	calls := loadFilter(s)
 
@@ -143,7 +143,9 @@ func limitRest() error {
 const reserved = 2 << 30
 
 // limitMemory cannot fail: lowering one's own limits is always allowed.
-func limitMemory(l Limits) { _ = limit(unix.RLIMIT_AS, uint64(l.MemoryMiB)<<20+reserved) }
+func limitMemory(l Limits) {
+	_ = limit(unix.RLIMIT_AS, uint64(l.MemoryMiB)<<20+reserved) //nolint:gosec // limits are positive
+}
 
 // closeInherited has exec close every descriptor but the standard ones: the
 // image's, this launcher's, and those that the host inherited without knowing.
