@@ -73,7 +73,7 @@ func startBench(t *testing.T) *bench {
 	config := Config{Data: t.TempDir(), Plugins: catalogue}
 	config.Temporal.Namespace = "bench"
 	config.Retention.Tokens = 30 * 24 * time.Hour
-	config.Limits.UnknownTokens = 60
+	config.Limits.UnknownTokens, config.Sandbox.Mode = 60, "best_effort"
 	must(t, config.complete())
 	config.Bootstrap = filepath.Join(config.Data, "bootstrap.json")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
