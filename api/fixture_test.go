@@ -72,8 +72,7 @@ func (w *inProcess) Start(ctx context.Context, o engine.Order) (engine.Request, 
 	case failure != nil:
 		return engine.Request{}, failure
 	}
-	d, err := w.downloads.Decide(ctx, o)
-	return d.Request, err
+	return w.downloads.Decide(ctx, o)
 }
 
 func (w *inProcess) Vote(ctx context.Context, b engine.Ballot) (engine.Request, error) {

@@ -25,11 +25,11 @@ type Notifications struct {
 type Tell func(ctx context.Context, n Notification) error
 
 // Opened asks approvers to decide, where people must.
-func (n *Notifications) Opened(ctx context.Context, d Decided, tell Tell) error {
-	if d.Approval == nil || d.Status != StatusPendingApproval {
+func (n *Notifications) Opened(ctx context.Context, r Request, tell Tell) error {
+	if r.Status != StatusPendingApproval {
 		return nil
 	}
-	return n.announce(ctx, NotifyRequested, *d.Approval, tell)
+	return n.announce(ctx, NotifyRequested, r, tell)
 }
 
 // settling is the event of an approval that is settled: what its requester
@@ -48,12 +48,7 @@ func (n *Notifications) Wants(ctx context.Context, r Request) (bool, error) {
 
 // Settled tells of a request's approval, which is settled.
 func (n *Notifications) Settled(ctx context.Context, r Request, tell Tell) error {
-	a, err := n.Store.Approval(ctx, r.ProjectID, r.ApprovalID)
-	if err != nil {
-		return fmt.Errorf("tell of an approval: %w", err)
-	}
-	a = a.of(r)
-	return n.announce(ctx, settling[a.Status], a, tell)
+	return n.announce(ctx, settling[r.approvalStatus()], r, tell)
 }
 
 // leastForReminder is the shortest life in which an approval is reminded of.
@@ -68,11 +63,11 @@ func (r Request) RemindAt() (at time.Time, ok bool) {
 
 // Remind asks approvers again, if the request still waits for them.
 func (n *Notifications) Remind(ctx context.Context, r Request, tell Tell) error {
-	stored, err := n.Store.Approval(ctx, r.ProjectID, r.ApprovalID)
+	stored, err := n.Store.Request(ctx, r.ProjectID, r.ID)
 	if err != nil {
 		return fmt.Errorf("remind: %w", err)
 	}
-	if stored.Status != ApprovalPending {
+	if stored.Status != StatusPendingApproval {
 		return nil
 	}
 	return n.announce(ctx, NotifyReminder, stored, tell)
@@ -107,10 +102,16 @@ func (n *Notifications) Reused(ctx context.Context, t Token, tell Tell) error {
 	})
 }
 
-func (n *Notifications) announce(ctx context.Context, event NotificationEvent, a Approval, tell Tell) error {
-	if wanted, err := n.wanted(ctx, a.ProjectID, event); err != nil || !wanted {
+// announce tells of a request's approval, if anybody wants to hear of the event.
+func (n *Notifications) announce(ctx context.Context, event NotificationEvent, r Request, tell Tell) error {
+	if wanted, err := n.wanted(ctx, r.ProjectID, event); err != nil || !wanted {
 		return err
 	}
+	a, err := n.Store.Approval(ctx, r.ProjectID, r.ApprovalID)
+	if err != nil {
+		return fmt.Errorf("tell of an approval: %w", err)
+	}
+	a = a.of(r)
 	out := Notification{
 		ID: notificationID(event, a.ID), Event: event, ProjectID: a.ProjectID, RequestID: a.RequestID, ApprovalID: a.ID,
 		CertificateID: a.Certificate.ID, CertificateName: a.Certificate.Name, Format: a.Format, Requester: a.Requester,

@@ -122,13 +122,14 @@ func approvers(requester Actor, decisions []Vote) map[string]bool {
 
 // approvalOf opens the approval that a request waits for.
 func approvalOf(r Request, c Certificate) *Approval {
-	return &Approval{
-		ID: r.ApprovalID, Version: 1, Kind: KindDownloadKey, ProjectID: r.ProjectID, RequestID: r.ID, Requester: r.Requester,
+	a := Approval{
+		ID: r.ApprovalID, Kind: KindDownloadKey, ProjectID: r.ProjectID, RequestID: r.ID, Requester: r.Requester,
 		Certificate: ApprovalCertificate{ID: c.ID, Name: c.Name, Subject: c.Subject, SANs: c.SANs, Fingerprint: c.Fingerprint, NotAfter: c.NotAfter},
 		Format:      r.Format, Filename: r.Filename, ContainsKey: r.ContainsKey, Options: r.Options, Reason: r.Reason,
 		Digest: approvalDigest(c, r.Requester, r.Format, r.Options, r.Reason), Required: r.RequiredApprovals,
-		Status: ApprovalPending, Decisions: []Vote{}, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, ExpiresAt: r.ApprovalExpiresAt,
-	}
+		CreatedAt: r.CreatedAt, ExpiresAt: r.ApprovalExpiresAt,
+	}.of(r)
+	return &a
 }
 
 // approvalDigest binds an approval to certificate, format, options, requester

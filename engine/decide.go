@@ -8,26 +8,15 @@ import (
 	"time"
 )
 
-// Decided is the first decision on a request, with the approval it waits for.
-type Decided struct {
-	Request
-	Approval *Approval `json:"approval,omitempty"`
-}
-
 // Decide asks the policy about an order and stores what it decided, once: called
 // again, it returns the first decision, expiry included.
-func (d *Downloads) Decide(ctx context.Context, o Order) (Decided, error) {
+func (d *Downloads) Decide(ctx context.Context, o Order) (Request, error) {
 	first, err := d.first(ctx, o, d.Clock())
 	if err != nil {
-		return Decided{}, err
+		return Request{}, err
 	}
 	first.Record = first.Request.opened()
-	stored, err := d.Store.OpenRequest(ctx, first)
-	if err != nil || stored.ApprovalID == "" {
-		return Decided{Request: stored}, err
-	}
-	approval, err := d.Store.Approval(ctx, stored.ProjectID, stored.ApprovalID)
-	return Decided{stored, &approval}, err
+	return d.Store.OpenRequest(ctx, first)
 }
 
 // first is the first step of a request, as the policy decides it now.

@@ -64,7 +64,7 @@ func (d *Downloads) take(ctx context.Context, projectID, requestID string, compu
 	if err != nil {
 		return r, err
 	}
-	if next.Record != nil && next.Approval == nil && r.ApprovalID != "" {
+	if next.Record != nil && r.ApprovalID != "" {
 		moved := a.of(next.Request)
 		next.Approval = &moved
 	}

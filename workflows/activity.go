@@ -34,12 +34,12 @@ func registerActivities(to interface {
 // decide also answers a caller who waits in this process, before Temporal has
 // noted the decision: the store has it, so nothing can contradict it any more.
 func (a *activities) decide(ctx context.Context, order engine.Order) (engine.Request, error) {
-	d, err := a.downloads.Decide(ctx, order)
+	r, err := a.downloads.Decide(ctx, order)
 	if err != nil {
-		return d.Request, err
+		return r, err
 	}
-	a.waiting.tell(d.Request)
-	return d.Request, a.notifications.Opened(ctx, d, a.tell)
+	a.waiting.tell(r)
+	return r, a.notifications.Opened(ctx, r, a.tell)
 }
 
 func (a *activities) vote(ctx context.Context, b engine.Ballot) (engine.Standing, error) {
