@@ -8,28 +8,15 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
 // An alias is ASCII because JKS stores Java's own kind of UTF-8, and people type
 // aliases on command lines.
-const optionsSchema = `{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "type": "object",
-  "properties": {
-    "alias": {
-      "type": "string",
-      "minLength": 1,
-      "maxLength": 128,
-      "pattern": "^[!-~]([ -~]*[!-~])?$",
-      "title": "Alias",
-      "description": "What Java calls the entry, in lower case as keystores of this kind keep it; default is the certificate's name. Further trusted certificates get -2, -3 and so on behind it."
-    }
-  },
-  "additionalProperties": false
-}`
+type options struct {
+	Alias string `json:"alias" minLength:"1" maxLength:"128" pattern:"^[!-~]([ -~]*[!-~])?$" title:"Alias" description:"What Java calls the entry, in lower case as keystores of this kind keep it; default is the certificate's name. Further trusted certificates get -2, -3 and so on behind it."`
+}
 
 const mediaType = "application/x-java-keystore"
 
@@ -44,13 +31,13 @@ func (renderer) Formats() []sdk.Format {
 			ID: "jks", Filename: "keystore.jks", MediaType: mediaType, NeedsKey: true, NeedsPassphrase: true,
 			Description:   "Private key, certificate and chain in a Java keystore (JKS), which protects the key only weakly. The passphrase is that of the keystore and of the key.",
 			TypicalUse:    "Java software that insists on JKS, such as older application servers. Java 8 and later also take bundle.pkcs12, which protects the key better.",
-			OptionsSchema: json.RawMessage(optionsSchema),
+			OptionsSchema: sdk.OptionsSchema[options](),
 		},
 		{
 			ID: "jks-truststore", Filename: "truststore.jks", MediaType: mediaType, NeedsPassphrase: true,
 			Description:   "The intermediate certificates, or the certificate itself where there are none, as trusted entries of a Java keystore (JKS). Under the passphrase Java checks that nobody changed the file.",
 			TypicalUse:    "Java clients that must trust servers with certificates of the same issuer, as javax.net.ssl.trustStore.",
-			OptionsSchema: json.RawMessage(optionsSchema),
+			OptionsSchema: sdk.OptionsSchema[options](),
 		},
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,11 +17,9 @@ import (
 // render writes a keystore. Salts come from random, the entries' dates from the
 // certificates: the same job and randomness make the same file.
 func render(job sdk.Job, random io.Reader) ([]byte, error) {
-	var options struct {
-		Alias string `json:"alias"`
-	}
-	if err := json.Unmarshal(job.Options, &options); err != nil {
-		return nil, fmt.Errorf("read options: %w", err)
+	options, err := sdk.Options[options](job)
+	if err != nil {
+		return nil, err
 	}
 	if job.Passphrase == "" {
 		return nil, errors.New("there is no passphrase")

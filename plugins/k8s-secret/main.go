@@ -5,32 +5,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-const optionsSchema = `{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "type": "object",
-  "properties": {
-    "secret_name": {
-      "type": "string",
-      "maxLength": 253,
-      "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
-      "title": "Name of the Secret",
-      "description": "A DNS subdomain name (RFC 1123); default is the certificate's name, as far as it is one."
-    },
-    "namespace": {
-      "type": "string",
-      "maxLength": 63,
-      "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-      "title": "Namespace",
-      "description": "The Secret's namespace, a DNS label (RFC 1123); default is that of whoever applies the manifest."
-    }
-  },
-  "additionalProperties": false
-}`
+type options struct {
+	Name      string `json:"secret_name" maxLength:"253" pattern:"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" title:"Name of the Secret" description:"A DNS subdomain name (RFC 1123); default is the certificate's name, as far as it is one."`
+	Namespace string `json:"namespace" maxLength:"63" pattern:"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" title:"Namespace" description:"The Secret's namespace, a DNS label (RFC 1123); default is that of whoever applies the manifest."`
+}
 
 type renderer struct{}
 
@@ -43,7 +25,7 @@ func (renderer) Formats() []sdk.Format {
 		MediaType: "application/yaml", NeedsKey: true,
 		Description:   "A Kubernetes Secret of type kubernetes.io/tls with the certificate, its intermediate certificates and the private key, not encrypted.",
 		TypicalUse:    "Ingresses and gateways of a cluster without a certificate controller: kubectl apply -f tls-secret.yaml. Whoever has the file has the key.",
-		OptionsSchema: json.RawMessage(optionsSchema),
+		OptionsSchema: sdk.OptionsSchema[options](),
 	}}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
 
@@ -31,12 +30,9 @@ type metadata struct {
 // render writes the manifest with full chain and key, as kubectl create secret
 // tls does. The API server does not check that they match, so render does.
 func render(job sdk.Job) ([]byte, error) {
-	var options struct {
-		Name      string `json:"secret_name"`
-		Namespace string `json:"namespace"`
-	}
-	if err := json.Unmarshal(job.Options, &options); err != nil {
-		return nil, fmt.Errorf("read options: %w", err)
+	options, err := sdk.Options[options](job)
+	if err != nil {
+		return nil, err
 	}
 	leaf, _, err := job.Certificates()
 	if err != nil {

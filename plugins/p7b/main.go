@@ -5,25 +5,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-const optionsSchema = `{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "type": "object",
-  "properties": {
-    "encoding": {
-      "type": "string",
-      "enum": ["pem", "der"],
-      "default": "pem",
-      "title": "Encoding",
-      "description": "Text (pem) or binary (der), for the few importers that refuse the other."
-    }
-  },
-  "additionalProperties": false
-}`
+type options struct {
+	Encoding string `json:"encoding" enum:"pem,der" default:"pem" title:"Encoding" description:"Text (pem) or binary (der), for the few importers that refuse the other."`
+}
 
 type renderer struct{}
 
@@ -36,7 +24,7 @@ func (renderer) Formats() []sdk.Format {
 		MediaType:     "application/x-pkcs7-certificates",
 		Description:   "The certificate and its intermediate certificates in one PKCS#7 file, without the private key.",
 		TypicalUse:    "Windows, IIS and Tomcat where the key is there already, such as to answer a certificate request.",
-		OptionsSchema: json.RawMessage(optionsSchema),
+		OptionsSchema: sdk.OptionsSchema[options](),
 	}}
 }
 

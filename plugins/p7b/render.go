@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
 
@@ -15,11 +14,9 @@ import (
 // which DER would sort; like other tools, it keeps the leaf first, because some
 // importers take them as they come, and none is known to insist on the sorting.
 func render(job sdk.Job) ([]byte, error) {
-	var options struct {
-		Encoding string `json:"encoding"`
-	}
-	if err := json.Unmarshal(job.Options, &options); err != nil {
-		return nil, fmt.Errorf("read options: %w", err)
+	options, err := sdk.Options[options](job)
+	if err != nil {
+		return nil, err
 	}
 	if _, _, err := job.Certificates(); err != nil {
 		return nil, err
@@ -29,7 +26,7 @@ func render(job sdk.Job) ([]byte, error) {
 		return nil, fmt.Errorf("encode bundle: %w", err)
 	}
 	switch options.Encoding {
-	case "", "pem":
+	case "pem":
 		return pem.EncodeToMemory(&pem.Block{Type: "PKCS7", Bytes: bundle}), nil
 	case "der":
 		return bundle, nil

@@ -12,32 +12,14 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-const optionsSchema = `{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "type": "object",
-  "properties": {
-    "legacy": {
-      "type": "boolean",
-      "default": false,
-      "title": "Older encryption",
-      "description": "Encrypt with 3DES and SHA-1 instead of AES-256 and SHA-256, for Windows Server 2016, macOS 14 and other importers that call the modern kind a wrong password."
-    },
-    "alias": {
-      "type": "string",
-      "minLength": 1,
-      "maxLength": 128,
-      "pattern": "^[!-~]([ -~]*[!-~])?$",
-      "title": "Friendly name",
-      "description": "What importers call the key and its certificate: the alias in Java, the friendly name in Windows. Without one they make one up."
-    }
-  },
-  "additionalProperties": false
-}`
+type options struct {
+	Legacy bool   `json:"legacy" default:"false" title:"Older encryption" description:"Encrypt with 3DES and SHA-1 instead of AES-256 and SHA-256, for Windows Server 2016, macOS 14 and other importers that call the modern kind a wrong password."`
+	Alias  string `json:"alias" minLength:"1" maxLength:"128" pattern:"^[!-~]([ -~]*[!-~])?$" title:"Friendly name" description:"What importers call the key and its certificate: the alias in Java, the friendly name in Windows. Without one they make one up."`
+}
 
 type renderer struct{}
 
@@ -50,7 +32,7 @@ func (renderer) Formats() []sdk.Format {
 		MediaType: "application/x-pkcs12", NeedsKey: true, NeedsPassphrase: true,
 		Description:   "Private key, certificate and chain in one file, encrypted under a passphrase (PKCS#12, also known as PFX).",
 		TypicalUse:    "Windows and IIS, Java and Tomcat, macOS Keychain, load balancers that take one upload.",
-		OptionsSchema: json.RawMessage(optionsSchema),
+		OptionsSchema: sdk.OptionsSchema[options](),
 	}}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,12 +11,9 @@ import (
 // render writes a bundle: AES-256 with PBKDF2 and SHA-256, or 3DES with SHA-1
 // under options.legacy. Salts come from random.
 func render(job sdk.Job, random io.Reader) ([]byte, error) {
-	var options struct {
-		Legacy bool   `json:"legacy"`
-		Alias  string `json:"alias"`
-	}
-	if err := json.Unmarshal(job.Options, &options); err != nil {
-		return nil, fmt.Errorf("read options: %w", err)
+	options, err := sdk.Options[options](job)
+	if err != nil {
+		return nil, err
 	}
 	if job.Passphrase == "" {
 		return nil, errors.New("there is no passphrase")

@@ -65,6 +65,7 @@ type Format struct {
 	// only $schema, title, description, type, properties, required and
 	// additionalProperties. Properties that are not listed are refused unless
 	// additionalProperties says otherwise. Empty means that there are no options.
+	// OptionsSchema makes one from a struct, into which Options reads them.
 	OptionsSchema json.RawMessage
 	// Includes names the formats, of any plugin, whose rendered files Render gets.
 	Includes []string
@@ -85,7 +86,7 @@ type Job struct {
 	PrivateKey []byte
 	// Passphrase is "" unless the format needs it.
 	Passphrase string
-	// Options is a JSON object that the format's schema accepts.
+	// Options is a JSON object that the format's schema accepts; see func Options.
 	Options json.RawMessage
 	// Files holds the included formats' files by file name. One that cannot be
 	// rendered for this certificate, for want of a chain, is not there.

@@ -1,0 +1,108 @@
+package sdk
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"sync"
+
+	"github.com/swaggest/jsonschema-go"
+)
+
+// OptionsSchema is the Format.OptionsSchema that the struct T declares. Each
+// field is an option: its json tag is the name, and further tags are what callers
+// are shown and held to, by the keywords of JSON Schema:
+//
+//	type options struct {
+//		Days  int    `json:"days" default:"30" minimum:"1" title:"Days" description:"How long it is valid."`
+//		Style string `json:"style" enum:"short,long" required:"true"`
+//	}
+//
+// Others are pattern, minLength, maxLength and maximum. It panics where T cannot
+// be declared, such as by a default that is not of its field's type.
+func OptionsSchema[T any]() json.RawMessage {
+	d, err := declare[T]()
+	if err == nil {
+		_, err = Options[T](Job{}) // whether the defaults fit
+	}
+	if err != nil {
+		panic(fmt.Sprintf("sdk: %T cannot be declared: %v", *new(T), err))
+	}
+	return d.schema
+}
+
+// Options reads the job's options. One that was left out has its default, and
+// one that T does not declare is an error. That the values are such as the tags
+// allow, the host has checked.
+func Options[T any](job Job) (options T, err error) {
+	d, err := declare[T]()
+	if err != nil {
+		return options, err
+	}
+	given := map[string]json.RawMessage{}
+	if len(job.Options) > 0 {
+		err = json.Unmarshal(job.Options, &given)
+	}
+	if err == nil && given == nil {
+		err = errors.New("null is not an object")
+	}
+	for name := range given {
+		if !d.names[name] {
+			err = fmt.Errorf("there is no option %q", name)
+		}
+	}
+	var whole []byte
+	if err == nil {
+		filled := maps.Clone(d.defaults)
+		maps.Copy(filled, given)
+		whole, err = json.Marshal(filled)
+	}
+	if err == nil {
+		err = json.Unmarshal(whole, &options)
+	}
+	if err != nil {
+		return options, fmt.Errorf("read options: %w", err)
+	}
+	return options, nil
+}
+
+// declaration is what a struct's tags say.
+type declaration struct {
+	schema   json.RawMessage
+	names    map[string]bool
+	defaults map[string]json.RawMessage // of the options that have one
+}
+
+// declarations are kept by type: working one out costs more than some renders.
+var declarations sync.Map
+
+func declare[T any]() (*declaration, error) {
+	of := reflect.TypeFor[T]()
+	if known, ok := declarations.Load(of); ok {
+		return known.(*declaration), nil //nolint:errcheck,forcetypeassert // nothing else is kept there
+	}
+	if of.Kind() != reflect.Struct {
+		return nil, fmt.Errorf("declare options: %s is no struct", of)
+	}
+	var reflector jsonschema.Reflector
+	schema, err := reflector.Reflect(*new(T), jsonschema.InlineRefs)
+	if err != nil {
+		return nil, fmt.Errorf("declare options: %w", err)
+	}
+	d := &declaration{names: map[string]bool{}, defaults: map[string]json.RawMessage{}}
+	for name, property := range schema.Properties {
+		d.names[name] = true
+		if value := property.TypeObject.Default; value != nil {
+			if d.defaults[name], err = json.Marshal(value); err != nil {
+				return nil, fmt.Errorf("declare options: %w", err)
+			}
+		}
+	}
+	if d.schema, err = json.Marshal(schema); err != nil {
+		return nil, fmt.Errorf("declare options: %w", err)
+	}
+	declarations.Store(of, d)
+	return d, nil
+}
