@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,8 +73,8 @@ func startInstance(ctx context.Context, i *image, box sandbox.Spec, s *settings)
 
 func (in *instance) config(ctx context.Context, i *image, box sandbox.Spec, s *settings) *plugin.ClientConfig {
 	return &plugin.ClientConfig{
-		HandshakeConfig: sdk.Handshake,
-		Plugins:         plugin.PluginSet{sdk.PluginName: &sdk.Plugin{}},
+		HandshakeConfig:  sdk.Handshake,
+		VersionedPlugins: sdk.Versions(),
 		// In place of SecureConfig, which hashes a path that is started later:
 		// the runner starts the very bytes that were hashed.
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socketDir string) (runner.Runner, error) {
@@ -105,7 +107,7 @@ func (in *instance) config(ctx context.Context, i *image, box sandbox.Spec, s *s
 func (in *instance) connect(ctx context.Context) error {
 	protocol, err := in.client.Client()
 	if err != nil {
-		return fmt.Errorf("start plugin: %w", err)
+		return refused(err)
 	}
 	dispensed, err := protocol.Dispense(sdk.PluginName)
 	if err != nil {
@@ -120,6 +122,16 @@ func (in *instance) connect(ctx context.Context) error {
 		return fmt.Errorf("ask plugin what it renders: %w", err)
 	}
 	return nil
+}
+
+// refused words why go-plugin did not take the plugin. It has no type for a
+// plugin with which this host shares no version of the protocol.
+func refused(err error) error {
+	spoken := 0
+	if n, _ := fmt.Sscanf(err.Error(), "incompatible API version with plugin. Plugin version: %d", &spoken); n == 1 {
+		return fmt.Errorf("it speaks protocol %d; this host speaks %v", spoken, slices.Sorted(maps.Keys(sdk.Versions())))
+	}
+	return fmt.Errorf("start plugin: %w", err)
 }
 
 // gone tells whether the process has ended.

@@ -97,7 +97,7 @@ func TestPluginsThatCannotStart(t *testing.T) {
 	script.Path = "script"
 	gone := misbehaving("gone", nil, "pid")
 	path := folder(t, append(builtIn(t), wrong, misbehaving("exits", nil), misbehaving("strays", nil),
-		misbehaving("dialsout", nil), misbehaving("dies", nil), misbehaving("deaf", nil),
+		misbehaving("dialsout", nil), misbehaving("dies", nil), misbehaving("deaf", nil), misbehaving("future", nil),
 		misbehaving("clash", nil, "other"), misbehaving("unlisted", nil, "known"), misbehaving("path", nil, "path"))...)
 	c, err := readCatalogue(path)
 	if err != nil {
@@ -116,6 +116,7 @@ func TestPluginsThatCannotStart(t *testing.T) {
 	for name, detail := range map[string]string{
 		"wrong": "its checksum is not the one in the catalogue", "exits": "start plugin",
 		"strays": "outside its socket folder", "dialsout": "outside its socket folder", "dies": "plugin", "deaf": "unsupported plugin protocol",
+		"future":   "it speaks protocol 2; this host speaks [1]",
 		"clash":    "its format other claims the name cert.pem, which plugin pem has",
 		"unlisted": "the format surprise, which the catalogue does not list", "path": "its format path has a file name that does not match",
 		"gone": "no such file", "outside": "leads out of the catalogue's folder", "unhashed": "not 64 hexadecimal digits",

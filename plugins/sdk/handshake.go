@@ -12,8 +12,7 @@ import (
 
 //go:generate go run github.com/bufbuild/buf/cmd/buf@v1.75.0 generate
 
-// ProtocolVersion is the version of render.proto that this package speaks. It
-// changes only when an older plugin could no longer be used.
+// ProtocolVersion is the version of the protocol that pluginv1/render.proto is.
 const ProtocolVersion = 1
 
 // PluginName is the name under which go-plugin dispenses the renderer.
@@ -30,9 +29,17 @@ const HostPIDVariable = "COUNTERSIGN_PLUGIN_HOST_PID"
 // Handshake is what host and plugin must agree on before they talk. The cookie
 // keeps people from starting a plugin by hand; it protects nothing.
 var Handshake = plugin.HandshakeConfig{
-	ProtocolVersion:  ProtocolVersion,
 	MagicCookieKey:   "COUNTERSIGN_PLUGIN",
 	MagicCookieValue: "d0b1f2c6-format-renderer",
+}
+
+// Versions is what go-plugin dispenses, by protocol version. Host and plugin talk
+// in the newest version that both have; the next one gets an entry of its own
+// beside this one.
+func Versions() map[int]plugin.PluginSet { return versions(nil) }
+
+func versions(s pluginv1.RendererServer) map[int]plugin.PluginSet {
+	return map[int]plugin.PluginSet{ProtocolVersion: {PluginName: &Plugin{server: s}}}
 }
 
 // Plugin connects go-plugin to the Renderer service, on both sides. The zero

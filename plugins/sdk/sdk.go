@@ -25,6 +25,14 @@
 // system call that a renderer does not need fails. Build it with CGO_ENABLED=0:
 // a binary that needs the system's libraries has to be let read them, and does
 // not run where the operator requires the sandbox whole.
+//
+// A plugin that is built today runs under the hosts of tomorrow. Within a version
+// of the protocol, messages only gain fields, whose absence means what was meant
+// before there were any; no field is dropped, changes its meaning or gives its
+// number to another. Whatever breaks with that becomes a new version, served
+// beside the older ones: host and plugin agree on the newest that both speak, and
+// a plugin that shares none with its host is disabled and says so. In Go likewise:
+// structs gain fields, and Renderer gains no method.
 package sdk
 
 import (

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -96,6 +98,33 @@ func TestPluginEndsWithItsHost(t *testing.T) {
 		}
 		awaitEnd(t, plugin)
 		_ = host.Wait() // it was killed
+	}
+}
+
+// A plugin of today runs under a host that also speaks a later protocol.
+func TestPluginUnderTheNextHost(t *testing.T) {
+	next := Versions()
+	next[2] = plugin.PluginSet{PluginName: &Plugin{}}
+	client := plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig: Handshake, VersionedPlugins: next, AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		AutoMTLS: true, Cmd: exec.Command(os.Args[0]), Logger: hclog.NewNullLogger(),
+	})
+	t.Cleanup(client.Kill)
+	t.Setenv(roleVariable, "plugin")
+	protocol, err := client.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := client.NegotiatedVersion(); got != 1 {
+		t.Errorf("they speak protocol %d", got)
+	}
+	dispensed, err := protocol.Dispense(PluginName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := dispensed.(pluginv1.RendererClient).Render(t.Context(), &pluginv1.RenderRequest{Format: "fine", PrivateKey: []byte("key")})
+	if err != nil || string(answer.GetContent()) != "key" {
+		t.Errorf("got %q, %v", answer.GetContent(), err)
 	}
 }
 

@@ -27,8 +27,8 @@ const hostCheck = 500 * time.Millisecond
 func Serve(r Renderer) {
 	go exitWithHost(hostPID(), hostCheck)
 	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: Handshake,
-		Plugins:         plugin.PluginSet{PluginName: &Plugin{server: &server{renderer: r}}},
+		HandshakeConfig:  Handshake,
+		VersionedPlugins: versions(&server{renderer: r}),
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(MaxMessage))...)
 		},

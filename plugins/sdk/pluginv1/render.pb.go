@@ -8,6 +8,10 @@
 // 	protoc        (unknown)
 // source: pluginv1/render.proto
 
+// This is version 1 of the protocol. It gains fields whose absence means what was
+// meant before; the number of a field is never used for another. A change that an
+// older plugin or host could not bear is version 2, in a file beside this one.
+
 package pluginv1
 
 import (

@@ -15,6 +15,9 @@ import (
 	"strings"
 	"time"
 
+	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
@@ -40,7 +43,22 @@ func main() {
 		fmt.Printf("1|1|unix|%s|netrpc|\n", filepath.Join(dir, "none"))
 		select {}
 	}
+	if name == "future" {
+		goplugin.Serve(&goplugin.ServeConfig{
+			HandshakeConfig: sdk.Handshake, GRPCServer: goplugin.DefaultGRPCServer,
+			VersionedPlugins: map[int]goplugin.PluginSet{2: {sdk.PluginName: future{}}},
+		})
+	}
 	sdk.Serve(plugin(name))
+}
+
+// future is a renderer of a protocol that is still to come.
+type future struct{ goplugin.NetRPCUnsupportedPlugin }
+
+func (future) GRPCServer(*goplugin.GRPCBroker, *grpc.Server) error { return nil }
+
+func (future) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.ErrUnsupported
 }
 
 type plugin string
