@@ -33,18 +33,17 @@ type File struct {
 // Redeem renders the file, settles the token and returns the file: to one
 // caller only, and only once that is on record. It refuses with CodeTokenUnknown,
 // CodeTokenConsumed, CodeTokenExpired, CodeTokenRevoked, CodePrefetchRefused,
-// CodeIPMismatch or CodeKeyExportDisabled, and fails with CodeRendererFailed or
-// CodeAuditUnavailable; of these only CodeAuditUnavailable may have burned the
+// CodeIPMismatch or CodeKeyExportDisabled, and fails with CodeRendererFailed,
+// CodeUnavailable or CodeAuditUnavailable; of these only CodeAuditUnavailable may have burned the
 // token, where it cannot be told whether the record was written.
 func (d *Downloads) Redeem(ctx context.Context, f Fetch) (*File, error) {
 	token, format, err := d.admit(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	file, err := d.render(ctx, token, format, f.Token)
+	file, err := d.render(ctx, token, format, f)
 	if err != nil {
-		d.refused(ctx, token, f, AuditFailed, err)
-		return nil, err
+		return nil, d.failed(ctx, token, f, err)
 	}
 	failpoint.Hit("rendered")
 	s := token.settlement(Consumed, token.Requester, f.Origin, d.Clock())
@@ -84,29 +83,46 @@ func (d *Downloads) admit(ctx context.Context, f Fetch) (Token, Format, error) {
 	if err != nil {
 		return Token{}, Format{}, fmt.Errorf("look up token: %w", err)
 	}
+	var format Format
+	if f.Prefetch {
+		err = Errorf(CodePrefetchRefused, "a prefetch or link preview does not get the file; the token is not used up")
+	} else {
+		format, err = d.redeemable(ctx, found, f)
+	}
+	if err != nil {
+		return Token{}, Format{}, d.refuse(ctx, found.Token, f, err)
+	}
+	return found.Token, format, nil
+}
+
+// redeemable refuses a token that ended or must not be redeemed as things are.
+func (d *Downloads) redeemable(ctx context.Context, found TokenRecord, f Fetch) (Format, error) {
 	token := found.Token
 	format, ok := d.Formats.Format(token.Format)
 	switch {
-	case f.Prefetch:
-		err = Errorf(CodePrefetchRefused, "a prefetch or link preview does not get the file; the token is not used up")
 	case found.End != nil:
-		err = found.End.Err()
+		return Format{}, found.End.Err()
 	case token.Expired(d.Clock()):
-		err = errTokenExpired(token.ExpiresAt)
+		return Format{}, errTokenExpired(token.ExpiresAt)
 	case token.BindIP != "" && !sameAddress(token.BindIP, f.IP):
-		err = Errorf(CodeIPMismatch, "this token is bound to another IP address")
+		return Format{}, Errorf(CodeIPMismatch, "this token is bound to another IP address")
 	case !ok:
-		err = Errorf(CodeRendererFailed, "the renderer of %s is not there; the token is not used up", token.Format)
+		return Format{}, Errorf(CodeRendererFailed, "the renderer of %s is not there; the token is not used up", token.Format)
 	case format.ContainsKey && !token.ContainsKey:
 		// A plugin that was replaced meanwhile must not widen what was decided.
-		err = Errorf(CodeRendererFailed, "%s did not hold the private key when this token was issued; ask again", token.Format)
-	default:
-		err = d.keyStillAllowed(ctx, token)
+		return Format{}, Errorf(CodeRendererFailed, "%s did not hold the private key when this token was issued; ask again", token.Format)
 	}
+	return format, d.keyStillAllowed(ctx, token)
+}
+
+// stillRedeemable looks a token up again for a fetch that had to wait.
+func (d *Downloads) stillRedeemable(ctx context.Context, f Fetch) error {
+	found, err := d.Store.Token(ctx, SecretDigest(f.Token))
 	if err != nil {
-		return Token{}, Format{}, d.refuse(ctx, token, f, err)
+		return lost("record", err)
 	}
-	return token, format, nil
+	_, err = d.redeemable(ctx, found, f)
+	return err
 }
 
 // keyStillAllowed refuses a token for a key that nobody approved once the
@@ -141,7 +157,7 @@ func (d *Downloads) stillApproved(ctx context.Context, t Token, c Certificate) e
 	return nil
 }
 
-func (d *Downloads) render(ctx context.Context, t Token, format Format, token Secret) (*File, error) {
+func (d *Downloads) render(ctx context.Context, t Token, format Format, f Fetch) (*File, error) {
 	certificate, err := d.Store.Certificate(ctx, t.ProjectID, t.CertificateID)
 	if err != nil {
 		return nil, lost("certificate", err)
@@ -149,7 +165,10 @@ func (d *Downloads) render(ctx context.Context, t Token, format Format, token Se
 	if err := d.stillApproved(ctx, t, certificate); err != nil {
 		return nil, err
 	}
-	job := RenderJob{Format: format.ID, Name: certificate.Name, Leaf: certificate.Leaf, Chain: certificate.Chain, Options: t.Options}
+	job := RenderJob{
+		Format: format.ID, Name: certificate.Name, Leaf: certificate.Leaf, Chain: certificate.Chain, Options: t.Options,
+		StillWanted: func(ctx context.Context) error { return d.stillRedeemable(ctx, f) },
+	}
 	if format.ContainsKey {
 		sealed, err := d.Store.SealedKey(ctx, t.CertificateID)
 		if err != nil {
@@ -161,7 +180,7 @@ func (d *Downloads) render(ctx context.Context, t Token, format Format, token Se
 		defer clear(job.PrivateKey)
 	}
 	if format.NeedsPassphrase {
-		if job.Passphrase, err = OpenUnder(token, t.SealedPassphrase); err != nil {
+		if job.Passphrase, err = OpenUnder(f.Token, t.SealedPassphrase); err != nil {
 			return nil, fmt.Errorf("render: %w", err)
 		}
 	}
@@ -184,6 +203,17 @@ func lost(what string, err error) error {
 // KeyIdentity is what binds a sealed private key to its certificate's record.
 func KeyIdentity(projectID, certificateID string) string {
 	return "certificate-key/" + projectID + "/" + certificateID
+}
+
+// failed puts a redemption without a file on record and returns the error: a
+// refusal if the token came to its end while its file had to wait.
+func (d *Downloads) failed(ctx context.Context, t Token, f Fetch, err error) error {
+	switch CodeOf(err) {
+	case "", CodeRendererFailed, CodeUnavailable:
+		d.refused(ctx, t, f, AuditFailed, err)
+		return err
+	}
+	return d.refuse(ctx, t, f, err)
 }
 
 // refuse puts a refused redemption on record and returns the refusal.

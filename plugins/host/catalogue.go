@@ -34,8 +34,15 @@ type entry struct {
 	SHA256  string   `json:"sha256,omitempty"`
 	Formats []string `json:"formats"`
 	Grants  grants   `json:"grants"`
-	// Limits may be lower than the defaults, never higher.
-	Limits sandbox.Limits `json:"limits,omitzero"`
+	Limits limits `json:"limits,omitzero"`
+}
+
+// limits bound a plugin; zero is the default. Those of the sandbox may be lower
+// than their defaults, never higher.
+type limits struct {
+	sandbox.Limits
+	// Concurrency is how many renders it has at once; up to maxConcurrency.
+	Concurrency int `json:"concurrency,omitempty"`
 }
 
 type grants struct {

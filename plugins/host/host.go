@@ -15,6 +15,8 @@
 //     the catalogue grants it;
 //   - a plugin that fails, hangs, floods or lies costs its own formats, for as
 //     long as it does so, and nothing else;
+//   - a plugin has so many renders at once as it is allowed; the next wait in
+//     turn, and a bounded time, before they are refused;
 //   - what a plugin says never reaches a caller, and no log once it has held a
 //     secret;
 //   - no process, socket or file is left when the host closes, and no process
@@ -27,6 +29,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -40,6 +43,8 @@ import (
 const (
 	DefaultDeadline = 10 * time.Second
 	DefaultMaxFile  = 16 << 20
+	DefaultQueue    = 30 * time.Second
+	DefaultWaiting  = 1024
 )
 
 // Options configures a host. Only Catalogue has no working zero value.
@@ -51,8 +56,17 @@ type Options struct {
 	// left behind when the host is killed.
 	SocketDir string
 	// Deadline bounds one render, included formats and waiting for a restart
-	// included. Default: DefaultDeadline.
+	// included, waiting in the queue not. Default: DefaultDeadline.
 	Deadline time.Duration
+	// Concurrency is how many renders a plugin has at once whose catalogue entry
+	// does not say. Default: as many as there are CPUs for Go, at least 2.
+	Concurrency int
+	// Queue is how long a render may wait, all in all, for plugins that have as
+	// many as they may. Default: DefaultQueue.
+	Queue time.Duration
+	// Waiting is how many renders may wait for one plugin. Default:
+	// DefaultWaiting.
+	Waiting int
 	// MaxFile is the most, in bytes, that a rendered file may have. Default:
 	// DefaultMaxFile; at most sdk.MaxMessage.
 	MaxFile int
@@ -74,6 +88,9 @@ type settings struct {
 	catalogue string
 	sockets   *sockets
 	deadline  time.Duration
+	queue     time.Duration
+	slots     int // of a plugin whose entry does not say
+	waiting   int
 	maxFile   int
 	sandbox   string
 	log       *slog.Logger
@@ -97,21 +114,8 @@ var _ engine.Formats = (*Host)(nil)
 // was tried. It fails when the catalogue cannot be read or the socket folder
 // not used; what is wrong with a plugin is in its state. ctx bounds the start.
 func Open(ctx context.Context, o Options) (*Host, error) {
-	if o.Deadline == 0 {
-		o.Deadline = DefaultDeadline
-	}
-	if o.MaxFile == 0 {
-		o.MaxFile = DefaultMaxFile
-	}
-	if o.Deadline < 0 || o.MaxFile < 0 || o.MaxFile > sdk.MaxMessage {
-		return nil, fmt.Errorf("open plugin host: deadline %s or largest file %d is out of bounds", o.Deadline, o.MaxFile)
-	}
-	o.Sandbox = cmp.Or(o.Sandbox, SandboxBestEffort)
-	if o.Sandbox != SandboxBestEffort && o.Sandbox != SandboxRequire {
-		return nil, fmt.Errorf("open plugin host: the sandbox is %q, neither %s nor %s", o.Sandbox, SandboxBestEffort, SandboxRequire)
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
+	if err := o.complete(); err != nil {
+		return nil, fmt.Errorf("open plugin host: %w", err)
 	}
 	listed, err := readCatalogue(o.Catalogue)
 	if err != nil {
@@ -121,10 +125,33 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open plugin host: %w", err)
 	}
-	h := &Host{settings: &settings{catalogue: o.Catalogue, sockets: folder, deadline: o.Deadline, maxFile: o.MaxFile, sandbox: o.Sandbox, log: o.Logger}}
+	h := &Host{settings: &settings{
+		catalogue: o.Catalogue, sockets: folder, deadline: o.Deadline, queue: o.Queue, slots: o.Concurrency, waiting: o.Waiting,
+		maxFile: o.MaxFile, sandbox: o.Sandbox, log: o.Logger,
+	}}
 	h.life, h.end = context.WithCancel(context.Background())
 	h.start(ctx, listed)
 	return h, nil
+}
+
+// complete sets defaults and refuses what is out of bounds.
+func (o *Options) complete() error {
+	o.Deadline = cmp.Or(o.Deadline, DefaultDeadline)
+	o.Queue = cmp.Or(o.Queue, DefaultQueue)
+	o.Waiting = cmp.Or(o.Waiting, DefaultWaiting)
+	o.Concurrency = cmp.Or(o.Concurrency, min(max(2, runtime.GOMAXPROCS(0)), maxConcurrency))
+	o.MaxFile = cmp.Or(o.MaxFile, DefaultMaxFile)
+	o.Sandbox = cmp.Or(o.Sandbox, SandboxBestEffort)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	switch {
+	case o.Deadline < 0, o.MaxFile < 0, o.MaxFile > sdk.MaxMessage:
+		return fmt.Errorf("deadline %s or largest file %d is out of bounds", o.Deadline, o.MaxFile)
+	case o.Concurrency < 1, o.Concurrency > maxConcurrency, o.Queue < 0, o.Waiting < 0:
+		return fmt.Errorf("concurrency %d (at most %d), queue %s or the number waiting %d is out of bounds", o.Concurrency, maxConcurrency, o.Queue, o.Waiting)
+	case o.Sandbox != SandboxBestEffort && o.Sandbox != SandboxRequire:
+		return fmt.Errorf("the sandbox is %q, neither %s nor %s", o.Sandbox, SandboxBestEffort, SandboxRequire)
+	}
+	return nil
 }
 
 func (h *Host) start(ctx context.Context, listed catalogue) {

@@ -18,6 +18,10 @@ import (
 // errDeadline ends a render that took too long by the host's own measure.
 var errDeadline = errors.New("the render took too long")
 
+// retryAfter is when a caller for whom there was no slot may come again, in
+// seconds.
+const retryAfter = 5
+
 // Render implements engine.Formats: it renders the formats that the job's
 // format includes, then the format itself.
 func (h *Host) Render(ctx context.Context, job engine.RenderJob) ([]byte, error) {
@@ -34,9 +38,10 @@ func (h *Host) Render(ctx context.Context, job engine.RenderJob) ([]byte, error)
 	if _, err := f.merged.check(options); err != nil {
 		return nil, f.failed("its renderer does not take these options any more", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, h.settings.deadline, errDeadline)
-	defer cancel()
-	r := rendering{settings: h.settings, job: job, options: options, files: map[*format][]byte{}}
+	r := rendering{
+		settings: h.settings, job: job, options: options, files: map[*format][]byte{},
+		left: h.settings.deadline, patience: h.settings.queue,
+	}
 	return r.render(ctx, f)
 }
 
@@ -46,6 +51,8 @@ type rendering struct {
 	job      engine.RenderJob
 	options  map[string]any
 	files    map[*format][]byte // rendered so far: nothing is rendered twice
+	left     time.Duration      // of the deadline
+	patience time.Duration      // left for the queue
 }
 
 func (r *rendering) render(ctx context.Context, f *format) ([]byte, error) {
@@ -66,12 +73,45 @@ func (r *rendering) render(ctx context.Context, f *format) ([]byte, error) {
 		}
 		request.Files = append(request.Files, &pluginv1.File{Filename: included.Filename, Content: file})
 	}
-	file, err := r.call(ctx, f, request)
+	// A slot is held for one call and none while waiting for another plugin's, so
+	// that renders cannot wait for each other.
+	if err := r.queue(ctx, f); err != nil {
+		return nil, err
+	}
+	defer f.by.slots.release()
+	began := time.Now()
+	limited, cancel := context.WithTimeoutCause(ctx, r.left, errDeadline)
+	defer cancel()
+	file, err := r.call(limited, f, request)
+	r.left -= time.Since(began)
 	if err != nil {
 		return nil, err
 	}
 	r.files[f] = file
 	return file, nil
+}
+
+// queue waits for a slot. Who had to wait is asked whether the file is wanted
+// still: others may have had it meanwhile.
+func (r *rendering) queue(ctx context.Context, f *format) error {
+	waited, err := f.by.slots.take(ctx, r.patience)
+	r.patience -= waited
+	if ctx.Err() == nil && waited > 0 && r.job.StillWanted != nil {
+		if unwanted := r.job.StillWanted(ctx); unwanted != nil {
+			if err == nil {
+				f.by.slots.release()
+			}
+			return unwanted
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return f.failed(r.reason(ctx, ""), err)
+	}
+	return engine.Errorf(engine.CodeUnavailable, "%s cannot be made now: too many are waiting for it", f.Filename).
+		With("retry_after_seconds", retryAfter).Because(err)
 }
 
 // request is what the format's plugin gets to see of the job: the key and the

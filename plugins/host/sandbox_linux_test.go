@@ -206,7 +206,7 @@ func TestPluginThatUsesUpWhatThereIs(t *testing.T) {
 
 func TestOpenFilesAreLimited(t *testing.T) {
 	limited := hostile()
-	limited.Limits = sandbox.Limits{Files: 20}
+	limited.Limits.Files = 20
 	for most, e := range map[int]entry{sandbox.DefaultLimits.Files: hostile(), 20: limited} {
 		t.Run(strconv.Itoa(most), func(t *testing.T) {
 			h, _ := open(t, Options{}, e)
@@ -224,8 +224,8 @@ func TestOpenFilesAreLimited(t *testing.T) {
 
 func TestLimitsOfTheCatalogue(t *testing.T) {
 	greedy, small := hostile(), hostile()
-	greedy.Name, greedy.Limits = "greedy", sandbox.Limits{Threads: sandbox.DefaultLimits.Threads + 1}
-	small.Limits = sandbox.Limits{MemoryMiB: 64}
+	greedy.Name, greedy.Limits.Threads = "greedy", sandbox.DefaultLimits.Threads+1
+	small.Limits.MemoryMiB = 64
 	h, _ := open(t, Options{}, greedy, small)
 	if s := state(t, h, "greedy"); s.State != StateDisabled || !strings.Contains(s.Detail, "its limit threads in the catalogue is 257; it must be from 1 to 256") {
 		t.Errorf("got %+v", s)

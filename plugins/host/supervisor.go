@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,7 @@ type supervisor struct {
 	image       *image
 	box         sandbox.Spec
 	description *pluginv1.DescribeResponse // what the first start declared
+	slots       *slots
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -72,6 +74,7 @@ type supervisor struct {
 func launch(ctx, life context.Context, e entry, s *settings) *supervisor {
 	v := &supervisor{entry: e, settings: s, state: StateStarting, ended: make(chan struct{}), changed: make(chan struct{})}
 	v.ctx, v.cancel = context.WithCancel(life)
+	v.slots = newSlots(cmp.Or(e.Limits.Concurrency, s.slots), s.waiting)
 	first, err := v.firstStart(ctx)
 	if err != nil {
 		close(v.ended)
@@ -91,6 +94,9 @@ func (v *supervisor) firstStart(ctx context.Context) (*instance, error) {
 	limits, err := v.entry.Limits.Within(sandbox.DefaultLimits)
 	if err != nil {
 		return nil, err
+	}
+	if n := v.entry.Limits.Concurrency; n < 0 || n > maxConcurrency {
+		return nil, fmt.Errorf("its limit concurrency in the catalogue is %d; it must be from 1 to %d", n, maxConcurrency)
 	}
 	if v.image, err = loadImage(path, sum, v.settings.sockets.path); err != nil {
 		return nil, err

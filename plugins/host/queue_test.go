@@ -1,0 +1,196 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// slotsOf are the slots of a plugin.
+func slotsOf(t *testing.T, h *Host, name string) *slots {
+	t.Helper()
+	for _, plugin := range h.view.Load().plugins {
+		if plugin.entry.Name == name {
+			return plugin.slots
+		}
+	}
+	t.Fatalf("there is no plugin %s", name)
+	return nil
+}
+
+// occupy takes one slot of the plugin bad with a render that ends when free is
+// called.
+func occupy(t *testing.T, h *Host) (free func()) {
+	t.Helper()
+	before := slotsOf(t, h, "bad").taken.Load()
+	ctx, cancel := context.WithCancel(t.Context())
+	var ended sync.WaitGroup
+	ended.Go(func() { _, _ = h.Render(ctx, job(t, rsaJob, "patient")) })
+	eventually(t, "a slot is taken", func() bool { return slotsOf(t, h, "bad").taken.Load() == before+1 })
+	free = func() { cancel(); ended.Wait() }
+	t.Cleanup(free)
+	return free
+}
+
+// wait starts a render that has to wait and returns what becomes of it.
+func wait(t *testing.T, h *Host, j engine.RenderJob) <-chan error {
+	t.Helper()
+	before := slotsOf(t, h, "bad").waiting.Load()
+	done := make(chan error, 1)
+	go func() { _, err := h.Render(t.Context(), j); done <- err }()
+	eventually(t, "a render waits", func() bool { return slotsOf(t, h, "bad").waiting.Load() == before+1 })
+	return done
+}
+
+func TestRendersBeyondTheLimitWaitInTurn(t *testing.T) {
+	limited := bad()
+	limited.Limits.Concurrency = 2
+	h, _ := open(t, Options{Concurrency: 1}, append(builtIn(t), limited)...)
+	free := occupy(t, h)
+	occupy(t, h) // keeps its slot
+	var order []int
+	var waiting []<-chan error
+	for i := range 8 {
+		j := job(t, rsaJob, "pid")
+		j.StillWanted = func(context.Context) error { order = append(order, i); return nil } // one at a time has the slot
+		waiting = append(waiting, wait(t, h, j))
+	}
+	render(t, h, job(t, rsaJob, "zip")) // other plugins go on
+	free()
+	for _, done := range waiting {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if !slices.IsSorted(order) || len(order) != 8 {
+		t.Errorf("they came in as 0 to 7 and were rendered as %v", order)
+	}
+}
+
+// Files that hold each other's take slots one after the other: so many at once
+// never stand in each other's way.
+func TestArchivesShareSlots(t *testing.T) {
+	h, _ := open(t, Options{Concurrency: 1}, builtIn(t)...)
+	var renders sync.WaitGroup
+	for range 16 {
+		for _, format := range []string{"zip", "key", "pkcs12"} {
+			renders.Go(func() {
+				if _, err := h.Render(t.Context(), job(t, rsaJob, format)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	renders.Wait()
+}
+
+func TestNobodyWaitsForWhatIsNotWanted(t *testing.T) {
+	h, _ := open(t, Options{Concurrency: 1}, bad())
+	consumed := engine.Errorf(engine.CodeTokenConsumed, "used meanwhile")
+	j := job(t, rsaJob, "exit") // were it rendered, the process would end
+	j.StillWanted = func(context.Context) error { return consumed }
+	before := pid(t, h)
+	free := occupy(t, h)
+	waiting := []<-chan error{wait(t, h, j), wait(t, h, j), wait(t, h, job(t, rsaJob, "pid"))}
+	free()
+	for i, done := range waiting {
+		if err := <-done; i < 2 && !errors.Is(err, consumed) || i == 2 && err != nil {
+			t.Errorf("%d: got %v", i, err)
+		}
+	}
+	if after := pid(t, h); after != before {
+		t.Error("what nobody wanted was rendered")
+	}
+	j.Format = "pid"
+	render(t, h, j) // who need not wait is not asked
+}
+
+func TestQueueEnds(t *testing.T) {
+	refused := func(t *testing.T, err error, cause error) {
+		t.Helper()
+		refusal, ok := errors.AsType[*engine.Error](err)
+		if !ok || refusal.Code != engine.CodeUnavailable || refusal.Fields["retry_after_seconds"] != retryAfter || !errors.Is(err, cause) {
+			t.Errorf("got %v", err)
+		}
+	}
+	t.Run("too long", func(t *testing.T) {
+		h, _ := open(t, Options{Concurrency: 1, Queue: 50 * time.Millisecond}, bad())
+		occupy(t, h)
+		_, err := h.Render(t.Context(), job(t, rsaJob, "pid"))
+		refused(t, err, errQueueLong)
+		j := job(t, rsaJob, "pid")
+		gone := engine.Errorf(engine.CodeTokenRevoked, "meanwhile")
+		j.StillWanted = func(context.Context) error { return gone }
+		if _, err := h.Render(t.Context(), j); !errors.Is(err, gone) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("too many", func(t *testing.T) {
+		h, _ := open(t, Options{Concurrency: 1, Waiting: 1}, bad())
+		free := occupy(t, h)
+		first := wait(t, h, job(t, rsaJob, "pid"))
+		_, err := h.Render(t.Context(), job(t, rsaJob, "pid"))
+		refused(t, err, errQueueFull)
+		free()
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+		pid(t, h)
+	})
+	t.Run("the caller leaves", func(t *testing.T) {
+		h, _ := open(t, Options{Concurrency: 1}, bad())
+		occupy(t, h)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := h.Render(ctx, job(t, rsaJob, "pid")); engine.CodeOf(err) != engine.CodeRendererFailed || !strings.Contains(err.Error(), "no longer waits") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("the host closes", func(t *testing.T) {
+		h, _ := open(t, Options{Concurrency: 1}, bad())
+		occupy(t, h)
+		waiting := wait(t, h, job(t, rsaJob, "pid"))
+		if err := h.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-waiting; engine.CodeOf(err) != engine.CodeRendererFailed {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// What waits longer than a render may take is rendered nevertheless.
+func TestQueueCostsNothingOfTheDeadline(t *testing.T) {
+	h, _ := open(t, Options{Concurrency: 1, Deadline: 2 * time.Second}, bad())
+	occupy(t, h)
+	slow := wait(t, h, job(t, rsaJob, "patient"))
+	render(t, h, job(t, rsaJob, "pid")) // after two renders that take all they may
+	if err := <-slow; err == nil || !strings.Contains(err.Error(), "longer than 2s") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestConcurrencyHasBounds(t *testing.T) {
+	path := folder(t, bad())
+	for _, o := range []Options{{Concurrency: -1}, {Concurrency: maxConcurrency + 1}, {Queue: -1}, {Waiting: -1}} {
+		o.Catalogue = path
+		if h, err := Open(t.Context(), o); err == nil {
+			t.Errorf("%+v was opened (%v)", o, h.Close())
+		}
+	}
+	for _, n := range []int{-1, maxConcurrency + 1} {
+		limited := bad()
+		limited.Limits.Concurrency = n
+		h, _ := open(t, Options{}, limited)
+		if s := state(t, h, "bad"); s.State != StateDisabled || !strings.Contains(s.Detail, fmt.Sprintf("concurrency in the catalogue is %d", n)) {
+			t.Errorf("got %+v", s)
+		}
+	}
+}
