@@ -66,15 +66,13 @@ func TestHAProxyIsGolden(t *testing.T) {
 }
 
 func TestEveryDeclaredFormatRenders(t *testing.T) {
-	for _, format := range (renderer{}).Formats() {
-		job := sdktest.GoldenJob(t, 1)
-		job.Format = format.ID
+	for _, job := range sdktest.JobsFor(t, renderer{}) {
 		file, err := renderer{}.Render(t.Context(), job)
 		if err != nil || len(file) == 0 {
-			t.Errorf("%s: %d bytes, %v", format.ID, len(file), err)
+			t.Errorf("%s of %.40q: %d bytes, %v", job.Format, job.Name, len(file), err)
 		}
-		if holdsKey := strings.Contains(string(file), "PRIVATE KEY"); holdsKey != format.NeedsKey {
-			t.Errorf("%s holds the key: %v, declares it: %v", format.ID, holdsKey, format.NeedsKey)
+		if holdsKey := strings.Contains(string(file), "PRIVATE KEY"); holdsKey != (job.PrivateKey != nil) {
+			t.Errorf("%s of %.40q holds the key: %v", job.Format, job.Name, holdsKey)
 		}
 	}
 }

@@ -5,8 +5,8 @@
 //
 // where renderer implements [Renderer]: Formats says what it makes and what it
 // needs for that, Render makes it from a [Job], whose methods take it apart.
-// Start there; plugins/der is the shortest complete example. The wire format is
-// pluginv1/render.proto.
+// Start there and with the package's examples. A test calls Render as it is, with
+// the jobs that package sdktest makes. The wire format is pluginv1/render.proto.
 //
 // What the host promises a plugin:
 //   - Render gets the private key and the passphrase only for a format that

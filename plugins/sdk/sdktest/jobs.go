@@ -1,5 +1,6 @@
 // Package sdktest makes real certificates for the tests of format plugins, keeps
-// their goldens, and runs the tools that open what they render. Start with [Jobs].
+// their goldens, and runs the tools that open what they render. Start with
+// [JobsFor], which has all that a renderer must be able to make.
 package sdktest
 
 import (
@@ -34,6 +35,37 @@ func Jobs(t testing.TB) []sdk.Job {
 			jobs[i], err = specimen.New(kind, []int{1, 2, 0, 3, 1}[i])
 		}
 		check(t, err)
+	}
+	return jobs
+}
+
+// JobsFor makes jobs for each format of the renderer: one for each kind of key as
+// [Jobs] has them, and one for each of [HostileNames]. They are as a host would
+// hand them over: key and passphrase are there only where the format declares the
+// need, and a format that needs a chain gets no certificate without one. The files
+// of included formats are the test's to add.
+func JobsFor(t testing.TB, r sdk.Renderer) []sdk.Job {
+	t.Helper()
+	all := Jobs(t)
+	for _, name := range HostileNames {
+		job := all[0]
+		job.Name = name
+		all = append(all, job)
+	}
+	var jobs []sdk.Job
+	for _, format := range r.Formats() {
+		for _, job := range all {
+			job.Format = format.ID
+			if !format.NeedsKey {
+				job.PrivateKey = nil
+			}
+			if !format.NeedsPassphrase {
+				job.Passphrase = ""
+			}
+			if len(job.Chain) > 0 || !format.NeedsChain {
+				jobs = append(jobs, job)
+			}
+		}
 	}
 	return jobs
 }

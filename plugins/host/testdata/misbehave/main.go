@@ -53,7 +53,9 @@ func main() {
 }
 
 // future is a renderer of a protocol that is still to come.
-type future struct{ goplugin.NetRPCUnsupportedPlugin }
+type future struct {
+	goplugin.NetRPCUnsupportedPlugin
+}
 
 func (future) GRPCServer(*goplugin.GRPCBroker, *grpc.Server) error { return nil }
 
