@@ -19,6 +19,7 @@ import (
 var (
 	renderers *host.Host
 	rules     engine.Policy
+	built     string // the folder of the plugins and their catalogue
 )
 
 func TestMain(m *testing.M) {
@@ -36,6 +37,7 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // what is left is in the system's temporary folder
+	built = dir
 	build := exec.Command("go", "build", "-o", dir+"/", "../plugins/...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -36,11 +36,15 @@ func (r Request) RefuseClaim(now time.Time) error {
 
 // Claim gives the requester the token of an approved request, after asking the
 // policy again. A token that was claimed before and not used is revoked. It
-// returns CodeNotApproved, CodeNotPending, CodeApprovalMismatch, the code of the
-// policy's denial, or CodeUnavailable.
+// returns CodeNotApproved, CodeNotPending, CodeUnknownFormat where the project
+// has the format no more, CodeApprovalMismatch, the code of the policy's denial,
+// or CodeUnavailable.
 func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphrase Secret) (Minted, error) {
 	now := d.Clock()
 	if err := r.RefuseClaim(now); err != nil {
+		return Minted{}, err
+	}
+	if _, err := d.formatIn(r.ProjectID, r.Format); err != nil {
 		return Minted{}, err
 	}
 	approval, err := d.Store.Approval(ctx, r.ProjectID, r.ApprovalID)

@@ -3,11 +3,12 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"slices"
 )
 
 // Format is one kind of file that a certificate can be downloaded as. ID, file
-// name and aliases all name it. ContainsKey, NeedsPassphrase and the options
-// take in what the formats it includes need.
+// name and aliases all name it. ContainsKey, NeedsPassphrase, Projects and the
+// options take in what the formats it includes need.
 type Format struct {
 	ID              string
 	Filename        string
@@ -20,7 +21,14 @@ type Format struct {
 	TypicalUse      string
 	OptionsSchema   json.RawMessage
 	Includes        []string
-	Plugin          PluginState
+	// Projects are the ids of those in which the format exists; nil is all.
+	Projects []string
+	Plugin   PluginState
+}
+
+// EnabledIn tells whether the format exists in a project.
+func (f Format) EnabledIn(projectID string) bool {
+	return f.Projects == nil || slices.Contains(f.Projects, projectID)
 }
 
 // PluginState is the renderer behind a format.

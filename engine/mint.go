@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -140,13 +141,9 @@ func (r *Request) restrict(m MintOrder, policy CertificatePolicy) error {
 // applicable finds the format and checks that it can be rendered for the
 // certificate with these options, whose canonical form it stores.
 func (d *Downloads) applicable(name string, options map[string]any, c Certificate, canonical *string) (Format, error) {
-	format, ok := d.Formats.Format(name)
-	if !ok {
-		available := []string{}
-		for _, f := range d.Formats.Formats() {
-			available = append(available, f.ID)
-		}
-		return Format{}, Errorf(CodeUnknownFormat, "there is no format of that name").With("available", available)
+	format, err := d.formatIn(c.ProjectID, name)
+	if err != nil {
+		return Format{}, err
 	}
 	checked, err := d.Formats.CheckOptions(format.ID, options)
 	if err != nil {
@@ -160,6 +157,24 @@ func (d *Downloads) applicable(name string, options map[string]any, c Certificat
 		return Format{}, Errorf(CodeNoChain, "this certificate is stored without a chain")
 	}
 	return format, nil
+}
+
+// FormatsIn lists the formats that exist in a project, by id.
+func (d *Downloads) FormatsIn(projectID string) []Format {
+	return slices.DeleteFunc(d.Formats.Formats(), func(f Format) bool { return !f.EnabledIn(projectID) })
+}
+
+// formatIn finds a project's format, or returns CodeUnknownFormat.
+func (d *Downloads) formatIn(projectID, name string) (Format, error) {
+	format, ok := d.Formats.Format(name)
+	if ok && format.EnabledIn(projectID) {
+		return format, nil
+	}
+	available := []string{}
+	for _, f := range d.FormatsIn(projectID) {
+		available = append(available, f.ID)
+	}
+	return Format{}, Errorf(CodeUnknownFormat, "there is no format of that name").With("available", available)
 }
 
 // order adds a fresh token to the request. Only its digest and what can be

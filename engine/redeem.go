@@ -33,8 +33,9 @@ type File struct {
 // Redeem renders the file, settles the token and returns the file: to one
 // caller only, and only once that is on record. It refuses with CodeTokenUnknown,
 // CodeTokenConsumed, CodeTokenExpired, CodeTokenRevoked, CodePrefetchRefused,
-// CodeIPMismatch or CodeKeyExportDisabled, and fails with CodeRendererFailed,
-// CodeUnavailable or CodeAuditUnavailable; of these only CodeAuditUnavailable may have burned the
+// CodeIPMismatch, CodePolicyDenied where the project has the format no more, or
+// CodeKeyExportDisabled, and fails with CodeRendererFailed, CodeUnavailable or
+// CodeAuditUnavailable; of these only CodeAuditUnavailable may have burned the
 // token, where it cannot be told whether the record was written.
 func (d *Downloads) Redeem(ctx context.Context, f Fetch) (*File, error) {
 	token, format, err := d.admit(ctx, f)
@@ -108,6 +109,8 @@ func (d *Downloads) redeemable(ctx context.Context, found TokenRecord, f Fetch) 
 		return Format{}, Errorf(CodeIPMismatch, "this token is bound to another IP address")
 	case !ok:
 		return Format{}, Errorf(CodeRendererFailed, "the renderer of %s is not there; the token is not used up", token.Format)
+	case !format.EnabledIn(token.ProjectID):
+		return Format{}, Errorf(CodePolicyDenied, "this project does not have %s any more; the token is not used up", format.Filename)
 	case format.ContainsKey && !token.ContainsKey:
 		// A plugin that was replaced meanwhile must not widen what was decided.
 		return Format{}, Errorf(CodeRendererFailed, "%s did not hold the private key when this token was issued; ask again", token.Format)

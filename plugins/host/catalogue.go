@@ -34,7 +34,10 @@ type entry struct {
 	SHA256  string   `json:"sha256,omitempty"`
 	Formats []string `json:"formats"`
 	Grants  grants   `json:"grants"`
-	Limits limits `json:"limits,omitzero"`
+	// Projects are the ids of those that have its formats; absent, all have. An
+	// empty list is kept: it means none.
+	Projects []string `json:"projects,omitzero"`
+	Limits   limits   `json:"limits,omitzero"`
 }
 
 // limits bound a plugin; zero is the default. Those of the sandbox may be lower

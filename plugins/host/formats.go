@@ -146,9 +146,10 @@ func (f *format) settleSelf() error {
 	merged := *f.own
 	merged.properties, merged.required = maps.Clone(f.own.properties), slices.Clone(f.own.required)
 	f.merged = &merged
-	key, passphrase := d.GetNeedsKey(), d.GetNeedsPassphrase()
+	key, passphrase, projects := d.GetNeedsKey(), d.GetNeedsPassphrase(), f.by.entry.Projects
 	for _, included := range f.includes {
 		key, passphrase = key || included.ContainsKey, passphrase || included.NeedsPassphrase
+		projects = common(projects, included.Projects)
 		if err := f.merged.include(included.merged); err != nil {
 			return err
 		}
@@ -171,9 +172,26 @@ func (f *format) settleSelf() error {
 		ID: d.GetId(), Filename: d.GetFilename(), Aliases: d.GetAliases(), MediaType: d.GetMediaType(),
 		ContainsKey: key, NeedsPassphrase: passphrase, NeedsChain: d.GetNeedsChain(),
 		Description: d.GetDescription(), TypicalUse: d.GetTypicalUse(),
-		OptionsSchema: f.merged.document, Includes: d.GetIncludes(),
+		OptionsSchema: f.merged.document, Includes: d.GetIncludes(), Projects: projects,
 	}
 	return nil
+}
+
+// common are the projects in both lists: nil is all projects, empty is none.
+func common(a, b []string) []string {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	both := []string{}
+	for _, project := range a {
+		if slices.Contains(b, project) {
+			both = append(both, project)
+		}
+	}
+	return both
 }
 
 // state is a plugin's, with the formats it makes and those it should but cannot.
@@ -196,7 +214,7 @@ func (v *view) state(plugin *supervisor) engine.PluginState {
 func (v *view) public(f *format) engine.Format {
 	out := f.Format
 	out.Aliases, out.Includes = slices.Clone(f.Aliases), slices.Clone(f.Includes)
-	out.OptionsSchema = slices.Clone(f.OptionsSchema)
+	out.OptionsSchema, out.Projects = slices.Clone(f.OptionsSchema), slices.Clone(f.Projects)
 	out.Plugin = v.state(f.by)
 	return out
 }

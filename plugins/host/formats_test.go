@@ -128,6 +128,39 @@ func TestNeedsAndOptionsAreTransitive(t *testing.T) {
 	}
 }
 
+// A format exists where its plugin's formats and all that it includes do.
+func TestProjectsAreTransitive(t *testing.T) {
+	entries := append(builtIn(t), nested(), bad())
+	for i := range entries {
+		switch entries[i].Name {
+		case "nested":
+			entries[i].Projects = []string{"a", "b"}
+		case "pem": // outer includes chain
+			entries[i].Projects = []string{"b", "c"}
+		case "zip":
+			entries[i].Projects = []string{"a"}
+		case "bad":
+			entries[i].Projects = []string{}
+		}
+	}
+	h, _ := open(t, Options{}, entries...)
+	for id, want := range map[string]string{"inner": "ab", "outer": "b", "outermost": "b", "cert": "bc", "zip": "", "pkcs12": "abc", "pid": ""} {
+		f, ok := h.Format(id)
+		if !ok {
+			t.Errorf("%s is not there", id)
+		}
+		got := ""
+		for _, project := range []string{"a", "b", "c"} {
+			if f.EnabledIn(project) {
+				got += project
+			}
+		}
+		if got != want {
+			t.Errorf("%s is enabled in %q, want %q", id, got, want)
+		}
+	}
+}
+
 func decode(t *testing.T, text []byte, into any) {
 	t.Helper()
 	if err := json.Unmarshal(text, into); err != nil {
