@@ -18,8 +18,9 @@ type format struct {
 	declared      *pluginv1.Format
 	by            *supervisor
 	includes      []*format
-	own           *schema // of its own options
-	merged        *schema // of its own and its included formats'
+	plugins       []*supervisor // its own and those of what it includes
+	own           *schema       // of its own options
+	merged        *schema       // of its own and its included formats'
 }
 
 // secret tells whether rendering it has to do with the key or the passphrase.
@@ -168,6 +169,7 @@ func (f *format) settleSelf() error {
 	if d.GetNeedsPassphrase() && !slices.Contains(grants.Passphrase, d.GetId()) {
 		return errors.New("it asks for the passphrase, which the catalogue does not grant it")
 	}
+	f.plugins = needed(f.by, f.includes)
 	f.Format = engine.Format{
 		ID: d.GetId(), Filename: d.GetFilename(), Aliases: d.GetAliases(), MediaType: d.GetMediaType(),
 		ContainsKey: key, NeedsPassphrase: passphrase, NeedsChain: d.GetNeedsChain(),

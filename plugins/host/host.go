@@ -279,18 +279,6 @@ func (h *Host) replace(plugins []*supervisor, at int, next *supervisor) error {
 	return err
 }
 
-// retire ends a plugin that no new render can find, once every render that
-// found it before is over.
-func (h *Host) retire(old *supervisor) {
-	h.retiring.Go(func() {
-		select {
-		case <-time.After(h.settings.deadline):
-		case <-h.life.Done():
-		}
-		old.stop()
-	})
-}
-
 // Close ends every plugin and waits until nothing of them is left. Renders
 // under way fail. Closing again does nothing.
 func (h *Host) Close() error {

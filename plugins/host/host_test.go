@@ -97,7 +97,7 @@ func misbehaving(name string, keys []string, formats ...string) entry {
 // bad is the plugin whose formats are each one way to do harm.
 func bad() entry {
 	secret := []string{"panic", "burst", "babble"}
-	return misbehaving("bad", secret, append(secret, "pid", "echo", "exit", "hang", "patient", "huge", "empty", "refuse")...)
+	return misbehaving("bad", secret, append(secret, "pid", "echo", "exit", "hang", "patient", "slow", "huge", "empty", "refuse")...)
 }
 
 // folder makes a folder with the plugins and a catalogue of the entries.

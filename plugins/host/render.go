@@ -25,10 +25,11 @@ const retryAfter = 5
 // Render implements engine.Formats: it renders the formats that the job's
 // format includes, then the format itself.
 func (h *Host) Render(ctx context.Context, job engine.RenderJob) ([]byte, error) {
-	f, ok := h.view.Load().names[job.Format]
+	f, leave, ok := h.enter(job.Format)
 	if !ok {
 		return nil, engine.Errorf(engine.CodeRendererFailed, "no plugin renders this format now")
 	}
+	defer leave()
 	var options map[string]any
 	if job.Options != "" {
 		if err := json.Unmarshal([]byte(job.Options), &options); err != nil {

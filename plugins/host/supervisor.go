@@ -67,12 +67,15 @@ type supervisor struct {
 	current  *instance
 	failures int           // in a row
 	changed  chan struct{} // closed at the next change of state
+	renders  int           // under way
+	retired  bool          // replaced or removed
+	unused   chan struct{} // closed when it is retired and the last render is over
 }
 
 // launch starts the plugin. Whatever is wrong with it ends up in its state.
 // ctx bounds the start; life, the plugin's whole life.
 func launch(ctx, life context.Context, e entry, s *settings) *supervisor {
-	v := &supervisor{entry: e, settings: s, state: StateStarting, ended: make(chan struct{}), changed: make(chan struct{})}
+	v := &supervisor{entry: e, settings: s, state: StateStarting, ended: make(chan struct{}), changed: make(chan struct{}), unused: make(chan struct{})}
 	v.ctx, v.cancel = context.WithCancel(life)
 	v.slots = newSlots(cmp.Or(e.Limits.Concurrency, s.slots), s.waiting)
 	first, err := v.firstStart(ctx)

@@ -80,7 +80,7 @@ const optionsA = `{"type":"object","properties":{"a":{"type":"integer","minimum"
 
 var declared = map[string][]sdk.Format{
 	"bad": {
-		{ID: "pid"}, {ID: "echo"}, {ID: "exit"}, {ID: "hang"}, {ID: "patient"}, {ID: "huge"}, {ID: "empty"}, {ID: "refuse"},
+		{ID: "pid"}, {ID: "echo"}, {ID: "exit"}, {ID: "hang"}, {ID: "patient"}, {ID: "slow"}, {ID: "huge"}, {ID: "empty"}, {ID: "refuse"},
 		{ID: "panic", NeedsKey: true, NeedsPassphrase: true},
 		{ID: "burst", NeedsKey: true, NeedsPassphrase: true},
 		{ID: "babble", NeedsKey: true, NeedsPassphrase: true},
@@ -127,6 +127,9 @@ func (p plugin) Render(ctx context.Context, job sdk.Job) ([]byte, error) {
 	case "patient":
 		<-ctx.Done()
 		return nil, ctx.Err()
+	case "slow":
+		time.Sleep(200 * time.Millisecond) // as if it had so much to do
+		return []byte(strconv.Itoa(os.Getpid())), nil
 	case "huge":
 		return make([]byte, 100<<20), nil
 	case "empty":

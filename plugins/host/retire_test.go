@@ -1,0 +1,72 @@
+package host
+
+import (
+	"context"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Every render under way when its plugin is replaced is finished by the process
+// that began it, which then ends: here at once, for nobody would wait for the
+// deadline.
+func TestReloadsUnderLoad(t *testing.T) {
+	busy := bad()
+	busy.Limits.Concurrency = 64
+	h, _ := open(t, Options{Deadline: 10 * time.Minute}, append(builtIn(t), busy)...)
+	listed := len(h.Plugins())
+	var renders sync.WaitGroup
+	var done [2]atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
+	for i := range 64 + 8 { // and archives, which take several plugins in turn
+		kind := min(i/64, 1)
+		renders.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := h.Render(t.Context(), job(t, rsaJob, []string{"slow", "zip"}[kind])); err != nil {
+					t.Error(err)
+					return
+				}
+				done[kind].Add(1)
+			}
+		})
+	}
+	for range 10 {
+		before := done[0].Load()
+		for _, plugin := range []string{"bad", "pem", "zip"} {
+			if err := h.Reload(plugin); err != nil {
+				t.Error(err)
+			}
+		}
+		eventually(t, "renders go on", func() bool { return done[0].Load() >= before+64 || t.Failed() })
+	}
+	stop()
+	renders.Wait()
+	if done[1].Load() == 0 {
+		t.Error("no archive was rendered")
+	}
+	eventually(t, "the old processes end", func() bool { return len(children(t, os.Getpid())) == listed })
+}
+
+// A render that never ends keeps its plugin no longer than it may take itself.
+func TestRetiredPluginEndsWhateverItDoes(t *testing.T) {
+	h, _ := open(t, Options{Deadline: 2 * time.Second}, bad())
+	before := pid(t, h)
+	hung := make(chan error)
+	go func() { _, err := h.Render(t.Context(), job(t, rsaJob, "hang")); hung <- err }()
+	eventually(t, "it hangs", func() bool { return slotsOf(t, h, "bad").taken.Load() == 1 })
+	if err := h.Reload("bad"); err != nil {
+		t.Fatal(err)
+	}
+	if after := pid(t, h); after == before || gone(before) {
+		t.Errorf("the process was %d and is %d, while a render is under way", before, after)
+	}
+	if err := <-hung; err == nil {
+		t.Error("it rendered")
+	}
+	eventually(t, "the old process ends", func() bool { return gone(before) })
+	if left := children(t, os.Getpid()); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+}
