@@ -144,7 +144,19 @@ func TestFormats(t *testing.T) {
 	}
 	must(t, json.Unmarshal(a.body, &shape))
 	members(t, shape.Items[0], "id", "filename", "aliases", "media_type", "contains_key", "needs_passphrase", "description",
-		"typical_use", "options_schema", "plugin")
+		"typical_use", "options_schema", "targets", "plugin")
+	bundle, older, newer := byID["pkcs12"], wire.FormatTarget{}, wire.FormatTarget{}
+	for _, target := range bundle.Targets {
+		switch target.ID {
+		case "windows-server-2016":
+			older = target
+		case "windows-server-2022":
+			newer = target
+		}
+	}
+	if older.Options["legacy"] != true || newer.Options == nil || len(newer.Options) != 0 || newer.Title == "" || !strings.Contains(newer.ImportCommand, "{file}") {
+		t.Errorf("got %+v, %+v", older, newer)
+	}
 	first := read[wire.Page[wire.Format]](f.do("viewer", "GET", "{p}/formats?limit=9", "").is(200))
 	rest := read[wire.Page[wire.Format]](f.do("viewer", "GET", "{p}/formats?limit=9&cursor="+*first.NextCursor, "").is(200))
 	if len(first.Items) != 9 || len(rest.Items) != 5 || rest.NextCursor != nil || first.Items[8].ID == rest.Items[0].ID {

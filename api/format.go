@@ -28,11 +28,21 @@ func toFormat(f engine.Format) wire.Format {
 	if len(schema) == 0 {
 		schema = json.RawMessage(`{"type":"object","additionalProperties":false}`) // a format without options
 	}
+	targets := []wire.FormatTarget{}
+	for _, t := range f.Targets {
+		targets = append(targets, toFormatTarget(t))
+	}
 	return wire.Format{
 		ID: f.ID, Filename: f.Filename, Aliases: texts(f.Aliases), MediaType: f.MediaType, ContainsKey: f.ContainsKey,
 		NeedsPassphrase: f.NeedsPassphrase, Description: f.Description, TypicalUse: f.TypicalUse, OptionsSchema: schema,
-		Plugin: toFormatPlugin(f.Plugin),
+		Targets: targets, Plugin: toFormatPlugin(f.Plugin),
 	}
+}
+
+func toFormatTarget(t engine.FormatTarget) wire.FormatTarget {
+	options := map[string]any{}
+	_ = json.Unmarshal([]byte(t.Options), &options) // an object, as the engine promises
+	return wire.FormatTarget{ID: t.ID, Title: t.Title, Options: options, ImportCommand: t.ImportCommand}
 }
 
 func toFormatPlugin(p engine.PluginState) wire.FormatPlugin {

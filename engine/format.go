@@ -21,6 +21,7 @@ type Format struct {
 	TypicalUse      string
 	OptionsSchema   json.RawMessage
 	Includes        []string
+	Targets         []FormatTarget
 	// Projects are the ids of those in which the format exists; nil is all.
 	Projects []string
 	Plugin   PluginState
@@ -29,6 +30,17 @@ type Format struct {
 // EnabledIn tells whether the format exists in a project.
 func (f Format) EnabledIn(projectID string) bool {
 	return f.Projects == nil || slices.Contains(f.Projects, projectID)
+}
+
+// FormatTarget is software that takes a format's file. Options is a JSON object
+// of the options that it needs; CheckOptions accepts it once those that are
+// required are added. ImportCommand is the plugin's word for a person, with {file}
+// for the file's path and {alias} for the name that the software is to know it by.
+type FormatTarget struct {
+	ID            string
+	Title         string
+	Options       string
+	ImportCommand string
 }
 
 // PluginState is the renderer behind a format.

@@ -13,7 +13,16 @@ type Format struct {
 	Description     string          `json:"description"`
 	TypicalUse      string          `json:"typical_use"`
 	OptionsSchema   json.RawMessage `json:"options_schema" doc:"JSON Schema of the options"`
+	Targets         []FormatTarget  `json:"targets" doc:"Software that takes the file"`
 	Plugin          FormatPlugin    `json:"plugin"`
+}
+
+// FormatTarget is software that takes a format's file, made with certain options.
+type FormatTarget struct {
+	ID            string         `json:"id"`
+	Title         string         `json:"title"`
+	Options       map[string]any `json:"options" doc:"The options that the software needs"`
+	ImportCommand string         `json:"import_command" doc:"One line, as the plugin words it, for a person to run: {file} stands for the file's path, {alias} for the name that the software is to know it by"`
 }
 
 // FormatPlugin is the plugin that renders a format.

@@ -21,12 +21,19 @@ func (renderer) Formats() []sdk.Format {
 			MediaType:   "application/pkix-cert",
 			Description: "The certificate alone, in binary (DER).",
 			TypicalUse:  "Java, Android, Windows and appliances that ask for a .cer or .der file.",
+			Targets: []sdk.Target{
+				{ID: "java-truststore", Title: "Java 8 and later, to trust the certificate", ImportCommand: `keytool -importcert -alias {alias} -file {file} -keystore truststore.p12 -storetype PKCS12`},
+				{ID: "openssl", Title: "OpenSSL 1.1.1 and later", ImportCommand: `openssl x509 -inform DER -in {file} -out cert.pem`},
+			},
 		},
 		{
 			ID: "der-key", Filename: "key.der", Aliases: []string{"p8"},
 			MediaType: "application/pkcs8", NeedsKey: true,
 			Description: "The private key in binary (PKCS#8 in DER), not encrypted.",
 			TypicalUse:  "Java programs that load a PKCS8EncodedKeySpec, and devices without a PEM reader. Whoever has the file has the key.",
+			Targets: []sdk.Target{
+				{ID: "openssl", Title: "OpenSSL 1.1.1 and later", ImportCommand: `openssl pkey -inform DER -in {file} -out key.pem`},
+			},
 		},
 	}
 }

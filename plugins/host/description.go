@@ -75,7 +75,7 @@ func checkFormat(f *pluginv1.Format) error {
 			return fmt.Errorf("has a description that is not one line of at most %d bytes", maxProse)
 		}
 	}
-	return nil
+	return checkTargets(f.GetTargets())
 }
 
 // names are all under which callers may ask for the format.

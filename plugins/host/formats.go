@@ -169,12 +169,16 @@ func (f *format) settleSelf() error {
 	if d.GetNeedsPassphrase() && !slices.Contains(grants.Passphrase, d.GetId()) {
 		return errors.New("it asks for the passphrase, which the catalogue does not grant it")
 	}
+	targets, err := f.targets()
+	if err != nil {
+		return err
+	}
 	f.plugins = needed(f.by, f.includes)
 	f.Format = engine.Format{
 		ID: d.GetId(), Filename: d.GetFilename(), Aliases: d.GetAliases(), MediaType: d.GetMediaType(),
 		ContainsKey: key, NeedsPassphrase: passphrase, NeedsChain: d.GetNeedsChain(),
 		Description: d.GetDescription(), TypicalUse: d.GetTypicalUse(),
-		OptionsSchema: f.merged.document, Includes: d.GetIncludes(), Projects: projects,
+		OptionsSchema: f.merged.document, Includes: d.GetIncludes(), Targets: targets, Projects: projects,
 	}
 	return nil
 }
@@ -216,7 +220,7 @@ func (v *view) state(plugin *supervisor) engine.PluginState {
 func (v *view) public(f *format) engine.Format {
 	out := f.Format
 	out.Aliases, out.Includes = slices.Clone(f.Aliases), slices.Clone(f.Includes)
-	out.OptionsSchema, out.Projects = slices.Clone(f.OptionsSchema), slices.Clone(f.Projects)
+	out.OptionsSchema, out.Targets, out.Projects = slices.Clone(f.OptionsSchema), slices.Clone(f.Targets), slices.Clone(f.Projects)
 	out.Plugin = v.state(f.by)
 	return out
 }

@@ -32,12 +32,18 @@ func (renderer) Formats() []sdk.Format {
 			Description:   "Private key, certificate and chain in a Java keystore (JKS), which protects the key only weakly. The passphrase is that of the keystore and of the key.",
 			TypicalUse:    "Java software that insists on JKS, such as older application servers. Java 8 and later also take bundle.pkcs12, which protects the key better.",
 			OptionsSchema: sdk.OptionsSchema[options](),
+			Targets: []sdk.Target{
+				{ID: "java-jks", Title: "Java software that insists on JKS", ImportCommand: `keytool -importkeystore -srckeystore {file} -srcstoretype JKS -destkeystore keystore.jks -deststoretype JKS`},
+			},
 		},
 		{
 			ID: "jks-truststore", Filename: "truststore.jks", MediaType: mediaType, NeedsPassphrase: true,
 			Description:   "The intermediate certificates, or the certificate itself where there are none, as trusted entries of a Java keystore (JKS). Under the passphrase Java checks that nobody changed the file.",
 			TypicalUse:    "Java clients that must trust servers with certificates of the same issuer, as javax.net.ssl.trustStore.",
 			OptionsSchema: sdk.OptionsSchema[options](),
+			Targets: []sdk.Target{
+				{ID: "java-truststore", Title: "Java 8 and later, to trust the issuer", ImportCommand: `keytool -importkeystore -srckeystore {file} -srcstoretype JKS -destkeystore truststore.p12 -deststoretype PKCS12`},
+			},
 		},
 	}
 }

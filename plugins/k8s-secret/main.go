@@ -26,6 +26,9 @@ func (renderer) Formats() []sdk.Format {
 		Description:   "A Kubernetes Secret of type kubernetes.io/tls with the certificate, its intermediate certificates and the private key, not encrypted.",
 		TypicalUse:    "Ingresses and gateways of a cluster without a certificate controller: kubectl apply -f tls-secret.yaml. Whoever has the file has the key.",
 		OptionsSchema: sdk.OptionsSchema[options](),
+		Targets: []sdk.Target{
+			{ID: "kubernetes", Title: "Kubernetes", ImportCommand: `kubectl apply -f {file}`},
+		},
 	}}
 }
 

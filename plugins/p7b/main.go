@@ -25,6 +25,11 @@ func (renderer) Formats() []sdk.Format {
 		Description:   "The certificate and its intermediate certificates in one PKCS#7 file, without the private key.",
 		TypicalUse:    "Windows, IIS and Tomcat where the key is there already, such as to answer a certificate request.",
 		OptionsSchema: sdk.OptionsSchema[options](),
+		Targets: []sdk.Target{
+			{ID: "java-answer", Title: "Java, as the answer to a certificate request", ImportCommand: `keytool -importcert -alias {alias} -file {file} -keystore keystore.p12`},
+			{ID: "windows-answer", Title: "Windows, as the answer to a certificate request", ImportCommand: `certreq -accept -machine {file}`},
+			{ID: "openssl", Title: "OpenSSL 1.1.1 and later", Options: map[string]any{"encoding": "pem"}, ImportCommand: `openssl pkcs7 -in {file} -print_certs -out fullchain.pem`},
+		},
 	}}
 }
 

@@ -33,6 +33,7 @@ func (renderer) Formats() []sdk.Format {
 		Description:   "Private key, certificate and chain in one file, encrypted under a passphrase (PKCS#12, also known as PFX).",
 		TypicalUse:    "Windows and IIS, Java and Tomcat, macOS Keychain, load balancers that take one upload.",
 		OptionsSchema: sdk.OptionsSchema[options](),
+		Targets:       targets,
 	}}
 }
 

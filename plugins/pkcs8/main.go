@@ -20,6 +20,11 @@ func (renderer) Formats() []sdk.Format {
 		MediaType: "application/x-pem-file", NeedsKey: true, NeedsPassphrase: true,
 		Description: "The private key as PEM text (PKCS#8), encrypted under a passphrase with AES-256.",
 		TypicalUse:  "Servers that are told a passphrase, such as nginx (ssl_password_file), Apache, PostgreSQL and Kafka, and keeping a key on a disk.",
+		Targets: []sdk.Target{
+			{ID: "nginx", Title: "nginx: the key, with ssl_password_file", ImportCommand: `install -D -m 600 {file} /etc/nginx/ssl/key.enc.pem`},
+			{ID: "postgresql", Title: "PostgreSQL 11 and later, with ssl_passphrase_command", ImportCommand: `install -D -o postgres -m 600 {file} "$PGDATA/server.key"`},
+			{ID: "openssl", Title: "OpenSSL 1.1.1 and later, into a key that is not encrypted", ImportCommand: `openssl pkey -in {file} -out key.pem`},
+		},
 	}}
 }
 

@@ -77,6 +77,26 @@ type Format struct {
 	OptionsSchema json.RawMessage
 	// Includes names the formats, of any plugin, whose rendered files Render gets.
 	Includes []string
+	// Targets is the software that is known to take the file.
+	Targets []Target
+}
+
+// Target is software that takes a format's file, made with certain options. Its
+// callers then need not know what older Windows calls a wrong password.
+type Target struct {
+	// ID names the target to callers: lower case letters, digits, ".", "-" and "_".
+	// Formats that a piece of software takes together have targets of one id.
+	ID string
+	// Title is the software's name, with the versions for which all this is true.
+	Title string
+	// Options are those that the software needs, of the format or of one that it
+	// includes. Callers may add others and overrule these.
+	Options map[string]any
+	// ImportCommand is one line that a person runs where the software is. In it
+	// {file} stands for the file's path and {alias} for the name that the software
+	// is to know the certificate by. It asks for the passphrase, if there is one:
+	// arguments are for every process to see.
+	ImportCommand string
 }
 
 // Job is what one Render call works on. It prints as its format alone, so that

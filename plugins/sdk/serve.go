@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -66,14 +67,32 @@ func (s *server) Describe(context.Context, *pluginv1.DescribeRequest) (answer *p
 	defer hidePanic(&err)
 	answer = &pluginv1.DescribeResponse{Version: version()}
 	for _, f := range s.renderer.Formats() {
+		targets, err := describeTargets(f.Targets)
+		if err != nil {
+			return nil, status.Error(codes.Internal, err.Error())
+		}
 		answer.Formats = append(answer.Formats, &pluginv1.Format{
 			Id: f.ID, Filename: f.Filename, Aliases: f.Aliases, MediaType: f.MediaType,
 			NeedsKey: f.NeedsKey, NeedsPassphrase: f.NeedsPassphrase, NeedsChain: f.NeedsChain,
 			Description: f.Description, TypicalUse: f.TypicalUse,
 			OptionsSchema: string(f.OptionsSchema), Includes: f.Includes,
+			Targets: targets,
 		})
 	}
 	return answer, nil
+}
+
+func describeTargets(targets []Target) (described []*pluginv1.Target, err error) {
+	for _, t := range targets {
+		var options []byte
+		if len(t.Options) > 0 {
+			if options, err = json.Marshal(t.Options); err != nil {
+				return nil, fmt.Errorf("target %s: encode options: %w", t.ID, err)
+			}
+		}
+		described = append(described, &pluginv1.Target{Id: t.ID, Title: t.Title, Options: string(options), ImportCommand: t.ImportCommand})
+	}
+	return described, nil
 }
 
 // Render implements pluginv1.RendererServer.

@@ -20,6 +20,9 @@ func (renderer) Formats() []sdk.Format {
 		Description: "All files in one archive: cert.pem, chain.pem (where there is a chain), fullchain.pem, key.pem and bundle.pkcs12. The archive itself is not encrypted, and key.pem in it is not either.",
 		TypicalUse:  "Handing everything to somebody who does not know yet which file their software wants.",
 		Includes:    []string{"cert", "chain", "fullchain", "key", "pkcs12"},
+		Targets: []sdk.Target{
+			{ID: "linux", Title: "Linux", ImportCommand: `unzip {file}`},
+		},
 	}}
 }
 

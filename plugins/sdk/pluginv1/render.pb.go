@@ -135,7 +135,9 @@ type Format struct {
 	// A JSON Schema (draft 2020-12) of the options, empty for none.
 	OptionsSchema string `protobuf:"bytes,10,opt,name=options_schema,json=optionsSchema,proto3" json:"options_schema,omitempty"`
 	// Ids of the formats whose rendered files the host hands over.
-	Includes      []string `protobuf:"bytes,11,rep,name=includes,proto3" json:"includes,omitempty"`
+	Includes []string `protobuf:"bytes,11,rep,name=includes,proto3" json:"includes,omitempty"`
+	// The software that the file is known to be for.
+	Targets       []*Target `protobuf:"bytes,12,rep,name=targets,proto3" json:"targets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -247,6 +249,85 @@ func (x *Format) GetIncludes() []string {
 	return nil
 }
 
+func (x *Format) GetTargets() []*Target {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+// Target is software that takes the file, made with certain options.
+type Target struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Title string                 `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// A JSON object of options that the format's schema knows, empty for none.
+	Options string `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
+	// One line that a person runs to import the file. In it {file} stands for the
+	// file's path, and {alias} for the name that the software is to know it by.
+	ImportCommand string `protobuf:"bytes,4,opt,name=import_command,json=importCommand,proto3" json:"import_command,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Target) Reset() {
+	*x = Target{}
+	mi := &file_pluginv1_render_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Target) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Target) ProtoMessage() {}
+
+func (x *Target) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_render_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Target.ProtoReflect.Descriptor instead.
+func (*Target) Descriptor() ([]byte, []int) {
+	return file_pluginv1_render_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Target) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Target) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *Target) GetOptions() string {
+	if x != nil {
+		return x.Options
+	}
+	return ""
+}
+
+func (x *Target) GetImportCommand() string {
+	if x != nil {
+		return x.ImportCommand
+	}
+	return ""
+}
+
 type RenderRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Format string                 `protobuf:"bytes,1,opt,name=format,proto3" json:"format,omitempty"`
@@ -270,7 +351,7 @@ type RenderRequest struct {
 
 func (x *RenderRequest) Reset() {
 	*x = RenderRequest{}
-	mi := &file_pluginv1_render_proto_msgTypes[3]
+	mi := &file_pluginv1_render_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -282,7 +363,7 @@ func (x *RenderRequest) String() string {
 func (*RenderRequest) ProtoMessage() {}
 
 func (x *RenderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pluginv1_render_proto_msgTypes[3]
+	mi := &file_pluginv1_render_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -295,7 +376,7 @@ func (x *RenderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderRequest.ProtoReflect.Descriptor instead.
 func (*RenderRequest) Descriptor() ([]byte, []int) {
-	return file_pluginv1_render_proto_rawDescGZIP(), []int{3}
+	return file_pluginv1_render_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RenderRequest) GetFormat() string {
@@ -364,7 +445,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_pluginv1_render_proto_msgTypes[4]
+	mi := &file_pluginv1_render_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -376,7 +457,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_pluginv1_render_proto_msgTypes[4]
+	mi := &file_pluginv1_render_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -389,7 +470,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_pluginv1_render_proto_rawDescGZIP(), []int{4}
+	return file_pluginv1_render_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *File) GetFilename() string {
@@ -415,7 +496,7 @@ type RenderResponse struct {
 
 func (x *RenderResponse) Reset() {
 	*x = RenderResponse{}
-	mi := &file_pluginv1_render_proto_msgTypes[5]
+	mi := &file_pluginv1_render_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -427,7 +508,7 @@ func (x *RenderResponse) String() string {
 func (*RenderResponse) ProtoMessage() {}
 
 func (x *RenderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pluginv1_render_proto_msgTypes[5]
+	mi := &file_pluginv1_render_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -440,7 +521,7 @@ func (x *RenderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderResponse.ProtoReflect.Descriptor instead.
 func (*RenderResponse) Descriptor() ([]byte, []int) {
-	return file_pluginv1_render_proto_rawDescGZIP(), []int{5}
+	return file_pluginv1_render_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RenderResponse) GetContent() []byte {
@@ -458,7 +539,7 @@ const file_pluginv1_render_proto_rawDesc = "" +
 	"\x0fDescribeRequest\"e\n" +
 	"\x10DescribeResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x127\n" +
-	"\aformats\x18\x02 \x03(\v2\x1d.countersign.plugin.v1.FormatR\aformats\"\xdc\x02\n" +
+	"\aformats\x18\x02 \x03(\v2\x1d.countersign.plugin.v1.FormatR\aformats\"\x95\x03\n" +
 	"\x06Format\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bfilename\x18\x02 \x01(\tR\bfilename\x12\x18\n" +
@@ -474,7 +555,13 @@ const file_pluginv1_render_proto_rawDesc = "" +
 	"typicalUse\x12%\n" +
 	"\x0eoptions_schema\x18\n" +
 	" \x01(\tR\roptionsSchema\x12\x1a\n" +
-	"\bincludes\x18\v \x03(\tR\bincludes\"\x82\x02\n" +
+	"\bincludes\x18\v \x03(\tR\bincludes\x127\n" +
+	"\atargets\x18\f \x03(\v2\x1d.countersign.plugin.v1.TargetR\atargets\"o\n" +
+	"\x06Target\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12\x18\n" +
+	"\aoptions\x18\x03 \x01(\tR\aoptions\x12%\n" +
+	"\x0eimport_command\x18\x04 \x01(\tR\rimportCommand\"\x82\x02\n" +
 	"\rRenderRequest\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\tR\x06format\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -508,27 +595,29 @@ func file_pluginv1_render_proto_rawDescGZIP() []byte {
 	return file_pluginv1_render_proto_rawDescData
 }
 
-var file_pluginv1_render_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_pluginv1_render_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_pluginv1_render_proto_goTypes = []any{
 	(*DescribeRequest)(nil),  // 0: countersign.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil), // 1: countersign.plugin.v1.DescribeResponse
 	(*Format)(nil),           // 2: countersign.plugin.v1.Format
-	(*RenderRequest)(nil),    // 3: countersign.plugin.v1.RenderRequest
-	(*File)(nil),             // 4: countersign.plugin.v1.File
-	(*RenderResponse)(nil),   // 5: countersign.plugin.v1.RenderResponse
+	(*Target)(nil),           // 3: countersign.plugin.v1.Target
+	(*RenderRequest)(nil),    // 4: countersign.plugin.v1.RenderRequest
+	(*File)(nil),             // 5: countersign.plugin.v1.File
+	(*RenderResponse)(nil),   // 6: countersign.plugin.v1.RenderResponse
 }
 var file_pluginv1_render_proto_depIdxs = []int32{
 	2, // 0: countersign.plugin.v1.DescribeResponse.formats:type_name -> countersign.plugin.v1.Format
-	4, // 1: countersign.plugin.v1.RenderRequest.files:type_name -> countersign.plugin.v1.File
-	0, // 2: countersign.plugin.v1.Renderer.Describe:input_type -> countersign.plugin.v1.DescribeRequest
-	3, // 3: countersign.plugin.v1.Renderer.Render:input_type -> countersign.plugin.v1.RenderRequest
-	1, // 4: countersign.plugin.v1.Renderer.Describe:output_type -> countersign.plugin.v1.DescribeResponse
-	5, // 5: countersign.plugin.v1.Renderer.Render:output_type -> countersign.plugin.v1.RenderResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 1: countersign.plugin.v1.Format.targets:type_name -> countersign.plugin.v1.Target
+	5, // 2: countersign.plugin.v1.RenderRequest.files:type_name -> countersign.plugin.v1.File
+	0, // 3: countersign.plugin.v1.Renderer.Describe:input_type -> countersign.plugin.v1.DescribeRequest
+	4, // 4: countersign.plugin.v1.Renderer.Render:input_type -> countersign.plugin.v1.RenderRequest
+	1, // 5: countersign.plugin.v1.Renderer.Describe:output_type -> countersign.plugin.v1.DescribeResponse
+	6, // 6: countersign.plugin.v1.Renderer.Render:output_type -> countersign.plugin.v1.RenderResponse
+	5, // [5:7] is the sub-list for method output_type
+	3, // [3:5] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_pluginv1_render_proto_init() }
@@ -542,7 +631,7 @@ func file_pluginv1_render_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pluginv1_render_proto_rawDesc), len(file_pluginv1_render_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -88,6 +88,13 @@ var declared = map[string][]sdk.Format{
 	"clash":    {{ID: "other", Filename: "cert.pem"}},
 	"unlisted": {{ID: "surprise"}},
 	"path":     {{ID: "path", Filename: "../path"}},
+	"twofold":  {{ID: "twofold", Targets: []sdk.Target{{ID: "a", Title: "A", ImportCommand: "a"}, {ID: "a", Title: "A", ImportCommand: "a"}}}},
+	"aiming": {
+		{ID: "aims", OptionsSchema: json.RawMessage(optionsA), Targets: []sdk.Target{aim(nil), aim(map[string]any{"a": 9})}},
+		{ID: "aims-high", OptionsSchema: json.RawMessage(optionsA), Targets: []sdk.Target{aim(map[string]any{"a": 10})}},
+		{ID: "aims-wide", Targets: []sdk.Target{aim(map[string]any{"a": 9})}},
+		{ID: "aims-through", Includes: []string{"aims"}, Targets: []sdk.Target{aim(map[string]any{"a": 9})}},
+	},
 	"loop": {
 		{ID: "loop-a", Includes: []string{"loop-b"}}, {ID: "loop-b", Includes: []string{"loop-a"}},
 		{ID: "lost", Includes: []string{"nowhere"}}, {ID: "fine"},
@@ -103,6 +110,10 @@ var declared = map[string][]sdk.Format{
 		{ID: "rival", Includes: []string{"inner"}, OptionsSchema: json.RawMessage(`{"properties":{"a":{"type":"string"}}}`)},
 		{ID: "remote", OptionsSchema: json.RawMessage(`{"properties":{"a":{"$ref":"file:///etc/hostname"}}}`)},
 	},
+}
+
+func aim(options map[string]any) sdk.Target {
+	return sdk.Target{ID: fmt.Sprintf("with-%d", len(options)), Title: "Something", Options: options, ImportCommand: "take {file} {alias}"}
 }
 
 // echo is what a plugin finds around it.
