@@ -10,7 +10,7 @@ import (
 
 func pluginCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "plugin", Short: "Work with format plugins"}
-	cmd.AddCommand(pluginHashCommand())
+	cmd.AddCommand(pluginHashCommand(), pluginTestCommand())
 	return cmd
 }
 

@@ -27,6 +27,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"runtime"
@@ -94,6 +95,7 @@ type settings struct {
 	maxFile   int
 	sandbox   string
 	log       *slog.Logger
+	listen    io.Writer // hears all that plugins write, if it is not nil
 }
 
 // Host renders files through plugins. It is safe for concurrent use.

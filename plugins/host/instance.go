@@ -55,7 +55,7 @@ type instance struct {
 func startInstance(ctx context.Context, i *image, box sandbox.Spec, s *settings) (*instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	in := &instance{output: newOutput(s.log.With("plugin", strings.TrimPrefix(box.Name, processPrefix)))}
+	in := &instance{output: newOutput(s.log.With("plugin", strings.TrimPrefix(box.Name, processPrefix)), s.listen)}
 	in.client = plugin.NewClient(in.config(ctx, i, box, s))
 	err := in.connect(ctx)
 	if err == nil && !in.unwatch() {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"io"
 	"log/slog"
 	"regexp"
 	"strings"
@@ -23,8 +24,9 @@ const (
 // error. From the moment the plugin is handed its first secret it tells only
 // that something was written: a trace or a careless print may hold the key.
 type output struct {
-	log   *slog.Logger
-	limit *rate.Limiter
+	log    *slog.Logger
+	limit  *rate.Limiter
+	listen io.Writer // hears all of it, if it is not nil
 
 	mu     sync.Mutex
 	line   []byte
@@ -33,8 +35,8 @@ type output struct {
 	memory bool // it said that it ran out of it
 }
 
-func newOutput(log *slog.Logger) *output {
-	return &output{log: log, limit: rate.NewLimiter(outputPerSec, outputBurst)}
+func newOutput(log *slog.Logger, listen io.Writer) *output {
+	return &output{log: log, listen: listen, limit: rate.NewLimiter(outputPerSec, outputBurst)}
 }
 
 // withhold stops the logging for good.
@@ -66,6 +68,9 @@ var starvedWords = regexp.MustCompile(`^(runtime|fatal error): .*(out of memory|
 func (o *output) Write(text []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.listen != nil {
+		_, _ = o.listen.Write(text) // it listens in memory
+	}
 	o.memory = o.memory || starvedWords.Match(text)
 	if o.secret {
 		if !o.told {

@@ -115,9 +115,9 @@ func (r *rendering) queue(ctx context.Context, f *format) error {
 		With("retry_after_seconds", retryAfter).Because(err)
 }
 
-// request is what the format's plugin gets to see of the job: the key and the
-// passphrase only if this format asked for them itself. That the catalogue
-// grants them was settled when the format became available.
+// request is what the format's plugin gets to see of the job. That the catalogue
+// grants it the key and the passphrase was settled when the format became
+// available.
 func (r *rendering) request(f *format) (*pluginv1.RenderRequest, error) {
 	options, err := f.own.project(r.options)
 	switch {
@@ -132,17 +132,23 @@ func (r *rendering) request(f *format) (*pluginv1.RenderRequest, error) {
 	case f.declared.GetNeedsPassphrase() && r.job.Passphrase == "":
 		return nil, f.failed("there is no passphrase", nil)
 	}
+	return newRequest(f.declared, r.job, options), nil
+}
+
+// newRequest is a job as the format's plugin gets to see it: the key and the
+// passphrase only if the format asked for them itself.
+func newRequest(f *pluginv1.Format, job engine.RenderJob, options string) *pluginv1.RenderRequest {
 	request := &pluginv1.RenderRequest{
-		Format: f.ID, Name: strings.ToValidUTF8(r.job.Name, "\uFFFD"),
-		Leaf: r.job.Leaf, Chain: r.job.Chain, Options: options,
+		Format: f.GetId(), Name: strings.ToValidUTF8(job.Name, "\uFFFD"),
+		Leaf: job.Leaf, Chain: job.Chain, Options: options,
 	}
-	if f.declared.GetNeedsKey() {
-		request.PrivateKey = r.job.PrivateKey
+	if f.GetNeedsKey() {
+		request.PrivateKey = job.PrivateKey
 	}
-	if f.declared.GetNeedsPassphrase() {
-		request.Passphrase = r.job.Passphrase.Reveal()
+	if f.GetNeedsPassphrase() {
+		request.Passphrase = job.Passphrase.Reveal()
 	}
-	return request, nil
+	return request
 }
 
 // call has the plugin make the file. A call that finds the process dead is made

@@ -20,10 +20,7 @@ func render(job sdk.Job) ([]byte, error) {
 	case "fullchain":
 		return certificates(append([][]byte{job.Leaf}, job.Chain...)...)
 	case "key":
-		if len(job.PrivateKey) == 0 {
-			return nil, errors.New("there is no private key")
-		}
-		return privateKey(job), nil
+		return privateKey(job)
 	case "haproxy":
 		return haproxy(job)
 	default:
@@ -32,9 +29,22 @@ func render(job sdk.Job) ([]byte, error) {
 }
 
 // haproxy writes certificate, chain and key, as HAProxy's configuration manual
-// builds its crt file. A server that finds the key of another certificate there
-// does not start, so such a key is refused.
+// builds its crt file.
 func haproxy(job sdk.Job) ([]byte, error) {
+	file, err := certificates(append([][]byte{job.Leaf}, job.Chain...)...)
+	if err != nil {
+		return nil, err
+	}
+	key, err := privateKey(job)
+	if err != nil {
+		return nil, err
+	}
+	return append(file, key...), nil
+}
+
+// privateKey writes the key, unless it is that of another certificate: a server
+// that is given the two does not start.
+func privateKey(job sdk.Job) ([]byte, error) {
 	leaf, _, err := job.Certificates()
 	if err != nil {
 		return nil, err
@@ -42,15 +52,7 @@ func haproxy(job sdk.Job) ([]byte, error) {
 	if _, err := job.Key(leaf); err != nil {
 		return nil, err
 	}
-	file, err := certificates(append([][]byte{job.Leaf}, job.Chain...)...)
-	if err != nil {
-		return nil, err
-	}
-	return append(file, privateKey(job)...), nil
-}
-
-func privateKey(job sdk.Job) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: job.PrivateKey})
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: job.PrivateKey}), nil
 }
 
 func certificates(ders ...[]byte) ([]byte, error) {

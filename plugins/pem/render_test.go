@@ -15,9 +15,8 @@ import (
 
 // The blobs stand for DER, which this plugin never looks into.
 var golden = sdk.Job{
-	Leaf:       bytes.Repeat([]byte("leaf"), 20),
-	Chain:      [][]byte{bytes.Repeat([]byte("one"), 16), []byte("two")},
-	PrivateKey: bytes.Repeat([]byte("key"), 17),
+	Leaf:  bytes.Repeat([]byte("leaf"), 20),
+	Chain: [][]byte{bytes.Repeat([]byte("one"), 16), []byte("two")},
 }
 
 const (
@@ -33,16 +32,11 @@ b25lb25lb25lb25lb25lb25lb25lb25lb25lb25lb25lb25lb25lb25lb25lb25l
 dHdv
 -----END CERTIFICATE-----
 `
-	keyPEM = `-----BEGIN PRIVATE KEY-----
-a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5
-a2V5
------END PRIVATE KEY-----
-`
 )
 
 func TestRenderIsGolden(t *testing.T) {
 	for format, want := range map[string]string{
-		"cert": leafPEM, "chain": chainPEM, "fullchain": leafPEM + chainPEM, "key": keyPEM,
+		"cert": leafPEM, "chain": chainPEM, "fullchain": leafPEM + chainPEM,
 	} {
 		job := golden
 		job.Format = format
@@ -65,6 +59,14 @@ func TestHAProxyIsGolden(t *testing.T) {
 	}
 }
 
+func TestKeyIsGolden(t *testing.T) {
+	file, err := render(inFormat("key", sdktest.GoldenJob(t, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sdktest.Golden(t, "key.pem", file)
+}
+
 func TestEveryDeclaredFormatRenders(t *testing.T) {
 	for _, job := range sdktest.JobsFor(t, renderer{}) {
 		file, err := renderer{}.Render(t.Context(), job)
@@ -82,6 +84,7 @@ func TestRenderRefusesWhatItCannotWrite(t *testing.T) {
 	for name, job := range map[string]sdk.Job{
 		"another key":    inFormat("haproxy", sdktest.WithAnotherKey(t, real)),
 		"only blobs":     inFormat("haproxy", golden),
+		"another's key":  inFormat("key", sdktest.WithAnotherKey(t, real)),
 		"no key in one":  {Format: "haproxy", Leaf: real.Leaf},
 		"unknown format": {Format: "pkcs12", Leaf: golden.Leaf},
 		"empty leaf":     {Format: "cert"},

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-dev/countersign/plugins/host"
+	"github.com/countersign-dev/countersign/plugins/host/conformance"
+)
+
+// The secrets that a plugin can be granted.
+const (
+	grantKey        = "key"
+	grantPassphrase = "passphrase"
+)
+
+// checkGrants refuses what nobody can be granted.
+func checkGrants(grants []string) error {
+	for _, grant := range grants {
+		if grant != grantKey && grant != grantPassphrase {
+			return usageError{fmt.Errorf("--grant takes %s and %s, not %q", grantKey, grantPassphrase, grant)}
+		}
+	}
+	return nil
+}
+
+// pluginTestCommand runs the conformance suite.
+func pluginTestCommand() *cobra.Command {
+	var o conformance.Options
+	form := outputForm("text")
+	grants := []string{grantKey, grantPassphrase}
+	cmd := &cobra.Command{
+		Use:   "test BINARY",
+		Short: "Try a plugin, whoever wrote it, as a server would run it",
+		Long: "Start a plugin confined, as a server would, and check with throwaway keys that it keeps\n" +
+			"what servers and users rely on. It exits with 0 if no check failed, else with 1.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkGrants(grants); err != nil {
+				return err
+			}
+			if o.Deadline <= 0 {
+				return usageError{errors.New("--deadline must be more than nothing")}
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+			defer stop()
+			o.Binary, o.Key, o.Passphrase = args[0], slices.Contains(grants, grantKey), slices.Contains(grants, grantPassphrase)
+			return tryPlugin(ctx, printerOf(cmd, form), o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&grants, "grant", grants, "what formats get that ask for it; those that do not get theirs are skipped")
+	flags.StringVar(&o.Format, "format", "", "the only format to try, by id (default: all)")
+	flags.DurationVar(&o.Deadline, "deadline", host.DefaultDeadline, "how long one render may take")
+	flags.VarP(&form, "output", "o", "how to print: text or json")
+	return cmd
+}
+
+func tryPlugin(ctx context.Context, p printer, o conformance.Options) error {
+	report, err := conformance.Run(ctx, o)
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	if err != nil {
+		return cleanError{err}
+	}
+	rows, failed := [][]string{{"CHECK", "FORMAT", "OUTCOME", "DETAIL"}}, 0
+	for _, r := range report.Results {
+		rows = append(rows, []string{r.Check, r.Format, r.Outcome, r.Detail})
+		if r.Outcome == conformance.Fail {
+			failed++
+		}
+	}
+	if err := p.show(report, rows...); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d checks failed", failed, len(report.Results))
+	}
+	return nil
+}

@@ -1,0 +1,400 @@
+package conformance
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/countersign-dev/countersign/plugins/host"
+	"github.com/countersign-dev/countersign/plugins/sdk"
+	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
+	"github.com/countersign-dev/countersign/plugins/sdk/specimen"
+)
+
+// description checks what the plugin declares, and that it does so every time.
+func (s *suite) description(ctx context.Context) error {
+	if err := s.trial.Check(); err != nil {
+		return err
+	}
+	again, err := host.Try(ctx, s.Binary, &s.heard)
+	if err != nil {
+		return fmt.Errorf("at a second start: %w", err)
+	}
+	defer func() { _ = again.Close() }() // a folder that cannot be removed says nothing of the plugin
+	same := slices.EqualFunc(s.formats, again.Formats(), func(a, b *pluginv1.Format) bool { return proto.Equal(a, b) })
+	if !same {
+		return errors.New("it declares other formats at a second start")
+	}
+	return nil
+}
+
+// confinement tells what held for every render of this run. What the system
+// cannot enforce is not the plugin's fault.
+func (s *suite) confinement() {
+	const check = "confinement"
+	held := s.trial.Sandbox()
+	detail := "enforced: " + strings.Join(held.Enforced, ", ")
+	switch missing := strings.Join(held.Missing, "; "); {
+	case missing == "":
+		s.note(check, "", nil, detail)
+	case s.trial.Linked():
+		s.note(check, "", errors.New(missing), "")
+	default:
+		s.skip(check, "", "this system lacks "+missing)
+	}
+}
+
+// trying is one format on its way through the checks.
+type trying struct {
+	*suite
+	f      *pluginv1.Format
+	jobs   []sdk.Job // with the options that the format requires
+	files  [][]byte  // by job, as the first check rendered them
+	opens  bool      // the suite can open its files
+	steady bool      // the same job makes the same file
+	secret bool      // key or passphrase go into it
+	holds  bool      // the key may be in it
+}
+
+// check is one thing that is tried. It returns what to say if all is well.
+type check struct {
+	name string
+	run  func(context.Context) (detail string, err error)
+}
+
+// format runs every check on a format but the one that needs all formats.
+// What renders nothing is not asked for more.
+func (s *suite) format(ctx context.Context, f *pluginv1.Format) {
+	key, passphrase, holds := s.needs(f)
+	t := &trying{suite: s, f: f, jobs: slices.Clone(s.jobs), files: make([][]byte, len(s.jobs)), secret: key || passphrase, holds: holds}
+	if key && !s.Key || passphrase && !s.Passphrase {
+		s.skip("render", f.GetId(), "it needs a key or passphrase that is not granted")
+		return
+	}
+	if !t.try(ctx, check{"render", t.renders}) {
+		return
+	}
+	s.rendering = append(s.rendering, t)
+	for _, c := range []check{
+		{"parse", t.parses}, {"no chain", t.withoutChain}, {"repeat", t.repeats}, {"options", t.options},
+		{"names", t.names}, {"key match", t.keyMatch}, {"extremes", t.extremes},
+		{"cancellation", t.cancellation}, {"concurrency", t.concurrency},
+	} {
+		t.try(ctx, c)
+	}
+}
+
+// try runs a check. After one that failed, the next has a new process, so that it
+// does not fail for the same reason.
+func (t *trying) try(ctx context.Context, c check) bool {
+	err := t.start(ctx)
+	var detail string
+	if err == nil {
+		detail, err = c.run(ctx)
+	}
+	err = cmp.Or(err, t.ended())
+	if why, skipped := errors.AsType[inapplicable](err); skipped {
+		t.skip(c.name, t.f.GetId(), why.Error())
+		return true
+	}
+	t.note(c.name, t.f.GetId(), err, detail)
+	if err != nil {
+		t.stop()
+	}
+	return err == nil
+}
+
+// inapplicable says why a check does not apply.
+type inapplicable struct{ error }
+
+func notHere(why string) error { return inapplicable{errors.New(why)} }
+
+// renders makes a file of every job.
+func (t *trying) renders(ctx context.Context) (string, error) {
+	count := 0
+	options, err := requiredOptions(t.f)
+	if err != nil {
+		return "", err
+	}
+	for i := range t.jobs {
+		j := &t.jobs[i]
+		j.Options = options
+		if !fits(t.f, *j) {
+			continue
+		}
+		if t.files[i], err = t.render(ctx, t.f, *j); err != nil {
+			return "", fmt.Errorf("%s: %w", called(*j), err)
+		}
+		count++
+	}
+	return fmt.Sprintf("%d files", count), nil
+}
+
+func (t *trying) parses(context.Context) (string, error) {
+	if parserOf(t.f) == nil {
+		return "", notHere("the suite opens no files of this kind")
+	}
+	for i, file := range t.files {
+		if file == nil {
+			continue
+		}
+		if err := open(t.f, file, t.jobs[i]); err != nil {
+			return "", fmt.Errorf("%s: %w", called(t.jobs[i]), err)
+		}
+	}
+	t.opens = true
+	return "every file opens and holds what it should", nil
+}
+
+func (t *trying) withoutChain(ctx context.Context) (string, error) {
+	if !t.f.GetNeedsChain() {
+		return "", notHere("it needs no chain")
+	}
+	return "refused", t.mustRefuse(ctx, "no chain", t.jobs[0])
+}
+
+// mustRefuse demands a decent refusal.
+func (t *trying) mustRefuse(ctx context.Context, what string, j sdk.Job) error {
+	_, err := t.render(ctx, t.f, j)
+	if _, ok := errors.AsType[refusal](err); ok {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, cmp.Or(err, errors.New("it makes a file nevertheless")))
+}
+
+// mustSurvive demands a file or a decent refusal.
+func (t *trying) mustSurvive(ctx context.Context, what string, j sdk.Job) ([]byte, error) {
+	file, err := t.render(ctx, t.f, j)
+	if _, ok := errors.AsType[refusal](err); err == nil || ok {
+		return file, nil
+	}
+	return nil, fmt.Errorf("%s: %w", what, err)
+}
+
+// usual is a job that every format takes: ed25519 with a chain of one.
+func (t *trying) usual() int { return 2*(maxChain+1) + 1 }
+
+// repeats looks whether a job makes the same file every time. A format without
+// secrets has nothing that it would need a salt for.
+func (t *trying) repeats(ctx context.Context) (string, error) {
+	for range 4 {
+		file, err := t.render(ctx, t.f, t.jobs[t.usual()])
+		switch {
+		case err != nil:
+			return "", err
+		case bytes.Equal(file, t.files[t.usual()]):
+		case t.secret:
+			return "", notHere("its files differ from render to render, as salts make them")
+		default:
+			return "", errors.New("the same job makes another file, though no secret is in it")
+		}
+	}
+	t.steady = true
+	return "the same file every time", nil
+}
+
+func (t *trying) options(ctx context.Context) (string, error) {
+	variants, err := optionVariants(t.f)
+	if err != nil {
+		return "", err
+	}
+	if len(variants) == 0 {
+		return "", notHere("it has no options to choose from")
+	}
+	for _, variant := range variants {
+		j := t.jobs[t.usual()]
+		j.Options = variant
+		file, err := t.render(ctx, t.f, j)
+		if err == nil && t.opens {
+			err = open(t.f, file, j)
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", variant, err)
+		}
+	}
+	return fmt.Sprintf("%d choices", len(variants)), nil
+}
+
+// injected is what one of the hostile names would put on a line of its own.
+const injected = "\nX-Injected: yes"
+
+func (t *trying) names(ctx context.Context) (string, error) {
+	made := 0
+	for _, name := range specimen.HostileNames {
+		j := t.jobs[t.usual()]
+		j.Name = name
+		what := fmt.Sprintf("name %.40q", name)
+		file, err := t.mustSurvive(ctx, what, j)
+		switch {
+		case err != nil:
+			return "", err
+		case file == nil:
+			continue
+		case utf8.Valid(file) && bytes.Contains(file, []byte(injected)):
+			return "", fmt.Errorf("%s: it gets a line of its own in the file", what)
+		}
+		if t.opens {
+			if err := open(t.f, file, j); err != nil {
+				return "", fmt.Errorf("%s: %w", what, err)
+			}
+		}
+		made++
+	}
+	return fmt.Sprintf("%d of %d names are rendered, the others refused", made, len(specimen.HostileNames)), nil
+}
+
+func (t *trying) keyMatch(ctx context.Context) (string, error) {
+	if !t.f.GetNeedsKey() {
+		return "", notHere("it gets no key")
+	}
+	for i := 1; i < len(t.jobs); i += maxChain + 1 {
+		other, err := specimen.WithAnotherKey(t.jobs[i])
+		if err != nil {
+			return "", err
+		}
+		if err := t.mustRefuse(ctx, "another key of the same kind", other); err != nil {
+			return "", err
+		}
+		other.PrivateKey = t.jobs[(i+maxChain+1)%len(t.jobs)].PrivateKey
+		if err := t.mustRefuse(ctx, "a key of another kind", other); err != nil {
+			return "", err
+		}
+	}
+	return "a key that is not the certificate's is refused", nil
+}
+
+// extremes hands out what is missing, broken or large beyond sense. Whether it
+// is rendered is the plugin's choice, unless a secret is missing.
+func (t *trying) extremes(ctx context.Context) (string, error) {
+	change := func(how func(*sdk.Job)) sdk.Job {
+		j := t.jobs[t.usual()]
+		how(&j)
+		return j
+	}
+	for what, j := range map[string]sdk.Job{
+		"no certificate":     change(func(j *sdk.Job) { j.Leaf = nil }),
+		"no certificate DER": change(func(j *sdk.Job) { j.Leaf = []byte("no DER") }),
+		"more than one DER":  change(func(j *sdk.Job) { j.Leaf = append(bytes.Clone(j.Leaf), j.Leaf...) }),
+		"a broken chain":     change(func(j *sdk.Job) { j.Chain = [][]byte{nil, {0x30}, j.Leaf[:40]} }),
+		"a chain of 200":     change(func(j *sdk.Job) { j.Chain = slices.Repeat(j.Chain, 200) }),
+		"a name of 1 MiB":    change(func(j *sdk.Job) { j.Name = strings.Repeat("n", 1<<20) }),
+		"options of 1 MiB":   change(func(j *sdk.Job) { j.Options = fmt.Appendf(nil, `{"x":"%s"}`, strings.Repeat("n", 1<<20)) }),
+		"no options":         change(func(j *sdk.Job) { j.Options = nil }),
+		"options of no JSON": change(func(j *sdk.Job) { j.Options = []byte("{") }),
+		"a long passphrase":  change(func(j *sdk.Job) { j.Passphrase = strings.Repeat(j.Passphrase, 5)[:128] }),
+		"no passphrase":      change(func(j *sdk.Job) { j.Passphrase = "" }),
+	} {
+		if _, err := t.mustSurvive(ctx, what, j); err != nil {
+			return "", err
+		}
+	}
+	if t.f.GetNeedsKey() {
+		for what, key := range map[string][]byte{"no key": nil, "a key of no DER": []byte("no DER")} {
+			if err := t.mustRefuse(ctx, what, change(func(j *sdk.Job) { j.PrivateKey = key })); err != nil {
+				return "", err
+			}
+		}
+	}
+	return "what is missing, broken or huge does not end the plugin", nil
+}
+
+// cancellation ends renders at every stage. The plugin must be as before.
+func (t *trying) cancellation(ctx context.Context) (string, error) {
+	const tries = 32
+	var calls sync.WaitGroup
+	for i := range tries {
+		after := time.Duration(i) * 250 * time.Microsecond
+		calls.Go(func() {
+			within, cancel := context.WithCancel(ctx)
+			defer cancel()
+			if i%2 == 0 { // the plugin is told of a deadline, but not of the end of patience
+				within, cancel = context.WithTimeout(within, after)
+				defer cancel()
+			} else {
+				defer time.AfterFunc(after, cancel).Stop()
+			}
+			_, _ = t.renderWithin(within, t.f, t.jobs[i%len(t.jobs)], nil) // most are cut short
+		})
+	}
+	calls.Wait()
+	for range 4 {
+		if _, err := t.render(ctx, t.f, t.jobs[t.usual()]); err != nil {
+			return "", fmt.Errorf("after renders that were cut short: %w", err)
+		}
+	}
+	return fmt.Sprintf("it goes on after %d renders that were cut short", tries), nil
+}
+
+// concurrency renders all jobs at once, and each must come to its own file.
+func (t *trying) concurrency(ctx context.Context) (string, error) {
+	const rounds = 3
+	failures := make([]error, rounds*len(t.jobs))
+	var calls sync.WaitGroup
+	for n := range failures {
+		i := n % len(t.jobs)
+		if t.files[i] == nil {
+			continue
+		}
+		calls.Go(func() {
+			file, err := t.render(ctx, t.f, t.jobs[i])
+			switch {
+			case err != nil:
+			case t.steady && !bytes.Equal(file, t.files[i]):
+				err = errors.New("at the same time as others it makes another file")
+			case t.opens:
+				err = open(t.f, file, t.jobs[i])
+			}
+			if err == nil {
+				err = t.suite.secret.lookIn(file, t.jobs[i].PrivateKey)
+			}
+			failures[n] = err
+		})
+	}
+	calls.Wait()
+	for n, err := range failures {
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", called(t.jobs[n%len(t.jobs)]), err)
+		}
+	}
+	return fmt.Sprintf("%d renders at once", len(failures)), nil
+}
+
+// leaks fails if a file holds a secret that it should not: any but the key of
+// its job, where the format holds that.
+func (t *trying) leaks(file []byte, j sdk.Job) error {
+	var own []byte
+	if t.holds {
+		own = j.PrivateKey
+	}
+	return t.suite.secret.lookIn(file, own)
+}
+
+// secretsInFile looks in files that were made before and after the plugin was
+// given other jobs' secrets.
+func (t *trying) secretsInFile(ctx context.Context) (string, error) {
+	for _, other := range t.rendering {
+		_, _ = other.render(ctx, other.f, other.jobs[t.usual()]) // what fails has failed before
+	}
+	for i, file := range t.files {
+		if file == nil {
+			continue
+		}
+		later, err := t.render(ctx, t.f, t.jobs[i])
+		if err == nil {
+			err = errors.Join(t.leaks(file, t.jobs[i]), t.leaks(later, t.jobs[i]))
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", called(t.jobs[i]), err)
+		}
+	}
+	return "no secret is where it should not be", nil
+}

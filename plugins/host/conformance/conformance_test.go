@@ -1,0 +1,205 @@
+package conformance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/plugins/sdk"
+)
+
+// plugins is the folder with the binaries.
+var plugins string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var err error
+		if plugins, err = os.MkdirTemp("", "conformance"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(plugins)
+		build := exec.Command("go", "build", "-o", plugins+"/", "../../...", "./testdata/careless", "../testdata/misbehave", "../testdata/hostile")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if printed, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build plugins: %v\n%s", err, printed)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// as is a plugin's binary under another name.
+func as(t *testing.T, binary, name string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.Symlink(filepath.Join(plugins, binary), path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func try(t *testing.T, o Options) Report {
+	t.Helper()
+	report, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// failed lists, by format, the checks that failed.
+func failed(r Report) map[string][]string {
+	found := map[string][]string{}
+	for _, result := range r.Results {
+		if result.Outcome == Fail {
+			found[result.Format] = append(found[result.Format], result.Check)
+		}
+	}
+	return found
+}
+
+func expect(t *testing.T, r Report, want map[string][]string) {
+	t.Helper()
+	if got := failed(r); !maps.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("failed: %v\nwant:   %v\n%s", got, want, printed(r))
+	}
+	if r.Passed != (len(want) == 0) {
+		t.Errorf("passed: %v", r.Passed)
+	}
+}
+
+func printed(r Report) string {
+	var text strings.Builder
+	for _, result := range r.Results {
+		fmt.Fprintf(&text, "%-18s %-18s %s  %s\n", result.Check, result.Format, result.Outcome, result.Detail)
+	}
+	return text.String()
+}
+
+func TestBuiltInPluginsPass(t *testing.T) {
+	text, err := os.ReadFile("../../catalogue.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var catalogue struct {
+		Plugins []struct {
+			Path    string
+			Formats []string
+		}
+	}
+	if err := json.Unmarshal(text, &catalogue); err != nil {
+		t.Fatal(err)
+	}
+	for _, plugin := range catalogue.Plugins {
+		t.Run(plugin.Path, func(t *testing.T) {
+			r := try(t, Options{Binary: filepath.Join(plugins, plugin.Path), Key: true, Passphrase: true})
+			expect(t, r, map[string][]string{})
+			for _, format := range plugin.Formats {
+				for _, check := range []string{"render", "parse", "names", "extremes", "cancellation", "concurrency", "secrets in file"} {
+					if !slices.ContainsFunc(r.Results, func(r Result) bool { return r.Format == format && r.Check == check && r.Outcome == Pass }) {
+						t.Errorf("%s did not pass %s:\n%s", format, check, printed(r))
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestEachRuleIsChecked(t *testing.T) {
+	r := try(t, Options{Binary: filepath.Join(plugins, "careless"), Key: true, Passphrase: true, Deadline: 5 * time.Second})
+	expect(t, r, map[string][]string{
+		"fussy": {"render"}, "sloppy": {"parse"}, "stranger": {"parse", "repeat"}, "chainless": {"no chain"}, "moody": {"repeat"},
+		"optional": {"options"}, "verbatim": {"names"}, "gullible": {"key match"}, "brittle": {"extremes"},
+		"sulky": {"cancellation"}, "tangled": {"concurrency"}, "recalls": {"secrets in file"}, "bare": {"secrets in file"},
+		"loop-a": {"render"}, "loop-b": {"render"}, "": {"secrets in output"},
+	})
+}
+
+func TestMisbehavingFormatsAreFound(t *testing.T) {
+	render := []string{"render"}
+	r := try(t, Options{Binary: as(t, "misbehave", "bad"), Key: true, Passphrase: true, Deadline: time.Second})
+	expect(t, r, map[string][]string{
+		"exit": render, "hang": render, "patient": render, "huge": render, "empty": render, "refuse": render,
+		"panic": render, "burst": render, "babble": render, "": {"secrets in output"},
+	})
+	for _, format := range []string{"giant", "allocate", "flood"} {
+		r := try(t, Options{Binary: filepath.Join(plugins, "hostile"), Format: format, Deadline: 2 * time.Second})
+		expect(t, r, map[string][]string{format: render})
+	}
+}
+
+func TestPluginsThatDoNotStartOrDeclareNonsense(t *testing.T) {
+	for name, check := range map[string]string{
+		"exits": "start", "strays": "start", "dialsout": "start", "dies": "start", "deaf": "start",
+		"path": "description", "nested": "description",
+	} {
+		r := try(t, Options{Binary: as(t, "misbehave", name)})
+		if got := failed(r); !slices.Equal(got[""], []string{check}) || r.Passed {
+			t.Errorf("%s: failed %v", name, got)
+		}
+	}
+	if r := try(t, Options{Binary: "conformance_test.go"}); failed(r)[""][0] != "start" {
+		t.Errorf("a text file: %s", printed(r))
+	}
+}
+
+func TestWhatIsNotGrantedIsSkipped(t *testing.T) {
+	r := try(t, Options{Binary: filepath.Join(plugins, "der")})
+	expect(t, r, map[string][]string{})
+	if !slices.ContainsFunc(r.Results, func(r Result) bool { return r.Format == "der-key" && r.Check == "render" && r.Outcome == Skip }) {
+		t.Error(printed(r))
+	}
+}
+
+func TestNothingToTry(t *testing.T) {
+	for name, o := range map[string]Options{
+		"no file": {Binary: "nowhere"}, "no such format": {Binary: filepath.Join(plugins, "der"), Format: "ber"},
+	} {
+		if r, err := Run(t.Context(), o); err == nil {
+			t.Errorf("%s: %s", name, printed(r))
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r, err := Run(ended, Options{Binary: filepath.Join(plugins, "der")}); err == nil {
+		t.Errorf("after the end: %s", printed(r))
+	}
+}
+
+// TestSecretsAreFoundInEveryShape hides a key where files and output could.
+func TestSecretsAreFoundInEveryShape(t *testing.T) {
+	jobs, err := makeJobs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, j := range jobs {
+		var s secrets
+		s.add(string(j.PrivateKey), "the private key", keyParts(j.PrivateKey))
+		pem := "x" + strings.ReplaceAll(string(standInOf(keyFormat, j)), "\n", `\n`)
+		for _, text := range []string{string(j.PrivateKey), fmt.Sprintf("%x", j.PrivateKey), fmt.Sprintf("%X", j.PrivateKey), pem, strings.ReplaceAll(pem, `\n`, "\r\n  ")} {
+			if s.lookIn([]byte(text), nil) == nil {
+				t.Errorf("%s: not found in %q", called(j), text)
+			}
+			if err := s.lookIn([]byte(text), j.PrivateKey); err != nil {
+				t.Errorf("%s: an own key is found: %v", called(j), err)
+			}
+		}
+		if err := s.lookIn(append(j.Leaf, standInOf("fullchain", j)...), nil); err != nil {
+			t.Errorf("%s: found in certificates: %v", called(j), err)
+		}
+	}
+}
+
+func standInOf(id string, j sdk.Job) []byte {
+	_, file := standIn(id, j)
+	return file
+}

@@ -1,0 +1,231 @@
+package conformance
+
+import (
+	"archive/zip"
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"path/filepath"
+
+	"github.com/pavlo-v-chernykh/keystore-go/v4"
+	"github.com/smallstep/pkcs7"
+	"github.com/youmark/pkcs8"
+	"go.yaml.in/yaml/v3"
+	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/countersign-dev/countersign/plugins/sdk"
+	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
+)
+
+// content is what was found in a file.
+type content struct {
+	certificates []*x509.Certificate
+	keys         []any
+}
+
+// parser opens one kind of file.
+type parser func(file []byte, passphrase string) (content, error)
+
+// parsers are known by the end of a file's name or by its media type.
+var parsers = map[string]parser{
+	".pem": parsePEM, ".crt": parsePEM, "application/x-pem-file": parsePEM, "application/pem-certificate-chain": parsePEM,
+	".der": parseDER, ".cer": parseDER, "application/pkix-cert": parseDER, "application/pkcs8": parseDER,
+	".p7b": parsePKCS7, ".p7c": parsePKCS7, "application/x-pkcs7-certificates": parsePKCS7,
+	".p12": parsePKCS12, ".pfx": parsePKCS12, ".pkcs12": parsePKCS12, "application/x-pkcs12": parsePKCS12,
+	".jks": parseJKS, "application/x-java-keystore": parseJKS,
+	".zip": parseZIP, "application/zip": parseZIP,
+	".json": parseJSON, "application/json": parseJSON,
+	".yaml": parseYAML, ".yml": parseYAML, "application/yaml": parseYAML,
+}
+
+// parserOf is nil for files that the suite cannot open.
+func parserOf(f *pluginv1.Format) parser {
+	if p, ok := parsers[path.Ext(f.GetFilename())]; ok {
+		return p
+	}
+	return parsers[f.GetMediaType()]
+}
+
+// open opens the file, if that can be done, and checks that it is of the job.
+func open(f *pluginv1.Format, file []byte, j sdk.Job) error {
+	parse := parserOf(f)
+	if parse == nil {
+		return nil
+	}
+	c, err := parse(file, j.Passphrase)
+	if err != nil {
+		return fmt.Errorf("it cannot be opened: %w", err)
+	}
+	return c.of(j)
+}
+
+// of checks that what was found is the job's. A renderer may add certificates of
+// its own, but not put them in place of these.
+func (c content) of(j sdk.Job) error {
+	leaf, chain, err := j.Certificates()
+	if err != nil {
+		return err
+	}
+	theirs := len(c.certificates) == 0
+	for _, found := range c.certificates {
+		for _, certificate := range append(chain, leaf) {
+			theirs = theirs || found.Equal(certificate)
+		}
+	}
+	if !theirs {
+		return errors.New("none of its certificates is that of the job")
+	}
+	for _, key := range c.keys {
+		signer, ok := key.(crypto.Signer)
+		if !ok {
+			return fmt.Errorf("it holds a key of type %T", key)
+		}
+		if public, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(leaf.PublicKey) {
+			return errors.New("its key is not that of the certificate")
+		}
+	}
+	return nil
+}
+
+func parsePEM(file []byte, passphrase string) (c content, err error) {
+	block, rest := pem.Decode(file)
+	if block == nil {
+		return c, errors.New("it holds no PEM")
+	}
+	for ; block != nil; block, rest = pem.Decode(rest) {
+		var found content
+		switch block.Type {
+		case "CERTIFICATE", "PRIVATE KEY":
+			found, err = parseDER(block.Bytes, passphrase)
+		case "PKCS7":
+			found, err = parsePKCS7(block.Bytes, passphrase)
+		case "ENCRYPTED PRIVATE KEY":
+			var key any
+			key, err = pkcs8.ParsePKCS8PrivateKey(block.Bytes, []byte(passphrase))
+			found.keys = []any{key}
+		}
+		if err != nil {
+			return c, fmt.Errorf("%s: %w", block.Type, err)
+		}
+		c.certificates, c.keys = append(c.certificates, found.certificates...), append(c.keys, found.keys...)
+	}
+	if bytes.Contains(rest, []byte("-----BEGIN")) {
+		return c, errors.New("a PEM block in it is broken")
+	}
+	return c, nil
+}
+
+func parseDER(file []byte, _ string) (content, error) {
+	certificate, err := x509.ParseCertificate(file)
+	if err == nil {
+		return content{certificates: []*x509.Certificate{certificate}}, nil
+	}
+	if key, notKey := x509.ParsePKCS8PrivateKey(file); notKey == nil {
+		return content{keys: []any{key}}, nil
+	}
+	return content{}, err
+}
+
+func parsePKCS7(file []byte, _ string) (content, error) {
+	if block, _ := pem.Decode(file); block != nil {
+		file = block.Bytes
+	}
+	bundle, err := pkcs7.Parse(file)
+	if err != nil {
+		return content{}, err
+	}
+	return content{certificates: bundle.Certificates}, nil
+}
+
+func parsePKCS12(file []byte, passphrase string) (content, error) {
+	key, leaf, chain, err := pkcs12.DecodeChain(file, passphrase)
+	if err == nil {
+		return content{append(chain, leaf), []any{key}}, nil
+	}
+	if trusted, notTrusted := pkcs12.DecodeTrustStore(file, passphrase); notTrusted == nil {
+		return content{certificates: trusted}, nil
+	}
+	return content{}, err
+}
+
+func parseJKS(file []byte, passphrase string) (c content, err error) {
+	if !bytes.HasPrefix(file, []byte{0xfe, 0xed, 0xfe, 0xed}) { // Java takes either under this name
+		return parsePKCS12(file, passphrase)
+	}
+	store := keystore.New()
+	if err := store.Load(bytes.NewReader(file), []byte(passphrase)); err != nil {
+		return c, err
+	}
+	add := func(der []byte, parse parser) error {
+		found, err := parse(der, passphrase)
+		c.certificates, c.keys = append(c.certificates, found.certificates...), append(c.keys, found.keys...)
+		return err
+	}
+	for _, alias := range store.Aliases() {
+		if trusted, err := store.GetTrustedCertificateEntry(alias); err == nil {
+			if err := add(trusted.Certificate.Content, parseDER); err != nil {
+				return c, err
+			}
+			continue
+		}
+		entry, err := store.GetPrivateKeyEntry(alias, []byte(passphrase))
+		if err != nil {
+			return c, err
+		}
+		err = add(entry.PrivateKey, parseDER)
+		for _, certificate := range entry.CertificateChain {
+			err = errors.Join(err, add(certificate.Content, parseDER))
+		}
+		if err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+// parseZIP reads every entry, whose name must lead nowhere else when unpacked.
+func parseZIP(file []byte, _ string) (content, error) {
+	archive, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		return content{}, err
+	}
+	seen := map[string]bool{}
+	for _, entry := range archive.File {
+		if !filepath.IsLocal(entry.Name) || printable(entry.Name) != entry.Name || seen[entry.Name] {
+			return content{}, fmt.Errorf("its entry %q has a name that cannot be unpacked safely, or twice", entry.Name)
+		}
+		seen[entry.Name] = true
+		reader, err := entry.Open()
+		if err != nil {
+			return content{}, err
+		}
+		_, err = io.Copy(io.Discard, io.LimitReader(reader, maxHeard))
+		if err = errors.Join(err, reader.Close()); err != nil {
+			return content{}, fmt.Errorf("entry %s: %w", entry.Name, err)
+		}
+	}
+	return content{}, nil
+}
+
+func parseJSON(file []byte, _ string) (content, error) {
+	var document any
+	return content{}, json.Unmarshal(file, &document)
+}
+
+func parseYAML(file []byte, _ string) (content, error) {
+	for decoder := yaml.NewDecoder(bytes.NewReader(file)); ; {
+		var document any
+		switch err := decoder.Decode(&document); {
+		case errors.Is(err, io.EOF):
+			return content{}, nil
+		case err != nil:
+			return content{}, err
+		}
+	}
+}
