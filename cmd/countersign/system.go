@@ -149,7 +149,9 @@ func (s *system) openStore(ctx context.Context) error {
 }
 
 func (s *system) openPlugins(ctx context.Context) error {
-	h, err := host.Open(ctx, host.Options{Catalogue: s.config.Plugins, SocketDir: s.socketFolder(), Sandbox: s.config.Sandbox.Mode, Logger: s.log})
+	h, err := host.Open(ctx, host.Options{
+		Catalogue: s.config.Plugins, SocketDir: s.socketFolder(), Sandbox: s.config.Sandbox.Mode, Metrics: s.metrics, Logger: s.log,
+	})
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ package host
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -35,6 +36,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/plugins/sdk"
@@ -74,6 +77,8 @@ type Options struct {
 	// Sandbox says whether a plugin may run that this system cannot confine
 	// whole. Default: SandboxBestEffort.
 	Sandbox string
+	// Metrics, unless nil, shows the plugins' renders, queues and states.
+	Metrics prometheus.Registerer
 	// Logger is told of the plugins' lives. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -96,6 +101,7 @@ type settings struct {
 	sandbox   string
 	log       *slog.Logger
 	listen    io.Writer // hears all that plugins write, if it is not nil
+	metrics   *metrics
 }
 
 // Host renders files through plugins. It is safe for concurrent use.
@@ -108,6 +114,8 @@ type Host struct {
 	reload   sync.Mutex // held by what changes the view
 	closed   bool
 	retiring sync.WaitGroup
+
+	unregister func() // takes the metrics away
 }
 
 var _ engine.Formats = (*Host)(nil)
@@ -129,8 +137,12 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	}
 	h := &Host{settings: &settings{
 		catalogue: o.Catalogue, sockets: folder, deadline: o.Deadline, queue: o.Queue, slots: o.Concurrency, waiting: o.Waiting,
-		maxFile: o.MaxFile, sandbox: o.Sandbox, log: o.Logger,
-	}}
+		maxFile: o.MaxFile, sandbox: o.Sandbox, log: o.Logger, metrics: newMetrics(),
+	}, unregister: func() {}}
+	h.view.Store(&view{})
+	if err := h.register(o.Metrics); err != nil {
+		return nil, errors.Join(fmt.Errorf("open plugin host: %w", err), folder.close())
+	}
 	h.life, h.end = context.WithCancel(context.Background())
 	h.start(ctx, listed)
 	return h, nil
@@ -291,6 +303,7 @@ func (h *Host) Close() error {
 		return nil
 	}
 	h.closed = true
+	h.unregister()
 	for _, plugin := range h.view.Load().plugins {
 		plugin.stop()
 	}

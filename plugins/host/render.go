@@ -74,17 +74,7 @@ func (r *rendering) render(ctx context.Context, f *format) ([]byte, error) {
 		}
 		request.Files = append(request.Files, &pluginv1.File{Filename: included.Filename, Content: file})
 	}
-	// A slot is held for one call and none while waiting for another plugin's, so
-	// that renders cannot wait for each other.
-	if err := r.queue(ctx, f); err != nil {
-		return nil, err
-	}
-	defer f.by.slots.release()
-	began := time.Now()
-	limited, cancel := context.WithTimeoutCause(ctx, r.left, errDeadline)
-	defer cancel()
-	file, err := r.call(limited, f, request)
-	r.left -= time.Since(began)
+	file, err := r.run(ctx, f, request)
 	if err != nil {
 		return nil, err
 	}
@@ -92,11 +82,34 @@ func (r *rendering) render(ctx context.Context, f *format) ([]byte, error) {
 	return file, nil
 }
 
+// run has the plugin make the file, in a slot. That is held for this call alone
+// and never while another plugin's is waited for, so that renders cannot wait
+// for each other.
+func (r *rendering) run(ctx context.Context, f *format, request *pluginv1.RenderRequest) ([]byte, error) {
+	if err := r.queue(ctx, f); err != nil {
+		r.settings.metrics.outcome(ctx, f, err)
+		return nil, err
+	}
+	defer f.by.slots.release()
+	ctx, cancel := context.WithTimeoutCause(ctx, r.left, errDeadline)
+	defer cancel()
+	began := time.Now()
+	file, err := r.call(ctx, f, request)
+	took := time.Since(began)
+	r.left -= took
+	r.settings.metrics.outcome(ctx, f, err)
+	r.settings.metrics.durations.WithLabelValues(f.by.entry.Name, f.ID).Observe(took.Seconds())
+	return file, err
+}
+
 // queue waits for a slot. Who had to wait is asked whether the file is wanted
 // still: others may have had it meanwhile.
 func (r *rendering) queue(ctx context.Context, f *format) error {
 	waited, err := f.by.slots.take(ctx, r.patience)
-	r.patience -= waited
+	if waited > 0 {
+		r.patience -= waited
+		r.settings.metrics.queued.WithLabelValues(f.by.entry.Name).Observe(waited.Seconds())
+	}
 	if ctx.Err() == nil && waited > 0 && r.job.StillWanted != nil {
 		if unwanted := r.job.StillWanted(ctx); unwanted != nil {
 			if err == nil {

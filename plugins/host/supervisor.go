@@ -138,6 +138,7 @@ func (v *supervisor) supervise(current *instance) {
 				return
 			}
 			streak++
+			v.settings.metrics.restarts.WithLabelValues(v.entry.Name).Inc()
 			current = v.restart()
 		}
 	}
