@@ -47,7 +47,7 @@ Exit codes:
 func clientCommands() []*cobra.Command {
 	o := &clientOptions{output: "text"}
 	commands := []*cobra.Command{
-		downloadCommand(o), requestsCommand(o), approvalsCommand(o), certCommand(o), policyCommand(o), auditCommand(o),
+		downloadCommand(o), formatsCommand(o), requestsCommand(o), approvalsCommand(o), certCommand(o), policyCommand(o), auditCommand(o),
 	}
 	for _, cmd := range commands {
 		o.addFlags(cmd.PersistentFlags())

@@ -6,41 +6,46 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"maps"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/countersign-dev/countersign/api/client"
 	"github.com/countersign-dev/countersign/api/wire"
 )
 
 // downloadFlags are the flags of download.
 type downloadFlags struct {
-	certificate, format, request, out, reason, bindIP string
-	force, legacy, wait                               bool
-	ttl                                               time.Duration
-	passphrase                                        passphraseSource
+	certificate, format, target, request, out, reason, bindIP string
+	force, legacy, wait                                       bool
+	options                                                   []string
+	ttl                                                       time.Duration
+	passphrase                                                passphraseSource
+	given                                                     func(flag string) bool
 }
 
 // downloaded is what download prints for programs.
 type downloaded struct {
 	RequestID string `json:"request_id"`
 	receipt
-	Format string `json:"format"`
+	Format        string `json:"format"`
+	ImportCommand string `json:"import_command,omitempty"`
 }
 
 func downloadCommand(o *clientOptions) *cobra.Command {
 	var f downloadFlags
 	cmd := &cobra.Command{
-		Use:   "download --certificate CERTIFICATE --format FORMAT",
+		Use:   "download --certificate CERTIFICATE (--format FORMAT | --target TARGET)",
 		Short: "Download a certificate, once, in a format",
 		Long: "Ask for a download, and fetch the file if the policy allows it. The file's mode is 0600. A format\n" +
 			"that needs a passphrase takes it from --passphrase-file, --passphrase-stdin or a hidden prompt.\n\n" +
+			"--target names the software that the file is for, as countersign formats lists it: the file is made\n" +
+			"with the options it needs, in the one format it takes, and the command that imports it is printed.\n\n" +
 			"Where people must approve first, --wait waits for them and then fetches the file. Without it the\n" +
 			"command ends with exit code 5, and --request fetches the file later.",
 		Example: "  countersign download --certificate www.example.com --format fullchain\n" +
 			"  countersign download --certificate www.example.com --format pkcs12 --passphrase-file pass.txt --out www.p12\n" +
+			"  countersign download --certificate www.example.com --target windows-server-2016 --option alias=www\n" +
 			"  countersign download --certificate www.example.com --format key --reason 'new load balancer' --wait\n" +
 			"  countersign download --request req_4x7 --wait",
 		Args: cobra.NoArgs,
@@ -49,6 +54,8 @@ func downloadCommand(o *clientOptions) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&f.certificate, "certificate", "", "id or name of the certificate")
 	flags.StringVar(&f.format, "format", "", "format: its id or file name, such as fullchain or bundle.zip")
+	flags.StringVar(&f.target, "target", "", "software that the file is for, such as windows-server-2016 or java-17")
+	flags.StringArrayVar(&f.options, "option", nil, "option of the format, as NAME=VALUE; can be repeated")
 	flags.StringVar(&f.out, "out", "", "file to write, - for standard output (default: the format's file name, in this folder)")
 	flags.BoolVar(&f.force, "force", false, "replace the file if it is there already")
 	flags.BoolVar(&f.legacy, "legacy", false, "encrypt with 3DES and SHA-1, for older Windows")
@@ -58,9 +65,10 @@ func downloadCommand(o *clientOptions) *cobra.Command {
 	flags.StringVar(&f.request, "request", "", "fetch the file of a request that was made before, once it is approved")
 	flags.BoolVar(&f.wait, "wait", false, "wait for approval, where it is needed")
 	f.passphrase.addFlags(cmd)
+	f.given = flags.Changed
 	cmd.MarkFlagsOneRequired("certificate", "request")
-	cmd.MarkFlagsRequiredTogether("certificate", "format")
-	for _, flag := range []string{"certificate", "format", "reason", "legacy", "ttl", "bind-ip"} {
+	cmd.MarkFlagsOneRequired("format", "target", "request")
+	for _, flag := range []string{"certificate", "format", "target", "option", "reason", "legacy", "ttl", "bind-ip"} {
 		cmd.MarkFlagsMutuallyExclusive("request", flag)
 	}
 	return cmd
@@ -106,10 +114,14 @@ func (f *downloadFlags) download(ctx context.Context, s *session) (err error) {
 		s.hint(ask.request, err)
 		return err
 	}
+	command := ask.importCommand(kept.File)
+	if command != "" && !s.json {
+		s.note("to import it (%s): %s", ask.target.Title, command)
+	}
 	if f.out == "-" {
 		return nil
 	}
-	return s.show(downloaded{minted.RequestID, kept, minted.Format},
+	return s.show(downloaded{minted.RequestID, kept, minted.Format, command},
 		[]string{"File", kept.File}, []string{"Size", fmt.Sprintf("%d bytes", kept.Size)}, []string{"SHA-256", kept.SHA256},
 		[]string{"Format", minted.Format}, []string{"Request", minted.RequestID})
 }
@@ -118,14 +130,27 @@ func (f *downloadFlags) download(ctx context.Context, s *session) (err error) {
 type asked struct {
 	certificate wire.Certificate
 	format      wire.Format
+	target      wire.FormatTarget // none where none is named
 	body        wire.MintBody
 	request     string    // that people must approve first
 	lapses      time.Time // when their time to do so is up
 }
 
+// importCommand is what to run for the target, "" if there is none.
+func (a *asked) importCommand(file string) string {
+	alias, ok := a.body.Options["alias"].(string)
+	if !ok {
+		alias = a.certificate.Name
+	}
+	return importCommand(a.target.ImportCommand, file, alias)
+}
+
 // ask finds out what the flags name.
 func (f *downloadFlags) ask(ctx context.Context, s *session) (a asked, err error) {
-	name := f.format
+	formats, err := s.formats(ctx)
+	if err != nil {
+		return a, err
+	}
 	if f.request != "" {
 		if !ids.MatchString(f.request) {
 			return a, usageError{fmt.Errorf("%q is not an id", f.request)}
@@ -134,19 +159,32 @@ func (f *downloadFlags) ask(ctx context.Context, s *session) (a asked, err error
 		if err != nil {
 			return a, err
 		}
-		if a.request, name = r.ID, r.Format; r.ApprovalExpiresAt != nil {
+		if a.request = r.ID; r.ApprovalExpiresAt != nil {
 			a.lapses = *r.ApprovalExpiresAt
 		}
-	} else {
-		if a.body, err = f.body(); err != nil {
-			return a, err
-		}
-		if a.certificate, err = s.certificate(ctx, f.certificate); err != nil {
-			return a, err
-		}
+		a.format, _ = findFormat(formats, r.Format)
+		return a, nil
 	}
-	a.format, err = s.format(ctx, name)
+	if a.format, a.target, err = f.choose(formats); err != nil {
+		return a, err
+	}
+	if a.body, err = f.body(a.format, a.target); err != nil {
+		return a, err
+	}
+	a.certificate, err = s.certificate(ctx, f.certificate)
 	return a, err
+}
+
+// choose finds the format, and the target if one is named.
+func (f *downloadFlags) choose(formats []wire.Format) (format wire.Format, target wire.FormatTarget, err error) {
+	if f.format != "" {
+		known := false
+		if format, known = findFormat(formats, f.format); !known || f.target == "" {
+			return format, target, nil
+		}
+		formats = []wire.Format{format}
+	}
+	return findTarget(formats, f.target)
 }
 
 // fetch gets a token, and by it the file.
@@ -182,10 +220,21 @@ func (f *downloadFlags) obtain(ctx context.Context, s *session, a *asked) (wire.
 	return s.Claim(ctx, s.project, a.request, a.body.Passphrase)
 }
 
-func (f *downloadFlags) body() (wire.MintBody, error) {
-	body := wire.MintBody{Format: f.format, Reason: f.reason, BindIP: f.bindIP}
-	if f.legacy {
-		body.Options = map[string]any{"legacy": true}
+// body is what to ask for: with the target's options, which those of the command
+// line overrule.
+func (f *downloadFlags) body(format wire.Format, target wire.FormatTarget) (wire.MintBody, error) {
+	body := wire.MintBody{Format: format.ID, Reason: f.reason, BindIP: f.bindIP, Options: map[string]any{}}
+	maps.Copy(body.Options, target.Options)
+	if f.given("legacy") {
+		body.Options["legacy"] = f.legacy
+	}
+	schema := optionsOf(format)
+	for _, option := range f.options {
+		name, value, err := schema.value(option)
+		if err != nil {
+			return body, err
+		}
+		body.Options[name] = value
 	}
 	if f.ttl != 0 {
 		seconds, err := wholeSeconds(f.ttl)
@@ -223,19 +272,4 @@ func (s *session) redeem(ctx context.Context, token wire.Secret, out *output) (r
 		return receipt{}, fmt.Errorf("transfer the file: %w", err)
 	}
 	return out.fill(bytes.NewReader(content), progress)
-}
-
-// format finds a format by id, file name or alias. One that is not listed is the
-// server's to refuse, which says what there is.
-func (s *session) format(ctx context.Context, name string) (wire.Format, error) {
-	all, err := client.All(0, func(at client.Paging) (wire.Page[wire.Format], error) { return s.Formats(ctx, s.project, at) })
-	if err != nil {
-		return wire.Format{}, err
-	}
-	for _, f := range all {
-		if f.ID == name || f.Filename == name || slices.Contains(f.Aliases, name) {
-			return f, nil
-		}
-	}
-	return wire.Format{ID: name, Filename: name}, nil
 }

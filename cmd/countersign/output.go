@@ -109,6 +109,11 @@ func (p printer) warn(format string, args ...any) {
 	_, _ = fmt.Fprintln(p.err, "countersign: warning:", clean(fmt.Sprintf(format, args...))) // nowhere left to say so
 }
 
+// note says what goes with the answer.
+func (p printer) note(format string, args ...any) {
+	_, _ = fmt.Fprintln(p.err, clean(fmt.Sprintf(format, args...))) // nowhere left to say so
+}
+
 // when is a time as people read it: theirs, and how far off it is.
 func (p printer) when(t time.Time) string {
 	if t.IsZero() {
