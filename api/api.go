@@ -46,8 +46,10 @@ type Options struct {
 	ImportPEM    func(certificate, chain, key string) (Bundle, error)
 	ImportPKCS12 func(file []byte, passphrase engine.Secret) (Bundle, error)
 
-	// Authenticators are asked after API keys.
+	// Authenticators are asked after API keys and sessions.
 	Authenticators []Authenticator
+	// SignIns is how people sign in with a browser; without it, nobody does.
+	SignIns *engine.SignIns
 
 	// PublicURL is the address under which callers reach the server, such as
 	// https://countersign.example.com. Without it, the URL in the answer to a
@@ -131,8 +133,12 @@ const (
 func New(o Options) (*Server, error) {
 	s := &Server{
 		options: o, downloads: o.Downloads, admin: o.Admin, notifications: o.Notifications, store: o.Downloads.Store, clock: o.Downloads.Clock, log: o.Log,
-		authenticators: append([]Authenticator{apiKeys{o.Downloads.Store, o.Downloads.Clock}}, o.Authenticators...),
+		authenticators: []Authenticator{apiKeys{o.Downloads.Store, o.Downloads.Clock}},
 	}
+	if o.SignIns != nil {
+		s.authenticators = append(s.authenticators, sessions{o.SignIns})
+	}
+	s.authenticators = append(s.authenticators, o.Authenticators...)
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -196,6 +202,7 @@ func (s *Server) endpoints() {
 	s.memberEndpoints()
 	s.projectEndpoints()
 	s.userEndpoints()
+	s.sessionEndpoints()
 	s.pluginEndpoints()
 	s.notificationEndpoints()
 	s.streamEndpoints()

@@ -14,9 +14,9 @@ import (
 )
 
 // Authenticator recognises one kind of credential. One that a browser sends by
-// itself, such as a cookie, must come with its own defence against forged
-// requests: bodies are read as JSON whatever content type they claim, so a form
-// of another site can make them.
+// itself, such as a cookie, comes with its own defence against forged requests:
+// bodies are read as JSON whatever content type they claim, so a form of another
+// site can make them.
 type Authenticator interface {
 	// Authenticate returns whom the request's credential stands for. presented
 	// is false if the request has none of this kind; a credential that does not
@@ -70,24 +70,37 @@ const failedLoginsPerMinute = 60
 // authenticate asks each authenticator in turn. A credential that does not hold
 // is a failed login and goes on record.
 func (s *Server) authenticate(ctx context.Context, c *fiber.Ctx, k *call) error {
-	for _, authenticator := range s.authenticators {
-		who, presented, err := authenticator.Authenticate(ctx, c)
+	for _, each := range s.authenticators {
+		who, presented, err := each.Authenticate(ctx, c)
 		if engine.CodeOf(err) == engine.CodeUnauthenticated {
-			if seconds, limited := s.failedLogins.exhausted(k.IP, s.clock()); limited {
-				return engine.Errorf(engine.CodeRateLimited, "too many failed logins from this address").With(retryAfter, seconds)
+			if limited := s.mayFail(k); limited != nil {
+				return limited
 			}
-			s.failedLogins.count(k.IP, s.clock())
-			s.downloads.RecordSystem(ctx, engine.ActionLoginFailed, engine.CodeUnauthenticated, k.Origin)
+			s.loginFailed(ctx, k)
 		}
 		if err != nil {
 			return err
 		}
 		if presented {
 			k.Principal = who
-			return nil
+			return s.seen(ctx, c, k)
 		}
 	}
-	return engine.Errorf(engine.CodeUnauthenticated, "send Authorization: Bearer <api key>")
+	return engine.Errorf(engine.CodeUnauthenticated, "sign in, or send Authorization: Bearer <api key>")
+}
+
+// mayFail refuses an address that presented too much that does not hold.
+func (s *Server) mayFail(k *call) error {
+	if seconds, limited := s.failedLogins.exhausted(k.IP, s.clock()); limited {
+		return engine.Errorf(engine.CodeRateLimited, "too many failed logins from this address").With(retryAfter, seconds)
+	}
+	return nil
+}
+
+// loginFailed counts a failed login and puts it on record.
+func (s *Server) loginFailed(ctx context.Context, k *call) {
+	s.failedLogins.count(k.IP, s.clock())
+	s.downloads.RecordSystem(ctx, engine.ActionLoginFailed, engine.CodeUnauthenticated, k.Origin)
 }
 
 // access says who may call an operation. The ids in its path decide what is
@@ -95,6 +108,7 @@ func (s *Server) authenticate(ctx context.Context, c *fiber.Ctx, k *call) error 
 // an approval of it.
 type access struct {
 	public bool        // anybody
+	pages  bool        // if a browser, then from this server's own pages
 	system bool        // system administrators
 	role   engine.Role // in the project {pid}; none: whoever is authenticated
 	own    bool        // whoever made the request {rid}
@@ -107,6 +121,9 @@ var ids = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 // admit authenticates the caller, finds what the path names and checks the
 // role, in the promised order: 401, 404, 403.
 func (s *Server) admit(ctx context.Context, c *fiber.Ctx, k *call, a access) error {
+	if a.pages && crossSite(c, k) {
+		return errForgery
+	}
 	if a.public {
 		return nil
 	}

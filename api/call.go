@@ -20,9 +20,10 @@ type call struct {
 	base     string // scheme and host that the caller can reach
 	prefetch bool
 	engine.Caller
-	certificate engine.Certificate
-	request     engine.Request
-	approval    engine.Approval
+	forgeryToken string // of the caller's session
+	certificate  engine.Certificate
+	request      engine.Request
+	approval     engine.Approval
 }
 
 type callKey struct{}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/countersign-dev/countersign/api"
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/argon2"
 	"github.com/countersign-dev/countersign/engine/notify"
 	"github.com/countersign-dev/countersign/engine/seal"
 	"github.com/countersign-dev/countersign/engine/sqlite"
@@ -135,7 +136,7 @@ func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 	must(t, err)
 	clock := func() time.Time { return engine.Instant(time.Now().Add(time.Duration(f.skew.Load()))) }
 	f.store = store
-	f.admin = &engine.Admin{Store: store, Keys: keys, Clock: clock}
+	f.admin = &engine.Admin{Store: store, Keys: keys, Passwords: &argon2.Passwords{}, Clock: clock}
 	f.workflows = &inProcess{started: map[string]bool{}, reports: make(chan report, 10_000), reused: make(chan engine.Token, 10_000)}
 	f.downloads = &engine.Downloads{
 		Store: store, Formats: renderers, Keys: keys, Policy: rules, Workflows: f.workflows, Clock: clock, Log: log,
@@ -157,6 +158,7 @@ func (f *fixture) serve(log *slog.Logger, change ...func(*fixture, *api.Options)
 		Registry: f.registry, Log: log, Version: "test",
 		Ready: []api.Check{{Name: "store", Ask: f.store.Ping}},
 	}
+	o.SignIns = &engine.SignIns{Store: f.store, Passwords: f.admin.Passwords, Clock: f.admin.Clock, Idle: time.Hour, Life: 12 * time.Hour}
 	for _, c := range change {
 		c(f, &o)
 	}

@@ -308,5 +308,6 @@ var operations = []string{
 	"DELETE /projects/{pid}/notification-targets/{tid}", "POST /projects/{pid}/notification-targets/{tid}/test",
 	"GET /projects/{pid}/api-keys", "POST /projects/{pid}/api-keys", "DELETE /projects/{pid}/api-keys/{kid}",
 	"GET /projects/{pid}/members", "PUT /projects/{pid}/members/{uid}", "DELETE /projects/{pid}/members/{uid}",
-	"GET /me", "GET /users", "POST /users", "GET /plugins", "POST /plugins/{name}/reload",
+	"GET /me", "PUT /me/password", "POST /session", "DELETE /session", "DELETE /sessions",
+	"GET /users", "POST /users", "PATCH /users/{uid}", "GET /plugins", "POST /plugins/{name}/reload",
 }

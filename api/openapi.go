@@ -24,7 +24,8 @@ func documentation(version string) huma.Config {
 	config.Formats = map[string]huma.Format{fiber.MIMEApplicationJSON: strictJSON, "json": strictJSON}
 	config.Info.Description = "Hands out certificates and private keys: on request, by policy, after approval, once."
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"apiKey": {Type: "http", Scheme: "bearer", Description: "An API key of the project"},
+		"apiKey":  {Type: "http", Scheme: "bearer", Description: "An API key of the project"},
+		"session": {Type: "apiKey", In: "cookie", Name: plainCookie, Description: "A browser in which somebody signed in; calls that change something also need the header " + forgeryHeader},
 	}
 	return config
 }

@@ -36,13 +36,13 @@ func register[I, O any](s *Server, e endpoint, handle func(ctx context.Context, 
 		Errors: append([]int{http.StatusUnsupportedMediaType, http.StatusServiceUnavailable}, e.errors...),
 	}
 	if !e.access.public {
-		op.Security = []map[string][]string{{"apiKey": {}}}
+		op.Security = []map[string][]string{{"apiKey": {}}, {"session": {}}}
 		op.Errors = append(op.Errors, http.StatusUnauthorized)
 		if e.access.role != "" || e.access.system {
 			op.Errors = append(op.Errors, http.StatusForbidden, http.StatusNotFound)
 		}
 	}
-	if e.method == http.MethodPost || e.method == http.MethodPut {
+	if e.method == http.MethodPost || e.method == http.MethodPut || e.method == http.MethodPatch {
 		op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusRequestEntityTooLarge)
 	}
 	huma.Register(s.huma, op, func(ctx context.Context, in *I) (*O, error) {

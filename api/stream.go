@@ -41,6 +41,8 @@ func (p StreamPace) orDefault() StreamPace {
 // streamRetry is how long a client waits before it comes back.
 const streamRetry = 2 * time.Second
 
+const streamPath = base + "/projects/{pid}/stream"
+
 const mimeEventStream = "text/event-stream"
 
 type streamInput struct {
@@ -54,7 +56,7 @@ func (s *Server) streamEndpoints() {
 	pace := s.options.Stream.orDefault()
 	open := &streams{store: s.store, log: s.log, poll: pace.Poll, feeds: map[string]*feed{}, open: map[string]int{}}
 	register(s, endpoint{
-		id: "stream", method: http.MethodGet, path: base + "/projects/{pid}/stream", tag: "Events",
+		id: "stream", method: http.MethodGet, path: streamPath, tag: "Events",
 		summary: "Follow what happens in a project",
 		description: "Server-sent events (WHATWG HTML, section 9.2): request.updated, approval.updated and cert.downloaded, each only to who may " +
 			"GET what it is about. An id is the seq of an audit entry. An entry may give several events; the last carries the id, so none is lost " +
@@ -139,8 +141,8 @@ func (s *Server) stillHolds(request *fasthttp.RequestCtx, k *call) error {
 	c := s.app.AcquireCtx(request)
 	defer s.app.ReleaseCtx(c)
 	now := &call{}
-	for _, authenticator := range s.authenticators {
-		who, presented, err := authenticator.Authenticate(ctx, c)
+	for _, each := range s.authenticators {
+		who, presented, err := each.Authenticate(ctx, c)
 		if err != nil {
 			return err
 		}

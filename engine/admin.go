@@ -14,9 +14,10 @@ import (
 // Admin is what administrators do: certificates, policies, members, keys and
 // users. Every change is on record with who made it. All fields must be set.
 type Admin struct {
-	Store Store
-	Keys  Keys
-	Clock Clock
+	Store     Store
+	Keys      Keys
+	Passwords Passwords
+	Clock     Clock
 }
 
 const maxName = 200
@@ -180,11 +181,26 @@ func (a *Admin) CreateUser(ctx context.Context, by Caller, u User) (User, error)
 	return u, err
 }
 
-// SetPassword replaces a user's password with another, hashed by argon2id.
-func (a *Admin) SetPassword(ctx context.Context, by Caller, userID, hash string) error {
-	e := by.Entry(a.Clock(), ActionPasswordSet)
+// ChangeUser sets a user's password, already hashed, or disables or enables them.
+// Either signs them out everywhere. Nobody disables themselves: the last
+// administrator could not come back.
+func (a *Admin) ChangeUser(ctx context.Context, by Caller, userID string, change UserChange) (User, error) {
+	e := by.Entry(a.Clock(), ActionUserChanged)
 	e.ProjectID, e.Detail = SystemChain, map[string]string{"user_id": userID}
-	return a.Store.SetPassword(ctx, userID, hash, Record{Audit: e})
+	if change.PasswordHash != nil {
+		e.Detail["password"] = "set"
+	}
+	if change.Disabled != nil {
+		e.Detail["disabled"] = strconv.FormatBool(*change.Disabled)
+		if *change.Disabled && userID == by.User.ID {
+			return User{}, Errorf(CodeInvalidRequest, "nobody can disable themselves")
+		}
+	}
+	change.SignOut = true
+	if err := a.Store.ChangeUser(ctx, userID, change, Record{Audit: e}); err != nil {
+		return User{}, err
+	}
+	return a.Store.User(ctx, userID)
 }
 
 // CreateProject makes a project whose first administrator is the caller.

@@ -44,7 +44,8 @@ type Project struct {
 }
 
 // User is a person. PasswordHash is an argon2id string (RFC 9106), empty for
-// somebody who cannot sign in with a password.
+// somebody who cannot sign in with a password. Epoch counts how often they were
+// signed out everywhere.
 type User struct {
 	ID           string    `json:"_id"`
 	Username     string    `json:"username"`
@@ -53,6 +54,7 @@ type User struct {
 	PasswordHash string    `json:"password_hash"`
 	SystemAdmin  bool      `json:"system_admin"`
 	Disabled     bool      `json:"disabled"`
+	Epoch        int       `json:"epoch"`
 	CreatedAt    time.Time `json:"created_at"`
 }
 
@@ -117,10 +119,19 @@ const (
 // System is the actor of what happens by itself, such as an expiry.
 var System = Actor{Type: ActorSystem, ID: "system", Name: "Countersign"}
 
-// Principal is an authenticated caller: a person, perhaps through an API key.
+// UserChange is what changes of a user; what is nil stays. SignOut ends every
+// session of theirs.
+type UserChange struct {
+	PasswordHash *string
+	Disabled     *bool
+	SignOut      bool
+}
+
+// Principal is an authenticated caller: a person through an API key or a session.
 type Principal struct {
-	User User
-	Key  *APIKey
+	User    User
+	Key     *APIKey
+	Session *Session
 }
 
 // Actor is how the record names the caller.

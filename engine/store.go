@@ -17,6 +17,7 @@ import (
 type Store interface {
 	Projects
 	People
+	Sessions
 	Certificates
 	Policies
 	Requests
@@ -85,8 +86,7 @@ type People interface {
 	User(ctx context.Context, id string) (User, error)
 	UserByName(ctx context.Context, username string) (User, error)
 	Users(ctx context.Context, page Page) ([]User, string, error)
-	// SetPassword replaces a user's password hash.
-	SetPassword(ctx context.Context, userID, hash string, rec Record) error
+	ChangeUser(ctx context.Context, userID string, change UserChange, rec Record) error
 
 	// SetMember adds the member or replaces their role.
 	SetMember(ctx context.Context, m Member, rec Record) error
@@ -99,6 +99,19 @@ type People interface {
 	APIKeys(ctx context.Context, projectID string, page Page) ([]APIKey, string, error)
 	// RevokeAPIKey keeps the time of the first revocation.
 	RevokeAPIKey(ctx context.Context, projectID, id string, at time.Time, rec Record) error
+}
+
+// Sessions keeps who is signed in.
+type Sessions interface {
+	AddSession(ctx context.Context, s Session, rec Record) error
+	Session(ctx context.Context, id string) (Session, error)
+	// SeeSession moves SeenAt forward, never back. It changes nothing of a session
+	// that ended.
+	SeeSession(ctx context.Context, id string, at time.Time) error
+	EndSession(ctx context.Context, id string, rec Record) error
+	// PurgeSessions deletes at most limit sessions that expired before a time, and
+	// tells how many.
+	PurgeSessions(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // Certificates keeps certificates, their sealed keys and their timelines.

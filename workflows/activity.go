@@ -85,14 +85,18 @@ func (a *activities) purge(ctx context.Context, ages Ages) (Purged, error) {
 		if err != nil {
 			return done, err
 		}
+		sessions, err := a.downloads.Store.PurgeSessions(ctx, now, purgeBatch)
+		if err != nil {
+			return done, err
+		}
 		requests := 0
 		if ages.Requests > 0 {
 			if requests, err = a.downloads.Store.PurgeRequests(ctx, now.Add(-ages.Requests), purgeBatch); err != nil {
 				return done, err
 			}
 		}
-		done.Tokens, done.Requests = done.Tokens+tokens, done.Requests+requests
-		if tokens < purgeBatch && requests < purgeBatch {
+		done.Tokens, done.Requests, done.Sessions = done.Tokens+tokens, done.Requests+requests, done.Sessions+sessions
+		if max(tokens, requests, sessions) < purgeBatch {
 			return done, nil
 		}
 		activity.RecordHeartbeat(ctx, done)

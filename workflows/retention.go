@@ -22,6 +22,7 @@ type Ages struct {
 type Purged struct {
 	Tokens   int `json:"tokens"`
 	Requests int `json:"requests"`
+	Sessions int `json:"sessions"`
 }
 
 // retentionID names the schedule and so keeps it to one per installation.

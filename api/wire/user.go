@@ -22,8 +22,10 @@ type UserBody struct {
 	SystemAdmin bool   `json:"system_admin,omitempty"`
 }
 
-// Me is the caller. APIKey is null for somebody who signed in.
+// Me is the caller: APIKey is null for somebody who signed in, Session for an API
+// key.
 type Me struct {
-	User   User    `json:"user"`
-	APIKey *APIKey `json:"api_key"`
+	User    User     `json:"user"`
+	APIKey  *APIKey  `json:"api_key"`
+	Session *Session `json:"session"`
 }

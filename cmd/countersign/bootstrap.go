@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alexedwards/argon2id"
-
 	"github.com/countersign-dev/countersign/engine"
 )
 
@@ -101,7 +99,7 @@ func (s *system) bootstrapServe(ctx context.Context, url string) error {
 	if before, err := readBootstrap(path); before != nil || err != nil {
 		return errors.Join(err, fmt.Errorf("the bootstrap file %s is there already, but the installation is empty; move it away", path))
 	}
-	ui, hash, err := newPassword("admin")
+	ui, hash, err := s.newPassword(ctx, "admin")
 	if err != nil {
 		return err
 	}
@@ -140,19 +138,17 @@ func (s *system) bootstrapKey(ctx context.Context, project engine.Project, perso
 // renewPassword gives a person a random password, which only the bootstrap file
 // knows.
 func (s *system) renewPassword(ctx context.Context, u engine.User) (bootstrapUI, error) {
-	ui, hash, err := newPassword(u.Username)
+	ui, hash, err := s.newPassword(ctx, u.Username)
 	if err != nil {
 		return ui, err
 	}
-	return ui, s.admin.SetPassword(ctx, engine.Caller{Principal: installer}, u.ID, hash)
+	_, err = s.admin.ChangeUser(ctx, engine.Caller{Principal: installer}, u.ID, engine.UserChange{PasswordHash: &hash})
+	return ui, err
 }
 
 // newPassword makes a random password and its hash.
-func newPassword(username string) (bootstrapUI, string, error) {
+func (s *system) newPassword(ctx context.Context, username string) (bootstrapUI, string, error) {
 	password := strings.ToLower(rand.Text())
-	hash, err := argon2id.CreateHash(password, argon2id.DefaultParams)
-	if err != nil {
-		return bootstrapUI{}, "", fmt.Errorf("hash password: %w", err)
-	}
-	return bootstrapUI{username, password}, hash, nil
+	hash, err := s.admin.Passwords.Hash(ctx, engine.Secret(password))
+	return bootstrapUI{username, password}, hash, err
 }

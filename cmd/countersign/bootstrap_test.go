@@ -44,6 +44,12 @@ func TestDevFindsItsFolderAsItWas(t *testing.T) {
 		}
 	}
 	s.mint(0, "cert")
+
+	// The file's password signs its person in.
+	status, body := s.call("", "POST", "/api/v1/session", object("username", s.boot.UI.Username, "password", s.boot.UI.Password))
+	if status != http.StatusOK || !strings.Contains(string(body), `"csrf_token"`) {
+		t.Errorf("signing in answers %d: %s", status, body)
+	}
 }
 
 // person is the user id behind a key.

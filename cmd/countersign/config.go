@@ -41,6 +41,7 @@ type Config struct {
 	Temporal      TemporalConfig      `koanf:"temporal"`
 	Retention     RetentionConfig     `koanf:"retention"`
 	Limits        LimitsConfig        `koanf:"limits"`
+	Sessions      SessionsConfig      `koanf:"sessions"`
 	Notifications NotificationsConfig `koanf:"notifications"`
 	Log           LogConfig           `koanf:"log"`
 }
@@ -82,6 +83,12 @@ type RetentionConfig struct {
 // LimitsConfig bounds what strangers may try.
 type LimitsConfig struct {
 	UnknownTokens int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens an address may try a minute"`
+}
+
+// SessionsConfig bounds how long a browser stays signed in.
+type SessionsConfig struct {
+	Idle time.Duration `koanf:"idle" default:"1h" usage:"how long a browser stays signed in without use"`
+	Life time.Duration `koanf:"life" default:"12h" usage:"how long a browser stays signed in at most"`
 }
 
 // NotificationsConfig says where notifications may go beside public addresses.
@@ -206,6 +213,9 @@ func (c *Config) complete() error {
 	}
 	if c.Retention.Requests != 0 && c.Retention.Requests < c.Retention.Tokens {
 		return errors.New("retention.requests must be 0 or at least retention.tokens")
+	}
+	if c.Sessions.Idle < time.Second || c.Sessions.Life < c.Sessions.Idle {
+		return errors.New("sessions.idle must be at least 1s, and sessions.life no shorter")
 	}
 	if c.Limits.UnknownTokens < 1 {
 		return errors.New("limits.unknown_tokens must be at least 1")

@@ -20,6 +20,7 @@ var rooms = map[string][]string{
 	"engine/modeltest":         {"engine"},
 	"engine/seal":              {"engine"},
 	"engine/certimport":        {"engine"},
+	"engine/argon2":            {"engine"},
 	"engine/notify":            {"engine"},
 	"workflows":                {"engine"},
 	"policies":                 {"engine"},

@@ -23,6 +23,7 @@ import (
 	"github.com/countersign-dev/countersign/api"
 	"github.com/countersign-dev/countersign/deploy/embedded"
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/argon2"
 	"github.com/countersign-dev/countersign/engine/certimport"
 	"github.com/countersign-dev/countersign/engine/mongo"
 	"github.com/countersign-dev/countersign/engine/notify"
@@ -48,6 +49,7 @@ type system struct {
 	downloads     *engine.Downloads
 	notifications *engine.Notifications
 	admin         *engine.Admin
+	signIns       *engine.SignIns
 	closers       []func(context.Context) error
 }
 
@@ -88,7 +90,10 @@ func openSystem(ctx context.Context, c Config, log *slog.Logger) (s *system, err
 		Store: s.store, Formats: s.host, Keys: s.keys, Policy: s.policy, Workflows: s.workflows,
 		Clock: engine.SystemClock, Log: log,
 	}
-	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Clock: engine.SystemClock}
+	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Passwords: &argon2.Passwords{}, Clock: engine.SystemClock}
+	s.signIns = &engine.SignIns{
+		Store: s.store, Passwords: s.admin.Passwords, Clock: engine.SystemClock, Idle: c.Sessions.Idle, Life: c.Sessions.Life,
+	}
 	s.notifications = &engine.Notifications{
 		Store: s.store, Keys: s.keys, Clock: engine.SystemClock, Log: log, PublicURL: strings.TrimSuffix(c.PublicURL, "/"),
 		Notifier: notify.New(notify.Options{AllowHosts: c.Notifications.AllowHosts, Clock: engine.SystemClock}),
@@ -217,7 +222,7 @@ const shutdownWithin = 15 * time.Second
 // serve answers on the listener until ctx ends, then closes everything.
 func (s *system) serve(ctx context.Context, listener net.Listener) error {
 	server, err := api.New(api.Options{
-		Downloads: s.downloads, Admin: s.admin, Notifications: s.notifications, Plugins: s.host,
+		Downloads: s.downloads, Admin: s.admin, Notifications: s.notifications, Plugins: s.host, SignIns: s.signIns,
 		PublicURL: s.config.PublicURL, TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
 		ImportPEM: importPEM, ImportPKCS12: importPKCS12,
 		Ready:        []api.Check{{Name: "store", Ask: s.store.Ping}, {Name: "temporal", Ask: s.workflows.Ready}},

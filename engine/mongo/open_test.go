@@ -52,6 +52,7 @@ func TestCollectionsAndIDs(t *testing.T) {
 			store.CreateUser(ctx, engine.User{ID: "user_a", Username: "a", CreatedAt: noon}, rec()),
 			store.CreateCertificate(ctx, certificate, sealedKey, rec()),
 			store.CreateAPIKey(ctx, apiKey, rec()),
+			store.AddSession(ctx, engine.Session{ID: "session_a", ExpiresAt: noon}, rec()),
 			store.AddPolicy(ctx, engine.CertificatePolicy{ProjectID: "prj", Version: 12}, rec()),
 			store.CreateNotificationTarget(ctx, engine.NotificationTarget{ID: "target_a", ProjectID: "prj", CreatedAt: noon}, rec()),
 		} {
@@ -72,10 +73,10 @@ func TestCollectionsAndIDs(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := map[string]string{
-			"api_keys": "key_a", "approval_requests": "apr_a", "audit_logs": "prj/0000000000000000001 prj/0000000000000000008", "certificate_events": "event_a",
+			"api_keys": "key_a", "approval_requests": "apr_a", "audit_logs": "prj/0000000000000000001 prj/0000000000000000009", "certificate_events": "event_a",
 			"certificate_keys": "cert_a", "certificate_policies": "prj/12", "certificates": "cert_a", "data_keys": "codec",
 			"download_requests": "req_a", "download_tokens": "d0 d0/end", "members": "prj/user_a", "notification_targets": "target_a", "projects": "prj",
-			"schema": "schema", "users": "user_a",
+			"schema": "schema", "sessions": "session_a", "users": "user_a",
 		}
 		checkIDs(t, db, want)
 		checkMembers(t, db)

@@ -33,14 +33,26 @@ func (s *Store) Users(ctx context.Context, page engine.Page) ([]engine.User, str
 	})
 }
 
-// SetPassword implements engine.People.
-func (s *Store) SetPassword(ctx context.Context, id, hash string, rec engine.Record) error {
+// ChangeUser implements engine.People.
+func (s *Store) ChangeUser(ctx context.Context, id string, change engine.UserChange, rec engine.Record) error {
+	var set, update bson.D
+	if change.PasswordHash != nil {
+		set = append(set, bson.E{Key: "password_hash", Value: *change.PasswordHash})
+	}
+	if change.Disabled != nil {
+		set = append(set, bson.E{Key: "disabled", Value: *change.Disabled})
+	}
+	if len(set) > 0 {
+		update = append(update, bson.E{Key: "$set", Value: set})
+	}
+	if change.SignOut {
+		update = append(update, bson.E{Key: "$inc", Value: bson.D{{Key: "epoch", Value: 1}}})
+	}
 	return s.change(rec, func() (bool, error) {
-		set := bson.D{{Key: "$set", Value: bson.D{{Key: "password_hash", Value: hash}}}}
-		updated, err := s.db.Collection(usersName).UpdateOne(ctx, byID(id), set)
+		updated, err := s.db.Collection(usersName).UpdateOne(ctx, byID(id), update)
 		switch {
 		case err != nil:
-			return false, fault("set password", err)
+			return false, fault("change user", err)
 		case updated.MatchedCount == 0:
 			return false, engine.ErrNotFound
 		}

@@ -29,6 +29,7 @@ const (
 	usersName           = "users"
 	membersName         = "members"
 	apiKeysName         = "api_keys"
+	sessionsName        = "sessions"
 	targetsName         = "notification_targets"
 	dataKeysName        = "data_keys"
 	schemaName          = "schema"
@@ -52,6 +53,7 @@ var indexes = []index{
 	{membersName, []string{"user_id"}, false},
 	{apiKeysName, []string{"project_id", "-created_at", "-_id"}, false},
 	{apiKeysName, []string{"secret_digest"}, true},
+	{sessionsName, []string{"expires_at"}, false},
 	{targetsName, []string{"project_id", "-created_at", "-_id"}, false},
 	{certificatesName, []string{"project_id", "-created_at", "-_id"}, false},
 	{eventsName, []string{"project_id", "certificate_id", "-created_at", "-_id"}, false},

@@ -30,14 +30,22 @@ func (s *Store) Users(ctx context.Context, page engine.Page) ([]engine.User, str
 	return list[engine.User](ctx, s.reading, page, "users WHERE true")
 }
 
-// SetPassword implements [engine.People].
-func (s *Store) SetPassword(ctx context.Context, userID, hash string, rec engine.Record) error {
+// ChangeUser implements [engine.People].
+func (s *Store) ChangeUser(ctx context.Context, userID string, change engine.UserChange, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
 		u, err := get[engine.User](context.Background(), tx, "users WHERE id = ?", userID)
 		if err != nil {
 			return err
 		}
-		u.PasswordHash = hash
+		if change.PasswordHash != nil {
+			u.PasswordHash = *change.PasswordHash
+		}
+		if change.Disabled != nil {
+			u.Disabled = *change.Disabled
+		}
+		if change.SignOut {
+			u.Epoch++
+		}
 		return tx.rewrite("users", userID, u)
 	})
 }

@@ -11,7 +11,7 @@ var peopleContracts = []contract{
 	{"user", user},
 	{"user taken", userTaken},
 	{"user listing", userListing},
-	{"password", password},
+	{"user changed", userChanged},
 	{"member", member},
 	{"member listing", memberListing},
 	{"api key", apiKey},
@@ -78,19 +78,31 @@ func userListing(t *testing.T, s engine.Store) {
 		newestFirst(users, func(u engine.User) engine.Cursor { return engine.Cursor{Time: u.CreatedAt, ID: u.ID} }))
 }
 
-func password(t *testing.T, s engine.Store) {
+func userChanged(t *testing.T, s engine.Store) {
 	ctx, u, other, chain := t.Context(), newUser(), newUser(), engine.NewID("prj")
-	refused(t, s.SetPassword(ctx, u.ID, "hash", record(chain)), engine.ErrNotFound)
-	made, set := record(chain), record(chain)
-	ok(t, s.CreateUser(ctx, u, made))
+	hash, yes, no := "$argon2id$another", true, false
+	refused(t, s.ChangeUser(ctx, u.ID, engine.UserChange{PasswordHash: &hash}, record(chain)), engine.ErrNotFound)
+	recs := []engine.Record{record(chain)}
+	ok(t, s.CreateUser(ctx, u, recs[0]))
 	ok(t, s.CreateUser(ctx, other, record(engine.SystemChain)))
-
-	u.PasswordHash = "$argon2id$another"
-	ok(t, s.SetPassword(ctx, u.ID, u.PasswordHash, set))
-	same(t, get[engine.User](t)(s.User(ctx, u.ID)), u)
+	for _, step := range []struct {
+		change engine.UserChange
+		expect func()
+	}{
+		{engine.UserChange{PasswordHash: &hash}, func() { u.PasswordHash = hash }},
+		{engine.UserChange{Disabled: &yes, SignOut: true}, func() { u.Disabled, u.Epoch = true, 1 }},
+		{engine.UserChange{SignOut: true}, func() { u.Epoch = 2 }},
+		{engine.UserChange{Disabled: &no}, func() { u.Disabled = false }},
+	} {
+		rec := record(chain)
+		ok(t, s.ChangeUser(ctx, u.ID, step.change, rec))
+		step.expect()
+		recs = append(recs, rec)
+		same(t, get[engine.User](t)(s.User(ctx, u.ID)), u)
+	}
 	same(t, get[engine.User](t)(s.UserByName(ctx, u.Username)), u)
 	same(t, get[engine.User](t)(s.User(ctx, other.ID)), other)
-	onRecord(t, s, chain, made, set)
+	onRecord(t, s, chain, recs...)
 }
 
 func member(t *testing.T, s engine.Store) {

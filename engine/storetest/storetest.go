@@ -34,6 +34,7 @@ var parts = []struct {
 }{
 	{"project", projectContracts},
 	{"people", peopleContracts},
+	{"session", sessionContracts},
 	{"certificate", certificateContracts},
 	{"policy", policyContracts},
 	{"request", requestContracts},

@@ -1,0 +1,236 @@
+package api_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/api"
+	"github.com/countersign-dev/countersign/api/wire"
+	"github.com/countersign-dev/countersign/engine"
+)
+
+const goodPassword = "correct horse battery"
+
+// browser is a person signed in: their cookie and what their pages send with it.
+type browser struct {
+	f              *fixture
+	cookie, forger string
+}
+
+// withPassword gives a person of the fixture their password.
+func (f *fixture) withPassword(name string) {
+	f.t.Helper()
+	f.do("root", "PATCH", "/users/"+f.users[name].ID, `{"password":"`+goodPassword+`"}`).is(200)
+}
+
+func credentials(username, password string) string {
+	return `{"username":"` + username + `","password":"` + password + `"}`
+}
+
+func (f *fixture) signIn(name string, headers ...string) browser {
+	f.t.Helper()
+	a := f.do("", "POST", "/session", credentials(name, goodPassword), headers...).is(200)
+	return browser{f, cookieOf(f.t, a).String(), read[wire.Session](a).CSRFToken.Reveal()}
+}
+
+func cookieOf(t *testing.T, a answer) *http.Cookie {
+	t.Helper()
+	c, err := http.ParseSetCookie(a.header.Get("Set-Cookie"))
+	must(t, err)
+	return &http.Cookie{Name: c.Name, Value: c.Value}
+}
+
+// do calls as a page of the UI does.
+func (b browser) do(method, path, body string, headers ...string) answer {
+	b.f.t.Helper()
+	return b.f.do("", method, path, body, append([]string{"Cookie", b.cookie, "X-CSRF-Token", b.forger, "Sec-Fetch-Site", "same-origin"}, headers...)...)
+}
+
+func TestSignIn(t *testing.T) {
+	f := newFixture(t)
+	f.withPassword("operator")
+	a := f.do("", "POST", "/session", credentials("operator", goodPassword)).is(200)
+	set := a.header.Get("Set-Cookie")
+	for _, part := range []string{"countersign_session=", "; Path=/", "; HttpOnly", "; SameSite=Strict", "; Expires="} {
+		if !strings.Contains(set, part) {
+			t.Errorf("the cookie lacks %q: %s", part, set)
+		}
+	}
+	s := read[wire.Session](a)
+	if s.User.Username != "operator" || s.IdleSeconds != 3600 || s.CSRFToken == "" || strings.Contains(string(a.body), cookieOf(t, a).Value) {
+		t.Errorf("%s", a.body)
+	}
+	b := browser{f, cookieOf(t, a).String(), s.CSRFToken.Reveal()}
+	me := read[wire.Me](b.do("GET", "/me", "").is(200))
+	if me.APIKey != nil || me.Session == nil || me.Session.CSRFToken != s.CSRFToken || me.User.ID != f.users["operator"].ID {
+		t.Errorf("%+v", me)
+	}
+	issued := read[wire.Minted](b.do("POST", "{c:shop}/downloads", `{"format":"cert"}`).is(201))
+	if minted := f.entries(f.project.ID, engine.ActionRequested); minted[0].RequestID != issued.RequestID || minted[0].Actor.Type != engine.ActorUser {
+		t.Errorf("on record as %+v", minted[0])
+	}
+	if again := f.signIn("operator", "Cookie", b.cookie); again.cookie == b.cookie || again.forger == b.forger {
+		t.Error("signing in again gave the same session")
+	}
+	if n := len(f.entries(engine.SystemChain, engine.ActionSignedIn)); n != 2 {
+		t.Errorf("%d sign-ins on record", n)
+	}
+	for _, secret := range []string{goodPassword, b.forger, strings.SplitN(b.cookie, "=", 2)[1]} {
+		if strings.Contains(f.log.String(), secret) {
+			t.Error("the log holds a secret")
+		}
+	}
+}
+
+// Nobody learns from the answer which people there are.
+func TestSignInRefused(t *testing.T) {
+	f := newFixture(t)
+	f.withPassword("operator")
+	f.withPassword("viewer")
+	f.do("root", "PATCH", "/users/"+f.users["viewer"].ID, `{"disabled":true}`).is(200)
+	details := map[string]bool{}
+	for _, c := range []string{
+		credentials("operator", "wrong"), credentials("viewer", goodPassword), // disabled
+		credentials("nobody", goodPassword), credentials("approver", goodPassword), // without a password
+	} {
+		a := f.do("", "POST", "/session", c)
+		details[a.problem(401, engine.CodeUnauthenticated).Detail] = true
+		if a.header.Get("Set-Cookie") != "" {
+			t.Error("a refusal sets a cookie")
+		}
+	}
+	if len(details) != 1 {
+		t.Errorf("refusals differ: %v", details)
+	}
+	if n := len(f.entries(engine.SystemChain, engine.ActionLoginFailed)); n != 4 {
+		t.Errorf("%d failures on record", n)
+	}
+	f.do("", "POST", "/session", `{"username":"operator"}`).problem(422, engine.CodeInvalidRequest)
+	f.do("", "POST", "/session", `{`).problem(400, engine.CodeMalformedJSON)
+	for f.do("Bearer csk_wrong", "GET", "/me", "").status == 401 { // uses up what an address may fail
+	}
+	a := f.do("", "POST", "/session", credentials("operator", goodPassword))
+	if a.problem(429, engine.CodeRateLimited); a.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+}
+
+// A change needs the proof that one of our pages makes it.
+func TestForgedRequests(t *testing.T) {
+	f := newFixture(t)
+	f.withPassword("operator")
+	b := f.signIn("operator")
+	const path, body = "{c:shop}/downloads", `{"format":"cert"}`
+	for name, headers := range map[string][]string{
+		"no token":     {"X-CSRF-Token", ""},
+		"another's":    {"X-CSRF-Token", f.signIn("operator").forger},
+		"cross-site":   {"Sec-Fetch-Site", "cross-site"},
+		"same-site":    {"Sec-Fetch-Site", "same-site"},
+		"other origin": {"Sec-Fetch-Site", "", "Origin", "https://evil.example"},
+		"null origin":  {"Sec-Fetch-Site", "", "Origin", "null"},
+	} {
+		if a := b.do("POST", path, body, headers...); a.status != 403 {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		} else {
+			a.problem(403, engine.CodeForgery)
+		}
+	}
+	b.do("POST", path, body, "Sec-Fetch-Site", "", "Origin", f.url).is(201)
+	b.do("GET", "{p}/certificates", "", "X-CSRF-Token", "").is(200)
+	for _, headers := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://evil.example"}} {
+		f.do("", "POST", "/session", credentials("operator", goodPassword), headers...).problem(403, engine.CodeForgery)
+	}
+	// A key needs none of it, and goes before a cookie.
+	f.do("viewer", "POST", path, body, "Cookie", b.cookie).problem(403, engine.CodeForbidden)
+	f.do("operator", "POST", path, body, "Sec-Fetch-Site", "cross-site").is(201)
+}
+
+func TestSessionsEnd(t *testing.T) {
+	f := newFixture(t)
+	f.withPassword("operator")
+	one, two := f.signIn("operator"), f.signIn("operator")
+	a := one.do("DELETE", "/session", "").is(204)
+	if c, err := http.ParseSetCookie(a.header.Get("Set-Cookie")); err != nil || c.Value != "" || c.MaxAge >= 0 {
+		t.Errorf("the cookie stays: %v %v", c, err)
+	}
+	one.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	two.do("GET", "/me", "").is(200)
+
+	three := f.signIn("operator")
+	two.do("DELETE", "/sessions", "").is(204)
+	two.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	three.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	f.do("operator", "GET", "/me", "").is(200) // keys are not sessions
+	f.do("operator", "DELETE", "/session", "").problem(422, engine.CodeInvalidRequest)
+	f.do("operator", "DELETE", "/sessions", "").problem(422, engine.CodeInvalidRequest)
+
+	four := f.signIn("operator")
+	f.do("root", "PATCH", "/users/"+f.users["operator"].ID, `{"disabled":true}`).is(200)
+	four.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	f.do("operator", "GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	f.do("root", "PATCH", "/users/"+f.users["operator"].ID, `{"disabled":false}`).is(200)
+	four.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated) // for good
+	f.do("operator", "GET", "/me", "").is(200)
+	f.do("root", "PATCH", "/users/"+f.users["root"].ID, `{"disabled":true}`).problem(422, engine.CodeInvalidRequest)
+	f.do("root", "PATCH", "/users/nobody", `{"disabled":true}`).problem(404, engine.CodeNotFound)
+	f.do("admin", "PATCH", "/users/"+f.users["root"].ID, `{"disabled":true}`).problem(403, engine.CodeForbidden)
+}
+
+// A session lasts as long as it is used, and no longer than it may.
+func TestSessionsLapse(t *testing.T) {
+	f := newFixture(t)
+	f.withPassword("operator")
+	idle, used, streaming := f.signIn("operator"), f.signIn("operator"), f.signIn("operator")
+	later := func(by time.Duration) { f.skew.Add(int64(by)) }
+	later(40 * time.Minute)
+	used.do("GET", "/me", "").is(200)
+	streaming.do("GET", "{p}/stream?last_event_id=x", "").problem(422, engine.CodeInvalidRequest)
+	later(30 * time.Minute)
+	idle.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	streaming.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated) // an open stream is no use
+	for range 21 {
+		used.do("GET", "/me", "").is(200)
+		later(30 * time.Minute)
+	}
+	used.do("GET", "/me", "").is(200)
+	later(30 * time.Minute)
+	used.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	n, err := f.store.PurgeSessions(t.Context(), f.admin.Clock(), 10)
+	must(t, err)
+	if n == 0 {
+		t.Error("sessions that lapsed stay")
+	}
+}
+
+func TestSetPassword(t *testing.T) {
+	f := newFixture(t)
+	f.withPassword("operator")
+	one, other := f.signIn("operator"), f.signIn("operator")
+	change := func(current, next string) string {
+		return `{"current_password":"` + current + `","new_password":"` + next + `"}`
+	}
+	one.do("PUT", "/me/password", change("wrong", "another good one")).problem(422, engine.CodeWrongPassword)
+	one.do("PUT", "/me/password", change(goodPassword, "short")).problem(422, engine.CodeInvalidRequest)
+	f.do("operator", "PUT", "/me/password", change(goodPassword, "another good one")).problem(422, engine.CodeInvalidRequest)
+	a := one.do("PUT", "/me/password", change(goodPassword, "another good one")).is(200)
+	one.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	other.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	browser{f, cookieOf(t, a).String(), read[wire.Session](a).CSRFToken.Reveal()}.do("GET", "/me", "").is(200)
+	f.do("", "POST", "/session", credentials("operator", goodPassword)).problem(401, engine.CodeUnauthenticated)
+	f.do("", "POST", "/session", credentials("operator", "another good one")).is(200)
+}
+
+// Over HTTPS no other host can set the cookie, and none is sent in clear.
+func TestSessionOverHTTPS(t *testing.T) {
+	f := newFixture(t, func(_ *fixture, o *api.Options) { o.PublicURL = "https://countersign.example.com" })
+	f.withPassword("operator")
+	a := f.do("", "POST", "/session", credentials("operator", goodPassword)).is(200)
+	if set := a.header.Get("Set-Cookie"); !strings.HasPrefix(set, "__Host-countersign_session=") || !strings.Contains(set, "; Secure") || strings.Contains(set, "Domain") {
+		t.Error(set)
+	}
+	c := cookieOf(t, a)
+	f.do("", "GET", "/me", "", "Cookie", c.String()).is(200)
+	f.do("", "GET", "/me", "", "Cookie", "countersign_session="+c.Value).problem(401, engine.CodeUnauthenticated)
+}

@@ -1,0 +1,71 @@
+// Package argon2 is the [engine.Passwords] port: argon2id with the second
+// recommended parameters of RFC 9106, section 4: 3 passes over 64 MiB.
+package argon2
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/alexedwards/argon2id"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// Passwords hashes as many passwords at a time as there are processors, so that a
+// crowd that signs in takes time, not memory. The zero value is ready to use.
+type Passwords struct {
+	once  sync.Once
+	turns chan struct{}
+}
+
+var _ engine.Passwords = (*Passwords)(nil)
+
+var params = &argon2id.Params{Memory: 64 << 10, Iterations: 3, Parallelism: 4, SaltLength: 16, KeyLength: 32}
+
+// nobody is the hash that is compared where there is none: of a password that
+// nobody knows.
+const nobody = "$argon2id$v=19$m=65536,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+// Hash implements engine.Passwords.
+func (p *Passwords) Hash(ctx context.Context, password engine.Secret) (string, error) {
+	done, err := p.turn(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	hash, err := argon2id.CreateHash(password.Reveal(), params)
+	if err != nil {
+		return "", fmt.Errorf("hash password: %w", err)
+	}
+	return hash, nil
+}
+
+// Matches implements engine.Passwords.
+func (p *Passwords) Matches(ctx context.Context, hash string, password engine.Secret) (bool, error) {
+	if hash == "" {
+		hash = nobody
+	}
+	done, err := p.turn(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	same, err := argon2id.ComparePasswordAndHash(password.Reveal(), hash)
+	if err != nil {
+		return false, fmt.Errorf("compare password: %w", err)
+	}
+	return same, nil
+}
+
+// turn waits until a processor is free, as long as the caller does.
+func (p *Passwords) turn(ctx context.Context) (done func(), err error) {
+	p.once.Do(func() { p.turns = make(chan struct{}, runtime.GOMAXPROCS(0)) })
+	select {
+	case p.turns <- struct{}{}:
+		return func() { <-p.turns }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait to hash: %w", context.Cause(ctx))
+	}
+}

@@ -1,0 +1,67 @@
+package argon2_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/argon2"
+)
+
+func TestPasswords(t *testing.T) {
+	var p argon2.Passwords
+	hash, err := p.Hash(t.Context(), "correct horse")
+	if err != nil || !strings.HasPrefix(hash, "$argon2id$v=19$m=65536,t=3,p=4$") {
+		t.Fatalf("%q: %v", hash, err)
+	}
+	again, err := p.Hash(t.Context(), "correct horse")
+	if err != nil || again == hash {
+		t.Errorf("one password gives the same hash twice: %q (%v)", hash, err)
+	}
+	for _, c := range []struct {
+		hash     string
+		password engine.Secret
+		want     bool
+	}{
+		{hash, "correct horse", true}, {hash, "correct horse ", false}, {hash, "", false}, {"", "", false}, {"", "correct horse", false},
+	} {
+		if got, err := p.Matches(t.Context(), c.hash, c.password); got != c.want || err != nil {
+			t.Errorf("%q matches %q: %v (%v)", c.password.Reveal(), c.hash, got, err)
+		}
+	}
+	if ok, err := p.Matches(t.Context(), "md5:123", "x"); ok || err == nil {
+		t.Errorf("a hash that is none: %v, %v", ok, err)
+	}
+}
+
+// Who waits for a turn waits no longer than they want to.
+func TestNobodyWaitsForEver(t *testing.T) {
+	var p argon2.Passwords
+	ctx, stop := context.WithCancel(t.Context())
+	var calls sync.WaitGroup
+	ended := make(chan error, 64)
+	for range cap(ended) {
+		calls.Go(func() {
+			_, err := p.Matches(ctx, "", "x")
+			ended <- err
+		})
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	stop()
+	calls.Wait()
+	close(ended)
+	waited := 0
+	for err := range ended {
+		if errors.Is(err, context.Canceled) {
+			waited++
+		}
+	}
+	if waited == 0 {
+		t.Error("64 passwords were compared at once")
+	}
+}

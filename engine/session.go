@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Session is a person signed in with a browser. ID is the SHA-256 of its secret,
+// in hex: 256 random bits need no slower hash. It ends at ExpiresAt, or once it
+// was not used for as long as the installation allows, or when the person's
+// sign-ins reach another Epoch.
+type Session struct {
+	ID        string    `json:"_id"`
+	UserID    string    `json:"user_id"`
+	Epoch     int       `json:"epoch"`
+	CreatedAt time.Time `json:"created_at"`
+	SeenAt    time.Time `json:"seen_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// Passwords hashes passwords and compares them, slowly on purpose.
+type Passwords interface {
+	Hash(ctx context.Context, password Secret) (string, error)
+	// Matches takes as long for the hash "", which no password matches, as for
+	// any other.
+	Matches(ctx context.Context, hash string, password Secret) (bool, error)
+}
+
+// SignIns is how people sign in and out. All fields must be set: Idle is how long
+// a session lasts without use, Life how long at most.
+type SignIns struct {
+	Store      Store
+	Passwords  Passwords
+	Clock      Clock
+	Idle, Life time.Duration
+}
+
+// seenEvery is how exactly it is known when a session was last used: not each
+// call writes.
+const seenEvery = time.Minute
+
+// errSignIn says the same to somebody who is unknown, who is disabled, who has no
+// password and who gave another: nobody learns which people there are.
+var errSignIn = Errorf(CodeUnauthenticated, "the username or the password is not right")
+
+// Open signs a person in. The secret of the session is returned here and nowhere
+// again; it is new whatever the caller had before.
+func (s *SignIns) Open(ctx context.Context, from Origin, username string, password Secret) (Principal, Secret, error) {
+	u, err := s.Store.UserByName(ctx, username)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Principal{}, "", fmt.Errorf("sign in: %w", err)
+	}
+	ok, err := s.Passwords.Matches(ctx, u.PasswordHash, password)
+	switch {
+	case err != nil:
+		return Principal{}, "", fmt.Errorf("sign in: %w", err)
+	case !ok || u.Disabled:
+		return Principal{}, "", errSignIn
+	}
+	return s.open(ctx, from, u)
+}
+
+func (s *SignIns) open(ctx context.Context, from Origin, u User) (Principal, Secret, error) {
+	now, secret := s.Clock(), Secret(strings.ToLower(rand.Text()+rand.Text()))
+	session := Session{ID: SecretDigest(secret), UserID: u.ID, Epoch: u.Epoch, CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(s.Life)}
+	who := Principal{User: u, Session: &session}
+	return who, secret, s.Store.AddSession(ctx, session, Record{Audit: who.system(from, now, ActionSignedIn)})
+}
+
+// system begins an entry of the system chain about what somebody did to
+// themselves.
+func (p Principal) system(from Origin, now time.Time, action string) AuditEntry {
+	e := Caller{Principal: p, Origin: from}.Entry(now, action)
+	e.ProjectID = SystemChain
+	return e
+}
+
+// Resume finds whose session a secret is. One that ended, of a person who is
+// disabled or gone, or of before they signed out everywhere, is ErrNotFound.
+func (s *SignIns) Resume(ctx context.Context, secret Secret) (Principal, error) {
+	session, err := s.Store.Session(ctx, SecretDigest(secret))
+	if err != nil {
+		return Principal{}, err
+	}
+	u, err := s.Store.User(ctx, session.UserID)
+	if err != nil {
+		return Principal{}, err
+	}
+	if now := s.Clock(); u.Disabled || session.Epoch != u.Epoch || !now.Before(session.ExpiresAt) || !now.Before(session.SeenAt.Add(s.Idle)) {
+		return Principal{}, ErrNotFound
+	}
+	return Principal{User: u, Session: &session}, nil
+}
+
+// Seen notes that the person used their session.
+func (s *SignIns) Seen(ctx context.Context, session Session) error {
+	if now := s.Clock(); now.Sub(session.SeenAt) >= min(seenEvery, s.Idle/2) {
+		return s.Store.SeeSession(ctx, session.ID, now)
+	}
+	return nil
+}
+
+// Close signs the caller out of this session.
+func (s *SignIns) Close(ctx context.Context, by Caller) error {
+	if by.Session == nil {
+		return errNoSession
+	}
+	return s.Store.EndSession(ctx, by.Session.ID, Record{Audit: by.system(by.Origin, s.Clock(), ActionSignedOut)})
+}
+
+// CloseAll signs the caller out everywhere.
+func (s *SignIns) CloseAll(ctx context.Context, by Caller) error {
+	if by.Session == nil {
+		return errNoSession
+	}
+	return s.Store.ChangeUser(ctx, by.User.ID, UserChange{SignOut: true}, Record{Audit: by.system(by.Origin, s.Clock(), ActionSignedOutAll)})
+}
+
+var errNoSession = Errorf(CodeInvalidRequest, "nobody is signed in: the call came with an API key")
+
+// ChangePassword replaces the caller's password. It ends every session of theirs
+// and opens another, whose secret it returns.
+func (s *SignIns) ChangePassword(ctx context.Context, by Caller, current, next Secret) (Principal, Secret, error) {
+	if by.Session == nil {
+		return Principal{}, "", errNoSession
+	}
+	ok, err := s.Passwords.Matches(ctx, by.User.PasswordHash, current)
+	if err != nil {
+		return Principal{}, "", fmt.Errorf("change password: %w", err)
+	}
+	if !ok {
+		return Principal{}, "", Errorf(CodeWrongPassword, "the current password is another")
+	}
+	hash, err := s.Passwords.Hash(ctx, next)
+	if err != nil {
+		return Principal{}, "", fmt.Errorf("change password: %w", err)
+	}
+	change := UserChange{PasswordHash: &hash, SignOut: true}
+	if err := s.Store.ChangeUser(ctx, by.User.ID, change, Record{Audit: by.system(by.Origin, s.Clock(), ActionPasswordSet)}); err != nil {
+		return Principal{}, "", err
+	}
+	u, err := s.Store.User(ctx, by.User.ID)
+	if err != nil {
+		return Principal{}, "", fmt.Errorf("change password: %w", err)
+	}
+	return s.open(ctx, by.Origin, u)
+}
+
+// ForgeryToken is what a page of the UI sends with each change, and what another
+// site that has the browser send the session's cookie cannot know (the
+// synchronizer token pattern): the secret's HMAC-SHA-256, in hex.
+func ForgeryToken(secret Secret) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte("countersign forgery token"))
+	return hex.EncodeToString(mac.Sum(nil))
+}

@@ -1,0 +1,89 @@
+package storetest
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+var sessionContracts = []contract{
+	{"session", session},
+	{"session seen", sessionSeen},
+	{"session seen race", sessionSeenRace},
+	{"session purge", sessionPurge},
+}
+
+func newSession() engine.Session {
+	return engine.Session{
+		ID: engine.SecretDigest(engine.Secret(engine.NewID("secret"))), UserID: "user_alice", Epoch: 3,
+		CreatedAt: noon, SeenAt: noon, ExpiresAt: noon.Add(time.Hour),
+	}
+}
+
+func session(t *testing.T, s engine.Store) {
+	ctx, one, other, chain := t.Context(), newSession(), newSession(), engine.NewID("prj")
+	opened, closed := record(chain), record(chain)
+	_, err := s.Session(ctx, one.ID)
+	refused(t, err, engine.ErrNotFound)
+	refused(t, s.EndSession(ctx, one.ID, record(chain)), engine.ErrNotFound)
+	ok(t, s.AddSession(ctx, one, opened))
+	ok(t, s.AddSession(ctx, other, record(engine.SystemChain)))
+	taken := one
+	taken.UserID = "user_mallory"
+	refused(t, s.AddSession(ctx, taken, record(chain)), engine.ErrExists)
+	same(t, get[engine.Session](t)(s.Session(ctx, one.ID)), one)
+
+	ok(t, s.EndSession(ctx, one.ID, closed))
+	_, err = s.Session(ctx, one.ID)
+	refused(t, err, engine.ErrNotFound)
+	refused(t, s.EndSession(ctx, one.ID, record(chain)), engine.ErrNotFound)
+	same(t, get[engine.Session](t)(s.Session(ctx, other.ID)), other)
+	onRecord(t, s, chain, opened, closed)
+}
+
+func sessionSeen(t *testing.T, s engine.Store) {
+	ctx, one := t.Context(), newSession()
+	ok(t, s.SeeSession(ctx, one.ID, noon)) // one that ended
+	_, err := s.Session(ctx, one.ID)
+	refused(t, err, engine.ErrNotFound)
+	ok(t, s.AddSession(ctx, one, record(engine.SystemChain)))
+	one.SeenAt = noon.Add(time.Minute)
+	ok(t, s.SeeSession(ctx, one.ID, one.SeenAt))
+	ok(t, s.SeeSession(ctx, one.ID, noon))
+	same(t, get[engine.Session](t)(s.Session(ctx, one.ID)), one)
+}
+
+// However many calls say when it was used, in whatever order, the last time stands.
+func sessionSeenRace(t *testing.T, s engine.Store) {
+	ctx, one := t.Context(), newSession()
+	ok(t, s.AddSession(ctx, one, record(engine.SystemChain)))
+	var calls sync.WaitGroup
+	var failed [20]error
+	for i := range failed {
+		calls.Go(func() { failed[i] = s.SeeSession(ctx, one.ID, noon.Add(time.Duration(i*7%20)*time.Minute)) })
+	}
+	calls.Wait()
+	ok(t, errors.Join(failed[:]...))
+	one.SeenAt = noon.Add(19 * time.Minute)
+	same(t, get[engine.Session](t)(s.Session(ctx, one.ID)), one)
+}
+
+func sessionPurge(t *testing.T, s engine.Store) {
+	ctx, long := t.Context(), noon.AddDate(-20, 0, 0) // older than those of the other contracts
+	var old []engine.Session
+	for i := range 3 {
+		one := newSession()
+		one.ExpiresAt = long.Add(time.Duration(i) * time.Minute)
+		ok(t, s.AddSession(ctx, one, record(engine.SystemChain)))
+		old = append(old, one)
+	}
+	same(t, get[int](t)(s.PurgeSessions(ctx, old[2].ExpiresAt, 1)), 1)
+	_, err := s.Session(ctx, old[0].ID)
+	refused(t, err, engine.ErrNotFound)
+	same(t, get[engine.Session](t)(s.Session(ctx, old[1].ID)), old[1])
+	same(t, get[int](t)(s.PurgeSessions(ctx, old[2].ExpiresAt, 10)), 1)
+	same(t, get[engine.Session](t)(s.Session(ctx, old[2].ID)), old[2])
+}
