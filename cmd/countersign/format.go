@@ -144,7 +144,7 @@ func (s optionSchema) value(given string) (name string, value any, err error) {
 		value = json.Number(text)
 	default:
 		if err := json.Unmarshal([]byte(text), &value); err != nil {
-			return name, text, nil //nolint:nilerr // it is no JSON, so it is text
+			return name, text, nil // it is no JSON, so it is text
 		}
 	}
 	if err != nil {

@@ -41,24 +41,7 @@ func Options[T any](job Job) (options T, err error) {
 	if err != nil {
 		return options, err
 	}
-	given := map[string]json.RawMessage{}
-	if len(job.Options) > 0 {
-		err = json.Unmarshal(job.Options, &given)
-	}
-	if err == nil && given == nil {
-		err = errors.New("null is not an object")
-	}
-	for name := range given {
-		if !d.names[name] {
-			err = fmt.Errorf("there is no option %q", name)
-		}
-	}
-	var whole []byte
-	if err == nil {
-		filled := maps.Clone(d.defaults)
-		maps.Copy(filled, given)
-		whole, err = json.Marshal(filled)
-	}
+	whole, err := d.fill(job.Options)
 	if err == nil {
 		err = json.Unmarshal(whole, &options)
 	}
@@ -75,13 +58,34 @@ type declaration struct {
 	defaults map[string]json.RawMessage // of the options that have one
 }
 
+// fill adds the defaults of what was not given.
+func (d *declaration) fill(options json.RawMessage) ([]byte, error) {
+	given := map[string]json.RawMessage{}
+	if len(options) > 0 {
+		if err := json.Unmarshal(options, &given); err != nil {
+			return nil, err
+		}
+	}
+	if given == nil {
+		return nil, errors.New("null is not an object")
+	}
+	for name := range given {
+		if !d.names[name] {
+			return nil, fmt.Errorf("there is no option %q", name)
+		}
+	}
+	filled := maps.Clone(d.defaults)
+	maps.Copy(filled, given)
+	return json.Marshal(filled)
+}
+
 // declarations are kept by type: working one out costs more than some renders.
 var declarations sync.Map
 
 func declare[T any]() (*declaration, error) {
 	of := reflect.TypeFor[T]()
 	if known, ok := declarations.Load(of); ok {
-		return known.(*declaration), nil //nolint:errcheck,forcetypeassert // nothing else is kept there
+		return known.(*declaration), nil // nothing else is kept there
 	}
 	if of.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("declare options: %s is no struct", of)
