@@ -106,11 +106,15 @@ const (
 type clientOptions struct {
 	server, project, keyFile string
 	output                   outputForm
+	// serverWide are commands that concern no project.
+	serverWide bool
 }
 
 func (o *clientOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.server, "server", "", "URL of the server (default: "+serverVariable+", else "+defaultServer+")")
-	flags.StringVar(&o.project, "project", "", "id of the project (default: "+projectVariable+")")
+	if !o.serverWide {
+		flags.StringVar(&o.project, "project", "", "id of the project (default: "+projectVariable+")")
+	}
 	flags.StringVar(&o.keyFile, "api-key-file", "", "file that holds the API key (default: the key itself in "+keyVariable+")")
 	o.addOutput(flags)
 }
@@ -172,10 +176,10 @@ func (o *clientOptions) run(work func(ctx context.Context, s *session, args []st
 
 func (o *clientOptions) session(p printer) (*session, error) {
 	project := firstOf(o.project, os.Getenv(projectVariable))
-	if project == "" {
+	if project == "" && !o.serverWide {
 		return nil, usageError{errors.New("no project: name one with --project or in " + projectVariable)}
 	}
-	if !ids.MatchString(project) {
+	if project != "" && !ids.MatchString(project) {
 		return nil, usageError{errors.New("the project must be named by its id")}
 	}
 	key, err := o.key(p)

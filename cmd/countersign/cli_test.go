@@ -36,13 +36,14 @@ func TestCommandLine(t *testing.T) {
 	program := binary(t, "-tags=failpoint")
 	for _, script := range scripts {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".txtar"), func(t *testing.T) {
-			s := start(t, program, filepath.Join(t.TempDir(), "data"))
+			catalogue := ownPlugins(t, program, unlisted[filepath.Base(script)]...)
+			s := start(t, program, filepath.Join(t.TempDir(), "data"), "COUNTERSIGN_PLUGINS="+catalogue)
 			t.Cleanup(s.stop) // a killed server leaves its sockets behind
 			testscript.Run(t, testscript.Params{
 				Files:               []string{script},
 				RequireExplicitExec: true,
 				RequireUniqueNames:  true,
-				Setup:               func(env *testscript.Env) error { return scriptEnvironment(env, s, program) },
+				Setup:               func(env *testscript.Env) error { return scriptEnvironment(env, s, program, catalogue) },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"as": s.as, "exits": exits, "mode": mode, "json": jsonValue, "answers": s.answers, "issue": s.issue, "newest": s.newest,
 				},
@@ -51,8 +52,12 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-func scriptEnvironment(env *testscript.Env, s *server, program string) error {
+// unlisted are the plugins that a script's server does not have at first.
+var unlisted = map[string][]string{"plugin.txtar": {"k8s-secret"}}
+
+func scriptEnvironment(env *testscript.Env, s *server, program, catalogue string) error {
 	env.Setenv("PATH", filepath.Dir(program)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	env.Setenv("PLUGINS", filepath.Dir(catalogue))
 	env.Setenv(serverVariable, s.url)
 	env.Setenv(projectVariable, s.boot.ProjectID)
 	for i, name := range []string{"RSA", "ECDSA", "ED25519", "KEYLESS"} {

@@ -10,7 +10,13 @@ import (
 
 func pluginCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "plugin", Short: "Work with format plugins"}
-	cmd.AddCommand(pluginHashCommand(), pluginTestCommand())
+	o := &clientOptions{output: "text", serverWide: true}
+	calls := []*cobra.Command{pluginListCommand(o), pluginReloadCommand(o)}
+	for _, call := range calls {
+		o.addFlags(call.Flags())
+	}
+	cmd.AddCommand(calls...)
+	cmd.AddCommand(pluginTestCommand(), pluginAddCommand(), pluginHashCommand())
 	return cmd
 }
 

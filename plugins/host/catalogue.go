@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"syscall"
 
 	"github.com/countersign-dev/countersign/plugins/host/sandbox"
 )
@@ -38,6 +40,8 @@ type entry struct {
 	// empty list is kept: it means none.
 	Projects []string `json:"projects,omitzero"`
 	Limits   limits   `json:"limits,omitzero"`
+	// BuiltIn marks what WriteCatalogue wrote and may write anew.
+	BuiltIn bool `json:"built_in,omitempty"`
 }
 
 // limits bound a plugin; zero is the default. Those of the sandbox may be lower
@@ -104,9 +108,10 @@ func (e entry) binary(folder string) (path string, sum []byte, err error) {
 	return filepath.Join(folder, e.Path), sum, nil
 }
 
-// WriteCatalogue fills the hashes of the plugins that lie in dir into the
-// catalogue at source and writes it to dir/catalogue.json. It replaces the file
-// at once, so that a host never reads half of one.
+// WriteCatalogue brings the plugins of the catalogue at source, which lie in dir,
+// into dir/catalogue.json with their hashes, as built in. Those that were built in
+// before and are no more go; entries that somebody else added stay as they are,
+// and of a built-in one the projects and limits that somebody set there.
 func WriteCatalogue(source, dir string) error {
 	c, err := readCatalogue(source)
 	if err != nil {
@@ -120,18 +125,73 @@ func WriteCatalogue(source, dir string) error {
 		if e.SHA256, err = Checksum(filepath.Join(dir, e.Path)); err != nil {
 			return fmt.Errorf("write plugin catalogue: %s: %w", e.Name, err)
 		}
+		e.BuiltIn = true
 	}
-	text, err := json.MarshalIndent(c, "", "  ")
+	path := filepath.Join(dir, CatalogueName)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return writeCatalogue(path, c)
+	}
+	return changeCatalogue(path, func(there *catalogue) error {
+		for i := range c.Plugins {
+			if old, ok := there.find(c.Plugins[i].Name); ok {
+				c.Plugins[i].keep(old)
+			}
+		}
+		for _, e := range there.Plugins {
+			if _, again := c.find(e.Name); !again && !e.BuiltIn {
+				c.Plugins = append(c.Plugins, e)
+			}
+		}
+		*there = c
+		return nil
+	})
+}
+
+// keep takes over what was set in the entry before.
+func (e *entry) keep(old entry) {
+	if e.Projects == nil {
+		e.Projects = old.Projects
+	}
+	if e.Limits == (limits{}) {
+		e.Limits = old.Limits
+	}
+}
+
+// changeCatalogue changes a catalogue that is there, one change after the other:
+// what another process adds meanwhile is not lost.
+func changeCatalogue(path string, change func(*catalogue) error) error {
+	folder, err := os.Open(filepath.Dir(path))
 	if err != nil {
-		return fmt.Errorf("write plugin catalogue: %w", err)
+		return fmt.Errorf("change plugin catalogue: %w", err)
 	}
-	if err := replaceFile(filepath.Join(dir, CatalogueName), append(text, '\n')); err != nil {
+	defer func() { _ = folder.Close() }() // which gives the lock back
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("lock plugin catalogue: %w", err)
+	}
+	c, err := readCatalogue(path)
+	if err != nil {
+		return err
+	}
+	if err := change(&c); err != nil {
+		return err
+	}
+	return writeCatalogue(path, c)
+}
+
+func writeCatalogue(path string, c catalogue) error {
+	text, err := json.MarshalIndent(c, "", "  ")
+	if err == nil {
+		err = replaceFile(path, 0o644, append(text, '\n'))
+	}
+	if err != nil {
 		return fmt.Errorf("write plugin catalogue: %w", err)
 	}
 	return nil
 }
 
-func replaceFile(path string, content []byte) error {
+// replaceFile puts a file in the place of another at once, so that nobody ever
+// reads half of one.
+func replaceFile(path string, mode fs.FileMode, content []byte) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), ".catalogue-*")
 	if err != nil {
 		return err
@@ -139,7 +199,10 @@ func replaceFile(path string, content []byte) error {
 	defer func() { _ = os.Remove(temp.Name()) }() // gone already once renamed
 	_, err = temp.Write(content)
 	if err == nil {
-		err = temp.Chmod(0o644)
+		err = temp.Chmod(mode)
+	}
+	if err == nil {
+		err = temp.Sync()
 	}
 	if closed := temp.Close(); err == nil {
 		err = closed

@@ -20,26 +20,31 @@ type sockets struct {
 	lock *os.File // nil for a folder of this host's own making
 }
 
+// shortTemp holds the folder where the system's own temporary one has a path that
+// is too long for one in it.
+const shortTemp = "/tmp"
+
 // openSockets takes the folder, making it if need be, and wipes what a killed
 // host left there. Without a path it makes a folder and removes it on close.
 func openSockets(path string) (*sockets, error) {
 	if path == "" {
-		made, err := os.MkdirTemp("", "countersign-")
+		const pattern = "countersign-"
+		parent := os.TempDir()
+		if len(parent)+len("/"+pattern+"4294967295") > MaxSocketDir {
+			parent = shortTemp
+		}
+		made, err := os.MkdirTemp(parent, pattern)
 		if err != nil {
 			return nil, fmt.Errorf("make socket folder: %w", err)
 		}
-		s := &sockets{path: made}
-		if len(made) > MaxSocketDir {
-			return nil, errors.Join(tooLong(made), s.close())
-		}
-		return s, nil
+		return &sockets{path: made}, nil
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("find socket folder: %w", err)
 	}
 	if len(path) > MaxSocketDir {
-		return nil, tooLong(path)
+		return nil, fmt.Errorf("the socket folder %s has a path of %d bytes; a socket in it could not be opened beyond %d", path, len(path), MaxSocketDir)
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make socket folder: %w", err)
@@ -49,10 +54,6 @@ func openSockets(path string) (*sockets, error) {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
-}
-
-func tooLong(path string) error {
-	return fmt.Errorf("the socket folder %s has a path of %d bytes; a socket in it could not be opened beyond %d", path, len(path), MaxSocketDir)
 }
 
 // take locks the folder for this process, for as long as it lives, checks that

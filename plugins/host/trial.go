@@ -19,6 +19,7 @@ import (
 // Trial is a plugin that no catalogue lists, confined as any, to look at what it
 // declares and does. It serves nobody, and must be given no key of anybody's.
 type Trial struct {
+	path        string
 	image       *image
 	sockets     *sockets
 	in          *instance
@@ -30,7 +31,7 @@ type Trial struct {
 // Try starts a binary under the name of its file. Whatever it writes to standard
 // output and error goes to listen, unless that is nil. ctx bounds the start.
 func Try(ctx context.Context, path string, listen io.Writer) (_ *Trial, err error) {
-	t := &Trial{}
+	t := &Trial{path: path}
 	if t.SHA256, err = Checksum(path); err != nil {
 		return nil, fmt.Errorf("open plugin: %w", err)
 	}

@@ -121,7 +121,7 @@ func notHere(why string) error { return inapplicable{errors.New(why)} }
 // renders makes a file of every job.
 func (t *trying) renders(ctx context.Context) (string, error) {
 	count := 0
-	options, err := requiredOptions(t.f)
+	options, err := fitted(t.f, nil)
 	if err != nil {
 		return "", err
 	}

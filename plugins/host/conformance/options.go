@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -46,44 +47,66 @@ func (o optionSchema) choices(name string) []json.RawMessage {
 	return values
 }
 
-// requiredOptions are the fewest that the format takes.
-func requiredOptions(f *pluginv1.Format) ([]byte, error) {
-	o, err := readOptions(f)
-	if err != nil {
-		return nil, err
-	}
-	least := map[string]json.RawMessage{}
+// least are the fewest options that the format takes.
+func (o optionSchema) least() (map[string]json.RawMessage, error) {
+	chosen := map[string]json.RawMessage{}
 	for _, name := range o.Required {
 		values := o.choices(name)
 		if len(values) == 0 {
 			return nil, fmt.Errorf("the option %s is required, and its schema has no default or example to try", name)
 		}
-		least[name] = values[len(values)-1]
+		chosen[name] = values[len(values)-1]
 	}
-	return json.Marshal(least)
+	return chosen, nil
 }
 
-// optionVariants are the fewest options with each choice of each option.
+// fitted are the fewest options that the format takes, with those of the given
+// that are its own: a host, too, gives included formats no others.
+func fitted(f *pluginv1.Format, given []byte) ([]byte, error) {
+	o, err := readOptions(f)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := o.least()
+	if err != nil {
+		return nil, err
+	}
+	var wanted map[string]json.RawMessage
+	_ = json.Unmarshal(given, &wanted) // what is no object has no option of its own
+	for name, value := range wanted {
+		if _, ok := o.Properties[name]; ok {
+			chosen[name] = value
+		}
+	}
+	return json.Marshal(chosen)
+}
+
+// optionVariants are the fewest options with each choice of each option, and
+// with those of each target.
 func optionVariants(f *pluginv1.Format) (variants [][]byte, err error) {
 	o, err := readOptions(f)
 	if err != nil {
 		return nil, err
 	}
+	var choices [][]byte
 	for _, name := range slices.Sorted(maps.Keys(o.Properties)) {
 		for _, value := range o.choices(name) {
-			least, err := requiredOptions(f)
+			quoted, err := json.Marshal(name)
 			if err != nil {
 				return nil, err
 			}
-			chosen := map[string]json.RawMessage{}
-			if err := json.Unmarshal(least, &chosen); err != nil {
-				return nil, err
-			}
-			chosen[name] = value
-			variant, err := json.Marshal(chosen)
-			if err != nil {
-				return nil, err
-			}
+			choices = append(choices, fmt.Appendf(nil, "{%s:%s}", quoted, value))
+		}
+	}
+	for _, target := range f.GetTargets() {
+		choices = append(choices, []byte(target.GetOptions()))
+	}
+	for _, choice := range choices {
+		variant, err := fitted(f, choice)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(variants, func(v []byte) bool { return bytes.Equal(v, variant) }) {
 			variants = append(variants, variant)
 		}
 	}

@@ -67,8 +67,12 @@ func (s *suite) renderWithin(ctx context.Context, f *pluginv1.Format, j sdk.Job,
 	for _, id := range f.GetIncludes() {
 		name, file := standIn(id, j)
 		if own := s.declared(id); own != nil && fits(own, j) {
+			theirs := j
 			var err error
-			if file, err = s.renderWithin(ctx, own, j, append(path, f.GetId())); err != nil {
+			if theirs.Options, err = fitted(own, j.Options); err == nil {
+				file, err = s.renderWithin(ctx, own, theirs, append(path, f.GetId()))
+			}
+			if err != nil {
 				return nil, fmt.Errorf("included format %s: %w", id, err)
 			}
 			name = own.GetFilename()
