@@ -239,7 +239,7 @@ func TestPluginsThatFailAtOnce(t *testing.T) {
 	panics, gibberish := hostile(), hostile()
 	panics.Name, gibberish.Name = "panics", "gibberish"
 	h, _ := open(t, Options{}, append(builtIn(t), panics, gibberish)...)
-	for name, detail := range map[string]string{"panics": "exit status 2", "gibberish": "incompatible API version"} {
+	for name, detail := range map[string]string{"panics": "exit status 2", "gibberish": "it speaks protocol 99"} {
 		if s := state(t, h, name); s.State != StateDisabled || !strings.Contains(s.Detail, detail) {
 			t.Errorf("%s: %+v", name, s)
 		}
