@@ -283,10 +283,10 @@ func render(t testing.TB, h *Host, j engine.RenderJob) []byte {
 	return file
 }
 
-// pid asks the misbehaving plugin for its process id.
-func pid(t testing.TB, h *Host) int {
+// pid asks a plugin for its process id: bad, or whose format is named.
+func pid(t testing.TB, h *Host, format ...string) int {
 	t.Helper()
-	n, err := strconv.Atoi(string(render(t, h, job(t, ed25519Job, "pid"))))
+	n, err := strconv.Atoi(string(render(t, h, job(t, ed25519Job, append(format, "pid")[0]))))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,13 +101,9 @@ func TestFailedRenders(t *testing.T) {
 	} {
 		wantFailure(t, h, job(t, rsaJob, format), detail)
 	}
-	before := pid(t, h) // and all that cost no process
+	pid(t, h)
 	if s := state(t, h, "bad"); s.State != StateRunning {
 		t.Errorf("the plugin is %+v", s)
-	}
-	wantFailure(t, h, job(t, rsaJob, "hang"), "longer than 2s")
-	if after := pid(t, h); after == before {
-		t.Error("the process that hung was not replaced")
 	}
 	j := job(t, rsaJob, "pid")
 	j.Options = `{"no":"such"}`

@@ -41,7 +41,7 @@ type plugin struct{}
 
 func (plugin) Formats() []sdk.Format {
 	made := []sdk.Format{{ID: "probe", OptionsSchema: json.RawMessage(`{"properties":{"what":{"type":"string"},"target":{"type":"string"}}}`)}}
-	for _, id := range []string{"pid", "allocate", "giant", "spin", "threads", "files", "litter", "flood"} {
+	for _, id := range []string{"hostile-pid", "allocate", "giant", "spin", "threads", "files", "litter", "flood"} {
 		made = append(made, sdk.Format{ID: id})
 	}
 	for i := range made {
@@ -66,7 +66,7 @@ func (plugin) Render(_ context.Context, job sdk.Job) ([]byte, error) {
 			return []byte("refused: " + err.Error()), nil
 		}
 		return []byte("done: " + got), nil
-	case "pid":
+	case "hostile-pid":
 		return []byte(strconv.Itoa(os.Getpid())), nil
 	case "allocate":
 		allocate()

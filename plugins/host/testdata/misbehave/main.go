@@ -67,6 +67,9 @@ type plugin string
 
 func (p plugin) Formats() []sdk.Format {
 	made := declared[string(p)]
+	if strings.HasPrefix(string(p), "crash") { // as many as a test wants
+		made = []sdk.Format{{ID: string(p)}}
+	}
 	for i := range made {
 		if made[i].Filename == "" {
 			made[i].Filename = made[i].ID + ".out"
@@ -88,6 +91,11 @@ var declared = map[string][]sdk.Format{
 	"clash":    {{ID: "other", Filename: "cert.pem"}},
 	"unlisted": {{ID: "surprise"}},
 	"path":     {{ID: "path", Filename: "../path"}},
+	"header":   {{ID: "header", Filename: "a.pem\r\nSet-Cookie: a=b"}},
+	"nul":      {{ID: "nul", Filename: "a\x00.pem"}},
+	"thief":    {{ID: "cert", Filename: "stolen.pem"}},
+	"swapped":  {{ID: "honest"}},
+	"tardy":    {{ID: "late"}, {ID: "prompt"}},
 	"twofold":  {{ID: "twofold", Targets: []sdk.Target{{ID: "a", Title: "A", ImportCommand: "a"}, {ID: "a", Title: "A", ImportCommand: "a"}}}},
 	"aiming": {
 		{ID: "aims", OptionsSchema: json.RawMessage(optionsA), Targets: []sdk.Target{aim(nil), aim(map[string]any{"a": 9})}},
@@ -129,7 +137,7 @@ type echo struct {
 
 func (p plugin) Render(ctx context.Context, job sdk.Job) ([]byte, error) {
 	switch job.Format {
-	case "pid":
+	case "pid", string(p):
 		return []byte(strconv.Itoa(os.Getpid())), nil
 	case "exit":
 		os.Exit(2)
@@ -138,6 +146,10 @@ func (p plugin) Render(ctx context.Context, job sdk.Job) ([]byte, error) {
 	case "patient":
 		<-ctx.Done()
 		return nil, ctx.Err()
+	case "late":
+		<-ctx.Done() // nobody waits any longer
+		time.Sleep(100 * time.Millisecond)
+		return []byte("too late"), nil
 	case "slow":
 		time.Sleep(200 * time.Millisecond) // as if it had so much to do
 		return []byte(strconv.Itoa(os.Getpid())), nil
