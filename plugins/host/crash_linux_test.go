@@ -1,0 +1,102 @@
+package host
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// holdings are what the host has of the system's.
+type holdings struct {
+	processes, files, descriptors, goroutines int
+	heap                                      uint64 // bytes in use
+}
+
+func holds(t *testing.T, temp string) (h holdings) {
+	t.Helper()
+	h.processes, h.goroutines = len(children(t, os.Getpid())), runtime.NumGoroutine()
+	if err := filepath.WalkDir(temp, func(string, os.DirEntry, error) error { h.files++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	descriptors, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	runtime.GC() // what the first one found to be finalised
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	h.descriptors, h.heap = len(descriptors), memory.HeapAlloc
+	return h
+}
+
+// most is how much more memory may be in use: what the runtime keeps or not.
+const most = 8 << 20
+
+func (h holdings) within(before holdings) bool {
+	return h.processes <= before.processes && h.files <= before.files && h.descriptors <= before.descriptors &&
+		h.goroutines <= before.goroutines && h.heap <= before.heap+most
+}
+
+// crash kills each plugin n times, each time once it has rendered, and then
+// starts it anew, as an operator would: otherwise the delays would grow.
+func crash(t *testing.T, h *Host, plugins []entry, n int) {
+	var crashes sync.WaitGroup
+	for _, plugin := range plugins {
+		crashes.Go(func() {
+			for range n {
+				if err := syscall.Kill(pid(t, h, plugin.Name), syscall.SIGKILL); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := h.Reload(plugin.Name); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	crashes.Wait()
+}
+
+// A plugin may crash for ever: the host has as much of everything after a
+// thousand times as after a hundred, and nothing when it closes.
+func TestThousandCrashes(t *testing.T) {
+	var plugins []entry
+	for i := range 10 {
+		name := fmt.Sprintf("crash-%d", i)
+		plugins = append(plugins, misbehaving(name, nil, name))
+	}
+	path, temp := folder(t, plugins...), t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	h, err := Open(t.Context(), Options{Catalogue: path, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := holds(t, temp)
+	t.Logf("before: %+v", before)
+	before.heap = math.MaxInt64 // what caches and pools take comes with the first hundred
+	crashed := 0
+	for _, until := range []int{100, 1000} {
+		for ; crashed < until && !t.Failed(); crashed += 5 * len(plugins) {
+			crash(t, h, plugins, 5)
+		}
+		var now holdings
+		eventually(t, "the host has no more than before", func() bool {
+			now = holds(t, temp)
+			return now.within(before)
+		})
+		t.Logf("after %d crashes: %+v", crashed, now)
+		before = now
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left := holds(t, temp); left.processes > 0 || left.files > 1 { // the folder itself
+		t.Errorf("left: %+v", left)
+	}
+}
