@@ -16,7 +16,7 @@ func pluginCommand() *cobra.Command {
 		o.addFlags(call.Flags())
 	}
 	cmd.AddCommand(calls...)
-	cmd.AddCommand(pluginTestCommand(), pluginAddCommand(), pluginHashCommand())
+	cmd.AddCommand(pluginInitCommand(), pluginTestCommand(), pluginAddCommand(), pluginHashCommand())
 	return cmd
 }
 

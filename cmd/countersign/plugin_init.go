@@ -1,0 +1,29 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-dev/countersign/plugins"
+)
+
+func pluginInitCommand() *cobra.Command {
+	form := outputForm("text")
+	cmd := &cobra.Command{
+		Use:   "init NAME",
+		Short: "Write a new plugin into the folder NAME",
+		Long: "Write a new plugin into the folder NAME: a Go module with a format that renders, a test\n" +
+			"and a Makefile, whose make builds it and passes. The SDK comes with it.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			folder, err := plugins.Scaffold(".", args[0])
+			if err != nil {
+				return cleanError{err}
+			}
+			return printerOf(cmd, form).show(struct {
+				Folder string `json:"folder"`
+			}{folder}, []string{"Wrote " + folder + ". Next: cd " + folder + " && make"})
+		},
+	}
+	cmd.Flags().VarP(&form, "output", "o", "how to print: text or json")
+	return cmd
+}

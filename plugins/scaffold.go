@@ -1,0 +1,104 @@
+// Package plugins writes new format plugins, each a module of its own that
+// brings the SDK along: start with [Scaffold]. Its subfolders are the SDK, the
+// host and the built-in plugins.
+package plugins
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// sources are the SDK, which needs no copy of the rest of this module, and what
+// is written around it. A file of the template ends in .tmpl, so that the go
+// command takes none for its own.
+//
+//go:embed sdk/*.go sdk/pluginv1/*.go sdk/pluginv1/*.proto sdk/sdktest/*.go sdk/specimen/*.go template
+var sources embed.FS
+
+const (
+	// placeholder stands for the plugin's name in the template.
+	placeholder = "@name@"
+	sdkModule   = "github.com/countersign-dev/countersign"
+)
+
+var pluginName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+
+// Scaffold makes the folder parent/name with a plugin that builds and passes its
+// tests. It appears whole or not at all, and never in the place of another.
+func Scaffold(parent, name string) (folder string, err error) {
+	if !pluginName.MatchString(name) {
+		return "", fmt.Errorf("%q is not a plugin's name: lower case letters, digits, - and _, at most 32", name)
+	}
+	files, err := scaffold(name)
+	if err != nil {
+		return "", fmt.Errorf("make plugin: %w", err)
+	}
+	temp, err := os.MkdirTemp(parent, "."+name+"-")
+	if err != nil {
+		return "", fmt.Errorf("make plugin: %w", err)
+	}
+	folder = filepath.Join(parent, name)
+	if err = write(temp, files); err == nil {
+		err = os.Rename(temp, folder) // which replaces neither a folder nor a file
+	}
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("make plugin: %w", err), os.RemoveAll(temp))
+	}
+	return folder, nil
+}
+
+// scaffold is the content of each file of a plugin, by its path.
+func scaffold(name string) (map[string]string, error) {
+	files := map[string]string{}
+	err := fs.WalkDir(sources, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		content, err := sources.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if file, ok := strings.CutPrefix(path, "template/"); ok {
+			file = strings.TrimSuffix(strings.Replace(file, "gitignore", ".gitignore", 1), ".tmpl")
+			files[strings.ReplaceAll(file, placeholder, name)] = strings.ReplaceAll(string(content), placeholder, name)
+			return nil
+		}
+		files["sdk/plugins/"+path] = string(content)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	files["go.mod"], files["go.sum"] = moduleFile(name, files["sdk/go.mod"]), files["sdk/go.sum"]
+	return files, nil
+}
+
+var directRequirement = regexp.MustCompile(`(?m)^(\t\S+ v\S+)$`)
+
+// moduleFile is the plugin's own: it needs what the SDK needs, through it alone.
+func moduleFile(name, sdk string) string {
+	own := "module countersign-plugin-" + name + "\n\nreplace " + sdkModule + " => ./sdk\n\nrequire " + sdkModule + " v0.0.0"
+	return directRequirement.ReplaceAllString(strings.Replace(sdk, "module "+sdkModule, own, 1), "$1 // indirect")
+}
+
+func write(folder string, files map[string]string) error {
+	if err := os.Chmod(folder, 0o750); err != nil { //nolint:gosec // a folder that is worked in
+		return err
+	}
+	for file, content := range files {
+		path := filepath.Join(folder, filepath.FromSlash(file))
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil { //nolint:gosec // sources, for everybody who may look into the folder
+			return err
+		}
+	}
+	return nil
+}
