@@ -3,7 +3,9 @@
 package main
 
 import (
+	"bytes"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"time"
 
@@ -145,6 +147,35 @@ func (b *bench) roundTrip() timing {
 		_, err := b.host.Render(b.t.Context(), job)
 		return err
 	})
+}
+
+// plugins measures what a plugin's process adds to a file of 8 KiB over the same
+// function called in this one.
+func (b *bench) plugins() {
+	c, _ := b.material()
+	job := engine.RenderJob{Format: "fullchain", Name: c.Name, Leaf: c.Leaf, Chain: c.Chain, Options: "{}"}
+	encode := func() []byte {
+		var file bytes.Buffer
+		for _, der := range append([][]byte{job.Leaf}, job.Chain...) {
+			must(b.t, pem.Encode(&file, &pem.Block{Type: "CERTIFICATE", Bytes: der}))
+		}
+		return file.Bytes()
+	}
+	for len(encode()) < 8<<10 {
+		job.Chain = append(job.Chain, job.Chain[0])
+	}
+	var there, here timing
+	for range rounds {
+		there = better(there, b.measure(1, 1000, func(int) error {
+			file, err := b.host.Render(b.t.Context(), job)
+			if err == nil && len(file) < 8<<10 {
+				err = fmt.Errorf("the file has %d bytes", len(file))
+			}
+			return err
+		}))
+		here = better(here, b.measure(1, 1000, func(int) error { encode(); return nil }))
+	}
+	b.add("render of 8 KiB through a plugin over the same in process, 1 caller, p50", ms(there)-ms(here), "ms", 1, false)
 }
 
 // drain waits until no request's workflow is open; all tokens were used.

@@ -25,7 +25,7 @@ var (
 	benchPlugins = flag.String("catalogue", "../../bin/plugins/catalogue.json", "catalogue of the format plugins")
 	benchStored  = flag.Int("stored", 100_000, "requests stored for the second half")
 	benchPending = flag.Int("pending", 10_000, "approvals pending at once")
-	benchParts   = flag.String("parts", "callers,formats,sustained,pending,growth", "what to measure")
+	benchParts   = flag.String("parts", "callers,formats,plugins,sustained,pending,growth", "what to measure")
 	benchBurst   = flag.Int("burst", 20_000, "redemptions in the sustained run")
 )
 
@@ -56,7 +56,7 @@ func TestBench(t *testing.T) {
 	b.memory("resident memory, idle")
 	for _, part := range strings.Split(*benchParts, ",") {
 		measure, known := map[string]func(){
-			"callers": b.callers, "formats": b.formats, "sustained": b.sustained, "pending": b.pending, "growth": b.growth,
+			"callers": b.callers, "formats": b.formats, "plugins": b.plugins, "sustained": b.sustained, "pending": b.pending, "growth": b.growth,
 		}[part]
 		if !known {
 			t.Fatalf("there is no part %q", part)
@@ -74,6 +74,7 @@ func startBench(t *testing.T) *bench {
 	config.Temporal.Namespace = "bench"
 	config.Retention.Tokens = 30 * 24 * time.Hour
 	config.Limits.UnknownTokens, config.Sandbox.Mode = 60, "best_effort"
+	config.Sessions.Idle, config.Sessions.Life = time.Hour, time.Hour
 	must(t, config.complete())
 	config.Bootstrap = filepath.Join(config.Data, "bootstrap.json")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
