@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -93,24 +94,22 @@ func (r *rendering) run(ctx context.Context, f *format, request *pluginv1.Render
 	defer f.by.slots.release()
 	ctx, cancel := context.WithTimeoutCause(ctx, r.left, errDeadline)
 	defer cancel()
-	began := time.Now()
+	timer := prometheus.NewTimer(r.settings.metrics.durations.WithLabelValues(f.by.entry.Name, f.ID))
 	file, err := r.call(ctx, f, request)
-	took := time.Since(began)
-	r.left -= took
+	r.left -= timer.ObserveDuration()
 	r.settings.metrics.outcome(ctx, f, err)
-	r.settings.metrics.durations.WithLabelValues(f.by.entry.Name, f.ID).Observe(took.Seconds())
 	return file, err
 }
 
 // queue waits for a slot. Who had to wait is asked whether the file is wanted
 // still: others may have had it meanwhile.
 func (r *rendering) queue(ctx context.Context, f *format) error {
+	timer := prometheus.NewTimer(r.settings.metrics.queued.WithLabelValues(f.by.entry.Name))
 	waited, err := f.by.slots.take(ctx, r.patience)
-	if waited > 0 {
-		r.patience -= waited
-		r.settings.metrics.queued.WithLabelValues(f.by.entry.Name).Observe(waited.Seconds())
+	if waited {
+		r.patience -= timer.ObserveDuration()
 	}
-	if ctx.Err() == nil && waited > 0 && r.job.StillWanted != nil {
+	if waited && ctx.Err() == nil && r.job.StillWanted != nil {
 		if unwanted := r.job.StillWanted(ctx); unwanted != nil {
 			if err == nil {
 				f.by.slots.release()

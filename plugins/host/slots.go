@@ -34,25 +34,24 @@ func newSlots(concurrency, queue int) *slots {
 	return &slots{free: semaphore.NewWeighted(int64(max(1, concurrency))), most: int64(queue)}
 }
 
-// take gets a slot within patience, to be given back by release, and tells how
-// long that took: nothing if one was free.
-func (s *slots) take(ctx context.Context, patience time.Duration) (waited time.Duration, err error) {
+// take gets a slot within patience, to be given back by release, and tells
+// whether it had to wait for that.
+func (s *slots) take(ctx context.Context, patience time.Duration) (waited bool, err error) {
 	if s.free.TryAcquire(1) {
 		s.taken.Add(1)
-		return 0, nil
+		return false, nil
 	}
 	defer s.waiting.Add(-1)
 	if s.waiting.Add(1) > s.most {
-		return 0, errQueueFull
+		return false, errQueueFull
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errQueueLong)
 	defer cancel()
-	began := time.Now()
 	if s.free.Acquire(ctx, 1) != nil {
-		return time.Since(began), fmt.Errorf("wait for a slot: %w", context.Cause(ctx))
+		return true, fmt.Errorf("wait for a slot: %w", context.Cause(ctx))
 	}
 	s.taken.Add(1)
-	return time.Since(began), nil
+	return true, nil
 }
 
 func (s *slots) release() {
