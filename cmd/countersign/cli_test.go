@@ -36,7 +36,7 @@ func TestCommandLine(t *testing.T) {
 	program := binary(t, "-tags=failpoint")
 	for _, script := range scripts {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".txtar"), func(t *testing.T) {
-			catalogue := ownPlugins(t, program, unlisted[filepath.Base(script)]...)
+			catalogue := ownPlugins(t, program, t.TempDir(), unlisted[filepath.Base(script)]...)
 			s := start(t, program, filepath.Join(t.TempDir(), "data"), "COUNTERSIGN_PLUGINS="+catalogue)
 			t.Cleanup(s.stop) // a killed server leaves its sockets behind
 			testscript.Run(t, testscript.Params{

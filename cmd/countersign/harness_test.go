@@ -114,12 +114,19 @@ type server struct {
 // prints goes to a file in the folder's parent.
 func start(t *testing.T, program, dir string, env ...string) *server {
 	t.Helper()
-	s := &server{t: t, dir: dir, ended: make(chan struct{})}
+	file := filepath.Join(filepath.Dir(dir), "bootstrap.json")
+	return startBy(t, exec.Command(program, "dev", "--data", dir, "--listen", "127.0.0.1:0", "--bootstrap", file, "--log-level", "debug"), dir, env...)
+}
+
+// startBy starts a server by a command that has it use dir, and bootstrap.json in
+// the folder's parent.
+func startBy(t *testing.T, cmd *exec.Cmd, dir string, env ...string) *server {
+	t.Helper()
+	s := &server{t: t, dir: dir, cmd: cmd, ended: make(chan struct{})}
 	log, err := os.OpenFile(filepath.Join(filepath.Dir(dir), "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	noError(t, err)
 	file := filepath.Join(filepath.Dir(dir), "bootstrap.json")
 	s.log = log
-	s.cmd = exec.Command(program, "dev", "--data", dir, "--listen", "127.0.0.1:0", "--bootstrap", file, "--log-level", "debug")
 	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	started := time.Now()

@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// ownPlugins makes a folder with the program's plugins and a catalogue for one
+// ownPlugins puts the program's plugins into a folder, with a catalogue for one
 // server to itself, without some of the entries. It returns the catalogue.
-func ownPlugins(t *testing.T, program string, without ...string) string {
+func ownPlugins(t *testing.T, program, to string, without ...string) string {
 	t.Helper()
-	from, to := filepath.Join(filepath.Dir(program), "plugins"), t.TempDir()
+	from := filepath.Join(filepath.Dir(program), "plugins")
 	files, err := os.ReadDir(from)
 	noError(t, err)
 	for _, file := range files {

@@ -97,14 +97,20 @@ func (t *Trial) Check() error {
 	for _, f := range t.Formats() {
 		e.Formats = append(e.Formats, f.GetId())
 	}
+	e.Grants = grants{e.Formats, e.Formats}
 	if err := checkDescription(t.description, e); err != nil {
 		return err
 	}
-	if clash := claim(map[string]string{}, &supervisor{entry: e, description: t.description}); clash != "" {
+	it := &supervisor{entry: e, description: t.description}
+	if clash := claim(map[string]string{}, it); clash != "" {
 		return errors.New(clash)
 	}
 	for _, f := range t.Formats() {
-		if _, err := parseSchema(f.GetOptionsSchema()); err != nil {
+		_, err := parseSchema(f.GetOptionsSchema())
+		if len(f.GetIncludes()) == 0 { // others have options that their own plugins declare
+			err = (&format{declared: f, by: it}).settleSelf()
+		}
+		if err != nil {
 			return fmt.Errorf("its format %s: %w", f.GetId(), err)
 		}
 	}
