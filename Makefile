@@ -24,8 +24,16 @@ help: ## list the targets
 run: build ## build and serve the sample project on 127.0.0.1:8080
 	$(BIN)/countersign dev
 
+# The web UI is built anew when its sources or the API's document changed.
+WEB_UI      := api/web/dist/ui/index.html
+WEB_SOURCES := $(shell find api/web -type f -not -name '*.go' -not -name schema.d.ts -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/e2e/*')
+
+$(WEB_UI): $(WEB_SOURCES)
+	$(call need,npm,install Node.js 20 or later from nodejs.org)
+	cd api/web && npm ci --no-progress && npm run build
+
 .PHONY: build
-build: tools-go ## build bin/countersign and the format plugins
+build: tools-go $(WEB_UI) ## build bin/countersign, its web UI and the format plugins
 	@mkdir -p $(BIN)/plugins
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/countersign ./cmd/countersign
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/plugins/ ./plugins/...
@@ -36,6 +44,11 @@ test: tools-test build ## run every test
 	$(GO) vet ./...
 	$(GO) test -race -timeout 20m $(RACE_PACKAGES)
 	$(GO) test -timeout 25m ./workflows $(SERVER_PACKAGES)
+	cd api/web && npm test
+
+.PHONY: test-web
+test-web: build ## run the browser tests alone
+	cd api/web && npm test
 
 .PHONY: race
 race: tools-test ## run the race detector's part of the tests alone
@@ -84,4 +97,5 @@ tools-test: tools-go
 	$(call need,curl,install it (Debian: apt-get install curl); tests paste the documented commands)
 	$(call need,openssl,install it (Debian: apt-get install openssl); tests open every file with it)
 	$(call need,python3,install it (Debian: apt-get install python3); tests unpack archives with it)
+	$(call need,chromium,install it (Debian: apt-get install chromium); tests use the web UI with it)
 	$(call need,keytool,install a Java runtime (Debian: apt-get install default-jre-headless); tests list keystores with it)

@@ -17,6 +17,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -50,6 +51,9 @@ type Options struct {
 	Authenticators []Authenticator
 	// SignIns is how people sign in with a browser; without it, nobody does.
 	SignIns *engine.SignIns
+
+	// UI is the built web UI, web.Files(); without it, only the API is served.
+	UI fs.FS
 
 	// PublicURL is the address under which callers reach the server, such as
 	// https://countersign.example.com. Without it, the URL in the answer to a
@@ -168,7 +172,10 @@ func New(o Options) (*Server, error) {
 	s.app.Use(s.observe)
 	s.huma = humafiber.New(s.app, documentation(o.Version))
 	s.endpoints()
-	return s, s.operations(o.Registry)
+	if err := s.operations(o.Registry); err != nil {
+		return nil, err
+	}
+	return s, s.ui(o.UI)
 }
 
 // address checks the settings that say where the server is reached.

@@ -2,13 +2,16 @@ package api_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -262,6 +265,7 @@ func TestOpenAPI(t *testing.T) {
 		Components struct{ Schemas map[string]json.RawMessage }
 	}
 	must(t, json.Unmarshal(a.body, &doc))
+	checkWebDocument(t, a.body)
 	if !strings.HasPrefix(doc.OpenAPI, "3.1") || strings.Contains(string(a.body), "$schema") {
 		t.Fatalf("version %q", doc.OpenAPI)
 	}
@@ -287,6 +291,23 @@ func TestOpenAPI(t *testing.T) {
 	}
 	if !strings.Contains(string(doc.Components.Schemas["Problem"]), `"key_export_disabled"`) {
 		t.Errorf("%s", doc.Components.Schemas["Problem"])
+	}
+}
+
+var updateDocument = flag.Bool("update", false, "write the OpenAPI document of the web UI anew")
+
+// checkWebDocument sees to it that the UI's client is made from today's API.
+func checkWebDocument(t *testing.T, document []byte) {
+	t.Helper()
+	const file = "web/openapi.json"
+	var indented bytes.Buffer
+	must(t, json.Indent(&indented, document, "", " "))
+	indented.WriteByte('\n')
+	if *updateDocument {
+		must(t, os.WriteFile(file, indented.Bytes(), 0o644))
+	}
+	if stored, err := os.ReadFile(file); err != nil || !bytes.Equal(stored, indented.Bytes()) {
+		t.Errorf("%s is not today's API (%v): run go test ./api -run TestOpenAPI -update", file, err)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/countersign-dev/countersign/api"
+	"github.com/countersign-dev/countersign/api/web"
 	"github.com/countersign-dev/countersign/deploy/embedded"
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/engine/argon2"
@@ -222,7 +223,7 @@ const shutdownWithin = 15 * time.Second
 // serve answers on the listener until ctx ends, then closes everything.
 func (s *system) serve(ctx context.Context, listener net.Listener) error {
 	server, err := api.New(api.Options{
-		Downloads: s.downloads, Admin: s.admin, Notifications: s.notifications, Plugins: s.host, SignIns: s.signIns,
+		Downloads: s.downloads, Admin: s.admin, Notifications: s.notifications, Plugins: s.host, SignIns: s.signIns, UI: web.Files(),
 		PublicURL: s.config.PublicURL, TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
 		ImportPEM: importPEM, ImportPKCS12: importPKCS12,
 		Ready:        []api.Check{{Name: "store", Ask: s.store.Ping}, {Name: "temporal", Ask: s.workflows.Ready}},

@@ -1,0 +1,51 @@
+// The pages and their addresses.
+import { useQuery } from "@tanstack/react-query";
+import { lazy, Suspense } from "react";
+import { Navigate, Route, Routes } from "react-router";
+import { answer, api } from "./api/client";
+import { Layout } from "./layout";
+import { Empty, Failure, Waiting } from "./parts/states";
+import { ProjectProvider } from "./project";
+import { SignedIn } from "./session";
+
+const Certificates = lazy(() => import("./pages/certificates"));
+const Certificate = lazy(() => import("./pages/certificate"));
+
+export function App() {
+  return (
+    <SignedIn>
+      <Suspense fallback={<Waiting />}>
+        <Routes>
+          <Route path="/" element={<FirstProject />} />
+          <Route path="/projects/:pid" element={<ProjectProvider />}>
+            <Route element={<Layout />}>
+              <Route index element={<Navigate to="certificates" replace />} />
+              <Route path="certificates" element={<Certificates />} />
+              <Route path="certificates/:cid" element={<Certificate />} />
+              <Route path="*" element={<Nowhere />} />
+            </Route>
+          </Route>
+          <Route path="*" element={<Nowhere />} />
+        </Routes>
+      </Suspense>
+    </SignedIn>
+  );
+}
+
+function Nowhere() {
+  return (
+    <Empty title="There is no such page">
+      The address may be mistyped, or what it named is gone. <a href="/">Start again</a>.
+    </Empty>
+  );
+}
+
+/** Leads to the person's first project. */
+function FirstProject() {
+  const projects = useQuery({ queryKey: ["projects"], queryFn: () => answer(api.GET("/api/v1/projects", { params: { query: { limit: 200 } } })) });
+  if (projects.isPending) return <Waiting />;
+  if (projects.isError) return <Failure error={projects.error} retry={() => void projects.refetch()} />;
+  const first = projects.data.items?.[0];
+  if (!first) return <Empty title="You are in no project yet">Ask an administrator to add you to one.</Empty>;
+  return <Navigate to={`/projects/${first.id}/certificates`} replace />;
+}

@@ -1,0 +1,60 @@
+// What a person chooses in the download dialog, and what is asked of the server.
+import type { Schemas } from "../api/client";
+
+export type Format = Schemas["Format"];
+export type Target = Schemas["FormatTarget"];
+
+export interface Choice {
+  format: string;
+  target: string;
+  passphrase: string;
+  reason: string;
+  options: Record<string, unknown>;
+}
+
+export const nothing: Choice = { format: "", target: "", passphrase: "", reason: "", options: {} };
+
+/** A property of a format's options, as the dialog can ask for it. */
+export interface Option {
+  name: string;
+  title: string;
+  description: string;
+  kind: "boolean" | "string";
+  values: string[];
+  pattern?: RegExp;
+}
+
+interface Property {
+  type?: string;
+  title?: string;
+  description?: string;
+  enum?: unknown[];
+  pattern?: string;
+}
+
+/** The options of a format, from its JSON Schema. */
+export function optionsOf(format: Format): Option[] {
+  const properties = (format.options_schema as { properties?: Record<string, Property> }).properties ?? {};
+  return Object.entries(properties).flatMap(([name, p]) =>
+    p.type === "boolean" || p.type === "string"
+      ? [{ name, title: name === "legacy" ? "Legacy encryption" : (p.title ?? name), description: p.description ?? "", kind: p.type, values: (p.enum ?? []).map(String), pattern: p.pattern ? new RegExp(p.pattern, "u") : undefined }]
+      : [],
+  );
+}
+
+/** Where a file can be imported, each with its format. */
+export function destinations(formats: Format[]): { value: string; label: string }[] {
+  return formats
+    .flatMap((f) => (f.targets ?? []).map((t) => ({ value: `${f.id}/${t.id}`, label: `${t.title} (${f.filename})` })))
+    .sort((a, b) => a.label.localeCompare(b.label));
+}
+
+/** The import command of a target, for the file as it is called on this machine. */
+export function importCommand(target: Target, filename: string, alias: unknown): string {
+  return target.import_command.replaceAll("{file}", filename).replaceAll("{alias}", typeof alias === "string" && alias ? alias : "countersign");
+}
+
+/** The options that differ from saying nothing. */
+export function chosenOptions(choice: Choice): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(choice.options).filter(([, value]) => value !== "" && value !== false && value !== undefined));
+}

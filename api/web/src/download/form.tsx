@@ -1,0 +1,158 @@
+// The form of the download dialog.
+import { Accordion, Badge, Button, Checkbox, Group, Radio, Select, Stack, Text, Textarea, TextInput } from "@mantine/core";
+import { useDebouncedValue } from "@mantine/hooks";
+import { useMutation } from "@tanstack/react-query";
+import { useState } from "react";
+import { answer, api, type Schemas } from "../api/client";
+import { Failure } from "../parts/states";
+import { useProject } from "../project";
+import { type Choice, chosenOptions, destinations, type Format, nothing, type Option, optionsOf } from "./choice";
+import type { Outcome } from "./modal";
+import { Passphrase } from "./passphrase";
+import { Preview, usePreview } from "./preview";
+
+interface Props {
+  certificate: Schemas["Certificate"];
+  formats: Format[];
+  policy: Schemas["Policy"];
+  done: (outcome: Outcome) => void;
+}
+
+export function DownloadForm({ certificate, formats, policy, done }: Props) {
+  const { id: pid } = useProject();
+  const [choice, setChoice] = useState<Choice>(nothing);
+  const change = (part: Partial<Choice>) => setChoice((before) => ({ ...before, ...part }));
+  const format = formats.find((f) => f.id === choice.format);
+  const options = chosenOptions(choice);
+  const [asked] = useDebouncedValue(JSON.stringify(options), 300);
+  const preview = usePreview(certificate.id, choice.format, JSON.parse(asked) as Record<string, unknown>);
+  const waits = preview.data?.outcome === "approval";
+  const needsPassphrase = !!format?.needs_passphrase && !waits; // it comes with the claim then
+  const tooShort = needsPassphrase && choice.passphrase.length < policy.min_passphrase_length;
+  const mint = useMutation({
+    mutationFn: () =>
+      answer<unknown>(
+        api.POST("/api/v1/projects/{pid}/certificates/{cid}/downloads", {
+          params: { path: { pid, cid: certificate.id } },
+          body: { format: choice.format, options, reason: choice.reason, ...(needsPassphrase ? { passphrase: choice.passphrase } : {}) },
+        }),
+      ),
+    onSuccess: (body) => done((body as { status: string }).status === "issued" ? { minted: body as Schemas["Minted"] } : { pending: body as Schemas["Pending"] }),
+  });
+  const aim = (value: string | null) => {
+    const [id = "", target = ""] = (value ?? "").split("/");
+    const found = formats.find((f) => f.id === id)?.targets?.find((t) => t.id === target);
+    change(found ? { format: id, target: value ?? "", options: found.options } : { target: "" });
+  };
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        mint.mutate();
+      }}
+    >
+      <Stack>
+        <Select
+          label="Where will you import it?"
+          description="Sets format and options. Leave it open to choose them yourself."
+          searchable
+          clearable
+          data={destinations(formats)}
+          value={choice.target || null}
+          onChange={aim}
+        />
+        <Formats formats={formats} certificate={certificate} value={choice.format} pick={(id) => change({ format: id, target: "", options: {} })} />
+        {needsPassphrase && <Passphrase min={policy.min_passphrase_length} value={choice.passphrase} onChange={(passphrase) => change({ passphrase })} />}
+        {format && <Advanced format={format} options={choice.options} set={(name, value) => change({ options: { ...choice.options, [name]: value } })} />}
+        <Textarea
+          label="Reason"
+          description={waits ? "Approvers see it." : "Goes on record."}
+          required={waits}
+          autosize
+          maxRows={4}
+          maxLength={1000}
+          value={choice.reason}
+          onChange={(event) => change({ reason: event.currentTarget.value })}
+        />
+        {format && <Preview preview={preview} />}
+        {mint.isError && <Failure error={mint.error} />}
+        <Group justify="flex-end">
+          <Button type="submit" loading={mint.isPending} disabled={!format || tooShort || preview.data?.outcome === "deny" || (waits && !choice.reason.trim())}>
+            {waits ? "Ask for approval" : "Generate download link"}
+          </Button>
+        </Group>
+      </Stack>
+    </form>
+  );
+}
+
+function Formats({ formats, certificate, value, pick }: { formats: Format[]; certificate: Schemas["Certificate"]; value: string; pick: (id: string) => void }) {
+  const withoutKey = formats.filter((f) => !f.contains_key);
+  const withKey = formats.filter((f) => f.contains_key);
+  const cards = (some: Format[]) => some.map((f) => <Card key={f.id} format={f} usable={!f.contains_key || certificate.has_private_key} />);
+  return (
+    <Radio.Group label="Format" required value={value} onChange={pick}>
+      <Stack gap="xs" mt="xs">
+        {cards(withoutKey)}
+        {cards(withKey)}
+      </Stack>
+    </Radio.Group>
+  );
+}
+
+function Card({ format: f, usable }: { format: Format; usable: boolean }) {
+  const running = f.plugin.state === "running" || f.plugin.state === "restarting";
+  return (
+    <Radio
+      value={f.id}
+      disabled={!usable || !running}
+      label={
+        <Group gap="xs">
+          <Text span fw={500}>
+            {f.filename}
+          </Text>
+          {f.contains_key && (
+            <Badge size="sm" color="orange" variant="light" tt="none" autoContrast>
+              holds the private key
+            </Badge>
+          )}
+        </Group>
+      }
+      description={!usable ? "This certificate is stored without its private key." : !running ? `Not available now: its plugin is ${f.plugin.state}.` : `${f.description} ${f.typical_use}`}
+    />
+  );
+}
+
+function Advanced({ format, options, set }: { format: Format; options: Choice["options"]; set: (name: string, value: unknown) => void }) {
+  const all = optionsOf(format);
+  if (all.length === 0) return null;
+  return (
+    <Accordion variant="separated">
+      <Accordion.Item value="advanced">
+        <Accordion.Control>Advanced options</Accordion.Control>
+        <Accordion.Panel>
+          <Stack>
+            {all.map((o) => (
+              <OptionInput key={o.name} option={o} value={options[o.name]} set={(value) => set(o.name, value)} />
+            ))}
+          </Stack>
+        </Accordion.Panel>
+      </Accordion.Item>
+    </Accordion>
+  );
+}
+
+function OptionInput({ option: o, value, set }: { option: Option; value: unknown; set: (value: unknown) => void }) {
+  if (o.kind === "boolean") return <Checkbox label={o.title} description={o.description} checked={value === true} onChange={(event) => set(event.currentTarget.checked)} />;
+  if (o.values.length > 0) return <Select label={o.title} description={o.description} data={o.values} clearable value={typeof value === "string" ? value : null} onChange={(next) => set(next ?? "")} />;
+  const text = typeof value === "string" ? value : "";
+  return (
+    <TextInput
+      label={o.title}
+      description={o.description}
+      value={text}
+      error={text && o.pattern && !o.pattern.test(text) ? "This is not a value that the format takes." : undefined}
+      onChange={(event) => set(event.currentTarget.value)}
+    />
+  );
+}

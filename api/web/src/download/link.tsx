@@ -1,0 +1,155 @@
+// The link to a file, good once and for minutes: to click, to copy, to revoke; and
+// what became of it.
+import { Alert, Button, Code, CopyButton, Group, Stack, Text, TextInput } from "@mantine/core";
+import { IconCheck, IconDownload } from "@tabler/icons-react";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { answer, api, type Schemas } from "../api/client";
+import { Failure } from "../parts/states";
+import { Countdown, Time, useSecondsLeft } from "../parts/time";
+import { useProject } from "../project";
+import { type Format, importCommand } from "./choice";
+
+interface Props {
+  certificate: { id: string };
+  minted: Schemas["Minted"];
+  format?: Format;
+  again?: () => void;
+}
+
+export function Link({ certificate, minted, format, again }: Props) {
+  const { id: pid } = useProject();
+  const queries = useQueryClient();
+  const left = useSecondsLeft(minted.expires_at);
+  const request = useQuery({
+    queryKey: ["request", pid, minted.request_id],
+    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/requests/{rid}", { params: { path: { pid, rid: minted.request_id } } })),
+  });
+  const used = useUse(certificate.id, minted.request_id);
+  const save = useMutation({
+    // With the token in the body, it stands in no history and no list of downloads.
+    mutationFn: async () => keep(await answer(api.POST("/api/v1/downloads", { body: { token: minted.token }, parseAs: "blob" })), minted.filename),
+    onSettled: () => void queries.invalidateQueries({ queryKey: ["events"] }),
+  });
+  const revoke = useMutation({
+    mutationFn: () => answer(api.DELETE("/api/v1/projects/{pid}/requests/{rid}/token", { params: { path: { pid, rid: minted.request_id } } })),
+    onSettled: () => void queries.invalidateQueries({ queryKey: ["request"] }),
+  });
+  const revoked = revoke.isSuccess || request.data?.status === "revoked";
+  const usable = !used && !save.isSuccess && !revoked && left > 0;
+  return (
+    <Stack>
+      <State used={used} saved={save.isSuccess} revoked={revoked} over={left === 0} filename={minted.filename} />
+      {save.isError && <Failure error={save.error} />}
+      {usable && <Ways minted={minted} />}
+      {(used || save.isSuccess) && format && <Import format={format} options={request.data?.options} filename={minted.filename} />}
+      <Group justify="space-between">
+        {usable ? (
+          <Button variant="default" color="red" loading={revoke.isPending} onClick={() => revoke.mutate()}>
+            Revoke
+          </Button>
+        ) : (
+          <span />
+        )}
+        {usable ? (
+          <Button leftSection={<IconDownload size={18} />} loading={save.isPending} onClick={() => save.mutate()}>
+            Download {minted.filename} (<Countdown until={minted.expires_at} over="0:00" />)
+          </Button>
+        ) : (
+          again && <Button variant="default" onClick={again}>New download</Button>
+        )}
+      </Group>
+      {revoke.isError && <Failure error={revoke.error} />}
+    </Stack>
+  );
+}
+
+/** Has the browser save a file. */
+function keep(file: Blob, name: string) {
+  const url = URL.createObjectURL(file);
+  const anchor = document.createElement("a");
+  anchor.href = url;
+  anchor.download = name;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // once the browser has read it
+}
+
+/** When and from where the file of a request was fetched, once it was. */
+function useUse(cid: string, rid: string): Schemas["Event"] | undefined {
+  const { id: pid } = useProject();
+  const events = useQuery({
+    queryKey: ["events", pid, cid, "newest"],
+    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/certificates/{cid}/events", { params: { path: { pid, cid }, query: { limit: 50 } } })),
+  });
+  return events.data?.items?.find((e) => e.request_id === rid && e.type === "cert.downloaded");
+}
+
+function State({ used, saved, revoked, over, filename }: { used?: Schemas["Event"]; saved: boolean; revoked: boolean; over: boolean; filename: string }) {
+  if (used || saved)
+    return (
+      <Alert color="green" variant="light" icon={<IconCheck />} title={`${filename} was downloaded`} role="status">
+        {used ? (
+          <Text size="sm">
+            <Time at={used.time} /> from {used.ip}. The link is used up.
+          </Text>
+        ) : (
+          <Text size="sm">The link is used up.</Text>
+        )}
+      </Alert>
+    );
+  if (revoked) return <Alert color="gray" variant="light" title="The link is revoked" role="status" />;
+  if (over)
+    return (
+      <Alert color="gray" variant="light" title="The link has expired" role="status">
+        Nobody used it.
+      </Alert>
+    );
+  return (
+    <Alert color="blue" variant="light" title="Your link is ready" role="status">
+      It works once. Whoever has it gets the file: send it to nobody who must not have it.
+    </Alert>
+  );
+}
+
+function Ways({ minted }: { minted: Schemas["Minted"] }) {
+  const curl = `curl -fOJ ${minted.url}`;
+  return (
+    <>
+      <Copied label="Link" text={minted.url} />
+      <Copied label="From the command line" text={curl} />
+    </>
+  );
+}
+
+function Copied({ label, text }: { label: string; text: string }) {
+  return (
+    <Group align="flex-end" gap="xs" wrap="nowrap">
+      <TextInput label={label} readOnly value={text} flex={1} styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)" } }} onFocus={(event) => event.currentTarget.select()} />
+      <CopyButton value={text}>
+        {({ copied, copy }) => (
+          <Button variant="default" onClick={copy} aria-label={`Copy: ${label}`}>
+            {copied ? "Copied" : "Copy"}
+          </Button>
+        )}
+      </CopyButton>
+    </Group>
+  );
+}
+
+/** How to import the file where its options were made for. */
+function Import({ format, options, filename }: { format: Format; options?: Record<string, unknown>; filename: string }) {
+  const fitting = (format.targets ?? []).filter((t) => Object.entries(t.options).every(([name, value]) => options?.[name] === value));
+  if (fitting.length === 0) return null;
+  return (
+    <details>
+      <summary>How to import it</summary>
+      <Stack gap="xs" mt="xs">
+        {fitting.map((t) => (
+          <div key={t.id}>
+            <Text size="sm">{t.title}</Text>
+            <Code block>{importCommand(t, filename, options?.alias)}</Code>
+          </div>
+        ))}
+      </Stack>
+    </details>
+  );
+}

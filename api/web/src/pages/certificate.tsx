@@ -1,0 +1,142 @@
+// One certificate: its facts, its timeline, and Download.
+import { Anchor, Badge, Breadcrumbs, Button, Code, CopyButton, Group, Paper, Table, Text, Timeline, Title } from "@mantine/core";
+import { IconDownload } from "@tabler/icons-react";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import type { ReactNode } from "react";
+import { Link, useNavigate, useParams, useSearchParams } from "react-router";
+import { answer, api, type Schemas } from "../api/client";
+import { Download } from "../download/modal";
+import { Failure, Heading, Waiting } from "../parts/states";
+import { Time } from "../parts/time";
+import { useMay, useProject } from "../project";
+import { Expiry } from "./certificates";
+
+export default function Certificate() {
+  const { id: pid } = useProject();
+  const { cid = "" } = useParams();
+  const [search, setSearch] = useSearchParams();
+  const go = useNavigate();
+  const operator = useMay("operator");
+  const found = useQuery({
+    queryKey: ["certificate", pid, cid],
+    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/certificates/{cid}", { params: { path: { pid, cid } } })),
+  });
+  if (found.isPending) return <Waiting />;
+  if (found.isError) return <Failure error={found.error} retry={() => void found.refetch()} />;
+  const certificate = found.data;
+  const download = operator && (
+    <Button leftSection={<IconDownload size={18} />} onClick={() => setSearch({ download: "" })}>
+      Download
+    </Button>
+  );
+  return (
+    <>
+      <Breadcrumbs mb="xs">
+        <Anchor component={Link} to="../certificates" relative="path" onClick={(event) => (event.preventDefault(), void go(`/projects/${pid}/certificates`))}>
+          Certificates
+        </Anchor>
+        <Text>{certificate.name}</Text>
+      </Breadcrumbs>
+      <Heading actions={download}>{certificate.name}</Heading>
+      <Facts of={certificate} />
+      <History cid={cid} />
+      {operator && <Download certificate={certificate} opened={search.has("download")} close={() => setSearch({}, { replace: true })} />}
+    </>
+  );
+}
+
+function Facts({ of: c }: { of: Schemas["Certificate"] }) {
+  const fact = (name: string, value: ReactNode) => (
+    <Table.Tr key={name}>
+      <Table.Th scope="row" w={180}>
+        {name}
+      </Table.Th>
+      <Table.Td>{value}</Table.Td>
+    </Table.Tr>
+  );
+  const names = (
+    <Group gap={4}>
+      {c.sans?.map((name) => (
+        <Badge key={name} variant="default" tt="none">
+          {name}
+        </Badge>
+      ))}
+    </Group>
+  );
+  return (
+    <Paper withBorder p="md" mb="md">
+      <Table variant="vertical" layout="auto">
+        <Table.Tbody>
+          {fact("Expires", <><Expiry at={c.not_after} /> <Time at={c.not_after} /></>)}
+          {fact("Valid from", <Time at={c.not_before} />)}
+          {fact("Subject", c.subject)}
+          {fact("Host names", names)}
+          {fact("Issuer", c.issuer)}
+          {fact("Chain", c.chain_length === 0 ? "No intermediate is stored with it" : `${c.chain_length} intermediate${c.chain_length === 1 ? "" : "s"} stored with it, self-signed roots left out`)}
+          {fact("Key", `${c.key_algorithm}, ${c.has_private_key ? "private key stored encrypted" : "private key not stored"}`)}
+          {fact("Serial", <Copied text={c.serial} />)}
+          {fact("SHA-256 fingerprint", <Copied text={c.fingerprint_sha256} />)}
+        </Table.Tbody>
+      </Table>
+    </Paper>
+  );
+}
+
+function Copied({ text }: { text: string }) {
+  return (
+    <Group gap="xs">
+      <Code style={{ overflowWrap: "anywhere" }}>{text}</Code>
+      <CopyButton value={text}>
+        {({ copied, copy }) => (
+          <Button size="compact-xs" variant="default" onClick={copy}>
+            {copied ? "Copied" : "Copy"}
+          </Button>
+        )}
+      </CopyButton>
+    </Group>
+  );
+}
+
+/** What the types of events are called. */
+const called: Record<string, string> = {
+  "cert.imported": "Imported",
+  "cert.downloaded": "Downloaded",
+  "download.interrupted": "Download interrupted: the file may not have arrived",
+};
+
+function History({ cid }: { cid: string }) {
+  const { id: pid } = useProject();
+  const events = useInfiniteQuery({
+    queryKey: ["events", pid, cid],
+    initialPageParam: "",
+    queryFn: ({ pageParam }) =>
+      answer(api.GET("/api/v1/projects/{pid}/certificates/{cid}/events", { params: { path: { pid, cid }, query: { limit: 20, cursor: pageParam } } })),
+    getNextPageParam: (page) => page.next_cursor,
+  });
+  if (events.isPending) return <Waiting />;
+  if (events.isError) return <Failure error={events.error} retry={() => void events.refetch()} />;
+  const all = events.data.pages.flatMap((page) => page.items ?? []);
+  return (
+    <Paper withBorder p="md">
+      <Title order={2} size="h4" mb="md">
+        Timeline
+      </Title>
+      <Timeline bulletSize={14} lineWidth={2}>
+        {all.map((event) => (
+          <Timeline.Item key={event.id} title={called[event.type] ?? event.type}>
+            <Text size="sm">
+              <Time at={event.time} /> by {event.actor.name}
+              {event.format && ` as ${event.format}`}
+              {event.ip && ` from ${event.ip}`}
+            </Text>
+          </Timeline.Item>
+        ))}
+      </Timeline>
+      {events.hasNextPage && (
+        <Button variant="default" mt="md" loading={events.isFetchingNextPage} onClick={() => void events.fetchNextPage()}>
+          Show more
+        </Button>
+      )}
+    </Paper>
+  );
+}

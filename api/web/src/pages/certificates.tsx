@@ -1,0 +1,114 @@
+// The project's certificates: searched and paged by the server.
+import { Anchor, Badge, Button, Table, Text, TextInput } from "@mantine/core";
+import { useDebouncedValue } from "@mantine/hooks";
+import { IconSearch } from "@tabler/icons-react";
+import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
+import { Link, useSearchParams } from "react-router";
+import { answer, api, type Schemas } from "../api/client";
+import { Empty, Failure, Heading, Waiting } from "../parts/states";
+import { fromNow, Time } from "../parts/time";
+import { useProject } from "../project";
+
+const day = 86_400_000;
+
+/** How soon a certificate expires, at a glance. */
+export function Expiry({ at }: { at: string }) {
+  const days = (new Date(at).getTime() - Date.now()) / day;
+  const color = days < 0 ? "red" : days < 30 ? "orange" : "green";
+  return (
+    <Badge color={color} variant="light" autoContrast tt="none">
+      {days < 0 ? `expired ${fromNow(at)}` : fromNow(at)}
+    </Badge>
+  );
+}
+
+export default function Certificates() {
+  const { id: pid } = useProject();
+  const [search, setSearch] = useSearchParams();
+  const text = search.get("q") ?? "";
+  const [query] = useDebouncedValue(text, 200);
+  const found = useInfiniteQuery({
+    queryKey: ["certificates", pid, query],
+    initialPageParam: "",
+    queryFn: ({ pageParam }) =>
+      answer(api.GET("/api/v1/projects/{pid}/certificates", { params: { path: { pid }, query: { q: query, limit: 50, cursor: pageParam } } })),
+    getNextPageParam: (page) => page.next_cursor,
+    placeholderData: keepPreviousData,
+  });
+  const all = found.data?.pages.flatMap((page) => page.items ?? []) ?? [];
+  return (
+    <>
+      <Heading>Certificates</Heading>
+      <TextInput
+        type="search"
+        aria-label="Search certificates"
+        placeholder="Search by name, subject, host name, issuer or serial"
+        leftSection={<IconSearch size={16} />}
+        value={text}
+        onChange={(event) => setSearch(event.currentTarget.value ? { q: event.currentTarget.value } : {}, { replace: true })}
+        mb="md"
+        maw={520}
+      />
+      {found.isPending && <Waiting />}
+      {found.isError && <Failure error={found.error} retry={() => void found.refetch()} />}
+      {found.isSuccess && all.length === 0 && (
+        <Empty title={query ? "No certificate matches" : "There are no certificates yet"}>
+          {query ? "Try fewer words: each must occur." : "An administrator imports them: countersign cert import."}
+        </Empty>
+      )}
+      {all.length > 0 && <CertificateTable all={all} />}
+      {found.hasNextPage && (
+        <Button variant="default" mt="md" loading={found.isFetchingNextPage} onClick={() => void found.fetchNextPage()}>
+          Show more
+        </Button>
+      )}
+    </>
+  );
+}
+
+function CertificateTable({ all }: { all: Schemas["Certificate"][] }) {
+  return (
+    <Table.ScrollContainer minWidth={560}>
+      <Table highlightOnHover verticalSpacing="sm">
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th>Name</Table.Th>
+            <Table.Th>Host names</Table.Th>
+            <Table.Th>Key</Table.Th>
+            <Table.Th>Expires</Table.Th>
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {all.map((c) => (
+            <Table.Tr key={c.id}>
+              <Table.Td>
+                <Anchor component={Link} to={c.id} fw={500}>
+                  {c.name}
+                </Anchor>
+                <Text size="xs" lineClamp={1}>
+                  {c.issuer}
+                </Text>
+              </Table.Td>
+              <Table.Td maw={260}>
+                <Text size="sm" truncate>
+                  {c.sans?.join(", ")}
+                </Text>
+              </Table.Td>
+              <Table.Td>
+                {c.key_algorithm}
+                {!c.has_private_key && (
+                  <Text size="xs" span>
+                    , no private key
+                  </Text>
+                )}
+              </Table.Td>
+              <Table.Td>
+                <Expiry at={c.not_after} /> <Time at={c.not_after} day />
+              </Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Table.ScrollContainer>
+  );
+}

@@ -1,0 +1,70 @@
+// What a page shows while it has nothing, has failed or has nothing to show.
+import { Alert, Button, Center, Group, Loader, Stack, Text, Title } from "@mantine/core";
+import { IconAlertTriangle } from "@tabler/icons-react";
+import type { ReactNode } from "react";
+import { ProblemError } from "../api/client";
+
+export function Waiting() {
+  return (
+    <Center mih={200} aria-busy="true">
+      <Loader aria-label="Loading" />
+    </Center>
+  );
+}
+
+/** Says what failed and what can be done about it. */
+export function Failure({ error, retry }: { error: Error; retry?: () => void }) {
+  const problem = error instanceof ProblemError ? error : null;
+  return (
+    <Alert color="red" variant="light" icon={<IconAlertTriangle />} title={problem?.title ?? "Something went wrong"} role="alert" my="md">
+      <Stack gap="xs" align="flex-start">
+        <Text size="sm">{error.message}</Text>
+        <Remedies of={error} />
+        {retry && (
+          <Button size="xs" variant="default" onClick={retry}>
+            Try again
+          </Button>
+        )}
+      </Stack>
+    </Alert>
+  );
+}
+
+/** What would change a refusal. */
+export function Remedies({ of }: { of: Error }) {
+  if (!(of instanceof ProblemError) || of.remedies.length === 0) return null;
+  return (
+    <ul>
+      {of.remedies.map((remedy) => (
+        <li key={remedy}>{remedy}</li>
+      ))}
+    </ul>
+  );
+}
+
+export function Empty({ title, children }: { title: string; children: ReactNode }) {
+  return (
+    <Center mih={200}>
+      <Stack align="center" gap="xs" ta="center">
+        <Title order={2} size="h4">
+          {title}
+        </Title>
+        <Text maw={420} c="var(--mantine-color-text)">
+          {children}
+        </Text>
+      </Stack>
+    </Center>
+  );
+}
+
+/** A page's heading, with its actions at the right. */
+export function Heading({ children, actions }: { children: ReactNode; actions?: ReactNode }) {
+  return (
+    <Group justify="space-between" mb="md">
+      <Title order={1} size="h2">
+        {children}
+      </Title>
+      {actions && <Group gap="xs">{actions}</Group>}
+    </Group>
+  );
+}

@@ -1,0 +1,38 @@
+// The project of the address, with the person's role in it.
+import { useQuery } from "@tanstack/react-query";
+import { createContext, useContext } from "react";
+import { Outlet, useParams } from "react-router";
+import { answer, api, type Schemas } from "./api/client";
+import { Failure, Waiting } from "./parts/states";
+import { useLive } from "./live";
+
+const ProjectContext = createContext<Schemas["Project"] | null>(null);
+
+export function useProject(): Schemas["Project"] {
+  const project = useContext(ProjectContext);
+  if (!project) throw new Error("useProject is for pages of a project");
+  return project;
+}
+
+const rank: Record<string, number> = { viewer: 1, operator: 2, approver: 3, admin: 4 };
+
+/** Tells whether the person's role includes another. */
+export function useMay(role: "viewer" | "operator" | "approver" | "admin"): boolean {
+  return (rank[useProject().role] ?? 0) >= (rank[role] ?? 9);
+}
+
+export function ProjectProvider() {
+  const { pid = "" } = useParams();
+  const project = useQuery({
+    queryKey: ["project", pid],
+    queryFn: () => answer(api.GET("/api/v1/projects/{pid}", { params: { path: { pid } } })),
+  });
+  useLive(pid);
+  if (project.isPending) return <Waiting />;
+  if (project.isError) return <Failure error={project.error} retry={() => void project.refetch()} />;
+  return (
+    <ProjectContext.Provider value={project.data}>
+      <Outlet />
+    </ProjectContext.Provider>
+  );
+}
