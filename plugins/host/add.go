@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,7 +51,7 @@ func (t *Trial) Add(catalogueFile string, a Addition) (path string, err error) {
 		return "", err
 	}
 	if old.SHA256 != t.SHA256 && old.SHA256 != "" && old.Path == copyName(old.Name, old.SHA256) {
-		if err := os.Remove(filepath.Join(folder, old.Path)); err != nil {
+		if err := os.Remove(filepath.Join(folder, old.Path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("remove the plugin that was listed before: %w", err)
 		}
 	}

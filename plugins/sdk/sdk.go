@@ -19,6 +19,11 @@
 // nothing else, and its value, which may hold key bytes, goes nowhere; the
 // process ends when its host does.
 //
+// What is relied on: the same job makes the same file, unless there is a key or
+// passphrase in it that takes a salt; a key that is not the certificate's is
+// refused; and a certificate's name, which may be anything, means nothing where it
+// is put. countersign plugin test checks these and more.
+//
 // What a plugin must not do: keep a job's content after Render returns, write
 // it anywhere, or rely on the environment, the network or the file system. On
 // Linux it could not: the host confines it (package plugins/host/sandbox), and a

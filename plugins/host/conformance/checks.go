@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/countersign-dev/countersign/plugins/host"
@@ -309,10 +310,10 @@ func (t *trying) extremes(ctx context.Context) (string, error) {
 
 // cancellation ends renders at every stage. The plugin must be as before.
 func (t *trying) cancellation(ctx context.Context) (string, error) {
-	const tries = 32
+	const tries = 2 * atOnce
 	var calls sync.WaitGroup
 	for i := range tries {
-		after := time.Duration(i) * 250 * time.Microsecond
+		after := time.Duration(i) * 500 * time.Microsecond
 		calls.Go(func() {
 			within, cancel := context.WithCancel(ctx)
 			defer cancel()
@@ -334,17 +335,21 @@ func (t *trying) cancellation(ctx context.Context) (string, error) {
 	return fmt.Sprintf("it goes on after %d renders that were cut short", tries), nil
 }
 
-// concurrency renders all jobs at once, and each must come to its own file.
+// atOnce is how many renders the suite has under way: some more than a host, but
+// not so many that the machine is what is tried.
+const atOnce = 8
+
+// concurrency renders many jobs at once, and each must come to its own file.
 func (t *trying) concurrency(ctx context.Context) (string, error) {
 	const rounds = 3
-	failures := make([]error, rounds*len(t.jobs))
-	var calls sync.WaitGroup
-	for n := range failures {
+	var calls errgroup.Group
+	calls.SetLimit(atOnce)
+	for n := range rounds * len(t.jobs) {
 		i := n % len(t.jobs)
 		if t.files[i] == nil {
 			continue
 		}
-		calls.Go(func() {
+		calls.Go(func() error {
 			file, err := t.render(ctx, t.f, t.jobs[i])
 			switch {
 			case err != nil:
@@ -356,16 +361,13 @@ func (t *trying) concurrency(ctx context.Context) (string, error) {
 			if err == nil {
 				err = t.suite.secret.lookIn(file, t.jobs[i].PrivateKey)
 			}
-			failures[n] = err
+			if err != nil {
+				return fmt.Errorf("%s: %w", called(t.jobs[i]), err)
+			}
+			return nil
 		})
 	}
-	calls.Wait()
-	for n, err := range failures {
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", called(t.jobs[n%len(t.jobs)]), err)
-		}
-	}
-	return fmt.Sprintf("%d renders at once", len(failures)), nil
+	return fmt.Sprintf("%d renders, %d at once", rounds*len(t.jobs), atOnce), calls.Wait()
 }
 
 // leaks fails if a file holds a secret that it should not: any but the key of

@@ -101,7 +101,7 @@ func TestBuiltInPluginsPass(t *testing.T) {
 	}
 	for _, plugin := range catalogue.Plugins {
 		t.Run(plugin.Path, func(t *testing.T) {
-			r := try(t, Options{Binary: filepath.Join(plugins, plugin.Path), Key: true, Passphrase: true})
+			r := try(t, Options{Binary: filepath.Join(plugins, plugin.Path), Key: true, Passphrase: true, Deadline: time.Minute})
 			expect(t, r, map[string][]string{})
 			for _, format := range plugin.Formats {
 				for _, check := range []string{"render", "parse", "names", "extremes", "cancellation", "concurrency", "secrets in file"} {
@@ -115,7 +115,7 @@ func TestBuiltInPluginsPass(t *testing.T) {
 }
 
 func TestEachRuleIsChecked(t *testing.T) {
-	r := try(t, Options{Binary: filepath.Join(plugins, "careless"), Key: true, Passphrase: true, Deadline: 5 * time.Second})
+	r := try(t, Options{Binary: filepath.Join(plugins, "careless"), Key: true, Passphrase: true, Deadline: time.Minute})
 	expect(t, r, map[string][]string{
 		"fussy": {"render"}, "sloppy": {"parse"}, "stranger": {"parse", "repeat"}, "chainless": {"no chain"}, "moody": {"repeat"},
 		"optional": {"options"}, "verbatim": {"names"}, "gullible": {"key match"}, "brittle": {"extremes"},
@@ -126,13 +126,13 @@ func TestEachRuleIsChecked(t *testing.T) {
 
 func TestMisbehavingFormatsAreFound(t *testing.T) {
 	render := []string{"render"}
-	r := try(t, Options{Binary: as(t, "misbehave", "bad"), Key: true, Passphrase: true, Deadline: time.Second})
+	r := try(t, Options{Binary: as(t, "misbehave", "bad"), Key: true, Passphrase: true, Deadline: 3 * time.Second})
 	expect(t, r, map[string][]string{
 		"exit": render, "hang": render, "patient": render, "huge": render, "empty": render, "refuse": render,
 		"panic": render, "burst": render, "babble": render, "": {"secrets in output"},
 	})
 	for _, format := range []string{"giant", "allocate", "flood"} {
-		r := try(t, Options{Binary: filepath.Join(plugins, "hostile"), Format: format, Deadline: 2 * time.Second})
+		r := try(t, Options{Binary: filepath.Join(plugins, "hostile"), Format: format, Deadline: 3 * time.Second})
 		expect(t, r, map[string][]string{format: render})
 	}
 }
