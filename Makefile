@@ -71,6 +71,7 @@ replay: tools-go ## replay the recorded workflow histories against this code
 bench: build ## measure; ratios are printed and written to bench-results/
 	@mkdir -p bench-results
 	$(GO) test -tags bench -count 1 -timeout 60m -run TestBench -v ./cmd/countersign -args -out $(CURDIR)/bench-results/latest.json
+	cd api/web && npm run bench
 
 .PHONY: fuzz
 fuzz: tools-go ## fuzz the certificate import, 30 s a target
