@@ -7,7 +7,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 
 # Packages that link the Temporal server are tested without the race detector;
 # one end-to-end run in cmd/countersign drives a binary built with it. The
-# workflows are tested both ways: without it they try many more sequences.
+# workflows are tested both ways: without it they try many more sequences. So is
+# what crashes of plugins leave behind.
 SERVER_PACKAGES := ./deploy/embedded ./cmd/countersign
 RACE_PACKAGES    = $(shell $(GO) list ./... | grep -vE '/(deploy/embedded|cmd/countersign)$$')
 
@@ -44,6 +45,7 @@ test: tools-test build ## run every test
 	$(GO) vet ./...
 	$(GO) test -race -timeout 20m $(RACE_PACKAGES)
 	$(GO) test -timeout 25m ./workflows $(SERVER_PACKAGES)
+	$(GO) test -run TestThousandCrashes ./plugins/host
 	cd api/web && npm test
 
 .PHONY: test-web
