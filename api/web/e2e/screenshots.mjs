@@ -1,0 +1,45 @@
+// Takes the pictures of README.md from the running product.
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { signIn, startBrowser, startServer } from "./harness.mjs";
+
+const folder = join(import.meta.dirname, "../pictures");
+mkdirSync(folder, { recursive: true });
+const [server, browser] = await Promise.all([startServer(), startBrowser()]);
+const view = { viewport: { width: 1120, height: 720 }, deviceScaleFactor: 2, colorScheme: "light" };
+const picture = (page, name) => page.screenshot({ path: join(folder, `${name}.png`), animations: "disabled" });
+try {
+  await server.setPolicy({ allow_key_export: true });
+  const operator = await signIn(browser, server, "operator", view);
+  await operator.getByRole("link", { name: "www.example.com", exact: true }).click();
+  await operator.getByRole("button", { name: "Download" }).click();
+  const dialog = operator.getByRole("dialog");
+  await dialog.getByLabel("Where will you import it?").first().click();
+  await operator.getByRole("option", { name: /Windows Server 2016/ }).click();
+  await dialog.getByRole("button", { name: "Generate", exact: true }).click();
+  await dialog.getByText("The policy allows this download").waitFor();
+  await picture(operator, "download");
+  await dialog.getByRole("button", { name: "Generate download link" }).click();
+  await dialog.getByText("Your link is ready").waitFor();
+  await picture(operator, "link");
+
+  await server.setPolicy({ approval: { mode: "key_export", required_approvals: 2, ttl_seconds: 86400, claim_window_seconds: 86400 } });
+  const reasons = { key: "New load balancer in Frankfurt, change 4711", haproxy: "Emergency: the balancer's disk is gone", zip: "Snapshot for the yearly audit" };
+  const certificate = server.certificates.find((c) => c.name === "www.example.com");
+  for (const [format, reason] of Object.entries(reasons)) await server.call("operator", "POST", `${server.project}/certificates/${certificate.id}/downloads`, { format, reason });
+  const approver = await signIn(browser, server, "approver", view);
+  await approver.getByRole("link", { name: "Approvals" }).click();
+  await approver.getByText(reasons.key).first().waitFor();
+  await picture(approver, "approvals");
+  await approver.getByRole("row").filter({ hasText: reasons.key }).getByRole("link").first().click();
+  await approver.getByRole("button", { name: "Approve" }).waitFor();
+  await picture(approver, "approval");
+
+  const admin = await signIn(browser, server, "admin", view);
+  await admin.getByRole("link", { name: "Audit" }).click();
+  await admin.getByRole("row").nth(3).waitFor();
+  await picture(admin, "audit");
+} finally {
+  await browser.close();
+  await server.stop();
+}
