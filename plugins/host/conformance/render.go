@@ -108,7 +108,7 @@ func (s *suite) failure(ctx context.Context, err error) error {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("no answer within %s", s.Deadline)
 	case said.Code() == codes.ResourceExhausted:
-		return fmt.Errorf("the file is larger than a host takes (%s)", text)
+		return fmt.Errorf("the file is larger than a host takes (%w)", text)
 	}
 	return text
 }
