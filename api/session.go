@@ -181,7 +181,7 @@ func (s *Server) toSession(who engine.Principal, forgeryToken string) *wire.Sess
 
 // cookie is the session's, or what removes it.
 func (s *Server) cookie(k *call, secret engine.Secret, expires time.Time) http.Cookie {
-	c := http.Cookie{
+	c := http.Cookie{ //nolint:gosec // Secure wherever the server is reached over HTTPS
 		Name: cookieName(k), Value: secret.Reveal(), Path: "/", Expires: expires,
 		HttpOnly: true, Secure: cookieName(k) == secureCookie, SameSite: http.SameSiteStrictMode,
 	}
