@@ -369,34 +369,3 @@ func (t *trying) concurrency(ctx context.Context) (string, error) {
 	}
 	return fmt.Sprintf("%d renders, %d at once", rounds*len(t.jobs), atOnce), calls.Wait()
 }
-
-// leaks fails if a file holds a secret that it should not: any but the key of
-// its job, where the format holds that.
-func (t *trying) leaks(file []byte, j sdk.Job) error {
-	var own []byte
-	if t.holds {
-		own = j.PrivateKey
-	}
-	return t.suite.secret.lookIn(file, own)
-}
-
-// secretsInFile looks in files that were made before and after the plugin was
-// given other jobs' secrets.
-func (t *trying) secretsInFile(ctx context.Context) (string, error) {
-	for _, other := range t.rendering {
-		_, _ = other.render(ctx, other.f, other.jobs[t.usual()]) // what fails has failed before
-	}
-	for i, file := range t.files {
-		if file == nil {
-			continue
-		}
-		later, err := t.render(ctx, t.f, t.jobs[i])
-		if err == nil {
-			err = errors.Join(t.leaks(file, t.jobs[i]), t.leaks(later, t.jobs[i]))
-		}
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", called(t.jobs[i]), err)
-		}
-	}
-	return "no secret is where it should not be", nil
-}
