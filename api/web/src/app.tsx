@@ -10,6 +10,13 @@ import { SignedIn } from "./session";
 
 const Certificates = lazy(() => import("./pages/certificates"));
 const Certificate = lazy(() => import("./pages/certificate"));
+const Policy = lazy(() => import("./pages/policy"));
+const Audit = lazy(() => import("./pages/audit"));
+const Members = lazy(() => import("./pages/members"));
+const APIKeys = lazy(() => import("./pages/api-keys"));
+const Users = lazy(() => import("./pages/users"));
+const Plugins = lazy(() => import("./pages/plugins"));
+const Account = lazy(() => import("./pages/account"));
 
 export function App() {
   return (
@@ -22,6 +29,13 @@ export function App() {
               <Route index element={<Navigate to="certificates" replace />} />
               <Route path="certificates" element={<Certificates />} />
               <Route path="certificates/:cid" element={<Certificate />} />
+              <Route path="settings/policy" element={<Policy />} />
+              <Route path="audit" element={<Audit />} />
+              <Route path="members" element={<Members />} />
+              <Route path="api-keys" element={<APIKeys />} />
+              <Route path="users" element={<Users />} />
+              <Route path="plugins" element={<Plugins />} />
+              <Route path="account" element={<Account />} />
               <Route path="*" element={<Nowhere />} />
             </Route>
           </Route>

@@ -1,7 +1,7 @@
 // What surrounds every page of a project: its navigation and who is signed in.
 import { ActionIcon, AppShell, Badge, Burger, Group, Menu, NavLink, Select, Text, Tooltip, useMantineColorScheme } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconCertificate, IconChecklist, IconDownload, IconHistory, IconKey, IconLogout, IconMoon, IconPlug, IconShieldLock, IconSun, IconUser, IconUsers } from "@tabler/icons-react";
+import { IconCertificate, IconChecklist, IconDownload, IconHistory, IconKey, IconLogout, IconMoon, IconPlug, IconShieldLock, IconSun, IconUser, IconUserCog, IconUsers } from "@tabler/icons-react";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link, Outlet, useLocation, useNavigate } from "react-router";
@@ -104,6 +104,7 @@ function Navigation({ visited }: { visited: () => void }) {
       {admin && link("audit", "Audit", <IconHistory size={18} />)}
       {link("members", "Members", <IconUsers size={18} />)}
       {admin && link("api-keys", "API keys", <IconKey size={18} />)}
+      {me.user.system_admin && link("users", "Users", <IconUserCog size={18} />)}
       {me.user.system_admin && link("plugins", "Plugins", <IconPlug size={18} />)}
     </>
   );
@@ -128,7 +129,7 @@ function Person() {
     mutationFn: (everywhere: boolean) => (everywhere ? answer(api.DELETE("/api/v1/sessions")) : answer(api.DELETE("/api/v1/session"))),
     onSettled: () => window.location.assign("/"), // a new page forgets everything
   });
-  const role = useProject().role;
+  const { id: pid, role } = useProject();
   return (
     <Menu position="bottom-end">
       <Menu.Target>
@@ -140,6 +141,9 @@ function Person() {
         <Menu.Label c="var(--mantine-color-text)">
           {me.user.name || me.user.username} ({role})
         </Menu.Label>
+        <Menu.Item component={Link} to={`/projects/${pid}/account`} leftSection={<IconUser size={16} />}>
+          Your account
+        </Menu.Item>
         <Menu.Item leftSection={<IconLogout size={16} />} onClick={() => leave.mutate(false)}>
           Sign out
         </Menu.Item>

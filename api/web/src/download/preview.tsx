@@ -3,6 +3,7 @@ import { Alert, List, Skeleton, Text } from "@mantine/core";
 import { IconCheck, IconHourglass, IconX } from "@tabler/icons-react";
 import { useQuery, type UseQueryResult } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
+import { useMembers } from "../members";
 import { Failure } from "../parts/states";
 import { useProject } from "../project";
 import { useMe } from "../session";
@@ -57,12 +58,8 @@ function Lines({ of }: { of: string[] | null }) {
 
 /** Whom to ask. */
 function Approvers() {
-  const { id: pid } = useProject();
   const me = useMe();
-  const members = useQuery({
-    queryKey: ["members", pid],
-    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/members", { params: { path: { pid }, query: { limit: 200 } } })),
-  });
+  const members = useMembers();
   const names = members.data?.items?.filter((m) => (m.role === "approver" || m.role === "admin") && m.user_id !== me.user.id).map((m) => m.name || m.username) ?? [];
   if (names.length === 0) return null;
   return (

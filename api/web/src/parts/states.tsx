@@ -1,5 +1,6 @@
 // What a page shows while it has nothing, has failed or has nothing to show.
 import { Alert, Button, Center, Group, Loader, Stack, Text, Title } from "@mantine/core";
+import { useDocumentTitle } from "@mantine/hooks";
 import { IconAlertTriangle } from "@tabler/icons-react";
 import type { ReactNode } from "react";
 import { ProblemError } from "../api/client";
@@ -57,8 +58,9 @@ export function Empty({ title, children }: { title: string; children: ReactNode 
   );
 }
 
-/** A page's heading, with its actions at the right. */
-export function Heading({ children, actions }: { children: ReactNode; actions?: ReactNode }) {
+/** A page's heading and title, with its actions at the right. */
+export function Heading({ children, actions }: { children: string; actions?: ReactNode }) {
+  useDocumentTitle(`${children} · Countersign`);
   return (
     <Group justify="space-between" mb="md">
       <Title order={1} size="h2">

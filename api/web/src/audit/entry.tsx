@@ -1,0 +1,114 @@
+// The entries of the audit log, and all that is on record of one.
+import { Anchor, Badge, Drawer, Table, Text } from "@mantine/core";
+import type { ReactNode } from "react";
+import { Link } from "react-router";
+import type { Schemas } from "../api/client";
+import { Copied } from "../parts/copied";
+import { Time } from "../parts/time";
+import { useProject } from "../project";
+import { called } from "./actions";
+
+type Entry = Schemas["AuditEntry"];
+
+const colors: Record<string, string> = { success: "green", refused: "orange", failed: "red" };
+
+function Outcome({ of }: { of: string }) {
+  return (
+    <Badge color={colors[of] ?? "gray"} variant="light" tt="none" autoContrast>
+      {of}
+    </Badge>
+  );
+}
+
+export function EntryTable({ all, address }: { all: Entry[]; address: (seq: number) => string }) {
+  return (
+    <Table.ScrollContainer minWidth={640}>
+      <Table highlightOnHover verticalSpacing="xs">
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th>Entry</Table.Th>
+            <Table.Th>Time</Table.Th>
+            <Table.Th>Action</Table.Th>
+            <Table.Th>Outcome</Table.Th>
+            <Table.Th>Who</Table.Th>
+            <Table.Th>From</Table.Th>
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {all.map((e) => (
+            <Table.Tr key={e.seq}>
+              <Table.Td>
+                <Anchor component={Link} to={address(e.seq)} aria-label={`Entry ${e.seq}`}>
+                  {e.seq}
+                </Anchor>
+              </Table.Td>
+              <Table.Td>
+                <Time at={e.time} />
+              </Table.Td>
+              <Table.Td>
+                {called(e.action)}
+                {e.format && ` (${e.format})`}
+              </Table.Td>
+              <Table.Td>
+                <Outcome of={e.outcome} />
+              </Table.Td>
+              <Table.Td>{e.actor.name || e.actor.id || e.actor.type}</Table.Td>
+              <Table.Td>{e.ip}</Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Table.ScrollContainer>
+  );
+}
+
+interface DetailProps {
+  seq: number;
+  entry?: Entry;
+  opened: boolean;
+  close: () => void;
+}
+
+export function EntryDetail({ seq, entry, opened, close }: DetailProps) {
+  return (
+    <Drawer opened={opened} onClose={close} position="right" size="lg" title={`Audit entry ${seq}`}>
+      {entry ? <Members of={entry} /> : <Text>Entry {seq} is not among those that are shown. Show more of them, or show all.</Text>}
+    </Drawer>
+  );
+}
+
+function Members({ of: e }: { of: Entry }) {
+  const project = `/projects/${useProject().id}`;
+  const link = (to: string, id: string) =>
+    id && (
+      <Anchor component={Link} to={`${project}/${to}/${id}`}>
+        {id}
+      </Anchor>
+    );
+  const row = (name: string, value: ReactNode) => (
+    <Table.Tr key={name}>
+      <Table.Th scope="row" w={130}>
+        {name}
+      </Table.Th>
+      <Table.Td style={{ overflowWrap: "anywhere" }}>{value || "none"}</Table.Td>
+    </Table.Tr>
+  );
+  return (
+    <Table variant="vertical" layout="fixed">
+      <Table.Tbody>
+        {row("Time", e.time)}
+        {row("Action", `${called(e.action)}: ${e.action}`)}
+        {row("Outcome", <Outcome of={e.outcome} />)}
+        {row("Who", `${e.actor.name} (${e.actor.type} ${e.actor.id})`)}
+        {row("IP address", e.ip)}
+        {row("Program", e.user_agent)}
+        {row("Certificate", link("certificates", e.certificate_id))}
+        {row("Request", link("requests", e.request_id))}
+        {row("Format", e.format)}
+        {Object.entries(e.detail).map(([name, value]) => row(name, value))}
+        {row("Hash", <Copied text={e.hash} what="hash" />)}
+        {row("Hash before it", e.prev_hash && <Copied text={e.prev_hash} what="hash before it" />)}
+      </Table.Tbody>
+    </Table>
+  );
+}

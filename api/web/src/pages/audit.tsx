@@ -1,0 +1,76 @@
+// The audit log: filtered, exported, verified.
+import { Button, Group, SegmentedControl } from "@mantine/core";
+import { IconFileExport } from "@tabler/icons-react";
+import { useSearchParams } from "react-router";
+import { answer, api, type Schemas } from "../api/client";
+import { EntryDetail, EntryTable } from "../audit/entry";
+import { type Filter, filterOf, Filters } from "../audit/filters";
+import { Verify } from "../audit/verify";
+import { Paged, usePages } from "../parts/pages";
+import { Empty, Heading } from "../parts/states";
+import { useProject } from "../project";
+import { useMe } from "../session";
+
+/** The chain of what belongs to no project, such as users and plugins. */
+const system = "system";
+
+export default function Audit() {
+  const project = useProject();
+  const me = useMe();
+  const [search, setSearch] = useSearchParams();
+  const filter = filterOf(search);
+  const chain = search.get("chain") === system ? system : project.id;
+  const show = (of: string, by: Filter) => setSearch({ ...by, ...(of === system ? { chain: system } : {}) });
+  const entries = usePages(
+    ["audit", chain, filter],
+    async (cursor) =>
+      // Text is what an export would be.
+      (await answer<unknown>(api.GET("/api/v1/projects/{pid}/audit-logs", { params: { path: { pid: chain }, query: { ...filter, limit: 50, cursor } } }))) as Schemas["PageAuditEntry"],
+  );
+  const seq = Number(search.get("entry"));
+  const entry = entries.data?.pages.flatMap((page) => page.items ?? []).find((e) => e.seq === seq);
+  const address = (of: number) => `?${new URLSearchParams([...[...search].filter(([name]) => name !== "entry"), ["entry", String(of)]])}`;
+  return (
+    <>
+      <Heading actions={<Exports chain={chain} filter={filter} />}>Audit log</Heading>
+      {me.user.system_admin && (
+        <SegmentedControl
+          mb="md"
+          aria-label="Which log"
+          value={chain}
+          onChange={(of) => show(of, {})}
+          data={[
+            { value: project.id, label: project.name },
+            { value: system, label: "Users and plugins" },
+          ]}
+        />
+      )}
+      <Verify key={chain} chain={chain} />
+      <Filters filter={filter} apply={(by) => show(chain, by)} />
+      <Paged of={entries} empty={<Empty title="No entry matches">Take filters away to see more.</Empty>}>
+        {(all) => <EntryTable all={all} address={address} />}
+      </Paged>
+      <EntryDetail seq={seq} entry={entry} opened={search.has("entry")} close={() => show(chain, filter)} />
+    </>
+  );
+}
+
+/** Saves all that match, not only what is shown. */
+function Exports({ chain, filter }: { chain: string; filter: Filter }) {
+  return (
+    <Group gap="xs">
+      {["ndjson", "csv"].map((format) => (
+        <Button
+          key={format}
+          component="a"
+          variant="default"
+          leftSection={<IconFileExport size={18} />}
+          href={`/api/v1/projects/${encodeURIComponent(chain)}/audit-logs?${new URLSearchParams({ ...filter, format })}`}
+          download
+        >
+          Export {format.toUpperCase()}
+        </Button>
+      ))}
+    </Group>
+  );
+}

@@ -1,0 +1,31 @@
+// The certificate policy: what may be downloaded, by whose leave and how.
+import { Alert } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { Failure, Heading, Waiting } from "../parts/states";
+import { PolicyEditor, readPolicy } from "../policy/editor";
+import { SettingTable } from "../policy/form";
+import { effect } from "../policy/settings";
+import { useMay, useProject } from "../project";
+
+export default function Policy() {
+  const { id: pid } = useProject();
+  const admin = useMay("admin");
+  const found = useQuery({ queryKey: ["policy", pid, "version"], queryFn: () => readPolicy(pid) });
+  if (found.isPending) return <Waiting />;
+  if (found.isError) return <Failure error={found.error} retry={() => void found.refetch()} />;
+  return (
+    <>
+      <Heading>Certificate policy</Heading>
+      {admin ? (
+        <PolicyEditor now={found.data} />
+      ) : (
+        <>
+          <Alert variant="light" mb="md" title={effect(found.data.policy)}>
+            Administrators of the project change the policy.
+          </Alert>
+          <SettingTable policy={found.data.policy} />
+        </>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,39 @@
+// Lists that the server pages: what was read so far, and more on demand.
+import { Button } from "@mantine/core";
+import { keepPreviousData, useInfiniteQuery, type UseInfiniteQueryResult, type InfiniteData } from "@tanstack/react-query";
+import type { ReactNode } from "react";
+import { Failure, Waiting } from "./states";
+
+interface Page<T> {
+  items: T[] | null;
+  next_cursor: string | null;
+}
+
+type Pages<T> = UseInfiniteQueryResult<InfiniteData<Page<T>>>;
+
+export function usePages<T>(queryKey: unknown[], read: (cursor: string) => Promise<Page<T>>): Pages<T> {
+  return useInfiniteQuery({
+    queryKey,
+    initialPageParam: "",
+    queryFn: ({ pageParam }) => read(pageParam),
+    getNextPageParam: (page) => page.next_cursor,
+    placeholderData: keepPreviousData,
+  });
+}
+
+/** Shows what was read of a list, or why there is nothing. */
+export function Paged<T>({ of, empty, children }: { of: Pages<T>; empty: ReactNode; children: (all: T[]) => ReactNode }) {
+  if (of.isPending) return <Waiting />;
+  if (of.isError) return <Failure error={of.error} retry={() => void of.refetch()} />;
+  const all = of.data.pages.flatMap((page) => page.items ?? []);
+  return (
+    <>
+      {all.length > 0 ? children(all) : empty}
+      {of.hasNextPage && (
+        <Button variant="default" mt="md" loading={of.isFetchingNextPage} onClick={() => void of.fetchNextPage()}>
+          Show more
+        </Button>
+      )}
+    </>
+  );
+}
