@@ -42,7 +42,7 @@ build: tools-go $(WEB_UI) ## build bin/countersign, its web UI and the format pl
 
 .PHONY: test
 test: tools-test build ## run every test
-	$(GO) vet ./...
+	$(GO) vet ./... && $(GO) vet -tags bench ./cmd/countersign
 	$(GO) test -race -timeout 20m $(RACE_PACKAGES)
 	$(GO) test -timeout 25m ./workflows $(SERVER_PACKAGES)
 	$(GO) test -run TestThousandCrashes ./plugins/host

@@ -20,7 +20,7 @@ import (
 
 const passphrase = "a passphrase of the bench"
 
-var web = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 30 * time.Second}
+var loadClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 30 * time.Second}
 
 // timing is what n calls took, at so many callers.
 type timing struct {
@@ -60,7 +60,7 @@ func (b *bench) measure(callers, n int, call func(i int) error) timing {
 
 func (b *bench) awaitReady() {
 	for {
-		answer, err := web.Get(b.url + "/readyz")
+		answer, err := loadClient.Get(b.url + "/readyz")
 		if err == nil {
 			_, _ = discard(answer.Body)
 			if answer.StatusCode == http.StatusOK {
@@ -82,7 +82,7 @@ func (b *bench) mint(format string) (string, error) {
 		return "", err
 	}
 	call.Header.Set("Authorization", "Bearer "+b.boot.APIKeys["operator"])
-	answer, err := web.Do(call)
+	answer, err := loadClient.Do(call)
 	if err != nil {
 		return "", err
 	}
@@ -110,7 +110,7 @@ func (b *bench) mints(format string, callers, n int) ([]string, timing) {
 // redeem uses up the tokens.
 func (b *bench) redeem(callers int, tokens []string) timing {
 	return b.measure(callers, len(tokens), func(i int) error {
-		answer, err := web.Get(b.url + "/api/v1/downloads/" + tokens[i])
+		answer, err := loadClient.Get(b.url + "/api/v1/downloads/" + tokens[i])
 		if err != nil {
 			return err
 		}

@@ -105,7 +105,7 @@ func (b *bench) call(key, method, path, body string, want int, out any) error {
 		return err
 	}
 	request.Header.Set("Authorization", "Bearer "+b.boot.APIKeys[key])
-	answer, err := web.Do(request)
+	answer, err := loadClient.Do(request)
 	if err != nil {
 		return err
 	}
