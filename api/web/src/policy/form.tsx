@@ -1,5 +1,5 @@
 // The settings of a policy, to change or only to read.
-import { Fieldset, Group, NumberInput, Radio, Select, Stack, Switch, Table, Text } from "@mantine/core";
+import { Fieldset, Group, Input, NumberInput, Radio, Select, Stack, Switch, Table, Text } from "@mantine/core";
 import { useState } from "react";
 import { type Flat, problem, say, type Setting, settings, type Unit, unitOf, units } from "./settings";
 
@@ -83,10 +83,8 @@ function Duration({ setting, policy, change }: InputProps) {
   };
   const amount = seconds / units[unit];
   return (
-    <Fieldset legend={<Text fw={500} size="sm">{setting.label}</Text>} variant="unstyled" p={0} m={0}>
-      <Text size="xs" c="dimmed" mb={6}>
-        {setting.help}
-      </Text>
+    <Fieldset legend={<Input.Label labelElement="div">{setting.label}</Input.Label>} variant="unstyled" p={0} m={0}>
+      <Input.Description mb={6}>{setting.help}</Input.Description>
       <Group gap="xs" align="flex-start">
         <Amount name="Amount" value={amount} error={problem(setting, policy)} set={(next) => set(next, unit)} />
         <Select aria-label="Unit" w={120} allowDeselect={false} data={Object.keys(units).filter((u) => units[u as Unit] <= max)} value={unit} onChange={(next) => set(amount, next as Unit)} />
