@@ -23,7 +23,7 @@ const (
 	maxNames       = 16  // aliases or includes of one format
 	maxVersion     = 64  // bytes
 	maxProse       = 500 // bytes of a description or typical use
-	maxSchemaBytes = 64 << 10
+	maxSchemaBytes = 16 << 10
 )
 
 // checkDescription refuses a plugin that declares something malformed or a

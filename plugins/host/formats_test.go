@@ -197,6 +197,7 @@ func TestCheckOptions(t *testing.T) {
 		{"zip", `{"legacy":true}`, `{"legacy":true}`, true},
 		{"zip", `{"Legacy":true}`, "'Legacy'", false},
 		{"inner", `{"a":9}`, `{"a":9}`, true},
+		{"pkcs12", `{"alias":"` + strings.Repeat("a", 8<<10) + `"}`, "bytes as JSON", false},
 		{"inner", `{"a":10}`, "options.a: maximum", false},
 		{"inner", `{"a":1.5}`, "want integer", false},
 		{"outer", `{"b":"x"}`, "'a'", false},
@@ -224,8 +225,14 @@ func TestSchemasThatCannotBe(t *testing.T) {
 		`{"required":"a"}`:                     `"required" has a value`,
 		`{"properties":{"a":{"type":"no"}}}`:   "options schema",
 		`{"properties":{"a":{"pattern":"("}}}`: "options schema",
-		`{"properties":{"a":{"$ref":"https://example.test/"}}}`: "must not refer to another document",
-		`{"properties":{"a":{"$ref":"file:///etc/passwd"}}}`:    "must not refer to another document",
+		`{"properties":{"a":{"$id":"urn:a","$schema":"file:///etc/passwd"}}}`:          "must not refer to another document",
+		`{"properties":{"a":{"$ref":"file:///etc/passwd"}}}`:                           "must not refer to a schema",
+		`{"properties":{"a":{"anyOf":[{"$ref":"#"},{"$ref":"#"}]}}}`:                   "must not refer to a schema",
+		`{"properties":{"a":{"$dynamicRef":"#"}}}`:                                     "must not refer to a schema",
+		`{"properties":{"a":{"multipleOf":1e-9999999}}}`:                               "too many digits", // at which the validator fails
+		`{"properties":{"a":{"enum":[[1e9999999]]}}}`:                                  "too many digits",
+		`{"properties":{"a":{"pattern":"(a?){1000}"},"b":{"pattern":"(b?){1000}"}}}`:   "patterns are too large",
+		`{"properties":{"a":{"propertyNames":{"pattern":"((((a|b|c)?){9}){9}){9}"}}}}`: "patterns are too large",
 	} {
 		if s, err := parseSchema(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, %v; want %q", text, s, err, want)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -43,12 +45,74 @@ func parseSchema(text string) (*schema, error) {
 	if !ok {
 		return nil, errors.New("its options schema is not an object")
 	}
+	if err := bounded(document); err != nil {
+		return nil, fmt.Errorf("its options schema: %w", err)
+	}
 	for keyword, value := range document {
 		if err := s.take(keyword, value); err != nil {
 			return nil, fmt.Errorf("its options schema: %w", err)
 		}
 	}
 	return s, s.compile()
+}
+
+// references are the keywords by which a schema leads to another, or to itself.
+var references = []string{"$ref", "$dynamicRef", "$recursiveRef"}
+
+// plainNumber is one that the validator works out exactly in no time. It fails
+// on much larger ones.
+var plainNumber = regexp.MustCompile(`^-?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?$`)
+
+// bounded refuses what would make a schema cost more than its length says: the
+// validator runs in this process, and on what a plugin declares. References can
+// double the work at each step.
+func bounded(value any) error {
+	switch v := value.(type) {
+	case map[string]any:
+		for name, member := range v {
+			if slices.Contains(references, name) {
+				return fmt.Errorf("it must not refer to a schema (%s)", name)
+			}
+			if err := bounded(member); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for _, item := range v {
+			if err := bounded(item); err != nil {
+				return err
+			}
+		}
+	case json.Number:
+		if !plainNumber.MatchString(v.String()) {
+			return errors.New("it has a number of too many digits")
+		}
+	}
+	return nil
+}
+
+// maxPatterns is how large the patterns of a schema may be all together, in
+// instructions of what they are compiled to: as many steps may go into each byte
+// of an option. A few letters can make millions.
+const maxPatterns = 2000
+
+// boundedPatterns compiles the patterns of one schema.
+func boundedPatterns() jsonschema.RegexpEngine {
+	left := maxPatterns
+	return func(pattern string) (jsonschema.Regexp, error) {
+		parsed, err := syntax.Parse(pattern, syntax.Perl)
+		if err != nil {
+			return nil, err
+		}
+		program, err := syntax.Compile(parsed.Simplify())
+		if err != nil {
+			return nil, err
+		}
+		if left -= len(program.Inst); left < 0 {
+			return nil, errors.New("its patterns are too large")
+		}
+		return regexp.Compile(pattern)
+	}
 }
 
 func (s *schema) take(keyword string, value any) error {
@@ -114,6 +178,7 @@ func (s *schema) compile() error {
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.UseLoader(noLoader{})
+	compiler.UseRegexpEngine(boundedPatterns())
 	const here = "urn:countersign:options"
 	if err := compiler.AddResource(here, whole); err != nil {
 		return fmt.Errorf("its options schema: %w", err)
@@ -128,7 +193,7 @@ func (s *schema) compile() error {
 	return nil
 }
 
-// noLoader refuses to fetch anything a schema refers to, files included.
+// noLoader refuses to fetch what a schema names as its own schema, files included.
 type noLoader struct{}
 
 var _ jsonschema.URLLoader = noLoader{}
@@ -138,6 +203,9 @@ func (noLoader) Load(string) (any, error) {
 	return nil, errors.New("a schema must not refer to another document")
 }
 
+// maxOptions is how long a caller's options may be, in bytes of JSON.
+const maxOptions = 8 << 10
+
 // check returns the options' canonical JSON.
 func (s *schema) check(options map[string]any) (string, error) {
 	if options == nil {
@@ -146,6 +214,9 @@ func (s *schema) check(options map[string]any) (string, error) {
 	text, err := json.Marshal(options)
 	if err != nil {
 		return "", engine.Errorf(engine.CodeInvalidOptions, "the options are not JSON").Because(err)
+	}
+	if len(text) > maxOptions {
+		return "", engine.Errorf(engine.CodeInvalidOptions, "the options have %d bytes as JSON; at most %d are allowed", len(text), maxOptions)
 	}
 	// Numbers keep their text, and every Go type becomes one that JSON has.
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))

@@ -14,6 +14,7 @@ const (
 	maxTargets = 32
 	maxTitle   = 64 // bytes
 	maxCommand = 500
+	maxNeeded  = 512 // of options
 )
 
 var (
@@ -39,6 +40,9 @@ func checkTargets(targets []*pluginv1.Target) error {
 			return fmt.Errorf("has a target %s whose title is not one line of at most %d bytes", t.GetId(), maxTitle)
 		case command == "" || printable(command, maxCommand) != command:
 			return fmt.Errorf("has a target %s whose import command is not one line of at most %d bytes", t.GetId(), maxCommand)
+		}
+		if len(t.GetOptions()) > maxNeeded {
+			return fmt.Errorf("has a target %s whose options have more than %d bytes", t.GetId(), maxNeeded)
 		}
 		for _, name := range placeholder.FindAllString(command, -1) {
 			if name != "{file}" && name != "{alias}" {

@@ -118,6 +118,7 @@ func TestTargetsThatCannotBe(t *testing.T) {
 		"title is not one line":   {{Id: "a", ImportCommand: "a"}},
 		"command is not one line": {{Id: "a", Title: "A", ImportCommand: "a\nb"}},
 		"at most 500 bytes":       {{Id: "a", Title: "A", ImportCommand: strings.Repeat("a", 501)}},
+		"options have more than":  {{Id: "a", Title: "A", ImportCommand: "a", Options: `{"a":"` + strings.Repeat("x", 512) + `"}`}},
 		"neither {file} nor":      {{Id: "a", Title: "A", ImportCommand: "a {passphrase}"}},
 		"more than 32 targets":    slices.Repeat([]*pluginv1.Target{good}, 33),
 	} {

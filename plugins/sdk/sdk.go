@@ -76,8 +76,9 @@ type Format struct {
 	Description, TypicalUse string
 	// OptionsSchema is a JSON Schema (draft 2020-12) of a flat object: at its top
 	// only $schema, title, description, type, properties, required and
-	// additionalProperties. Properties that are not listed are refused unless
-	// additionalProperties says otherwise. Empty means that there are no options.
+	// additionalProperties, and nowhere a reference ($ref). Properties that are not
+	// listed are refused unless additionalProperties says otherwise. Empty means
+	// that there are no options.
 	// OptionsSchema makes one from a struct, into which Options reads them.
 	OptionsSchema json.RawMessage
 	// Includes names the formats, of any plugin, whose rendered files Render gets.
