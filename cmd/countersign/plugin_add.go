@@ -70,7 +70,7 @@ func pluginAddCommand() *cobra.Command {
 	flags.StringVar(&catalogue, "catalogue", "", "catalogue file that is to list it")
 	flags.StringVar(&a.Name, "name", "", "what to call it (default: the name of its file)")
 	flags.StringSliceVar(&grants, "grant", nil, "what its formats get that ask for it: key, passphrase")
-	flags.StringSliceVar(&a.Projects, "projects", nil, "ids of the projects that get its formats (default: all)")
+	flags.StringSliceVar(&a.Projects, "projects", nil, "ids of the projects that get its formats (default: those that the one before had, else all)")
 	flags.VarP(&form, "output", "o", "how to print: text or json")
 	markRequired(cmd, "catalogue")
 	return cmd

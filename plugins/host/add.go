@@ -19,7 +19,8 @@ type Addition struct {
 	Name string
 	// Key and Passphrase grant each to the formats that ask for it.
 	Key, Passphrase bool
-	// Projects are those that get its formats, by id. Default: all.
+	// Projects are those that get its formats, by id. Default: those that its
+	// entry before names, else all.
 	Projects []string
 }
 
@@ -73,8 +74,9 @@ func (t *Trial) copyTo(path string) error {
 // every moment what the catalogue lists is there and is what it hashes to.
 func copyName(name, sum string) string { return name + "-" + sum }
 
-// entry makes the plugin's entry beside the others. Limits are kept of the one
-// that it replaces.
+// entry makes the plugin's entry beside the others. Limits and, unless others are
+// given, projects are kept of the one that it replaces: a new version must not
+// reach people who did not have the one before.
 func (t *Trial) entry(others catalogue, old entry, a Addition) (entry, error) {
 	refuse := func(format string, args ...any) (entry, error) {
 		return entry{}, engine.Errorf(engine.CodeInvalidRequest, format, args...)
@@ -85,7 +87,8 @@ func (t *Trial) entry(others catalogue, old entry, a Addition) (entry, error) {
 	case old.BuiltIn:
 		return refuse("the plugin %s is built in; this one needs another name", a.Name)
 	}
-	e := entry{Name: a.Name, Path: copyName(a.Name, t.SHA256), SHA256: t.SHA256, Projects: a.Projects, Limits: old.Limits}
+	e := entry{Name: a.Name, Path: copyName(a.Name, t.SHA256), SHA256: t.SHA256, Projects: a.Projects}
+	e.keep(old)
 	keys := t.takeKey(others)
 	for _, f := range t.Formats() {
 		id := f.GetId()

@@ -50,6 +50,16 @@ func TestAddedPluginIsServed(t *testing.T) {
 	if e, _ := c.find("mine"); !slices.Equal(e.Grants.Key, []string{"der-key"}) || len(e.Grants.Passphrase) > 0 || !slices.Equal(e.Formats, []string{"der", "der-key"}) {
 		t.Errorf("entry: %+v", e)
 	}
+	// A new version is for those who had the one before.
+	if _, err := trial(t, "der", "der").Add(h.settings.catalogue, Addition{Name: "mine", Key: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Reload("mine"); err != nil {
+		t.Fatal(err)
+	}
+	if f, _ := h.Format("der"); !slices.Equal(f.Projects, []string{"p"}) {
+		t.Errorf("projects of the new version: %v", f.Projects)
+	}
 	// Another version takes the place of the first, whose binary goes.
 	next, err := trial(t, "jks", "jks").Add(h.settings.catalogue, Addition{Name: "mine", Key: true, Passphrase: true})
 	if err != nil {
@@ -157,6 +167,15 @@ func TestWritingACatalogueKeepsWhatOthersAdded(t *testing.T) {
 	}
 	if e := c.Plugins[0]; !slices.Equal(e.Projects, []string{"p"}) || e.Limits.Concurrency != 3 || len(e.Grants.Key) == 0 {
 		t.Errorf("the built-in entry: %+v", e)
+	}
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeJSON(t, filepath.Join(dir, "source.json"), catalogue{[]entry{{Name: "one", Path: builtIn(t)[0].Path}}})
+	err = WriteCatalogue(filepath.Join(dir, "source.json"), dir)
+	if after, _ := os.ReadFile(file); err == nil || !strings.Contains(err.Error(), "one that is not built in") || string(after) != string(before) {
+		t.Errorf("a plugin that somebody added gave way to a built-in one: %v\n%s", err, after)
 	}
 	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)

@@ -111,7 +111,8 @@ func (e entry) binary(folder string) (path string, sum []byte, err error) {
 // WriteCatalogue brings the plugins of the catalogue at source, which lie in dir,
 // into dir/catalogue.json with their hashes, as built in. Those that were built in
 // before and are no more go; entries that somebody else added stay as they are,
-// and of a built-in one the projects and limits that somebody set there.
+// and of a built-in one the projects and limits that somebody set there. It fails
+// where somebody else's has the name of a built-in one.
 func WriteCatalogue(source, dir string) error {
 	c, err := readCatalogue(source)
 	if err != nil {
@@ -138,7 +139,11 @@ func WriteCatalogue(source, dir string) error {
 			}
 		}
 		for _, e := range there.Plugins {
-			if _, again := c.find(e.Name); !again && !e.BuiltIn {
+			_, again := c.find(e.Name)
+			switch {
+			case again && !e.BuiltIn:
+				return fmt.Errorf("write plugin catalogue: it lists a plugin %s that is not built in; give that another name, or remove it", e.Name)
+			case !again && !e.BuiltIn:
 				c.Plugins = append(c.Plugins, e)
 			}
 		}
