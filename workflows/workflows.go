@@ -68,18 +68,20 @@ func registerWorkflows(r registry) {
 	r.RegisterWorkflowWithOptions(NotifyPart, workflow.RegisterOptions{Name: notifyPartName})
 }
 
+// No workflow stays in memory between its steps. A history is some twenty events
+// that the server has at hand, so replaying it costs nothing that could be
+// measured. With a cache, an Update to a workflow that the cache has dropped fails
+// its first try: the server's history lacks the two events of a task that it has
+// not stored yet (temporal issue 7741), and whoever decides waits several times as
+// long. What a dead node had cached would also be waited for.
+//
+// The setting is the process's, and the first worker to start takes it for all: an
+// embedded Temporal server starts workers of its own before there is one of ours.
+func init() { worker.SetStickyWorkflowCacheSize(0) }
+
 // workerOptions: eager starts run on the client's own worker, so its slots bound
 // the mints under way.
-//
-// No workflow stays in the worker's memory between its steps. A history is some
-// twenty events that the server has at hand, so replaying it costs nothing that
-// could be measured, and a waiting workflow costs half the memory. With a cache,
-// an Update to a workflow that the cache has dropped fails its first try: the
-// server's history lacks the two events of a task that it has not stored yet
-// (temporal issue 7741), and whoever decides waits several times as long. What a
-// dead node had cached would also be waited for.
 func workerOptions() worker.Options {
-	worker.SetStickyWorkflowCacheSize(0) // of the process; only the first worker's start heeds it
 	return worker.Options{
 		MaxConcurrentWorkflowTaskPollers:        16,
 		MaxConcurrentWorkflowTaskExecutionSize:  256,
