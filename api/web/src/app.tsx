@@ -4,7 +4,7 @@ import { lazy, Suspense } from "react";
 import { Navigate, Route, Routes } from "react-router";
 import { answer, api } from "./api/client";
 import { Layout } from "./layout";
-import { Empty, Failure, Waiting } from "./parts/states";
+import { Alone, Heading, NoProject, Waiting } from "./parts/states";
 import { ProjectProvider } from "./project";
 import { SignedIn } from "./session";
 
@@ -39,7 +39,7 @@ export function App() {
               <Route path="*" element={<Nowhere />} />
             </Route>
           </Route>
-          <Route path="*" element={<Nowhere />} />
+          <Route path="*" element={<Alone><Nowhere /></Alone>} />
         </Routes>
       </Suspense>
     </SignedIn>
@@ -48,9 +48,10 @@ export function App() {
 
 function Nowhere() {
   return (
-    <Empty title="There is no such page">
+    <>
+      <Heading>There is no such page</Heading>
       The address may be mistyped, or what it named is gone. <a href="/">Start again</a>.
-    </Empty>
+    </>
   );
 }
 
@@ -58,8 +59,14 @@ function Nowhere() {
 function FirstProject() {
   const projects = useQuery({ queryKey: ["projects"], queryFn: () => answer(api.GET("/api/v1/projects", { params: { query: { limit: 200 } } })) });
   if (projects.isPending) return <Waiting />;
-  if (projects.isError) return <Failure error={projects.error} retry={() => void projects.refetch()} />;
+  if (projects.isError) return <NoProject error={projects.error} retry={() => void projects.refetch()} />;
   const first = projects.data.items?.[0];
-  if (!first) return <Empty title="You are in no project yet">Ask an administrator to add you to one.</Empty>;
+  if (!first)
+    return (
+      <Alone>
+        <Heading>You are in no project yet</Heading>
+        Ask an administrator to add you to one.
+      </Alone>
+    );
   return <Navigate to={`/projects/${first.id}/certificates`} replace />;
 }

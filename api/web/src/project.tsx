@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { createContext, useContext } from "react";
 import { Outlet, useParams } from "react-router";
 import { answer, api, type Schemas } from "./api/client";
-import { Failure, Waiting } from "./parts/states";
+import { NoProject, Waiting } from "./parts/states";
 import { useLive } from "./live";
 
 const ProjectContext = createContext<Schemas["Project"] | null>(null);
@@ -29,7 +29,7 @@ export function ProjectProvider() {
   });
   useLive(pid);
   if (project.isPending) return <Waiting />;
-  if (project.isError) return <Failure error={project.error} retry={() => void project.refetch()} />;
+  if (project.isError) return <NoProject error={project.error} retry={() => void project.refetch()} />;
   return (
     <ProjectContext.Provider value={project.data}>
       <Outlet />

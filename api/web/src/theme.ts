@@ -1,6 +1,9 @@
 // The look of the UI: Mantine's, with colours that everybody can read.
 import { createTheme, type CSSVariablesResolver, darken } from "@mantine/core";
 
+/** Their header element is no banner of the page. */
+const dialogs = { closeButtonProps: { "aria-label": "Close" }, attributes: { header: { role: "none" } } };
+
 export const theme = createTheme({
   primaryColor: "blue",
   primaryShade: { light: 8, dark: 8 },
@@ -8,8 +11,8 @@ export const theme = createTheme({
   cursorType: "pointer",
   respectReducedMotion: true,
   components: {
-    Modal: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } },
-    Drawer: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } },
+    Modal: { defaultProps: dialogs },
+    Drawer: { defaultProps: dialogs },
   },
 });
 

@@ -1,11 +1,12 @@
 // One certificate: its facts, its timeline, and Download.
-import { Anchor, Badge, Breadcrumbs, Button, Code, CopyButton, Group, Paper, Table, Text, Timeline, Title } from "@mantine/core";
+import { Anchor, Badge, Breadcrumbs, Button, Group, Paper, Table, Text, Timeline, Title } from "@mantine/core";
 import { IconDownload } from "@tabler/icons-react";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link, useNavigate, useParams, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
 import { Download } from "../download/modal";
+import { Copied } from "../parts/copied";
 import { Failure, Heading, Waiting } from "../parts/states";
 import { Time } from "../parts/time";
 import { useMay, useProject } from "../project";
@@ -48,10 +49,10 @@ export default function Certificate() {
 function Facts({ of: c }: { of: Schemas["Certificate"] }) {
   const fact = (name: string, value: ReactNode) => (
     <Table.Tr key={name}>
-      <Table.Th scope="row" w={180}>
+      <Table.Th scope="row" w={{ base: 100, sm: 180 }}>
         {name}
       </Table.Th>
-      <Table.Td>{value}</Table.Td>
+      <Table.Td style={{ overflowWrap: "anywhere" }}>{value}</Table.Td>
     </Table.Tr>
   );
   const names = (
@@ -65,7 +66,7 @@ function Facts({ of: c }: { of: Schemas["Certificate"] }) {
   );
   return (
     <Paper withBorder p="md" mb="md">
-      <Table variant="vertical" layout="auto">
+      <Table variant="vertical" layout="fixed">
         <Table.Tbody>
           {fact("Expires", <><Expiry at={c.not_after} /> <Time at={c.not_after} /></>)}
           {fact("Valid from", <Time at={c.not_before} />)}
@@ -74,26 +75,11 @@ function Facts({ of: c }: { of: Schemas["Certificate"] }) {
           {fact("Issuer", c.issuer)}
           {fact("Chain", c.chain_length === 0 ? "No intermediate is stored with it" : `${c.chain_length} intermediate${c.chain_length === 1 ? "" : "s"} stored with it, self-signed roots left out`)}
           {fact("Key", `${c.key_algorithm}, ${c.has_private_key ? "private key stored encrypted" : "private key not stored"}`)}
-          {fact("Serial", <Copied text={c.serial} />)}
-          {fact("SHA-256 fingerprint", <Copied text={c.fingerprint_sha256} />)}
+          {fact("Serial", <Copied text={c.serial} what="serial" />)}
+          {fact("SHA-256 fingerprint", <Copied text={c.fingerprint_sha256} what="fingerprint" />)}
         </Table.Tbody>
       </Table>
     </Paper>
-  );
-}
-
-function Copied({ text }: { text: string }) {
-  return (
-    <Group gap="xs">
-      <Code style={{ overflowWrap: "anywhere" }}>{text}</Code>
-      <CopyButton value={text}>
-        {({ copied, copy }) => (
-          <Button size="compact-xs" variant="default" onClick={copy}>
-            {copied ? "Copied" : "Copy"}
-          </Button>
-        )}
-      </CopyButton>
-    </Group>
   );
 }
 

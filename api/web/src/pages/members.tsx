@@ -104,7 +104,7 @@ function Add() {
 function User() {
   const users = useQuery({ queryKey: ["users"], queryFn: () => answer(api.GET("/api/v1/users", { params: { query: { limit: 200 } } })) });
   const data = (users.data?.items ?? []).filter((u) => !u.disabled).map((u) => ({ value: u.id, label: `${u.name || u.username} (${u.username})` }));
-  return <Select label="User" name="user" searchable required data={data} data-autofocus nothingFoundMessage="No user is called so: make them first, on the page of users." />;
+  return <Select label="User" name="user" searchable required data={data} nothingFoundMessage="No user is called so: make them first, on the page of users." />;
 }
 
 const ownRole = "This is your own membership: you may lose access to this page.";

@@ -1,5 +1,5 @@
 // What a page shows while it has nothing, has failed or has nothing to show.
-import { Alert, Button, Center, Group, Loader, Stack, Text, Title } from "@mantine/core";
+import { Alert, Button, Center, Container, Group, Loader, Stack, Text, Title } from "@mantine/core";
 import { useDocumentTitle } from "@mantine/hooks";
 import { IconAlertTriangle } from "@tabler/icons-react";
 import type { ReactNode } from "react";
@@ -68,5 +68,24 @@ export function Heading({ children, actions }: { children: string; actions?: Rea
       </Title>
       {actions && <Group gap="xs">{actions}</Group>}
     </Group>
+  );
+}
+
+/** A page that stands by itself, without a project's navigation. */
+export function Alone({ children }: { children: ReactNode }) {
+  return (
+    <Container component="main" py="xl">
+      {children}
+    </Container>
+  );
+}
+
+export function NoProject({ error, retry }: { error: Error; retry: () => void }) {
+  return (
+    <Alone>
+      <Heading>Nothing to show</Heading>
+      <Failure error={error} retry={retry} />
+      <a href="/">Start again</a>
+    </Alone>
   );
 }

@@ -1,0 +1,200 @@
+// What axe finds on every page and dialog, in both colour schemes, on a wide screen
+// and at 320 pixels (WCAG 2.2, 1.4.10); and the main ways by keyboard alone.
+import { AxeBuilder } from "@axe-core/playwright";
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { eventually, signIn, startBrowser, startServer } from "./harness.mjs";
+
+const wide = { width: 1280, height: 900 };
+const phone = { width: 320, height: 700 };
+
+let server, browser, certificate;
+before(async () => {
+  [server, browser] = await Promise.all([startServer(), startBrowser()]);
+  certificate = server.certificates.find((c) => c.has_private_key);
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+// Without motion, nothing is measured half faded.
+const come = (who) => signIn(browser, server, who, { reducedMotion: "reduce", viewport: wide });
+
+/** Has axe look at the page in both schemes and widths: colours do not hang on the width, nor the layout on the scheme. */
+async function check(page, what) {
+  for (const [colorScheme, viewport] of [["light", wide], ["dark", phone]]) {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize(viewport);
+    await page.locator(`html[data-mantine-color-scheme=${colorScheme}]`).waitFor();
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    const found = violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.html} ${n.failureSummary}`));
+    assert.deepEqual(found, [], `${what}, ${colorScheme}, ${viewport.width} wide`);
+    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    assert.ok(overflow <= 0, `${what} is ${overflow} pixels too wide for ${viewport.width}`);
+  }
+  await page.setViewportSize(wide);
+}
+
+async function open(page, at) {
+  await page.goto(server.url + server.project + at);
+  await page.getByRole("main").getByRole("heading").first().waitFor();
+  await page.waitForLoadState("networkidle");
+}
+
+test("sign-in", async () => {
+  const context = await browser.newContext({ reducedMotion: "reduce" });
+  const page = await context.newPage();
+  await page.goto(server.url);
+  await page.getByRole("heading", { name: "Sign in to Countersign" }).waitFor();
+  await check(page, "sign-in");
+  await page.getByLabel("Username").fill("nobody");
+  await page.getByRole("textbox", { name: "Password" }).fill("a wrong password");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("alert").waitFor();
+  await check(page, "refused sign-in");
+});
+
+test("every page", async () => {
+  const page = await come("admin");
+  for (const at of ["/certificates", "/certificates?q=nothing-is-called-so", `/certificates/${certificate.id}`, "/requests", "/approvals", "/settings/policy", "/audit", "/audit?entry=1", "/members", "/api-keys", "/users", "/plugins", "/account"]) {
+    await open(page, at);
+    await check(page, at);
+  }
+  await page.goto(`${server.url}${server.project}/nowhere`);
+  await page.getByText("There is no such page").waitFor();
+  await check(page, "no such page");
+  await page.goto(`${server.url}/projects/proj_nothing`);
+  await page.getByRole("alert").waitFor();
+  await check(page, "no such project");
+  const operator = await come("operator");
+  for (const at of ["/settings/policy", "/members"]) {
+    await open(operator, at);
+    await check(operator, `${at} for an operator`);
+  }
+  await operator.goto(`${server.url}${server.project}/audit`);
+  await operator.getByRole("alert").waitFor();
+  await check(operator, "a page that is refused");
+  assert.deepEqual([page.complaints, operator.complaints], [[], []]);
+});
+
+test("the dialogs of administration", async () => {
+  const page = await come("admin");
+  for (const [at, button] of [["/api-keys", "Make an API key"], ["/members", "Add a member"], ["/members", "Change role of Otto Operator"], ["/members", "Remove Otto Operator"], ["/users", "Make a user"], ["/users", "Set password of Otto Operator"], ["/users", "Disable Otto Operator"], ["/plugins", "Reload pem"]]) {
+    await open(page, at);
+    await page.getByRole("button", { name: button, exact: true }).click();
+    await page.getByRole("dialog").waitFor();
+    await check(page, button);
+  }
+  await open(page, "/api-keys");
+  await page.getByRole("button", { name: "Make an API key" }).click();
+  await page.getByRole("dialog").getByLabel("Name").fill("looked-at");
+  await page.getByRole("button", { name: "Make it" }).click();
+  await page.getByText("shown here and never again").waitFor();
+  await check(page, "the secret of a key");
+
+  await open(page, "/settings/policy");
+  await page.getByLabel("Shortest passphrase").fill("0");
+  await check(page, "a wrong value");
+  await page.getByLabel("Shortest passphrase").fill("9");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("dialog").waitFor();
+  await check(page, "the change of the policy");
+  await server.setPolicy({ min_passphrase_length: 10 });
+  await page.getByRole("button", { name: "Change the policy" }).click();
+  await page.getByRole("dialog", { name: "Somebody changed the policy meanwhile" }).waitFor();
+  await check(page, "the conflict");
+  assert.deepEqual(page.complaints, []);
+});
+
+test("each step of a download", async () => {
+  const page = await come("operator");
+  const dialog = page.getByRole("dialog");
+  const ask = async (format) => {
+    await open(page, `/certificates/${certificate.id}?download`);
+    await dialog.getByRole("radio", { name: format }).check();
+  };
+  await server.setPolicy({ allow_key_export: false });
+  await ask(/^bundle.pkcs12/);
+  await dialog.getByText("The policy refuses this download").waitFor();
+  await check(page, "refused");
+  await server.setPolicy({ allow_key_export: true });
+  await ask(/^bundle.pkcs12/);
+  await dialog.getByText("The policy allows this download").waitFor();
+  await dialog.getByRole("button", { name: "Generate", exact: true }).click();
+  await dialog.getByRole("button", { name: "Advanced options" }).click();
+  await check(page, "allowed");
+  await dialog.getByRole("button", { name: "Generate download link" }).click();
+  await dialog.getByText("Your link is ready").waitFor();
+  await check(page, "the link");
+  await Promise.all([page.waitForEvent("download"), dialog.getByRole("button", { name: /^Download/ }).click()]);
+  await dialog.getByText("from 127.0.0.1").waitFor();
+  await check(page, "used");
+  await ask(/^cert.pem/);
+  await dialog.getByRole("button", { name: "Generate download link" }).click();
+  await dialog.getByRole("button", { name: "Revoke" }).click();
+  await dialog.getByText("The link is revoked").waitFor();
+  await check(page, "revoked");
+  await server.setPolicy({ approval: { mode: "all", required_approvals: 1, ttl_seconds: 3600, claim_window_seconds: 3600 } });
+  await ask(/^cert.pem/);
+  await dialog.getByText("This needs one approval").waitFor();
+  await dialog.getByRole("textbox", { name: "Reason" }).fill("to see it");
+  await check(page, "needs approval");
+  await dialog.getByRole("button", { name: "Ask for approval" }).click();
+  await dialog.getByText("Waiting for approval").waitFor();
+  await check(page, "waits");
+  await server.setPolicy({ approval: { mode: "off", required_approvals: 1, ttl_seconds: 3600, claim_window_seconds: 3600 } });
+  assert.deepEqual(page.complaints, []);
+});
+
+/** Goes on by Tab until something has the focus, as who uses no mouse does. */
+async function reach(page, role, name) {
+  const wanted = page.getByRole(role, { name, exact: typeof name === "string" });
+  await wanted.first().waitFor({ state: "attached" }); // a switch is its drawing, not its input
+  for (let presses = 0; presses < 80; presses++) {
+    for (const one of await wanted.all()) if (await one.evaluate((e) => e === document.activeElement)) return one;
+    await page.keyboard.press("Tab");
+  }
+  assert.fail(`Tab never reaches the ${role} ${name}`);
+}
+
+async function press(page, role, name, key = "Enter") {
+  await reach(page, role, name);
+  await page.keyboard.press(key);
+}
+
+test("by keyboard alone", async () => {
+  await server.setPolicy({ allow_key_export: false });
+  const context = await browser.newContext({ acceptDownloads: true });
+  const page = await context.newPage();
+  await page.goto(server.url);
+  await reach(page, "textbox", "Username");
+  await page.keyboard.type("admin");
+  await reach(page, "textbox", "Password");
+  await page.keyboard.type("correct horse battery");
+  await page.keyboard.press("Enter");
+
+  await press(page, "link", certificate.name);
+  await press(page, "button", "Download");
+  const dialog = page.getByRole("dialog");
+  const fullchain = dialog.getByRole("radio", { name: /^fullchain.pem/ });
+  await reach(page, "radio", /^cert.pem/);
+  await page.keyboard.press("Space");
+  for (let presses = 0; presses < 10 && !(await fullchain.isChecked()); presses++) await page.keyboard.press("ArrowDown");
+  assert.equal(await fullchain.isChecked(), true);
+  await press(page, "button", "Generate download link");
+  await dialog.getByText("Your link is ready").waitFor();
+  const [download] = await Promise.all([page.waitForEvent("download"), press(page, "button", /^Download fullchain.pem/)]);
+  assert.equal(download.suggestedFilename().endsWith("fullchain.pem"), true);
+  await dialog.getByText("was downloaded").waitFor();
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "hidden" });
+  await eventually("the focus is back where it was", () => page.getByRole("button", { name: "Download" }).evaluate((e) => e === document.activeElement));
+
+  await press(page, "link", "Certificate policy");
+  await press(page, "switch", /^Private keys may be downloaded/, "Space");
+  await press(page, "button", "Save");
+  await press(page, "button", "Change the policy");
+  await page.getByText("The policy is saved and in force.").waitFor();
+  assert.equal((await server.call("admin", "GET", server.project + "/certificate-policy")).allow_key_export, true);
+});
