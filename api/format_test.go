@@ -45,7 +45,9 @@ func restrict(t *testing.T, h *host.Host, catalogue, plugin string, projects ...
 	must(t, json.Unmarshal(text, &c))
 	for _, entry := range c.Plugins {
 		if entry["name"] == plugin {
-			entry["projects"] = projects
+			if delete(entry, "projects"); projects != nil {
+				entry["projects"] = projects
+			}
 		}
 	}
 	text, err = json.Marshal(c)

@@ -38,10 +38,22 @@ type entry struct {
 	Grants  grants   `json:"grants"`
 	// Projects are the ids of those that have its formats; absent, all have. An
 	// empty list is kept: it means none.
-	Projects []string `json:"projects,omitzero"`
-	Limits   limits   `json:"limits,omitzero"`
+	Projects projectIDs `json:"projects,omitzero"`
+	Limits   limits     `json:"limits,omitzero"`
 	// BuiltIn marks what WriteCatalogue wrote and may write anew.
 	BuiltIn bool `json:"built_in,omitempty"`
+}
+
+// projectIDs refuses null, which a template makes of an empty list: it could be
+// meant as none and would be taken for all.
+type projectIDs []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *projectIDs) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		return errors.New("projects is null: leave it out for all projects, or make it [] for none")
+	}
+	return json.Unmarshal(text, (*[]string)(p))
 }
 
 // limits bound a plugin; zero is the default. Those of the sandbox may be lower

@@ -275,6 +275,7 @@ func TestOpenNeedsACatalogue(t *testing.T) {
 		`{"plugins":[{"name":"a"},{"name":"a"}]}`:      "listed twice",
 		`{"plugins":[{"name":"../a"}]}`:                "is not a plugin's name",
 		`{"plugins":[]} {}`:                            "something follows",
+		`{"plugins":[{"name":"a","projects":null}]}`:   "projects is null",
 		`{"plugins":[{"name":"a","grant":{"key":1}}]}`: "unknown field",
 	} {
 		path := filepath.Join(t.TempDir(), CatalogueName)
