@@ -110,3 +110,26 @@ func TestFormatsOfProjects(t *testing.T) {
 		t.Errorf("without a restriction: %v", got)
 	}
 }
+
+type renderer = engine.Formats
+
+// thief has another format answer to the id of one.
+type thief struct{ renderer }
+
+func (t thief) Format(name string) (engine.Format, bool) {
+	if name == "cert" {
+		name = "fullchain"
+	}
+	return t.renderer.Format(name)
+}
+
+// A token is for the format that it was issued for, whatever takes its name later.
+func TestAFormatThatTakesAName(t *testing.T) {
+	f := newFixture(t)
+	issued := f.mint("operator", "shop", `{"format":"cert"}`)
+	own := f.downloads.Formats
+	f.downloads.Formats = thief{own}
+	f.do("", "GET", "/downloads/"+issued.Token.Reveal(), "").problem(502, engine.CodeRendererFailed)
+	f.downloads.Formats = own
+	f.do("", "GET", "/downloads/"+issued.Token.Reveal(), "").is(200)
+}

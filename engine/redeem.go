@@ -107,7 +107,7 @@ func (d *Downloads) redeemable(ctx context.Context, found TokenRecord, f Fetch) 
 		return Format{}, errTokenExpired(token.ExpiresAt)
 	case token.BindIP != "" && !sameAddress(token.BindIP, f.IP):
 		return Format{}, Errorf(CodeIPMismatch, "this token is bound to another IP address")
-	case !ok:
+	case !ok || format.ID != token.Format: // another format may have taken the name
 		return Format{}, Errorf(CodeRendererFailed, "the renderer of %s is not there; the token is not used up", token.Format)
 	case !format.EnabledIn(token.ProjectID):
 		return Format{}, Errorf(CodePolicyDenied, "this project does not have %s any more; the token is not used up", format.Filename)

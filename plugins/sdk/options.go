@@ -79,6 +79,23 @@ func (d *declaration) fill(options json.RawMessage) ([]byte, error) {
 	return json.Marshal(filled)
 }
 
+// maxInteger is the largest that every program reads alike from JSON (RFC 7493,
+// section 2.2).
+const maxInteger = 1<<53 - 1
+
+// bound keeps callers from integers that no field holds.
+func bound(property *jsonschema.Schema) {
+	if !property.HasType(jsonschema.Integer) {
+		return
+	}
+	if property.Maximum == nil {
+		property.WithMaximum(maxInteger)
+	}
+	if property.Minimum == nil {
+		property.WithMinimum(-maxInteger)
+	}
+}
+
 // declarations are kept by type: working one out costs more than some renders.
 var declarations sync.Map
 
@@ -98,6 +115,7 @@ func declare[T any]() (*declaration, error) {
 	d := &declaration{names: map[string]bool{}, defaults: map[string]json.RawMessage{}}
 	for name, property := range schema.Properties {
 		d.names[name] = true
+		bound(property.TypeObject)
 		if value := property.TypeObject.Default; value != nil {
 			if d.defaults[name], err = json.Marshal(value); err != nil {
 				return nil, fmt.Errorf("declare options: %w", err)

@@ -76,3 +76,21 @@ func TestOptionsThatCannotBeDeclared(t *testing.T) {
 		})
 	}
 }
+
+// No caller gets a number past the schema that no field holds.
+func TestIntegersAreBounded(t *testing.T) {
+	type sizes struct {
+		Any  int64 `json:"any"`
+		Most int   `json:"most" maximum:"10"`
+	}
+	var schema struct {
+		Properties map[string]struct{ Minimum, Maximum int64 }
+	}
+	if err := json.Unmarshal(sdk.OptionsSchema[sizes](), &schema); err != nil {
+		t.Fatal(err)
+	}
+	const limit = 1<<53 - 1
+	if p := schema.Properties; p["any"].Minimum != -limit || p["any"].Maximum != limit || p["most"].Minimum != -limit || p["most"].Maximum != 10 {
+		t.Errorf("got %+v", p)
+	}
+}
