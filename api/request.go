@@ -13,6 +13,7 @@ type requestsInput struct {
 	Paging
 	Status        string `query:"status" doc:"Only requests in this state"`
 	CertificateID string `query:"certificate_id" doc:"Only requests for this certificate"`
+	Requester     string `query:"requester" doc:"Only requests of this person, by their user's id"`
 }
 
 type requestOutput struct{ Body wire.Request }
@@ -46,16 +47,19 @@ func (s *Server) requestEndpoints() {
 }
 
 func (s *Server) requests(ctx context.Context, k *call, in *requestsInput) (*listing[wire.Request], error) {
+	person := in.Requester
+	if !k.Role.Includes(engine.RoleApprover) {
+		if person != "" && person != k.User.ID {
+			return nil, engine.Errorf(engine.CodeForbidden, "an operator sees their own requests only")
+		}
+		person = k.User.ID
+	}
 	if in.Status != "" && !engine.Status(in.Status).Valid() {
 		return nil, engine.Errorf(engine.CodeInvalidRequest, "status is not one of the states of a request")
 	}
-	q := engine.RequestQuery{
-		ProjectID: k.Project.ID, Status: engine.Status(in.Status), CertificateID: in.CertificateID, Page: in.page(),
-	}
-	if !k.Role.Includes(engine.RoleApprover) {
-		q.Person = k.User.ID
-	}
-	found, next, err := s.store.Requests(ctx, q)
+	found, next, err := s.store.Requests(ctx, engine.RequestQuery{
+		ProjectID: k.Project.ID, Person: person, Status: engine.Status(in.Status), CertificateID: in.CertificateID, Page: in.page(),
+	})
 	if err != nil {
 		return nil, err
 	}

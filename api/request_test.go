@@ -20,12 +20,14 @@ func TestRequests(t *testing.T) {
 	}
 	for query, want := range map[string]int{
 		"status=issued": 2, "status=denied": 1, "status=consumed": 0, "certificate_id=" + f.certs["alone"].ID: 1,
-		"status=issued&certificate_id=" + f.certs["shop"].ID: 1,
+		"status=issued&certificate_id=" + f.certs["shop"].ID: 1, "requester=" + f.users["second"].ID: 1, "requester=nobody": 0,
 	} {
 		if page := read[wire.Page[wire.Request]](f.do("admin", "GET", "{p}/requests?"+query, "").is(200)); len(page.Items) != want {
 			t.Errorf("%s: %d, want %d", query, len(page.Items), want)
 		}
 	}
+	f.do("operator", "GET", "{p}/requests?requester="+f.users["operator"].ID, "").is(200)
+	f.do("operator", "GET", "{p}/requests?requester="+f.users["second"].ID, "").problem(403, engine.CodeForbidden)
 	a := f.do("operator", "GET", "{p}/requests/"+mine.RequestID, "").is(200)
 	members(t, a.body, "id", "status", "certificate_id", "format", "filename", "options", "requester", "reason", "ttl_seconds",
 		"bind_ip", "code", "explanation", "remedies", "policy_revision", "created_at", "updated_at", "expires_at",
