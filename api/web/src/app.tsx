@@ -10,6 +10,10 @@ import { SignedIn } from "./session";
 
 const Certificates = lazy(() => import("./pages/certificates"));
 const Certificate = lazy(() => import("./pages/certificate"));
+const Requests = lazy(() => import("./pages/requests"));
+const Request = lazy(() => import("./pages/request"));
+const Approvals = lazy(() => import("./pages/approvals"));
+const Approval = lazy(() => import("./pages/approval"));
 const Policy = lazy(() => import("./pages/policy"));
 const Audit = lazy(() => import("./pages/audit"));
 const Members = lazy(() => import("./pages/members"));
@@ -29,6 +33,10 @@ export function App() {
               <Route index element={<Navigate to="certificates" replace />} />
               <Route path="certificates" element={<Certificates />} />
               <Route path="certificates/:cid" element={<Certificate />} />
+              <Route path="requests" element={<Requests />} />
+              <Route path="requests/:rid" element={<Request />} />
+              <Route path="approvals" element={<Approvals />} />
+              <Route path="approvals/:aid" element={<Approval />} />
               <Route path="settings/policy" element={<Policy />} />
               <Route path="audit" element={<Audit />} />
               <Route path="members" element={<Members />} />

@@ -6,6 +6,7 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link, Outlet, useLocation, useNavigate } from "react-router";
 import { answer, api, type Schemas } from "./api/client";
+import { usePending } from "./people";
 import { useMay, useProject } from "./project";
 import { useMe } from "./session";
 
@@ -59,14 +60,9 @@ function Projects() {
 
 /** How many approvals wait for somebody, in the navigation. */
 function useWaiting(): string {
-  const { id: pid } = useProject();
-  const waiting = useQuery({
-    queryKey: ["pending", pid],
-    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/approvals", { params: { path: { pid }, query: { status: "pending", limit: 100 } } })),
-    enabled: useMay("operator"),
-  });
-  const count = waiting.data?.items?.length ?? 0;
-  return waiting.data?.next_cursor ? `${count}+` : count ? String(count) : "";
+  const { data } = usePending();
+  const count = data?.items?.length ?? 0;
+  return data?.next_cursor ? `${count}+` : count ? String(count) : "";
 }
 
 function Navigation({ visited }: { visited: () => void }) {

@@ -2,6 +2,7 @@
 // what they are about.
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
+import { api } from "./api/client";
 
 /** What each event is about, by the first member of the queries' keys. */
 const about: Record<string, string[]> = {
@@ -12,30 +13,46 @@ const about: Record<string, string[]> = {
 
 const retryMillis = 3_000;
 
+/** A request may change a moment after the event that tells of it. */
+const settledMillis = 1_500;
+
 export function useLive(pid: string) {
   const queries = useQueryClient();
   useEffect(() => {
     let source: EventSource;
-    let again: ReturnType<typeof setTimeout>;
+    let [again, later]: ReturnType<typeof setTimeout>[] = [];
+    let [missed, refused] = [false, false];
+    const read = (keys: Iterable<string>) => {
+      for (const key of keys) void queries.invalidateQueries({ queryKey: [key] });
+    };
+    const everything = () => read(new Set(Object.values(about).flat()));
     const open = () => {
       source = new EventSource(`/api/v1/projects/${encodeURIComponent(pid)}/stream`);
       for (const [type, keys] of Object.entries(about))
         source.addEventListener(type, () => {
-          for (const key of keys) void queries.invalidateQueries({ queryKey: [key] });
+          read(keys);
+          clearTimeout(later);
+          later = setTimeout(everything, settledMillis);
         });
+      source.onopen = () => {
+        if (missed) everything();
+        [missed, refused] = [false, false];
+      };
       source.onerror = () => {
-        if (source.readyState !== EventSource.CLOSED) return; // the browser resumes it by itself
-        // Refused: the session may have ended or the server is down. What was
-        // missed meanwhile is read again once the stream is back.
-        again = setTimeout(() => {
-          open();
-          for (const key of new Set(Object.values(about).flat())) void queries.invalidateQueries({ queryKey: [key] });
-        }, retryMillis);
+        missed = true;
+        if (source.readyState !== EventSource.CLOSED) {
+          void api.GET("/healthz").catch(() => {}); // the browser resumes it by itself, if the server is there
+          return;
+        }
+        if (!refused) void queries.invalidateQueries({ queryKey: ["me"] }); // the session may have ended
+        refused = true;
+        again = setTimeout(open, retryMillis);
       };
     };
     open();
     return () => {
       clearTimeout(again);
+      clearTimeout(later);
       source.close();
     };
   }, [pid, queries]);

@@ -10,6 +10,7 @@ import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
 import { ProblemError } from "./api/client";
 import { App } from "./app";
+import { Connection } from "./connection";
 import { readable, theme } from "./theme";
 
 const queries = new QueryClient({
@@ -31,6 +32,7 @@ createRoot(document.getElementById("root")!).render(
     <MantineProvider theme={theme} cssVariablesResolver={readable} defaultColorScheme="auto" getStyleNonce={() => nonce}>
       <Notifications position="top-right" />
       <QueryClientProvider client={queries}>
+        <Connection />
         <BrowserRouter>
           <App />
         </BrowserRouter>

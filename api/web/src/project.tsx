@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { createContext, useContext } from "react";
 import { Outlet, useParams } from "react-router";
-import { answer, api, type Schemas } from "./api/client";
+import { answer, api, ProblemError, type Schemas } from "./api/client";
 import { NoProject, Waiting } from "./parts/states";
 import { useLive } from "./live";
 
@@ -29,7 +29,9 @@ export function ProjectProvider() {
   });
   useLive(pid);
   if (project.isPending) return <Waiting />;
-  if (project.isError) return <NoProject error={project.error} retry={() => void project.refetch()} />;
+  // A server that does not answer, or a session that ended, takes nobody's page away.
+  const gone = project.error instanceof ProblemError && project.error.status === 404;
+  if (project.isError && (gone || !project.data)) return <NoProject error={project.error} retry={() => void project.refetch()} />;
   return (
     <ProjectContext.Provider value={project.data}>
       <Outlet />

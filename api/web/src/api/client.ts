@@ -31,10 +31,21 @@ export function whenSignedOut(then: () => void) {
   onSignedOut = then;
 }
 
+/** Called when the server does not answer. */
+let onUnreachable = () => {};
+export function whenUnreachable(then: () => void) {
+  onUnreachable = then;
+}
+
+/** The server gives up after 10 seconds: one that says nothing for longer is not there. */
+const timeoutMillis = 15_000;
+
 const middleware: Middleware = {
   onRequest({ request }) {
     if (request.method !== "GET" && forgeryToken) request.headers.set("X-CSRF-Token", forgeryToken);
-    return request;
+    // A file that is on its way is not cut off: its link is good only once.
+    if (request.url.endsWith("/v1/downloads")) return request;
+    return new Request(request, { signal: AbortSignal.timeout(timeoutMillis) });
   },
   async onResponse({ request, response }) {
     if (response.ok) return response;
@@ -44,6 +55,7 @@ const middleware: Middleware = {
   },
   onError({ error }) {
     if (error instanceof ProblemError) return error;
+    onUnreachable();
     return new ProblemError(0, { code: "unreachable", title: "No connection", detail: "The server does not answer. Check the connection and try again." });
   },
 };

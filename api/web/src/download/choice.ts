@@ -1,5 +1,7 @@
 // What a person chooses in the download dialog, and what is asked of the server.
-import type { Schemas } from "../api/client";
+import { useQuery } from "@tanstack/react-query";
+import { answer, api, type Schemas } from "../api/client";
+import { useProject } from "../project";
 
 export type Format = Schemas["Format"];
 export type Target = Schemas["FormatTarget"];
@@ -13,6 +15,25 @@ export interface Choice {
 }
 
 export const nothing: Choice = { format: "", target: "", passphrase: "", reason: "", options: {} };
+
+/** The formats that there are. */
+export function useFormats(enabled = true) {
+  const { id: pid } = useProject();
+  return useQuery({
+    queryKey: ["formats", pid],
+    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/formats", { params: { path: { pid }, query: { limit: 200 } } })),
+    enabled,
+  });
+}
+
+export function usePolicy(enabled = true) {
+  const { id: pid } = useProject();
+  return useQuery({
+    queryKey: ["policy", pid],
+    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/certificate-policy", { params: { path: { pid } } })),
+    enabled,
+  });
+}
 
 /** A property of a format's options, as the dialog can ask for it. */
 export interface Option {

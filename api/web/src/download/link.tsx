@@ -74,7 +74,7 @@ function keep(file: Blob, name: string) {
 }
 
 /** When and from where the file of a request was fetched, once it was. */
-function useUse(cid: string, rid: string): Schemas["Event"] | undefined {
+export function useUse(cid: string, rid: string): Schemas["Event"] | undefined {
   const { id: pid } = useProject();
   const events = useQuery({
     queryKey: ["events", pid, cid, "newest"],

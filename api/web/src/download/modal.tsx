@@ -1,10 +1,9 @@
 // The download dialog: choose a format, see what the policy will say, get a link.
 import { Modal } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { answer, api, type Schemas } from "../api/client";
-import { Failure, Waiting } from "../parts/states";
-import { useProject } from "../project";
+import type { Schemas } from "../api/client";
+import { Unready } from "../parts/states";
+import { useFormats, usePolicy } from "./choice";
 import { DownloadForm } from "./form";
 import { Link } from "./link";
 import { Asked } from "./asked";
@@ -19,29 +18,18 @@ interface Props {
 export type Outcome = { minted: Schemas["Minted"] } | { pending: Schemas["Pending"] };
 
 export function Download({ certificate, opened, close }: Props) {
-  const { id: pid } = useProject();
   const [outcome, setOutcome] = useState<Outcome | null>(null);
-  const formats = useQuery({
-    queryKey: ["formats", pid],
-    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/formats", { params: { path: { pid }, query: { limit: 200 } } })),
-    enabled: opened,
-  });
-  const policy = useQuery({
-    queryKey: ["policy", pid],
-    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/certificate-policy", { params: { path: { pid } } })),
-    enabled: opened,
-  });
+  const [formats, policy] = [useFormats(opened), usePolicy(opened)];
   const shut = () => {
     setOutcome(null); // the token is told once: closing forgets it
     close();
   };
-  const failed = formats.error ?? policy.error;
   return (
     <Modal opened={opened} onClose={shut} title={`Download ${certificate.name}`} size="lg" closeOnClickOutside={!outcome} keepMounted={false} closeButtonProps={{ "aria-label": "Close" }}>
-      {failed ? (
-        <Failure error={failed} retry={() => void (formats.refetch(), policy.refetch())} />
-      ) : !formats.data || !policy.data ? (
-        <Waiting />
+      {!formats.data ? (
+        <Unready of={formats} />
+      ) : !policy.data ? (
+        <Unready of={policy} />
       ) : outcome && "minted" in outcome ? (
         <Link certificate={certificate} minted={outcome.minted} format={formats.data.items?.find((f) => f.id === outcome.minted.format)} again={() => setOutcome(null)} />
       ) : outcome ? (

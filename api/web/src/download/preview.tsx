@@ -3,8 +3,8 @@ import { Alert, List, Skeleton, Text } from "@mantine/core";
 import { IconCheck, IconHourglass, IconX } from "@tabler/icons-react";
 import { useQuery, type UseQueryResult } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
-import { useMembers } from "../members";
 import { Failure } from "../parts/states";
+import { useApprovers } from "../people";
 import { useProject } from "../project";
 import { useMe } from "../session";
 
@@ -59,8 +59,9 @@ function Lines({ of }: { of: string[] | null }) {
 /** Whom to ask. */
 function Approvers() {
   const me = useMe();
-  const members = useMembers();
-  const names = members.data?.items?.filter((m) => (m.role === "approver" || m.role === "admin") && m.user_id !== me.user.id).map((m) => m.name || m.username) ?? [];
+  const names = useApprovers()
+    .filter((m) => m.user_id !== me.user.id)
+    .map((m) => m.name || m.username);
   if (names.length === 0) return null;
   return (
     <Text size="sm" mt="xs">

@@ -1,13 +1,13 @@
 // One certificate: its facts, its timeline, and Download.
-import { Anchor, Badge, Breadcrumbs, Button, Group, Paper, Table, Text, Timeline, Title } from "@mantine/core";
+import { Anchor, Badge, Breadcrumbs, Button, Group, Paper, Text, Timeline, Title } from "@mantine/core";
 import { IconDownload } from "@tabler/icons-react";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import type { ReactNode } from "react";
 import { Link, useNavigate, useParams, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
 import { Download } from "../download/modal";
 import { Copied } from "../parts/copied";
-import { Failure, Heading, Waiting } from "../parts/states";
+import { Facts } from "../parts/facts";
+import { Heading, Unready } from "../parts/states";
 import { Time } from "../parts/time";
 import { useMay, useProject } from "../project";
 import { Expiry } from "./certificates";
@@ -22,8 +22,7 @@ export default function Certificate() {
     queryKey: ["certificate", pid, cid],
     queryFn: () => answer(api.GET("/api/v1/projects/{pid}/certificates/{cid}", { params: { path: { pid, cid } } })),
   });
-  if (found.isPending) return <Waiting />;
-  if (found.isError) return <Failure error={found.error} retry={() => void found.refetch()} />;
+  if (!found.data) return <Unready of={found} />;
   const certificate = found.data;
   const download = operator && (
     <Button leftSection={<IconDownload size={18} />} onClick={() => setSearch({ download: "" })}>
@@ -39,22 +38,14 @@ export default function Certificate() {
         <Text>{certificate.name}</Text>
       </Breadcrumbs>
       <Heading actions={download}>{certificate.name}</Heading>
-      <Facts of={certificate} />
+      <About of={certificate} />
       <History cid={cid} />
       {operator && <Download certificate={certificate} opened={search.has("download")} close={() => setSearch({}, { replace: true })} />}
     </>
   );
 }
 
-function Facts({ of: c }: { of: Schemas["Certificate"] }) {
-  const fact = (name: string, value: ReactNode) => (
-    <Table.Tr key={name}>
-      <Table.Th scope="row" w={{ base: 100, sm: 180 }}>
-        {name}
-      </Table.Th>
-      <Table.Td style={{ overflowWrap: "anywhere" }}>{value}</Table.Td>
-    </Table.Tr>
-  );
+function About({ of: c }: { of: Schemas["Certificate"] }) {
   const names = (
     <Group gap={4}>
       {c.sans?.map((name) => (
@@ -65,21 +56,19 @@ function Facts({ of: c }: { of: Schemas["Certificate"] }) {
     </Group>
   );
   return (
-    <Paper withBorder p="md" mb="md">
-      <Table variant="vertical" layout="fixed">
-        <Table.Tbody>
-          {fact("Expires", <><Expiry at={c.not_after} /> <Time at={c.not_after} /></>)}
-          {fact("Valid from", <Time at={c.not_before} />)}
-          {fact("Subject", c.subject)}
-          {fact("Host names", names)}
-          {fact("Issuer", c.issuer)}
-          {fact("Chain", c.chain_length === 0 ? "No intermediate is stored with it" : `${c.chain_length} intermediate${c.chain_length === 1 ? "" : "s"} stored with it, self-signed roots left out`)}
-          {fact("Key", `${c.key_algorithm}, ${c.has_private_key ? "private key stored encrypted" : "private key not stored"}`)}
-          {fact("Serial", <Copied text={c.serial} what="serial" />)}
-          {fact("SHA-256 fingerprint", <Copied text={c.fingerprint_sha256} what="fingerprint" />)}
-        </Table.Tbody>
-      </Table>
-    </Paper>
+    <Facts
+      of={[
+        ["Expires", <><Expiry at={c.not_after} /> <Time at={c.not_after} /></>],
+        ["Valid from", <Time at={c.not_before} />],
+        ["Subject", c.subject],
+        ["Host names", names],
+        ["Issuer", c.issuer],
+        ["Chain", c.chain_length === 0 ? "No intermediate is stored with it" : `${c.chain_length} intermediate${c.chain_length === 1 ? "" : "s"} stored with it, self-signed roots left out`],
+        ["Key", `${c.key_algorithm}, ${c.has_private_key ? "private key stored encrypted" : "private key not stored"}`],
+        ["Serial", <Copied text={c.serial} what="the serial" />],
+        ["SHA-256 fingerprint", <Copied text={c.fingerprint_sha256} what="the fingerprint" />],
+      ]}
+    />
   );
 }
 
@@ -99,8 +88,7 @@ function History({ cid }: { cid: string }) {
       answer(api.GET("/api/v1/projects/{pid}/certificates/{cid}/events", { params: { path: { pid, cid }, query: { limit: 20, cursor: pageParam } } })),
     getNextPageParam: (page) => page.next_cursor,
   });
-  if (events.isPending) return <Waiting />;
-  if (events.isError) return <Failure error={events.error} retry={() => void events.refetch()} />;
+  if (!events.data) return <Unready of={events} />;
   const all = events.data.pages.flatMap((page) => page.items ?? []);
   return (
     <Paper withBorder p="md">

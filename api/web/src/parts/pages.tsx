@@ -2,7 +2,7 @@
 import { Button } from "@mantine/core";
 import { keepPreviousData, useInfiniteQuery, type UseInfiniteQueryResult, type InfiniteData } from "@tanstack/react-query";
 import type { ReactNode } from "react";
-import { Failure, Waiting } from "./states";
+import { Unready } from "./states";
 
 interface Page<T> {
   items: T[] | null;
@@ -23,8 +23,7 @@ export function usePages<T>(queryKey: unknown[], read: (cursor: string) => Promi
 
 /** Shows what was read of a list, or why there is nothing. */
 export function Paged<T>({ of, empty, children }: { of: Pages<T>; empty: ReactNode; children: (all: T[]) => ReactNode }) {
-  if (of.isPending) return <Waiting />;
-  if (of.isError) return <Failure error={of.error} retry={() => void of.refetch()} />;
+  if (!of.data) return <Unready of={of} />;
   const all = of.data.pages.flatMap((page) => page.items ?? []);
   return (
     <>

@@ -13,6 +13,11 @@ export function Waiting() {
   );
 }
 
+/** What stands where the answer of a query will. One that was read before stays on the page instead. */
+export function Unready({ of }: { of: { error: Error | null; refetch: () => unknown } }) {
+  return of.error ? <Failure error={of.error} retry={() => void of.refetch()} /> : <Waiting />;
+}
+
 /** Says what failed and what can be done about it. */
 export function Failure({ error, retry }: { error: Error; retry?: () => void }) {
   const problem = error instanceof ProblemError ? error : null;

@@ -39,8 +39,10 @@ export function useSecondsLeft(until: string): number {
   return seconds;
 }
 
-/** 245 seconds as "4:05". */
+/** 245 seconds as "4:05", a day more as "1 d 0:04:05". */
 export function clock(seconds: number): string {
+  const days = Math.floor(seconds / 86_400);
+  if (days) return `${days} d ${clock(seconds % 86_400).padStart(7, "0:00:00")}`;
   const hours = Math.floor(seconds / 3600);
   const rest = `${String(Math.floor((seconds % 3600) / 60)).padStart(hours ? 2 : 1, "0")}:${String(seconds % 60).padStart(2, "0")}`;
   return hours ? `${hours}:${rest}` : rest;

@@ -1,0 +1,35 @@
+// Where requests and approvals stand, in plain words.
+import { Badge } from "@mantine/core";
+
+interface State {
+  label: string;
+  color: string;
+}
+
+export const requestStates: Record<string, State> = {
+  pending_approval: { label: "Waiting for approval", color: "yellow" },
+  approved: { label: "Approved, not fetched yet", color: "blue" },
+  issued: { label: "Link ready", color: "blue" },
+  consumed: { label: "Downloaded", color: "green" },
+  denied: { label: "Denied", color: "red" },
+  expired: { label: "Lapsed", color: "gray" },
+  cancelled: { label: "Cancelled", color: "gray" },
+  revoked: { label: "Link revoked", color: "gray" },
+};
+
+export const approvalStates: Record<string, State> = {
+  pending: { label: "Waiting for approval", color: "yellow" },
+  approved: { label: "Approved", color: "green" },
+  denied: { label: "Denied", color: "red" },
+  expired: { label: "Lapsed", color: "gray" },
+  cancelled: { label: "Cancelled", color: "gray" },
+};
+
+export function Status({ of, among }: { of: string; among: Record<string, State> }) {
+  const state = among[of];
+  return (
+    <Badge variant="dot" color={state?.color ?? "gray"} tt="none">
+      {state?.label ?? of}
+    </Badge>
+  );
+}
