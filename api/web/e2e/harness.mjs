@@ -39,6 +39,7 @@ export async function startServer(env = {}) {
       await ended;
       rmSync(dir, { recursive: true, force: true });
     },
+    pid: child.pid,
     signal: (name) => child.kill(name),
   };
   await eventually("the server says that it serves", () => {
