@@ -55,6 +55,28 @@ test("sign-in", async () => {
   await check(page, "refused sign-in");
 });
 
+test("requests and approvals", async () => {
+  await server.setPolicy({ approval: { mode: "key_export", required_approvals: 1, ttl_seconds: 3600, claim_window_seconds: 3600 } });
+  const ask = (format) => server.call("operator", "POST", `${server.project}/certificates/${certificate.id}/downloads`, { format, reason: "a reason" });
+  const [waits, denied, approved] = [await ask("key"), await ask("zip"), await ask("pkcs12")];
+  await server.call("approver", "POST", `${server.project}/approvals/${denied.approval_id}/deny`, { comment: "no" });
+  await server.call("approver", "POST", `${server.project}/approvals/${approved.approval_id}/approve`, { comment: "yes" });
+  const [admin, operator] = [await come("admin"), await come("operator")];
+  for (const [page, at] of [
+    [admin, "/requests?who=all"],
+    [admin, "/approvals"],
+    [admin, "/approvals?show=settled"],
+    [admin, `/approvals/${waits.approval_id}`],
+    [operator, `/requests/${waits.request_id}`],
+    [operator, `/requests/${denied.request_id}`],
+    [operator, `/requests/${approved.request_id}`],
+  ]) {
+    await open(page, at);
+    await check(page, at);
+  }
+  assert.deepEqual([admin.complaints, operator.complaints], [[], []]);
+});
+
 test("every page", async () => {
   const page = await come("admin");
   for (const at of ["/certificates", "/certificates?q=nothing-is-called-so", `/certificates/${certificate.id}`, "/requests", "/approvals", "/settings/policy", "/audit", "/audit?entry=1", "/members", "/api-keys", "/users", "/plugins", "/account"]) {
