@@ -52,6 +52,10 @@ test: tools-test build ## run every test
 test-web: build ## run the browser tests alone
 	cd api/web && npm test
 
+.PHONY: screenshots
+screenshots: build ## take the pictures of README.md from the running product
+	cd api/web && npm run screenshots
+
 .PHONY: race
 race: tools-test ## run the race detector's part of the tests alone
 	$(GO) test -race -timeout 20m $(RACE_PACKAGES)

@@ -234,7 +234,8 @@ func (s *system) renewKeys(ctx context.Context, project engine.Project, users ma
 // stays in its file, so that no terminal or log keeps it.
 func welcome(b bootstrapFile, path string) string {
 	return fmt.Sprintf(`Countersign serves the sample project on %[1]s
-API keys and the sample's ids are in %[2]s
+Open it in a browser and sign in as %[5]s. The password is in
+%[2]s, with API keys and the sample's ids.
 
 Paste this into another shell to download a certificate:
 
@@ -244,5 +245,5 @@ Paste this into another shell to download a certificate:
     -d '{"format":"fullchain","passphrase":""}' | sed 's/.*"token":"\([^"]*\)".*/\1/')
   curl %[1]s/api/v1/downloads/$TOKEN -o cert.pem
 
-`, b.URL, path, b.ProjectID, b.Certificates[0].ID)
+`, b.URL, path, b.ProjectID, b.Certificates[0].ID, b.UI.Username)
 }

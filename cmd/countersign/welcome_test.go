@@ -22,7 +22,7 @@ func TestThePrintedCommandsDownload(t *testing.T) {
 
 	readme, err := os.ReadFile("../../README.md")
 	noError(t, err)
-	_, mint, _ := strings.Cut(string(readme), "## Download a certificate\n\n```sh\n")
+	_, mint, _ := strings.Cut(string(readme), "\n\nFrom the command line:\n\n```sh\n")
 	mint, fetch, _ := strings.Cut(mint, "curl http")
 	fetch, _, _ = strings.Cut(fetch, "\n```")
 	mint = strings.NewReplacer("<api-key>", s.boot.APIKeys["operator"], "http://127.0.0.1:8080", s.url).Replace(strings.TrimSpace(mint))

@@ -18,8 +18,16 @@ interface Props {
   done: (outcome: Outcome) => void;
 }
 
-export function DownloadForm({ certificate, formats, policy, done }: Props) {
+/** Asks for a download. */
+function useMint(cid: string, done: (outcome: Outcome) => void) {
   const { id: pid } = useProject();
+  return useMutation({
+    mutationFn: (body: Schemas["MintBody"]) => answer<unknown>(api.POST("/api/v1/projects/{pid}/certificates/{cid}/downloads", { params: { path: { pid, cid } }, body })),
+    onSuccess: (body) => done((body as { status: string }).status === "issued" ? { minted: body as Schemas["Minted"] } : { pending: body as Schemas["Pending"] }),
+  });
+}
+
+export function DownloadForm({ certificate, formats, policy, done }: Props) {
   const [choice, setChoice] = useState<Choice>(nothing);
   const change = (part: Partial<Choice>) => setChoice((before) => ({ ...before, ...part }));
   const format = formats.find((f) => f.id === choice.format);
@@ -29,16 +37,7 @@ export function DownloadForm({ certificate, formats, policy, done }: Props) {
   const waits = preview.data?.outcome === "approval";
   const needsPassphrase = !!format?.needs_passphrase && !waits; // it comes with the claim then
   const tooShort = needsPassphrase && choice.passphrase.length < policy.min_passphrase_length;
-  const mint = useMutation({
-    mutationFn: () =>
-      answer<unknown>(
-        api.POST("/api/v1/projects/{pid}/certificates/{cid}/downloads", {
-          params: { path: { pid, cid: certificate.id } },
-          body: { format: choice.format, options, reason: choice.reason, ...(needsPassphrase ? { passphrase: choice.passphrase } : {}) },
-        }),
-      ),
-    onSuccess: (body) => done((body as { status: string }).status === "issued" ? { minted: body as Schemas["Minted"] } : { pending: body as Schemas["Pending"] }),
-  });
+  const mint = useMint(certificate.id, done);
   const aim = (value: string | null) => {
     const [id = "", target = ""] = (value ?? "").split("/");
     const found = formats.find((f) => f.id === id)?.targets?.find((t) => t.id === target);
@@ -48,7 +47,7 @@ export function DownloadForm({ certificate, formats, policy, done }: Props) {
     <form
       onSubmit={(event) => {
         event.preventDefault();
-        mint.mutate();
+        mint.mutate({ format: choice.format, options, reason: choice.reason, ...(needsPassphrase ? { passphrase: choice.passphrase } : {}) });
       }}
     >
       <Stack>

@@ -15,7 +15,7 @@ export function File({ format, filename }: { format: string; filename: string })
     <Group gap="xs">
       {filename}
       {found?.contains_key && (
-        <Badge variant="dot" color="orange" tt="none">
+        <Badge variant="dot" color="orange" tt="none" miw="max-content">
           holds the private key
         </Badge>
       )}
