@@ -79,3 +79,6 @@ export function importCommand(target: Target, filename: string, alias: unknown):
 export function chosenOptions(choice: Choice): Record<string, unknown> {
   return Object.fromEntries(Object.entries(choice.options).filter(([, value]) => value !== "" && value !== false && value !== undefined));
 }
+
+/** What came of asking: a token, or an approval that is waited for. */
+export type Outcome = { minted: Schemas["Minted"] } | { pending: Schemas["Pending"] };

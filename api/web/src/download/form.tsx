@@ -6,8 +6,7 @@ import { useState } from "react";
 import { answer, api, type Schemas } from "../api/client";
 import { Failure } from "../parts/states";
 import { useProject } from "../project";
-import { type Choice, chosenOptions, destinations, type Format, nothing, type Option, optionsOf } from "./choice";
-import type { Outcome } from "./modal";
+import { type Choice, chosenOptions, destinations, type Format, nothing, type Option, optionsOf, type Outcome } from "./choice";
 import { Passphrase } from "./passphrase";
 import { Preview, usePreview } from "./preview";
 

@@ -3,7 +3,7 @@ import { Modal } from "@mantine/core";
 import { useState } from "react";
 import type { Schemas } from "../api/client";
 import { Unready } from "../parts/states";
-import { useFormats, usePolicy } from "./choice";
+import { type Outcome, useFormats, usePolicy } from "./choice";
 import { DownloadForm } from "./form";
 import { Link } from "./link";
 import { Asked } from "./asked";
@@ -13,9 +13,6 @@ interface Props {
   opened: boolean;
   close: () => void;
 }
-
-/** What came of asking: a token, or an approval that is waited for. */
-export type Outcome = { minted: Schemas["Minted"] } | { pending: Schemas["Pending"] };
 
 export function Download({ certificate, opened, close }: Props) {
   const [outcome, setOutcome] = useState<Outcome | null>(null);
