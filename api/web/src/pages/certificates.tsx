@@ -3,6 +3,7 @@ import { Anchor, Badge, Button, Table, Text, TextInput } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { IconSearch } from "@tabler/icons-react";
 import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
+import { useEffect, useRef } from "react";
 import { Link, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
 import { Empty, Failure, Heading, Waiting } from "../parts/states";
@@ -36,6 +37,11 @@ export default function Certificates() {
     placeholderData: keepPreviousData,
   });
   const all = found.data?.pages.flatMap((page) => page.items ?? []) ?? [];
+  // The router takes its time over the address, and who types does not wait: the field follows it only when left.
+  const field = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (field.current && field.current !== document.activeElement) field.current.value = text;
+  }, [text]);
   return (
     <>
       <Heading>Certificates</Heading>
@@ -44,7 +50,8 @@ export default function Certificates() {
         aria-label="Search certificates"
         placeholder="Search by name, subject, host name, issuer or serial"
         leftSection={<IconSearch size={16} />}
-        value={text}
+        ref={field}
+        defaultValue={text}
         onChange={(event) => setSearch(event.currentTarget.value ? { q: event.currentTarget.value } : {}, { replace: true })}
         mb="md"
         maw={520}
