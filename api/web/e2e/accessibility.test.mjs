@@ -1,9 +1,9 @@
 // What axe finds on every page and dialog, in both colour schemes, on a wide screen
-// and at 320 pixels (WCAG 2.2, 1.4.10); and the main ways by keyboard alone.
+// and at 320 pixels (WCAG 2.2, 1.4.10).
 import { AxeBuilder } from "@axe-core/playwright";
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { eventually, signIn, startBrowser, startServer } from "./harness.mjs";
+import { signIn, startBrowser, startServer } from "./harness.mjs";
 
 const wide = { width: 1280, height: 900 };
 const phone = { width: 320, height: 700 };
@@ -167,56 +167,4 @@ test("each step of a download", async () => {
   await check(page, "waits");
   await server.setPolicy({ approval: { mode: "off", required_approvals: 1, ttl_seconds: 3600, claim_window_seconds: 3600 } });
   assert.deepEqual(page.complaints, []);
-});
-
-/** Goes on by Tab until something has the focus, as who uses no mouse does. */
-async function reach(page, role, name) {
-  const wanted = page.getByRole(role, { name, exact: typeof name === "string" });
-  await wanted.first().waitFor({ state: "attached" }); // a switch is its drawing, not its input
-  for (let presses = 0; presses < 80; presses++) {
-    for (const one of await wanted.all()) if (await one.evaluate((e) => e === document.activeElement)) return one;
-    await page.keyboard.press("Tab");
-  }
-  assert.fail(`Tab never reaches the ${role} ${name}`);
-}
-
-async function press(page, role, name, key = "Enter") {
-  await reach(page, role, name);
-  await page.keyboard.press(key);
-}
-
-test("by keyboard alone", async () => {
-  await server.setPolicy({ allow_key_export: false });
-  const context = await browser.newContext({ acceptDownloads: true });
-  const page = await context.newPage();
-  await page.goto(server.url);
-  await reach(page, "textbox", "Username");
-  await page.keyboard.type("admin");
-  await reach(page, "textbox", "Password");
-  await page.keyboard.type("correct horse battery");
-  await page.keyboard.press("Enter");
-
-  await press(page, "link", certificate.name);
-  await press(page, "button", "Download");
-  const dialog = page.getByRole("dialog");
-  const fullchain = dialog.getByRole("radio", { name: /^fullchain.pem/ });
-  await reach(page, "radio", /^cert.pem/);
-  await page.keyboard.press("Space");
-  for (let presses = 0; presses < 10 && !(await fullchain.isChecked()); presses++) await page.keyboard.press("ArrowDown");
-  assert.equal(await fullchain.isChecked(), true);
-  await press(page, "button", "Generate download link");
-  await dialog.getByText("Your link is ready").waitFor();
-  const [download] = await Promise.all([page.waitForEvent("download"), press(page, "button", /^Download fullchain.pem/)]);
-  assert.equal(download.suggestedFilename().endsWith("fullchain.pem"), true);
-  await dialog.getByText("was downloaded").waitFor();
-  await page.keyboard.press("Escape");
-  await dialog.waitFor({ state: "hidden" });
-  await eventually("the focus is back where it was", () => page.getByRole("button", { name: "Download" }).evaluate((e) => e === document.activeElement));
-
-  await press(page, "link", "Certificate policy");
-  await press(page, "switch", /^Private keys may be downloaded/, "Space");
-  await press(page, "button", "Save");
-  await press(page, "button", "Change the policy");
-  await page.getByText("The policy is saved and in force.").waitFor();
-  assert.equal((await server.call("admin", "GET", server.project + "/certificate-policy")).allow_key_export, true);
 });

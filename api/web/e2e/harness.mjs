@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
 
 const program = resolve(import.meta.dirname, "../../../bin/countersign");
-const password = "correct horse battery";
+export const password = "correct horse battery";
 
 /** Waits until something holds, for at most a minute. */
 export async function eventually(what, holds) {
@@ -76,14 +76,20 @@ export async function startBrowser() {
   });
 }
 
-/** A person in a browser of their own. What the page complains of ends the test. */
-export async function signIn(browser, server, username, options = {}) {
+/** A browser of somebody's own. What its page complains of ends the test. */
+export async function visit(browser, server, options = {}) {
   const context = await browser.newContext({ locale: "en-GB", timezoneId: "Europe/Berlin", acceptDownloads: true, ...options });
   const page = await context.newPage();
   page.complaints = [];
   page.on("pageerror", (error) => page.complaints.push(String(error)));
   page.on("console", (message) => message.type() === "error" && !/status of 4\d\d|net::ERR_/.test(message.text()) && page.complaints.push(message.text()));
   await page.goto(server.url);
+  return page;
+}
+
+/** A person who signed in. */
+export async function signIn(browser, server, username, options = {}) {
+  const page = await visit(browser, server, options);
   await page.getByLabel("Username").fill(username);
   await page.getByRole("textbox", { name: "Password" }).fill(password);
   await page.getByRole("button", { name: "Sign in" }).click();

@@ -4,6 +4,9 @@ import { createTheme, type CSSVariablesResolver, darken } from "@mantine/core";
 /** Their header element is no banner of the page. */
 const dialogs = { closeButtonProps: { "aria-label": "Close" }, attributes: { header: { role: "none" } } };
 
+/** By Mantine's default, who uses no mouse cannot clear a choice. */
+const reachable = { tabIndex: 0, "aria-hidden": false, "aria-label": "Clear" };
+
 export const theme = createTheme({
   primaryColor: "blue",
   primaryShade: { light: 8, dark: 8 },
@@ -13,6 +16,8 @@ export const theme = createTheme({
   components: {
     Modal: { defaultProps: dialogs },
     Drawer: { defaultProps: dialogs },
+    PasswordInput: { defaultProps: { visibilityToggleFocusable: true } },
+    Select: { defaultProps: { clearButtonProps: reachable } },
   },
 });
 
