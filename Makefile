@@ -45,7 +45,7 @@ build: tools-go $(WEB_UI) ## build bin/countersign, its web UI and the format pl
 test: tools-test build ## run every test
 	$(GO) vet ./... && $(GO) vet -tags bench ./cmd/countersign
 	$(GO) test -race -timeout 20m $(RACE_PACKAGES)
-	$(GO) test -timeout 25m ./workflows $(PLAIN_PACKAGES)
+	$(GO) test -p 1 -timeout 25m ./workflows $(PLAIN_PACKAGES)
 	$(GO) test -run TestThousandCrashes ./plugins/host
 	cd api/web && npm test
 

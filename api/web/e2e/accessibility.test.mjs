@@ -136,7 +136,8 @@ test("each step of a download", async () => {
     await open(page, `/certificates/${certificate.id}?download`);
     await dialog.getByRole("radio", { name: format }).check();
   };
-  await server.setPolicy({ allow_key_export: false });
+  const approval = { mode: "off", required_approvals: 1, ttl_seconds: 3600, claim_window_seconds: 3600 };
+  await server.setPolicy({ allow_key_export: false, approval });
   await ask(/^bundle.pkcs12/);
   await dialog.getByText("The policy refuses this download").waitFor();
   await check(page, "refused");
@@ -157,7 +158,7 @@ test("each step of a download", async () => {
   await dialog.getByRole("button", { name: "Revoke" }).click();
   await dialog.getByText("The link is revoked").waitFor();
   await check(page, "revoked");
-  await server.setPolicy({ approval: { mode: "all", required_approvals: 1, ttl_seconds: 3600, claim_window_seconds: 3600 } });
+  await server.setPolicy({ approval: { ...approval, mode: "all" } });
   await ask(/^cert.pem/);
   await dialog.getByText("This needs one approval").waitFor();
   await dialog.getByRole("textbox", { name: "Reason" }).fill("to see it");
@@ -165,6 +166,6 @@ test("each step of a download", async () => {
   await dialog.getByRole("button", { name: "Ask for approval" }).click();
   await dialog.getByText("Waiting for approval").waitFor();
   await check(page, "waits");
-  await server.setPolicy({ approval: { mode: "off", required_approvals: 1, ttl_seconds: 3600, claim_window_seconds: 3600 } });
+  await server.setPolicy({ approval });
   assert.deepEqual(page.complaints, []);
 });
