@@ -92,9 +92,23 @@ func (s *Server) authenticate(ctx context.Context, c *fiber.Ctx, k *call) error 
 // mayFail refuses an address that presented too much that does not hold.
 func (s *Server) mayFail(k *call) error {
 	if seconds, limited := s.failedLogins.exhausted(k.IP, s.clock()); limited {
-		return engine.Errorf(engine.CodeRateLimited, "too many failed logins from this address").With(retryAfter, seconds)
+		return tooManyFailed(seconds)
 	}
 	return nil
+}
+
+// mayTry is mayFail for what takes a while: done ends it, after a failure was
+// counted.
+func (s *Server) mayTry(k *call) (done func(), err error) {
+	done, seconds, limited := s.failedLogins.try(k.IP, s.clock())
+	if limited {
+		return nil, tooManyFailed(seconds)
+	}
+	return done, nil
+}
+
+func tooManyFailed(seconds int) error {
+	return engine.Errorf(engine.CodeRateLimited, "too many failed logins from this address").With(retryAfter, seconds)
 }
 
 // loginFailed counts a failed login and puts it on record.

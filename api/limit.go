@@ -21,8 +21,9 @@ type limiter struct {
 }
 
 type bucket struct {
-	from netip.Prefix
-	left *rate.Limiter
+	from   netip.Prefix
+	left   *rate.Limiter
+	trying int // attempts under way
 }
 
 const maxBuckets = 10_000
@@ -40,17 +41,44 @@ func (l *limiter) exhausted(ip string, now time.Time) (seconds int, limited bool
 	if !ok {
 		return 0, false
 	}
-	left := at.Value.(*bucket).left.TokensAt(now)
+	return l.wait(at.Value.(*bucket), now)
+}
+
+func (l *limiter) wait(b *bucket, now time.Time) (seconds int, limited bool) {
+	left := b.left.TokensAt(now) - float64(b.trying)
 	if left >= 1 {
 		return 0, false
 	}
 	return max(1, int(math.Ceil((1-left)*60/float64(l.perMinute)))), true
 }
 
+// try begins an attempt of which it takes a while to know whether it fails, and
+// which has ended once done is called. All that are under way may fail: without
+// their number, a crowd of them would pass before the first was counted.
+func (l *limiter) try(ip string, now time.Time) (done func(), seconds int, limited bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.bucket(ip)
+	if seconds, limited = l.wait(b, now); limited {
+		return nil, seconds, true
+	}
+	b.trying++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		b.trying--
+	}, 0, false
+}
+
 // count takes a failure into account.
 func (l *limiter) count(ip string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.bucket(ip).left.AllowN(now, 1)
+}
+
+// bucket is an address's, the last seen from now on.
+func (l *limiter) bucket(ip string) *bucket {
 	from := network(ip)
 	at, ok := l.buckets[from]
 	if !ok {
@@ -58,11 +86,11 @@ func (l *limiter) count(ip string, now time.Time) {
 		l.buckets[from] = at
 	}
 	l.recent.MoveToFront(at)
-	at.Value.(*bucket).left.AllowN(now, 1)
 	if l.recent.Len() > maxBuckets {
 		oldest := l.recent.Remove(l.recent.Back()).(*bucket)
 		delete(l.buckets, oldest.from)
 	}
+	return at.Value.(*bucket)
 }
 
 // network is whom an address counts for. What is no address shares one bucket.

@@ -140,9 +140,11 @@ func (s *Server) sessionEndpoints() {
 }
 
 func (s *Server) signIn(ctx context.Context, k *call, in *signInInput) (*sessionOutput, error) {
-	if err := s.mayFail(k); err != nil {
+	done, err := s.mayTry(k)
+	if err != nil {
 		return nil, err
 	}
+	defer done()
 	who, secret, err := s.options.SignIns.Open(ctx, k.Origin, in.Body.Username, engine.Secret(in.Body.Password.Reveal()))
 	if engine.CodeOf(err) == engine.CodeUnauthenticated {
 		s.loginFailed(ctx, k)
@@ -154,9 +156,11 @@ func (s *Server) signIn(ctx context.Context, k *call, in *signInInput) (*session
 }
 
 func (s *Server) setPassword(ctx context.Context, k *call, in *passwordInput) (*sessionOutput, error) {
-	if err := s.mayFail(k); err != nil {
+	done, err := s.mayTry(k)
+	if err != nil {
 		return nil, err
 	}
+	defer done()
 	b := in.Body
 	who, secret, err := s.options.SignIns.ChangePassword(ctx, k.Caller, engine.Secret(b.Current.Reveal()), engine.Secret(b.New.Reveal()))
 	if engine.CodeOf(err) == engine.CodeWrongPassword {

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -220,6 +221,71 @@ func TestSetPassword(t *testing.T) {
 	browser{f, cookieOf(t, a).String(), read[wire.Session](a).CSRFToken.Reveal()}.do("GET", "/me", "").is(200)
 	f.do("", "POST", "/session", credentials("operator", goodPassword)).problem(401, engine.CodeUnauthenticated)
 	f.do("", "POST", "/session", credentials("operator", "another good one")).is(200)
+}
+
+// meanwhile lets something happen while a password is compared.
+type meanwhile struct {
+	engine.Passwords
+	happens func()
+}
+
+func (m *meanwhile) Matches(ctx context.Context, hash string, password engine.Secret) (bool, error) {
+	if happens := m.happens; happens != nil {
+		m.happens = nil
+		happens()
+	}
+	return m.Passwords.Matches(ctx, hash, password)
+}
+
+func withMeanwhile(t *testing.T) (*fixture, *meanwhile) {
+	m := &meanwhile{}
+	return newFixture(t, func(f *fixture, o *api.Options) {
+		m.Passwords, o.SignIns.Passwords = f.admin.Passwords, m
+		now := engine.Instant(time.Now()) // stands still, so that no attempt is given back
+		f.downloads.Clock = func() time.Time { return now }
+	}), m
+}
+
+// Who tries passwords all at once tries no more of them than one after the other.
+func TestCrowdOfPasswordsIsLimited(t *testing.T) {
+	f, m := withMeanwhile(t)
+	f.withPassword("operator")
+	for range 59 {
+		f.do("Bearer csk_wrong", "GET", "/me", "").is(401)
+	}
+	var nested int // checked outside the server's goroutine
+	m.happens = func() {
+		nested = f.do("", "POST", "/session", credentials("operator", "guess")).status
+	}
+	b := f.signIn("operator") // the last attempt; it holds, and so does not count
+	if nested != 429 {
+		t.Fatalf("a sign-in beside the last one allowed: %d", nested)
+	}
+	m.happens = func() {
+		nested = b.do("PUT", "/me/password", `{"current_password":"guess","new_password":"another good one"}`).status
+	}
+	f.do("", "POST", "/session", credentials("operator", "guess")).problem(401, engine.CodeUnauthenticated)
+	if nested != 429 {
+		t.Fatalf("a change of password beside the last attempt allowed: %d", nested)
+	}
+	f.do("", "POST", "/session", credentials("operator", goodPassword)).problem(429, engine.CodeRateLimited)
+}
+
+// Whoever changes a password while an administrator sets it or disables them comes
+// too late.
+func TestSetPasswordAfterTheSessionEnded(t *testing.T) {
+	f, m := withMeanwhile(t)
+	f.withPassword("operator")
+	b := f.signIn("operator")
+	m.happens = func() {
+		f.do("root", "PATCH", "/users/"+f.users["operator"].ID, `{"password":"set by an administrator"}`)
+	}
+	a := b.do("PUT", "/me/password", `{"current_password":"`+goodPassword+`","new_password":"another good one"}`)
+	if a.problem(401, engine.CodeUnauthenticated); a.header.Get("Set-Cookie") != "" {
+		t.Error("a refusal sets a cookie")
+	}
+	f.do("", "POST", "/session", credentials("operator", "another good one")).problem(401, engine.CodeUnauthenticated)
+	f.do("", "POST", "/session", credentials("operator", "set by an administrator")).is(200)
 }
 
 // Over HTTPS no other host can set the cookie, and none is sent in clear.

@@ -120,8 +120,9 @@ const (
 var System = Actor{Type: ActorSystem, ID: "system", Name: "Countersign"}
 
 // UserChange is what changes of a user; what is nil stays. SignOut ends every
-// session of theirs.
+// session of theirs. IfEpoch, unless nil, is the Epoch they must still be at.
 type UserChange struct {
+	IfEpoch      *int
 	PasswordHash *string
 	Disabled     *bool
 	SignOut      bool

@@ -142,16 +142,22 @@ func (s *SignIns) ChangePassword(ctx context.Context, by Caller, current, next S
 	if err != nil {
 		return Principal{}, "", fmt.Errorf("change password: %w", err)
 	}
-	change := UserChange{PasswordHash: &hash, SignOut: true}
-	if err := s.Store.ChangeUser(ctx, by.User.ID, change, Record{Audit: by.system(by.Origin, s.Clock(), ActionPasswordSet)}); err != nil {
+	u := by.User
+	change := UserChange{IfEpoch: &u.Epoch, PasswordHash: &hash, SignOut: true}
+	err = s.Store.ChangeUser(ctx, u.ID, change, Record{Audit: by.system(by.Origin, s.Clock(), ActionPasswordSet)})
+	if errors.Is(err, ErrExists) {
+		return Principal{}, "", errSignedOut
+	}
+	if err != nil {
 		return Principal{}, "", err
 	}
-	u, err := s.Store.User(ctx, by.User.ID)
-	if err != nil {
-		return Principal{}, "", fmt.Errorf("change password: %w", err)
-	}
+	u.PasswordHash, u.Epoch = hash, u.Epoch+1
 	return s.open(ctx, by.Origin, u)
 }
+
+// errSignedOut is for a session that was ended while it changed the password:
+// what ended it, such as an administrator's new password, stands.
+var errSignedOut = Errorf(CodeUnauthenticated, "you were signed out meanwhile; sign in again")
 
 // ForgeryToken is what a page of the UI sends with each change, and what another
 // site that has the browser send the session's cookie cannot know (the

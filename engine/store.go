@@ -86,6 +86,7 @@ type People interface {
 	User(ctx context.Context, id string) (User, error)
 	UserByName(ctx context.Context, username string) (User, error)
 	Users(ctx context.Context, page Page) ([]User, string, error)
+	// ChangeUser returns ErrExists when the user is past the change's IfEpoch.
 	ChangeUser(ctx context.Context, userID string, change UserChange, rec Record) error
 
 	// SetMember adds the member or replaces their role.

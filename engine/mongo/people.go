@@ -48,13 +48,18 @@ func (s *Store) ChangeUser(ctx context.Context, id string, change engine.UserCha
 	if change.SignOut {
 		update = append(update, bson.E{Key: "$inc", Value: bson.D{{Key: "epoch", Value: 1}}})
 	}
+	as := byID(id)
+	if change.IfEpoch != nil {
+		as = append(as, bson.E{Key: "epoch", Value: *change.IfEpoch})
+	}
 	return s.change(rec, func() (bool, error) {
-		updated, err := s.db.Collection(usersName).UpdateOne(ctx, byID(id), update)
-		switch {
-		case err != nil:
+		updated, err := s.db.Collection(usersName).UpdateOne(ctx, as, update)
+		if err != nil {
 			return false, fault("change user", err)
-		case updated.MatchedCount == 0:
-			return false, engine.ErrNotFound
+		}
+		if updated.MatchedCount == 0 {
+			_, err := s.User(ctx, id)
+			return false, err
 		}
 		_, err = s.record(ctx, rec)
 		return true, err

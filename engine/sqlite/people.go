@@ -37,6 +37,9 @@ func (s *Store) ChangeUser(ctx context.Context, userID string, change engine.Use
 		if err != nil {
 			return err
 		}
+		if change.IfEpoch != nil && *change.IfEpoch != u.Epoch {
+			return engine.ErrExists
+		}
 		if change.PasswordHash != nil {
 			u.PasswordHash = *change.PasswordHash
 		}

@@ -80,7 +80,7 @@ func userListing(t *testing.T, s engine.Store) {
 
 func userChanged(t *testing.T, s engine.Store) {
 	ctx, u, other, chain := t.Context(), newUser(), newUser(), engine.NewID("prj")
-	hash, yes, no := "$argon2id$another", true, false
+	hash, yes, no, two := "$argon2id$another", true, false, 2
 	refused(t, s.ChangeUser(ctx, u.ID, engine.UserChange{PasswordHash: &hash}, record(chain)), engine.ErrNotFound)
 	recs := []engine.Record{record(chain)}
 	ok(t, s.CreateUser(ctx, u, recs[0]))
@@ -92,7 +92,7 @@ func userChanged(t *testing.T, s engine.Store) {
 		{engine.UserChange{PasswordHash: &hash}, func() { u.PasswordHash = hash }},
 		{engine.UserChange{Disabled: &yes, SignOut: true}, func() { u.Disabled, u.Epoch = true, 1 }},
 		{engine.UserChange{SignOut: true}, func() { u.Epoch = 2 }},
-		{engine.UserChange{Disabled: &no}, func() { u.Disabled = false }},
+		{engine.UserChange{IfEpoch: &two, Disabled: &no}, func() { u.Disabled = false }},
 	} {
 		rec := record(chain)
 		ok(t, s.ChangeUser(ctx, u.ID, step.change, rec))
@@ -100,6 +100,9 @@ func userChanged(t *testing.T, s engine.Store) {
 		recs = append(recs, rec)
 		same(t, get[engine.User](t)(s.User(ctx, u.ID)), u)
 	}
+	past := 1
+	refused(t, s.ChangeUser(ctx, u.ID, engine.UserChange{IfEpoch: &past, PasswordHash: new(string), SignOut: true}, record(chain)), engine.ErrExists)
+	refused(t, s.ChangeUser(ctx, "nobody", engine.UserChange{IfEpoch: &past, SignOut: true}, record(chain)), engine.ErrNotFound)
 	same(t, get[engine.User](t)(s.UserByName(ctx, u.Username)), u)
 	same(t, get[engine.User](t)(s.User(ctx, other.ID)), other)
 	onRecord(t, s, chain, recs...)
