@@ -70,9 +70,13 @@ export function destinations(formats: Format[]): { value: string; label: string 
     .sort((a, b) => a.label.localeCompare(b.label));
 }
 
-/** The import command of a target, for the file as it is called on this machine. */
+/** What no shell takes for anything but a word. */
+const plainWord = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+
+/** The import command of a target; what is no plain word stays for the person to fill in. */
 export function importCommand(target: Target, filename: string, alias: unknown): string {
-  return target.import_command.replaceAll("{file}", filename).replaceAll("{alias}", typeof alias === "string" && alias ? alias : "countersign");
+  const fill = (place: string, word: unknown) => (typeof word === "string" && plainWord.test(word) ? word : place);
+  return target.import_command.replaceAll("{file}", () => fill("{file}", filename)).replaceAll("{alias}", () => fill("{alias}", alias));
 }
 
 /** The options that differ from saying nothing. */
