@@ -1,8 +1,15 @@
 package conformance
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -14,6 +21,7 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign/plugins/sdk"
+	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
 // plugins is the folder with the binaries.
@@ -184,8 +192,8 @@ func TestSecretsAreFoundInEveryShape(t *testing.T) {
 	for _, j := range jobs {
 		var s secrets
 		s.add(string(j.PrivateKey), "the private key", keyParts(j.PrivateKey))
-		pem := "x" + strings.ReplaceAll(string(standInOf(keyFormat, j)), "\n", `\n`)
-		for _, text := range []string{string(j.PrivateKey), fmt.Sprintf("%x", j.PrivateKey), fmt.Sprintf("%X", j.PrivateKey), pem, strings.ReplaceAll(pem, `\n`, "\r\n  ")} {
+		text := "x" + strings.ReplaceAll(string(standInOf(keyFormat, j)), "\n", `\n`)
+		for _, text := range []string{string(j.PrivateKey), fmt.Sprintf("%x", j.PrivateKey), fmt.Sprintf("%X", j.PrivateKey), text, strings.ReplaceAll(text, `\n`, "\r\n  ")} {
 			if s.lookIn([]byte(text), nil) == nil {
 				t.Errorf("%s: not found in %q", called(j), text)
 			}
@@ -196,6 +204,69 @@ func TestSecretsAreFoundInEveryShape(t *testing.T) {
 		if err := s.lookIn(append(j.Leaf, standInOf("fullchain", j)...), nil); err != nil {
 			t.Errorf("%s: found in certificates: %v", called(j), err)
 		}
+	}
+}
+
+// An archive packs what is in it, so that a key is not to be seen from outside.
+func TestSecretsAreFoundInArchives(t *testing.T) {
+	jobs, err := makeJobs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := jobs[0]
+	var file bytes.Buffer
+	archive := zip.NewWriter(&file)
+	entry, err := archive.Create("key.pem")
+	if err == nil {
+		_, err = entry.Write(standInOf(keyFormat, j))
+	}
+	if err = errors.Join(err, archive.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for holds, want := range map[bool]bool{false: true, true: false} {
+		tried := &trying{suite: &suite{}, holds: holds}
+		tried.suite.secret.add(string(j.PrivateKey), "the private key", keyParts(j.PrivateKey))
+		if err := tried.leaks(file.Bytes(), j); (err != nil) != want {
+			t.Errorf("a format that holds the key (%v): %v", holds, err)
+		}
+	}
+}
+
+// A key in PEM is looked at in each of the ways in which it can be written.
+func TestKeysOfOthersAreFoundInPEM(t *testing.T) {
+	jobs, err := makeJobs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := map[string]int{}
+	for _, theirs := range jobs {
+		key, err := x509.ParsePKCS8PrivateKey(theirs.PrivateKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := []*pem.Block{{Type: "PRIVATE KEY", Bytes: theirs.PrivateKey}}
+		switch key := key.(type) {
+		case *rsa.PrivateKey:
+			blocks = append(blocks, &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+		case *ecdsa.PrivateKey:
+			der, err := x509.MarshalECPrivateKey(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			blocks = append(blocks, &pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+		}
+		for _, block := range blocks {
+			written[block.Type]++
+			for _, j := range []sdk.Job{theirs, jobs[0], jobs[len(jobs)-1]} {
+				own := bytes.Equal(j.PrivateKey, theirs.PrivateKey)
+				if err := open(&pluginv1.Format{Filename: "key.pem"}, pem.EncodeToMemory(block), j); (err == nil) != own {
+					t.Errorf("%s of %s in a file for %s: %v", block.Type, called(theirs), called(j), err)
+				}
+			}
+		}
+	}
+	if len(written) != 3 {
+		t.Errorf("tried only %v", written)
 	}
 }
 

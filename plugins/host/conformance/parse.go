@@ -109,6 +109,14 @@ func parsePEM(file []byte, passphrase string) (c content, err error) {
 			var key any
 			key, err = pkcs8.ParsePKCS8PrivateKey(block.Bytes, []byte(passphrase))
 			found.keys = []any{key}
+		case "RSA PRIVATE KEY":
+			var key any
+			key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+			found.keys = []any{key}
+		case "EC PRIVATE KEY":
+			var key any
+			key, err = x509.ParseECPrivateKey(block.Bytes)
+			found.keys = []any{key}
 		}
 		if err != nil {
 			return c, fmt.Errorf("%s: %w", block.Type, err)
@@ -191,26 +199,33 @@ func parseJKS(file []byte, passphrase string) (c content, err error) {
 
 // parseZIP reads every entry, whose name must lead nowhere else when unpacked.
 func parseZIP(file []byte, _ string) (content, error) {
+	_, err := unzip(file)
+	return content{}, err
+}
+
+// unzip is what the entries hold, one after the other, up to a bound.
+func unzip(file []byte) (text []byte, err error) {
 	archive, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
-		return content{}, err
+		return nil, err
 	}
 	seen := map[string]bool{}
 	for _, entry := range archive.File {
 		if !filepath.IsLocal(entry.Name) || printable(entry.Name) != entry.Name || seen[entry.Name] {
-			return content{}, fmt.Errorf("its entry %q has a name that cannot be unpacked safely, or twice", entry.Name)
+			return nil, fmt.Errorf("its entry %q has a name that cannot be unpacked safely, or twice", entry.Name)
 		}
 		seen[entry.Name] = true
 		reader, err := entry.Open()
 		if err != nil {
-			return content{}, err
+			return nil, err
 		}
-		_, err = io.Copy(io.Discard, io.LimitReader(reader, maxHeard))
+		inside, err := io.ReadAll(io.LimitReader(reader, int64(maxHeard-len(text))))
 		if err = errors.Join(err, reader.Close()); err != nil {
-			return content{}, fmt.Errorf("entry %s: %w", entry.Name, err)
+			return nil, fmt.Errorf("entry %s: %w", entry.Name, err)
 		}
+		text = append(text, inside...)
 	}
-	return content{}, nil
+	return text, nil
 }
 
 func parseJSON(file []byte, _ string) (content, error) {

@@ -128,7 +128,8 @@ func (t *trying) leaks(file []byte, j sdk.Job) error {
 	if t.holds {
 		own = j.PrivateKey
 	}
-	return t.suite.secret.lookIn(file, own)
+	inside, _ := unzip(file) // what is no archive has nothing packed in it
+	return errors.Join(t.suite.secret.lookIn(file, own), t.suite.secret.lookIn(inside, own))
 }
 
 // secretsInFile looks in files that were made before and after the plugin was
