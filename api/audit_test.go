@@ -123,6 +123,17 @@ func TestExport(t *testing.T) {
 	if len(rows) != 1101 || rows[0][0] != "seq" || rows[1][8] != `'=HYPERLINK("x")` || rows[1][12] != `{"n":"1099"}` {
 		t.Fatalf("%d rows, %v", len(rows), rows[:2])
 	}
+	for said, want := range map[string]string{
+		"x; =HYPERLINK(1)": "x;' =HYPERLINK(1)", "x\n@SUM(1)": "x\n'@SUM(1)", "Mozilla/5.0 (X11; Linux) a=b": "Mozilla/5.0 (X11; Linux) a=b",
+	} {
+		e := f.caller("operator").Entry(time.Now(), "test.cell")
+		e.UserAgent = said
+		must(t, f.store.Append(t.Context(), e))
+		b := f.do("admin", "GET", "{p}/audit-logs?format=csv&action=test.cell&limit=1", "").is(200)
+		if rows, err := csv.NewReader(bytes.NewReader(b.body)).ReadAll(); err != nil || rows[1][8] != want {
+			t.Errorf("%q is exported as %q, want %q (%v)", said, rows[1][8], want, err)
+		}
+	}
 	empty := f.do("admin", "GET", "{p}/audit-logs?format=ndjson&action=none", "").is(200)
 	if len(empty.body) != 0 {
 		t.Fatalf("%q", empty.body)

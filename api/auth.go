@@ -114,7 +114,7 @@ func tooManyFailed(seconds int) error {
 // loginFailed counts a failed login and puts it on record.
 func (s *Server) loginFailed(ctx context.Context, k *call) {
 	s.failedLogins.count(k.IP, s.clock())
-	s.downloads.RecordSystem(ctx, engine.ActionLoginFailed, engine.CodeUnauthenticated, k.Origin)
+	s.downloads.RecordSystem(ctx, engine.ActionLoginFailed, engine.CodeUnauthenticated, k.Caller)
 }
 
 // access says who may call an operation. The ids in its path decide what is

@@ -99,7 +99,7 @@ func (s *Server) knownToken(ctx context.Context, k *call, token engine.Secret) e
 	if k.prefetch {
 		return engine.Errorf(engine.CodePrefetchRefused, "a prefetch or link preview does not get the file")
 	}
-	s.downloads.RecordSystem(ctx, engine.ActionRefused, engine.CodeTokenUnknown, k.Origin)
+	s.downloads.RecordSystem(ctx, engine.ActionRefused, engine.CodeTokenUnknown, engine.Caller{Origin: k.Origin})
 	return s.countUnknown(k, engine.Errorf(engine.CodeTokenUnknown, "there is no such token"))
 }
 

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -138,11 +138,11 @@ func csvRow(w *bytes.Buffer, e wire.AuditEntry) error {
 	return line.Error()
 }
 
+// formula finds where a spreadsheet may take what follows for a formula: at the
+// start of a cell, also of one that begins inside of ours because the
+// spreadsheet's locale separates cells otherwise than RFC 4180 does.
+var formula = regexp.MustCompile(`(^|[;,|"\t\r\n])( *[=+\-@\t\r])`)
+
 // inert keeps a spreadsheet from running a cell as a formula: a caller's user
 // agent is whatever the caller says. ndjson has every value as it is.
-func inert(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-		return "'" + cell
-	}
-	return cell
-}
+func inert(cell string) string { return formula.ReplaceAllString(cell, "$1'$2") }

@@ -61,14 +61,18 @@ func (a sessions) Authenticate(ctx context.Context, c *fiber.Ctx) (engine.Princi
 	return who, true, nil
 }
 
+// unattended marks what a page reads by itself while nobody touches it.
+const unattended = "X-Unattended"
+
 // seen notes that somebody used their session, and what proves that their pages
-// make a change. A stream that is open all day is no use of it.
+// make a change. A stream that is open all day is no use of it, and what a page
+// reads because of it is none either.
 func (s *Server) seen(ctx context.Context, c *fiber.Ctx, k *call) error {
 	if k.Session == nil {
 		return nil
 	}
 	k.forgeryToken = engine.ForgeryToken(engine.Secret(c.Cookies(cookieName(k))))
-	if k.route == streamPath {
+	if k.route == streamPath || c.Get(unattended) != "" {
 		return nil
 	}
 	return s.options.SignIns.Seen(ctx, *k.Session)

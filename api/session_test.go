@@ -183,13 +183,15 @@ func TestSessionsEnd(t *testing.T) {
 func TestSessionsLapse(t *testing.T) {
 	f := newFixture(t)
 	f.withPassword("operator")
-	idle, used, streaming := f.signIn("operator"), f.signIn("operator"), f.signIn("operator")
+	idle, used, streaming, left := f.signIn("operator"), f.signIn("operator"), f.signIn("operator"), f.signIn("operator")
 	later := func(by time.Duration) { f.skew.Add(int64(by)) }
 	later(40 * time.Minute)
 	used.do("GET", "/me", "").is(200)
 	streaming.do("GET", "{p}/stream?last_event_id=x", "").problem(422, engine.CodeInvalidRequest)
+	left.do("GET", "{p}/requests", "", "X-Unattended", "1").is(200)
 	later(30 * time.Minute)
 	idle.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	left.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated) // nor is what a page reads by itself
 	streaming.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated) // an open stream is no use
 	for range 21 {
 		used.do("GET", "/me", "").is(200)
@@ -213,6 +215,9 @@ func TestSetPassword(t *testing.T) {
 		return `{"current_password":"` + current + `","new_password":"` + next + `"}`
 	}
 	one.do("PUT", "/me/password", change("wrong", "another good one")).problem(422, engine.CodeWrongPassword)
+	if failed := f.entries(engine.SystemChain, engine.ActionLoginFailed); len(failed) != 1 || failed[0].Actor.Person != f.users["operator"].ID {
+		t.Errorf("on record: %+v", failed)
+	}
 	one.do("PUT", "/me/password", change(goodPassword, "short")).problem(422, engine.CodeInvalidRequest)
 	f.do("operator", "PUT", "/me/password", change(goodPassword, "another good one")).problem(422, engine.CodeInvalidRequest)
 	a := one.do("PUT", "/me/password", change(goodPassword, "another good one")).is(200)

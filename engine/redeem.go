@@ -242,13 +242,13 @@ func (d *Downloads) refuseUnknown(ctx context.Context, f Fetch) error {
 	if f.Prefetch {
 		return Errorf(CodePrefetchRefused, "a prefetch or link preview does not get the file")
 	}
-	d.RecordSystem(ctx, ActionRefused, CodeTokenUnknown, f.Origin)
+	d.RecordSystem(ctx, ActionRefused, CodeTokenUnknown, Caller{Origin: f.Origin})
 	return Errorf(CodeTokenUnknown, "there is no such token")
 }
 
 // RecordSystem puts a refusal that belongs to no project on the system chain,
 // within a quota; what was left out is counted in the next entry.
-func (d *Downloads) RecordSystem(ctx context.Context, action string, code Code, from Origin) {
+func (d *Downloads) RecordSystem(ctx context.Context, action string, code Code, by Caller) {
 	now := d.Clock()
 	ok, left := d.system.take(now)
 	if !ok {
@@ -258,8 +258,12 @@ func (d *Downloads) RecordSystem(ctx context.Context, action string, code Code, 
 	if left > 0 {
 		detail["left_out_before"] = strconv.Itoa(left)
 	}
+	actor := Actor{Type: "anonymous"}
+	if by.User.ID != "" {
+		actor = by.Actor()
+	}
 	d.record(ctx, AuditEntry{
 		Ref: NewID("aud"), ProjectID: SystemChain, Time: now, Action: action, Outcome: AuditRefused,
-		Actor: Actor{Type: "anonymous"}, IP: from.IP, UserAgent: from.UserAgent, Detail: detail,
+		Actor: actor, IP: by.IP, UserAgent: by.UserAgent, Detail: detail,
 	})
 }

@@ -59,13 +59,16 @@ func (p *Passwords) Matches(ctx context.Context, hash string, password engine.Se
 	return same, nil
 }
 
-// turn waits until a processor is free, as long as the caller does.
+// turn waits until a processor is free, as long as the caller does and no longer
+// than callers wait for any answer.
 func (p *Passwords) turn(ctx context.Context) (done func(), err error) {
 	p.once.Do(func() { p.turns = make(chan struct{}, runtime.GOMAXPROCS(0)) })
+	ctx, cancel := context.WithTimeout(ctx, engine.AnswerWithin)
+	defer cancel()
 	select {
 	case p.turns <- struct{}{}:
 		return func() { <-p.turns }, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("wait to hash: %w", context.Cause(ctx))
+		return nil, engine.Errorf(engine.CodeUnavailable, "too many passwords are being checked; try again in a moment").Because(context.Cause(ctx))
 	}
 }
