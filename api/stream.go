@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -26,8 +25,8 @@ import (
 type StreamPace struct {
 	// Poll is the time between two looks at an audit chain, 500 ms by default.
 	Poll time.Duration
-	// Beat is the time between two signs of life, 15 s by default. With each,
-	// the caller's rights are checked again.
+	// Beat is the time between two signs of life, 15 s by default. With each, and
+	// before events are sent, the caller's rights are checked again.
 	Beat time.Duration
 	// Stall is how long a client may take to accept what it is sent before it is
 	// cut off, 10 s by default.
@@ -256,21 +255,26 @@ func (st *stream) catchUp() error {
 // closed is always ready.
 var closed = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// take writes what was found up to a position, if the caller may still have it.
+// take writes what was found up to a position, if the caller may still have it:
+// that they were disabled or signed out stands on another chain. Whoever lost
+// their rights before an event is not told of it, since the event was found first.
 func (st *stream) take(found []occurrence, to int64) error {
-	if slices.ContainsFunc(found, func(o occurrence) bool { return o.rights }) {
+	before, told, rights := st.buffer.Len(), st.told, false
+	for _, o := range found {
+		from := st.buffer.Len()
+		o.write(&st.buffer, st.caller)
+		if st.buffer.Len() > from {
+			told = o.seq
+		}
+		rights = rights || o.rights
+	}
+	if rights || st.buffer.Len() > before {
 		if err := st.holds(); err != nil {
+			st.buffer.Truncate(before)
 			return err
 		}
 	}
-	for _, o := range found {
-		before := st.buffer.Len()
-		o.write(&st.buffer, st.caller)
-		if st.buffer.Len() > before {
-			st.told = o.seq
-		}
-	}
-	st.at = to
+	st.at, st.told = to, told
 	return nil
 }
 

@@ -19,25 +19,46 @@ import (
 )
 
 func TestStreamEndsWithRights(t *testing.T) {
-	for name, take := range map[string]func(f *fixture){
-		"key revoked": func(f *fixture) {
+	change := func(f *fixture, body string) { f.do("root", "PATCH", "/users/"+f.users["operator"].ID, body).is(200) }
+	for name, c := range map[string]struct {
+		session bool
+		take    func(f *fixture, b browser)
+	}{
+		"key revoked": {false, func(f *fixture, _ browser) {
 			must(f.t, f.admin.RevokeAPIKey(f.t.Context(), f.caller("admin"), f.keyID("operator")))
-		},
-		"member removed": func(f *fixture) {
+		}},
+		"member removed": {false, func(f *fixture, _ browser) {
 			must(f.t, f.admin.RemoveMember(f.t.Context(), f.caller("admin"), f.users["operator"].ID))
-		},
-		"role lowered": func(f *fixture) {
+		}},
+		"role lowered": {false, func(f *fixture, _ browser) {
 			_, err := f.admin.SetMember(f.t.Context(), f.caller("admin"), f.users["operator"].ID, engine.RoleViewer)
 			must(f.t, err)
-		},
+		}},
+		// Of these the project's audit log does not tell: the next event does.
+		"owner of the key disabled": {false, func(f *fixture, _ browser) { change(f, `{"disabled":true}`); f.download("second") }},
+		"disabled":                  {true, func(f *fixture, _ browser) { change(f, `{"disabled":true}`); f.download("second") }},
+		"password set":              {true, func(f *fixture, _ browser) { change(f, `{"password":"another good one"}`); f.download("second") }},
+		"signed out":                {true, func(f *fixture, b browser) { b.do("DELETE", "/session", "").is(204); f.download("second") }},
+		"signed out everywhere":     {true, func(f *fixture, b browser) { b.do("DELETE", "/sessions", "").is(204); f.download("second") }},
 	} {
-		// The pulse is too slow to tell: it is the audit log that does.
+		// The pulse is too slow to tell.
 		f := newFixture(t, func(_ *fixture, o *api.Options) {
 			o.Stream = api.StreamPace{Poll: 5 * time.Millisecond, Beat: time.Hour}
 		})
-		r := bufio.NewReader(f.open("operator", "").Body)
+		var b browser
+		var headers []string
+		if c.session {
+			f.withPassword("operator")
+			b = f.signIn("operator")
+			headers = []string{"Authorization", "", "Cookie", b.cookie}
+		}
+		r := bufio.NewReader(f.open("operator", "", headers...).Body)
 		block(t, r)
-		take(f)
+		f.download("second")
+		if text := block(t, r); !strings.Contains(text, "event: cert.downloaded") {
+			t.Errorf("%s: before, it was told %q", name, text)
+		}
+		c.take(f, b)
 		if text, err := io.ReadAll(r); err != nil || strings.Contains(string(text), "event:") {
 			t.Errorf("%s: %v, %q", name, err, text)
 		}
