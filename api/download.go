@@ -42,7 +42,8 @@ func (s *Server) redeemEndpoints() {
 		return s.peek(ctx, k, engine.Secret(in.Token))
 	})
 	e.id, e.method, e.responses, e.summary = "download", http.MethodGet, fileResponse(), "Fetch the file"
-	e.description = "Uses the token up: of all who hold it, one gets the file. Prefetches and link previews are refused."
+	e.description = "Uses the token up: of all who hold it, one gets the file. Prefetches and link previews are refused, " +
+		"and while whoever asked for the file is disabled, everybody is (403 forbidden): neither uses the token up."
 	register(s, e, func(ctx context.Context, k *call, in *tokenInput) (*fileOutput, error) {
 		return s.redeem(ctx, k, engine.Secret(in.Token))
 	})

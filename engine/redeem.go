@@ -33,8 +33,8 @@ type File struct {
 // Redeem renders the file, settles the token and returns the file: to one
 // caller only, and only once that is on record. It refuses with CodeTokenUnknown,
 // CodeTokenConsumed, CodeTokenExpired, CodeTokenRevoked, CodePrefetchRefused,
-// CodeIPMismatch, CodePolicyDenied where the project has the format no more, or
-// CodeKeyExportDisabled, and fails with CodeRendererFailed, CodeUnavailable or
+// CodeIPMismatch, CodePolicyDenied where the project has the format no more,
+// CodeForbidden once the requester is disabled, or CodeKeyExportDisabled, and fails with CodeRendererFailed, CodeUnavailable or
 // CodeAuditUnavailable; of these only CodeAuditUnavailable may have burned the
 // token, where it cannot be told whether the record was written.
 func (d *Downloads) Redeem(ctx context.Context, f Fetch) (*File, error) {
@@ -115,6 +115,9 @@ func (d *Downloads) redeemable(ctx context.Context, found TokenRecord, f Fetch) 
 		// A plugin that was replaced meanwhile must not widen what was decided.
 		return Format{}, Errorf(CodeRendererFailed, "%s did not hold the private key when this token was issued; ask again", token.Format)
 	}
+	if err := d.requesterStands(ctx, token); err != nil {
+		return Format{}, err
+	}
 	return format, d.keyStillAllowed(ctx, token)
 }
 
@@ -126,6 +129,20 @@ func (d *Downloads) stillRedeemable(ctx context.Context, f Fetch) error {
 	}
 	_, err = d.redeemable(ctx, found, f)
 	return err
+}
+
+// requesterStands refuses a token whose requester was disabled, or is gone: what
+// they asked for must not reach them by a link that is left. Whoever is enabled
+// again finds it unused.
+func (d *Downloads) requesterStands(ctx context.Context, t Token) error {
+	u, err := d.Store.User(ctx, t.Requester.Person)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("look up requester: %w", err)
+	}
+	if err != nil || u.Disabled {
+		return Errorf(CodeForbidden, "whoever asked for this file is disabled; the token is not used up")
+	}
+	return nil
 }
 
 // keyStillAllowed refuses a token for a key that nobody approved once the

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -108,6 +110,35 @@ func TestTokenLife(t *testing.T) {
 		if got := token.Expired(c.now); got != c.dead {
 			t.Errorf("%v from its end: expired = %v", c.now.Sub(at), got)
 		}
+	}
+}
+
+// directory is a store of people alone.
+type directory struct {
+	Store
+	people map[string]User
+	broken error
+}
+
+func (d directory) User(_ context.Context, id string) (User, error) {
+	u, ok := d.people[id]
+	if !ok && d.broken == nil {
+		return u, ErrNotFound
+	}
+	return u, d.broken
+}
+
+func TestTokensOfTheDisabledAreRefused(t *testing.T) {
+	store := directory{people: map[string]User{"ann": {ID: "ann"}, "bob": {ID: "bob", Disabled: true}}}
+	for person, want := range map[string]Code{"ann": "", "bob": CodeForbidden, "gone": CodeForbidden, "": CodeForbidden} {
+		err := (&Downloads{Store: store}).requesterStands(t.Context(), Token{Requester: Actor{ID: "key", Person: person}})
+		if (err == nil) != (want == "") || CodeOf(err) != want {
+			t.Errorf("a token of %q: %v, want %q", person, err, want)
+		}
+	}
+	store.broken = errors.New("no answer")
+	if err := (&Downloads{Store: store}).requesterStands(t.Context(), Token{}); !errors.Is(err, store.broken) || CodeOf(err) != "" {
+		t.Errorf("a store that fails is taken for a refusal: %v", err)
 	}
 }
 
