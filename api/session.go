@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/countersign-dev/countersign/api/wire"
@@ -102,7 +104,16 @@ func crossSite(c *fiber.Ctx, k *call) bool {
 
 func sameText(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-type signInInput struct{ Body wire.SignInBody }
+type signInInput struct {
+	Body   wire.SignInBody
+	former engine.Secret // of the session that the browser has now
+}
+
+// Resolve implements huma.Resolver.
+func (in *signInInput) Resolve(hc huma.Context) []error {
+	in.former = engine.Secret(humafiber.Unwrap(hc).Cookies(cookieName(callOf(hc.Context()))))
+	return nil
+}
 
 type sessionOutput struct {
 	SetCookie http.Cookie `header:"Set-Cookie"`
@@ -121,7 +132,7 @@ func (s *Server) sessionEndpoints() {
 	}
 	register(s, endpoint{
 		id: "sign-in", method: http.MethodPost, path: base + "/session", tag: "Users", summary: "Sign in with a browser",
-		description: "Sets the session's cookie. Calls that change something then need the header " + forgeryHeader + " with csrf_token.",
+		description: "Sets the session's cookie; a session that the browser had before ends. Calls that change something then need the header " + forgeryHeader + " with csrf_token.",
 		access:      access{public: true, pages: true}, errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests},
 	}, s.signIn)
 	e := endpoint{
@@ -149,7 +160,7 @@ func (s *Server) signIn(ctx context.Context, k *call, in *signInInput) (*session
 		return nil, err
 	}
 	defer done()
-	who, secret, err := s.options.SignIns.Open(ctx, k.Origin, in.Body.Username, engine.Secret(in.Body.Password.Reveal()))
+	who, secret, err := s.options.SignIns.Open(ctx, k.Origin, in.Body.Username, engine.Secret(in.Body.Password.Reveal()), in.former)
 	if engine.CodeOf(err) == engine.CodeUnauthenticated {
 		s.loginFailed(ctx, k)
 	}

@@ -85,6 +85,29 @@ func TestSignIn(t *testing.T) {
 	}
 }
 
+// Whoever signs in again, or signs in where somebody else was, leaves no session
+// behind; a sign-in that is refused ends none.
+func TestSignInEndsTheFormerSession(t *testing.T) {
+	f := newFixture(t)
+	f.withPassword("operator")
+	f.withPassword("viewer")
+	first, elsewhere := f.signIn("operator"), f.signIn("operator")
+	f.do("", "POST", "/session", credentials("operator", "wrong"), "Cookie", first.cookie).problem(401, engine.CodeUnauthenticated)
+	f.do("", "POST", "/session", credentials("viewer", goodPassword), "Cookie", first.cookie, "Sec-Fetch-Site", "cross-site").problem(403, engine.CodeForgery)
+	first.do("GET", "/me", "").is(200)
+	again := f.signIn("operator", "Cookie", first.cookie)
+	first.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	other := f.signIn("viewer", "Cookie", again.cookie)
+	again.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	f.signIn("viewer", "Cookie", again.cookie) // one that ended before
+	other.do("GET", "/me", "").is(200)
+	elsewhere.do("GET", "/me", "").is(200)
+	closed := f.entries(engine.SystemChain, engine.ActionSignedOut)
+	if len(closed) != 2 || closed[0].Actor.Person != f.users["operator"].ID || closed[0].IP == "" {
+		t.Errorf("on record: %+v", closed)
+	}
+}
+
 // Nobody learns from the answer which people there are.
 func TestSignInRefused(t *testing.T) {
 	f := newFixture(t)
@@ -191,7 +214,7 @@ func TestSessionsLapse(t *testing.T) {
 	left.do("GET", "{p}/requests", "", "X-Unattended", "1").is(200)
 	later(30 * time.Minute)
 	idle.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
-	left.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated) // nor is what a page reads by itself
+	left.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)      // nor is what a page reads by itself
 	streaming.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated) // an open stream is no use
 	for range 21 {
 		used.do("GET", "/me", "").is(200)

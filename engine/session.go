@@ -51,8 +51,9 @@ const seenEvery = time.Minute
 var errSignIn = Errorf(CodeUnauthenticated, "the username or the password is not right")
 
 // Open signs a person in. The secret of the session is returned here and nowhere
-// again; it is new whatever the caller had before.
-func (s *SignIns) Open(ctx context.Context, from Origin, username string, password Secret) (Principal, Secret, error) {
+// again. It is new whatever the caller had before: former, the secret of a
+// session that their browser forgets now, or "", is good for nothing after.
+func (s *SignIns) Open(ctx context.Context, from Origin, username string, password, former Secret) (Principal, Secret, error) {
 	u, err := s.Store.UserByName(ctx, username)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Principal{}, "", fmt.Errorf("sign in: %w", err)
@@ -64,7 +65,25 @@ func (s *SignIns) Open(ctx context.Context, from Origin, username string, passwo
 	case !ok || u.Disabled:
 		return Principal{}, "", errSignIn
 	}
+	if err := s.leave(ctx, from, former); err != nil {
+		return Principal{}, "", err
+	}
 	return s.open(ctx, from, u)
+}
+
+// leave ends the session of a secret, if there is one.
+func (s *SignIns) leave(ctx context.Context, from Origin, secret Secret) error {
+	if secret == "" {
+		return nil
+	}
+	who, err := s.Resume(ctx, secret)
+	if err == nil {
+		err = s.Close(ctx, Caller{Principal: who, Origin: from})
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("end former session: %w", err)
+	}
+	return nil
 }
 
 func (s *SignIns) open(ctx context.Context, from Origin, u User) (Principal, Secret, error) {
