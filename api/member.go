@@ -75,5 +75,5 @@ func (s *Server) toMember(ctx context.Context, m engine.Member) (wire.Member, er
 	if err != nil {
 		return wire.Member{}, fmt.Errorf("look up member: %w", err)
 	}
-	return wire.Member{UserID: u.ID, Username: u.Username, Name: u.Name, Role: string(m.Role), CreatedAt: m.CreatedAt}, nil
+	return wire.Member{UserID: u.ID, Username: u.Username, Name: u.Name, Role: string(m.Role), Disabled: u.Disabled, CreatedAt: m.CreatedAt}, nil
 }

@@ -59,6 +59,14 @@ func TestMembers(t *testing.T) {
 	f.do("admin", "PUT", path, `{"role":"god"}`).problem(422, engine.CodeInvalidRequest)
 	f.do("admin", "PUT", "{p}/members/user_none", `{"role":"viewer"}`).problem(404, engine.CodeNotFound)
 	f.do("admin", "PUT", "{p}/members/%ff", `{"role":"viewer"}`).problem(404, engine.CodeNotFound)
+	for _, disabled := range []string{"true", "false"} {
+		f.do("root", "PATCH", "/users/"+f.users["viewer"].ID, `{"disabled":`+disabled+`}`).is(200)
+		for _, m := range read[wire.Page[wire.Member]](f.do("operator", "GET", "{p}/members", "").is(200)).Items {
+			if m.Disabled != (disabled == "true" && m.Username == "viewer") {
+				t.Errorf("disabled=%s: %+v", disabled, m)
+			}
+		}
+	}
 	f.do("admin", "DELETE", path, "").is(204)
 	f.do("admin", "DELETE", path, "").problem(404, engine.CodeNotFound)
 	f.do("viewer", "GET", "{p}/members", "").problem(404, engine.CodeNotFound)

@@ -22,6 +22,7 @@ type Member struct {
 	Username  string    `json:"username"`
 	Name      string    `json:"name"`
 	Role      string    `json:"role" doc:"viewer, operator, approver or admin"`
+	Disabled  bool      `json:"disabled" doc:"Whether they can do nothing until they are enabled again"`
 	CreatedAt time.Time `json:"created_at" doc:"When the role was given"`
 }
 
