@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
@@ -11,9 +12,10 @@ import (
 
 type requestsInput struct {
 	Paging
-	Status        string `query:"status" doc:"Only requests in this state"`
-	CertificateID string `query:"certificate_id" doc:"Only requests for this certificate"`
-	Requester     string `query:"requester" doc:"Only requests of this person, by their user's id"`
+	Status        string    `query:"status" doc:"Only requests in this state"`
+	CertificateID string    `query:"certificate_id" doc:"Only requests for this certificate"`
+	Requester     string    `query:"requester" doc:"Only requests of this person, by their user's id"`
+	Before        time.Time `query:"before" doc:"Only requests made before this time, such as another's created_at"`
 }
 
 type requestOutput struct{ Body wire.Request }
@@ -57,8 +59,12 @@ func (s *Server) requests(ctx context.Context, k *call, in *requestsInput) (*lis
 	if in.Status != "" && !engine.Status(in.Status).Valid() {
 		return nil, engine.Errorf(engine.CodeInvalidRequest, "status is not one of the states of a request")
 	}
+	page, err := in.page().Before(in.Before)
+	if err != nil {
+		return nil, err
+	}
 	found, next, err := s.store.Requests(ctx, engine.RequestQuery{
-		ProjectID: k.Project.ID, Person: person, Status: engine.Status(in.Status), CertificateID: in.CertificateID, Page: in.page(),
+		ProjectID: k.Project.ID, Person: person, Status: engine.Status(in.Status), CertificateID: in.CertificateID, Page: page,
 	})
 	if err != nil {
 		return nil, err

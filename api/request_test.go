@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
@@ -61,6 +63,37 @@ func TestPages(t *testing.T) {
 		}
 		cursor = *page.NextCursor
 	}
+}
+
+// What somebody asked for before, page by page, without what came at that time.
+func TestRequestsBefore(t *testing.T) {
+	f := newFixture(t)
+	var made []wire.Request // newest last
+	for range 4 {
+		f.mint("second", "shop", `{"format":"cert"}`)
+		m := f.mint("operator", "shop", `{"format":"cert"}`)
+		made = append(made, read[wire.Request](f.do("operator", "GET", "{p}/requests/"+m.RequestID, "").is(200)))
+		f.skew.Add(int64(time.Second))
+	}
+	path := "{p}/requests?requester=" + f.users["operator"].ID + "&limit=1&before=" + made[3].CreatedAt.Format(time.RFC3339Nano)
+	var got []string
+	for cursor := ""; ; {
+		page := read[wire.Page[wire.Request]](f.do("approver", "GET", path+"&cursor="+cursor, "").is(200))
+		for _, r := range page.Items {
+			got = append(got, r.ID)
+		}
+		if page.NextCursor == nil {
+			break
+		}
+		cursor = *page.NextCursor
+	}
+	if want := []string{made[2].ID, made[1].ID, made[0].ID}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for _, before := range []string{"yesterday", "9999-12-31T23:59:59-14:00", "0000-01-01T00:00:00Z"} {
+		f.do("approver", "GET", "{p}/requests?before="+before, "").problem(422, engine.CodeInvalidRequest)
+	}
+	f.do("approver", "GET", path+"&cursor=x", "").problem(422, engine.CodeInvalidRequest)
 }
 
 func TestClaimAndCancel(t *testing.T) {

@@ -113,6 +113,37 @@ func TestTokenLife(t *testing.T) {
 	}
 }
 
+func TestPagesBeforeATime(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6_000_000, time.UTC)
+	cursor := func(t time.Time, id string) string { return Cursor{Time: t, ID: id}.String() }
+	for name, c := range map[string]struct {
+		cursor string
+		before time.Time
+		want   string
+	}{
+		"no time":               {"", time.Time{}, ""},
+		"no time, later page":   {cursor(at, "a"), time.Time{}, cursor(at, "a")},
+		"first page":            {"", at, cursor(at, "")},
+		"within a millisecond":  {"", at.Add(1), cursor(at.Add(time.Millisecond), "")},
+		"in another zone":       {"", at.In(time.FixedZone("", 3600)), cursor(at, "")},
+		"later page":            {cursor(at.Add(-1), "a"), at, cursor(at.Add(-1), "a")},
+		"page of another query": {cursor(at, "a"), at, cursor(at, "")},
+	} {
+		p, err := Page{Limit: 7, Cursor: c.cursor}.Before(c.before)
+		if err != nil || p.Limit != 7 || p.Cursor != c.want {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+	}
+	if _, err := (Page{Cursor: "no cursor!"}).Before(at); CodeOf(err) != CodeInvalidRequest {
+		t.Errorf("a foreign cursor gave %v", err)
+	}
+	for _, strange := range []time.Time{time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC), time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		if _, err := (Page{}).Before(strange); CodeOf(err) != CodeInvalidRequest {
+			t.Errorf("%s gave %v", strange, err)
+		}
+	}
+}
+
 // directory is a store of people alone.
 type directory struct {
 	Store

@@ -70,6 +70,21 @@ func (p Page) Position() (at Cursor, ok bool, err error) {
 	return at, true, nil
 }
 
+// Before is the page without what is of a time or later: its place in the listing
+// is then not before that. The zero time leaves nothing out.
+func (p Page) Before(t time.Time) (Page, error) {
+	at, begun, err := p.Position()
+	if err != nil || t.IsZero() || begun && at.Time.Before(t) {
+		return p, err
+	}
+	t = Instant(t.Add(time.Millisecond - 1)) // stores keep milliseconds
+	if t.Year() < 1 || t.Year() > 9999 {
+		return p, Errorf(CodeInvalidRequest, "a time must be of the years 1 to 9999") // RFC 3339 has no others
+	}
+	p.Cursor = Cursor{Time: t}.String()
+	return p, nil
+}
+
 // Projects keeps projects.
 type Projects interface {
 	// CreateProject also makes its first member, on one record.

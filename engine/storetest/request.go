@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -233,6 +234,18 @@ func requestListing(t *testing.T, s engine.Store) {
 			lists(t, list, want)
 		}
 		same(t, walk(t, list, 3), want)
+		same(t, walk(t, requestsBefore(list, noon), 3), slices.DeleteFunc(want, func(r engine.Request) bool { return !r.CreatedAt.Before(noon) }))
+	}
+}
+
+// requestsBefore begins a listing at what is older than a time.
+func requestsBefore(list lister[engine.Request], at time.Time) lister[engine.Request] {
+	return func(page engine.Page) ([]engine.Request, string, error) {
+		page, err := page.Before(at)
+		if err != nil {
+			return nil, "", err
+		}
+		return list(page)
 	}
 }
 
