@@ -10,7 +10,7 @@ import (
 
 type approvalsInput struct {
 	Paging
-	Status string `query:"status" doc:"Only approvals in this state"`
+	Status string `query:"status" doc:"Only approvals in this state; settled: in any but pending"`
 }
 
 // voteInput has a body that may be left out.
@@ -39,10 +39,15 @@ func (s *Server) approvalEndpoints() {
 }
 
 func (s *Server) approvals(ctx context.Context, k *call, in *approvalsInput) (*listing[wire.Approval], error) {
-	if in.Status != "" && !engine.ApprovalStatus(in.Status).Valid() {
-		return nil, engine.Errorf(engine.CodeInvalidRequest, "status is not one of the states of an approval")
+	q := engine.ApprovalQuery{ProjectID: k.Project.ID, Page: in.page()}
+	switch status := engine.ApprovalStatus(in.Status); {
+	case status == "settled":
+		q.Settled = true
+	case status == "" || status.Valid():
+		q.Status = status
+	default:
+		return nil, engine.Errorf(engine.CodeInvalidRequest, "status is neither one of the states of an approval nor settled")
 	}
-	q := engine.ApprovalQuery{ProjectID: k.Project.ID, Status: engine.ApprovalStatus(in.Status), Page: in.page()}
 	if !k.Role.Includes(engine.RoleApprover) {
 		q.Person = k.User.ID
 	}

@@ -94,7 +94,8 @@ func TestApprovalListing(t *testing.T) {
 	f.mode(false, engine.ApprovalKeyExport)
 	mine, other := f.waits("operator", `{"format":"key"}`), f.waits("second", `{"format":"key"}`)
 	f.do("approver", "POST", "{p}/approvals/"+other.ApprovalID+"/deny", `{"comment":"no"}`).is(200)
-	for path, want := range map[string]int{"operator": 1, "second": 1, "approver": 2, "admin": 2, "approver?status=pending": 1, "second?status=pending": 0} {
+	for path, want := range map[string]int{"operator": 1, "second": 1, "approver": 2, "admin": 2, "approver?status=pending": 1, "second?status=pending": 0,
+		"approver?status=settled": 1, "operator?status=settled": 0, "second?status=settled": 1} {
 		as, query, _ := strings.Cut(path, "?")
 		if page := read[wire.Page[wire.Approval]](f.do(as, "GET", "{p}/approvals?"+query, "").is(200)); len(page.Items) != want {
 			t.Errorf("%s sees %d, want %d", path, len(page.Items), want)

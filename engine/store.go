@@ -182,11 +182,12 @@ type Requests interface {
 }
 
 // ApprovalQuery narrows a listing of a project's approvals; empty members beside
-// ProjectID do not. Person is the requester.
+// ProjectID do not. Person is the requester. Settled leaves out what is pending.
 type ApprovalQuery struct {
 	ProjectID string
 	Person    string
 	Status    ApprovalStatus
+	Settled   bool
 	Page
 }
 

@@ -7,7 +7,8 @@ import (
 	"github.com/countersign-dev/countersign/api/wire"
 )
 
-// ApprovalQuery narrows a listing of approvals; an empty Status does not.
+// ApprovalQuery narrows a listing of approvals; an empty Status does not, and
+// "settled" is every state but pending.
 type ApprovalQuery struct {
 	Status string
 	Paging

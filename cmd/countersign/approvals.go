@@ -67,7 +67,7 @@ func approvalsListCommand(o *clientOptions) *cobra.Command {
 			})
 		}),
 	}
-	cmd.Flags().StringVar(&status, "status", "", "only approvals in this state, such as pending")
+	cmd.Flags().StringVar(&status, "status", "", "only approvals in this state, such as pending; settled for all but those")
 	addLimit(cmd, &limit)
 	return cmd
 }

@@ -20,9 +20,18 @@ func (s *Store) Approvals(ctx context.Context, q engine.ApprovalQuery) ([]engine
 		{Key: "requester.person", Value: q.Person},
 		{Key: "status", Value: string(q.Status)},
 	})
+	if q.Settled {
+		// By equality with each, the server merges what it reads from the index.
+		filter = append(filter, bson.E{Key: "$and", Value: bson.A{bson.D{{Key: "status", Value: bson.D{{Key: "$in", Value: settled}}}}}})
+	}
 	return list(ctx, s.db.Collection(approvalsName), filter, q.Page, func(a engine.Approval) engine.Cursor {
 		return engine.Cursor{Time: a.CreatedAt, ID: a.ID}
 	})
+}
+
+// settled are the states of an approval that is decided or over.
+var settled = []engine.ApprovalStatus{
+	engine.ApprovalApproved, engine.ApprovalDenied, engine.ApprovalExpired, engine.ApprovalCancelled,
 }
 
 // putApproval inserts an approval, or replaces an older version of it.

@@ -21,7 +21,11 @@ func (s *Store) Approvals(ctx context.Context, q engine.ApprovalQuery) ([]engine
 }
 
 func approvalsFrom(q engine.ApprovalQuery) (from string, args []any) {
-	return filtered("approval_requests", q.ProjectID, filter{"person", q.Person}, filter{"status", string(q.Status)})
+	from, args = filtered("approval_requests", q.ProjectID, filter{"person", q.Person}, filter{"status", string(q.Status)})
+	if q.Settled {
+		from += " AND status <> 'pending'" // word for word as in settled.sql
+	}
+	return from, args
 }
 
 // putApproval inserts an approval, or replaces an older version of it.

@@ -129,6 +129,32 @@ func TestRequestPlans(t *testing.T) {
 	}
 }
 
+// What is settled has indexes of its own: nothing that is pending is passed over.
+func TestApprovalPlans(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
+	for _, c := range []struct {
+		q    engine.ApprovalQuery
+		want string
+	}{
+		{engine.ApprovalQuery{}, "approvals_list (project=? AND (at,id)<(?,?))"},
+		{engine.ApprovalQuery{Status: engine.ApprovalPending}, "approvals_status (project=? AND status=? AND (at,id)<(?,?))"},
+		{engine.ApprovalQuery{Settled: true}, "approvals_settled (project=? AND (at,id)<(?,?))"},
+		{engine.ApprovalQuery{Settled: true, Person: "user"}, "approvals_person_settled (project=? AND person=? AND (at,id)<(?,?))"},
+	} {
+		c.q.ProjectID, c.q.Page = "prj", engine.Page{Limit: 5, Cursor: engine.Cursor{ID: "apr"}.String()}
+		p := &plans{seen: map[string][]string{}}
+		from, args := approvalsFrom(c.q)
+		if _, _, err := list[engine.Approval](t.Context(), explainedPool{s.reading, p}, c.q.Page, from, args...); err != nil {
+			t.Fatal(err)
+		}
+		for statement, lines := range p.seen {
+			if plan := strings.Join(lines, "\n\t"); !strings.Contains(plan, c.want) {
+				t.Errorf("%s\n\t%s\n\tlacks %s", statement, plan, c.want)
+			}
+		}
+	}
+}
+
 // The narrowest filter of an audit query leads to its index, also inside a time;
 // without any it is the chain itself.
 func TestAuditPlans(t *testing.T) {

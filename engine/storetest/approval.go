@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -99,14 +100,13 @@ func approvalStepAgain(t *testing.T, s engine.Store) {
 func approvalListing(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	var stored []engine.Approval
-	for i := range 11 {
+	states := []engine.ApprovalStatus{engine.ApprovalExpired, engine.ApprovalPending, engine.ApprovalPending, engine.ApprovalApproved, engine.ApprovalDenied, engine.ApprovalCancelled}
+	for i := range 16 {
 		step := waiting(project)
 		if i%2 == 0 {
 			step.Approval.Requester = alice
 		}
-		if i%3 == 0 {
-			step.Approval.Status = engine.ApprovalExpired
-		}
+		step.Approval.Status = states[i%len(states)]
 		step.Approval.CreatedAt = times[i%len(times)]
 		get[engine.Request](t)(s.OpenRequest(ctx, step))
 		stored = append(stored, *step.Approval)
@@ -125,6 +125,11 @@ func approvalListing(t *testing.T, s engine.Store) {
 				}
 			}
 			same(t, walk(t, list, 3), want)
+			settled := func(page engine.Page) ([]engine.Approval, string, error) {
+				return s.Approvals(ctx, engine.ApprovalQuery{ProjectID: project, Person: person, Status: status, Settled: true, Page: page})
+			}
+			want = slices.DeleteFunc(want, func(a engine.Approval) bool { return a.Status == engine.ApprovalPending })
+			same(t, walk(t, settled, 3), want)
 		}
 	}
 }
