@@ -15,6 +15,11 @@ type certificatesInput struct {
 	Query string `query:"q" maxLength:"200" doc:"Words that name, subject, alternative names, serial or fingerprint contain"`
 }
 
+type eventsInput struct {
+	Paging
+	RequestID string `query:"request_id" maxLength:"200" doc:"Only what this request brought about"`
+}
+
 type certificateOutput struct{ Body wire.Certificate }
 
 type importInput struct{ Body wire.ImportBody }
@@ -53,8 +58,10 @@ func (s *Server) certificates(ctx context.Context, k *call, in *certificatesInpu
 	return listed(found, next, toCertificate), nil
 }
 
-func (s *Server) events(ctx context.Context, k *call, in *struct{ Paging }) (*listing[wire.Event], error) {
-	found, next, err := s.store.Events(ctx, k.Project.ID, k.certificate.ID, in.page())
+func (s *Server) events(ctx context.Context, k *call, in *eventsInput) (*listing[wire.Event], error) {
+	found, next, err := s.store.Events(ctx, engine.EventQuery{
+		ProjectID: k.Project.ID, CertificateID: k.certificate.ID, RequestID: in.RequestID, Page: in.page(),
+	})
 	if err != nil {
 		return nil, err
 	}

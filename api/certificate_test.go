@@ -52,6 +52,12 @@ func TestTimeline(t *testing.T) {
 	if e := page.Items[0]; e.Format != "cert" || e.RequestID != m.RequestID || e.Actor.Type != "api_key" || e.IP != "127.0.0.1" {
 		t.Fatalf("%+v", e)
 	}
+	for request, want := range map[string]int{m.RequestID: 1, "req_none": 0} {
+		page := read[wire.Page[wire.Event]](f.do("viewer", "GET", "{c:shop}/events?request_id="+request, "").is(200))
+		if len(page.Items) != want || want == 1 && page.Items[0].RequestID != request {
+			t.Errorf("of %s: %+v", request, page)
+		}
+	}
 	page = read[wire.Page[wire.Event]](f.do("viewer", "GET", "{c:shop}/events?limit=1", "").is(200))
 	if len(page.Items) != 1 || page.NextCursor == nil {
 		t.Fatalf("%+v", page)

@@ -139,7 +139,16 @@ type Certificates interface {
 	// which is lower case ("" for all).
 	Certificates(ctx context.Context, projectID, query string, page Page) ([]Certificate, string, error)
 	SealedKey(ctx context.Context, certificateID string) (SealedKey, error)
-	Events(ctx context.Context, projectID, certificateID string, page Page) ([]Event, string, error)
+	Events(ctx context.Context, q EventQuery) ([]Event, string, error)
+}
+
+// EventQuery asks for a certificate's timeline: all of it, or what a request
+// brought about.
+type EventQuery struct {
+	ProjectID     string
+	CertificateID string
+	RequestID     string
+	Page
 }
 
 // Policies keeps certificate policies, each version for good.

@@ -80,9 +80,12 @@ func (s *Store) SealedKey(ctx context.Context, certificateID string) (engine.Sea
 }
 
 // Events implements engine.Certificates.
-func (s *Store) Events(ctx context.Context, projectID, certificateID string, page engine.Page) ([]engine.Event, string, error) {
-	filter := bson.D{{Key: "project_id", Value: projectID}, {Key: "certificate_id", Value: certificateID}}
-	return list(ctx, s.db.Collection(eventsName), filter, page, func(e engine.Event) engine.Cursor {
+func (s *Store) Events(ctx context.Context, q engine.EventQuery) ([]engine.Event, string, error) {
+	filter := bson.D{{Key: "project_id", Value: q.ProjectID}, {Key: "certificate_id", Value: q.CertificateID}}
+	if q.RequestID != "" {
+		filter = append(filter, bson.E{Key: "request_id", Value: q.RequestID})
+	}
+	return list(ctx, s.db.Collection(eventsName), filter, q.Page, func(e engine.Event) engine.Cursor {
 		return engine.Cursor{Time: e.Time, ID: e.ID}
 	})
 }

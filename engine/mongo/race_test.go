@@ -139,7 +139,7 @@ func settleTogether(t *testing.T, stores []*mongo.Store, digest string, callers 
 	if entries := wholeChain(t, stores[0], project); len(entries) != 1 {
 		t.Fatalf("%d entries are on record, want the winner's", len(entries))
 	}
-	events, _, err := stores[1].Events(t.Context(), project, "cert_a", engine.Page{Limit: 10})
+	events, _, err := stores[1].Events(t.Context(), engine.EventQuery{ProjectID: project, CertificateID: "cert_a", Page: engine.Page{Limit: 10}})
 	if err != nil || len(events) != 1 {
 		t.Fatalf("%d events are on the timeline, %v; want the winner's", len(events), err)
 	}

@@ -57,6 +57,7 @@ var indexes = []index{
 	{targetsName, []string{"project_id", "-created_at", "-_id"}, false},
 	{certificatesName, []string{"project_id", "-created_at", "-_id"}, false},
 	{eventsName, []string{"project_id", "certificate_id", "-created_at", "-_id"}, false},
+	{eventsName, []string{"project_id", "certificate_id", "request_id", "-created_at", "-_id"}, false},
 	{policiesName, []string{"project_id", "-version"}, false},
 	{requestsName, []string{"-created_at", "-_id"}, false},
 	{requestsName, []string{"project_id", "-created_at", "-_id"}, false},

@@ -46,6 +46,17 @@ func (s *Store) SealedKey(ctx context.Context, certificateID string) (engine.Sea
 }
 
 // Events implements [engine.Certificates].
-func (s *Store) Events(ctx context.Context, projectID, certificateID string, page engine.Page) ([]engine.Event, string, error) {
-	return list[engine.Event](ctx, s.reading, page, "certificate_events WHERE project = ? AND certificate = ?", projectID, certificateID)
+func (s *Store) Events(ctx context.Context, q engine.EventQuery) ([]engine.Event, string, error) {
+	from, args := eventsFrom(q)
+	return list[engine.Event](ctx, s.reading, q.Page, from, args...)
+}
+
+// eventsFrom names the index of a request's events: the table is in the order of
+// a timeline, and SQLite would rather walk that.
+func eventsFrom(q engine.EventQuery) (from string, args []any) {
+	args = []any{q.ProjectID, q.CertificateID}
+	if q.RequestID == "" {
+		return "certificate_events WHERE project = ? AND certificate = ?", args
+	}
+	return "certificate_events INDEXED BY events_request WHERE project = ? AND certificate = ? AND request = ?", append(args, q.RequestID)
 }

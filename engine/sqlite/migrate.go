@@ -19,12 +19,14 @@ var (
 	sessions string
 	//go:embed settled.sql
 	settled string
+	//go:embed events.sql
+	events string
 )
 
 // migrations lead from an empty database to today's schema; user_version counts
 // those that were applied. Append to them, and never change one that was
 // released.
-var migrations = []string{schema, approvals, notifications, sessions, settled}
+var migrations = []string{schema, approvals, notifications, sessions, settled, events}
 
 // migrate applies what is missing, each migration in a transaction of its own,
 // and makes sure that the database keeps what it is told.

@@ -155,6 +155,24 @@ func TestApprovalPlans(t *testing.T) {
 	}
 }
 
+// What a request brought about is found without the rest of a certificate's
+// timeline.
+func TestEventPlans(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
+	q := engine.EventQuery{ProjectID: "prj", CertificateID: "cert", RequestID: "req", Page: engine.Page{Limit: 5, Cursor: engine.Cursor{ID: "event"}.String()}}
+	p := &plans{seen: map[string][]string{}}
+	from, args := eventsFrom(q)
+	if _, _, err := list[engine.Event](t.Context(), explainedPool{s.reading, p}, q.Page, from, args...); err != nil {
+		t.Fatal(err)
+	}
+	const want = "events_request (project=? AND certificate=? AND request=? AND (at,id)<(?,?))"
+	for statement, lines := range p.seen {
+		if plan := strings.Join(lines, "\n\t"); !strings.Contains(plan, want) {
+			t.Errorf("%s\n\t%s\n\tlacks %s", statement, plan, want)
+		}
+	}
+}
+
 // The narrowest filter of an audit query leads to its index, also inside a time;
 // without any it is the chain itself.
 func TestAuditPlans(t *testing.T) {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,7 +153,7 @@ func certificateSearch(t *testing.T, s engine.Store) {
 
 func timeline(t *testing.T, s engine.Store, projectID, certificateID string) lister[engine.Event] {
 	return func(page engine.Page) ([]engine.Event, string, error) {
-		return s.Events(t.Context(), projectID, certificateID, page)
+		return s.Events(t.Context(), engine.EventQuery{ProjectID: projectID, CertificateID: certificateID, Page: page})
 	}
 }
 
@@ -166,17 +167,26 @@ func certificateTimeline(t *testing.T, s engine.Store) {
 	rec.Event = event(project, c.ID)
 	ok(t, s.CreateCertificate(ctx, c, nil, rec))
 	events := []engine.Event{*rec.Event}
-	for _, at := range times {
+	for i, at := range times {
 		token := newToken(project, engine.NewID("req"))
 		settlement, ended := newSettlement(token, engine.Consumed)
 		ended.Event = event(project, c.ID)
-		ended.Event.Time = at
+		ended.Event.Time, ended.Event.RequestID = at, []string{"req_b", "req_b", ""}[i%3]
 		_, _, err := s.Settle(ctx, settlement, ended)
 		ok(t, err)
 		events = append(events, *ended.Event)
 	}
-	lists(t, timeline(t, s, project, c.ID),
-		newestFirst(events, func(e engine.Event) engine.Cursor { return engine.Cursor{Time: e.Time, ID: e.ID} }))
+	events = newestFirst(events, func(e engine.Event) engine.Cursor { return engine.Cursor{Time: e.Time, ID: e.ID} })
+	lists(t, timeline(t, s, project, c.ID), events)
 	lists(t, timeline(t, s, project, other.ID), nil)
+	for _, request := range []string{"req_a", "req_b", "req_none"} {
+		of := func(certificateID string) lister[engine.Event] {
+			return func(page engine.Page) ([]engine.Event, string, error) {
+				return s.Events(ctx, engine.EventQuery{ProjectID: project, CertificateID: certificateID, RequestID: request, Page: page})
+			}
+		}
+		lists(t, of(c.ID), slices.DeleteFunc(slices.Clone(events), func(e engine.Event) bool { return e.RequestID != request }))
+		lists(t, of(other.ID), nil)
+	}
 	lists(t, timeline(t, s, engine.NewID("prj"), c.ID), nil)
 }
