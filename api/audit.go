@@ -14,6 +14,7 @@ import (
 
 type auditInput struct {
 	Paging
+	Seq           int64     `query:"seq" minimum:"1" doc:"Only the entry of this number"`
 	Action        string    `query:"action" maxLength:"100" doc:"Only this action, such as cert.downloaded"`
 	Actor         string    `query:"actor" maxLength:"200" doc:"Only by this actor: id of a user or API key"`
 	CertificateID string    `query:"certificate_id" maxLength:"200"`
@@ -55,7 +56,7 @@ func (s *Server) auditResponses() map[string]*huma.Response {
 
 func (s *Server) auditLogs(ctx context.Context, k *call, in *auditInput) (*auditOutput, error) {
 	q := engine.AuditQuery{
-		ProjectID: k.Project.ID, Action: in.Action, Actor: in.Actor, CertificateID: in.CertificateID, RequestID: in.RequestID,
+		ProjectID: k.Project.ID, Seq: in.Seq, Action: in.Action, Actor: in.Actor, CertificateID: in.CertificateID, RequestID: in.RequestID,
 		From: in.From, To: in.To, Page: in.page(),
 	}
 	if in.Format != "" {

@@ -45,6 +45,15 @@ func TestAuditLog(t *testing.T) {
 	if got.Actor.Type != "api_key" || got.IP != "127.0.0.1" || got.UserAgent != "countersign-test" || got.Format != "cert" || got.RequestID != m.RequestID {
 		t.Fatalf("%+v", got)
 	}
+	for query, want := range map[string]int64{fmt.Sprint(got.Seq): got.Seq, fmt.Sprint(got.Seq, "&action=cert.downloaded"): got.Seq, "1": 1, "9999": 0, fmt.Sprint(got.Seq, "&action=token.issued"): 0} {
+		page := read[wire.Page[wire.AuditEntry]](f.do("admin", "GET", "{p}/audit-logs?seq="+query, "").is(200))
+		if len(page.Items) != int(min(want, 1)) || want > 0 && page.Items[0].Seq != want || page.NextCursor != nil {
+			t.Errorf("seq=%s: %+v", query, page)
+		}
+	}
+	for _, seq := range []string{"0", "-1", "x", "1.5"} {
+		f.do("admin", "GET", "{p}/audit-logs?seq="+seq, "").problem(422, engine.CodeInvalidRequest)
+	}
 	now := url.QueryEscape(time.Now().UTC().Add(time.Minute).Format(time.RFC3339))
 	for query, want := range map[string]int{
 		"action=cert.downloaded": 1, "actor=" + f.users["operator"].ID + "&action=download.refused": 1, "request_id=" + m.RequestID: 3,

@@ -227,9 +227,11 @@ type Tokens interface {
 }
 
 // AuditQuery narrows a listing of a chain's entries; zero members beside
-// ProjectID do not. Actor is an actor's id or the person's. From is inclusive, To exclusive.
+// ProjectID do not. Seq is the number of the one entry. Actor is an actor's id or the
+// person's. From is inclusive, To exclusive.
 type AuditQuery struct {
 	ProjectID     string
+	Seq           int64
 	Action        string
 	Actor         string
 	CertificateID string

@@ -81,15 +81,28 @@ func auditFilter(q engine.AuditQuery) (bson.D, error) {
 	if len(span) > 0 {
 		filter = append(filter, bson.E{Key: "time", Value: span})
 	}
+	place, err := auditPlace(q)
+	if len(place) > 0 {
+		filter = append(filter, bson.E{Key: "seq", Value: place})
+	}
+	return filter, err
+}
+
+// auditPlace is what the query asks of an entry's number.
+func auditPlace(q engine.AuditQuery) (bson.D, error) {
+	var place bson.D
+	if q.Seq != 0 {
+		place = bson.D{{Key: "$eq", Value: q.Seq}}
+	}
 	at, ok, err := q.Position()
 	if err != nil || !ok {
-		return filter, err
+		return place, err
 	}
 	seq, err := strconv.ParseInt(at.ID, 10, 64)
 	if err != nil {
 		return nil, engine.Errorf(engine.CodeInvalidRequest, "cursor is not one that this listing returned").Because(err)
 	}
-	return append(filter, bson.E{Key: "seq", Value: bson.D{{Key: "$lt", Value: seq}}}), nil
+	return append(place, bson.E{Key: "$lt", Value: seq}), nil
 }
 
 // AuditAfter implements engine.AuditLog.

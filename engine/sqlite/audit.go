@@ -106,6 +106,10 @@ func auditQuery(q engine.AuditQuery) (query string, args []any, err error) {
 		where += " AND " + f.column + " = ?"
 		args = append(args, f.value)
 	}
+	if q.Seq != 0 {
+		where += " AND seq = ?"
+		args = append(args, q.Seq)
+	}
 	for _, bound := range auditBounds(q) {
 		where += " AND " + bound.sql
 		args = append(args, bound.args...)

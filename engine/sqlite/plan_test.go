@@ -187,6 +187,7 @@ func TestAuditPlans(t *testing.T) {
 		{engine.AuditQuery{Actor: "c", Action: "d"}, []string{"audit_actor (project=? AND actor=? AND seq<?)", "audit_person (project=? AND person=? AND seq<?)"}},
 		{engine.AuditQuery{Action: "d"}, []string{"audit_action (project=? AND action=? AND seq<?)"}},
 		{engine.AuditQuery{}, []string{"audit_logs_2 (project=? AND seq<?)"}},
+		{engine.AuditQuery{Seq: 7}, []string{"audit_logs_2 (project=? AND seq=?)"}},
 		{engine.AuditQuery{From: at, To: at}, []string{"audit_logs_2 (project=? AND seq>? AND seq<?)", "audit_milestones (project=? AND high<?)", "audit_milestones (project=? AND high>?)"}},
 		{engine.AuditQuery{From: at, To: at, Actor: "c"}, []string{"audit_actor (project=? AND actor=? AND seq>? AND seq<?)", "audit_person (project=? AND person=? AND seq>? AND seq<?)"}},
 	} {

@@ -137,11 +137,17 @@ func auditFilters(projectID string) []engine.AuditQuery {
 		engine.AuditQuery{ProjectID: projectID, To: noon.Add(3 * time.Second)},
 		engine.AuditQuery{ProjectID: projectID, From: noon.Add(3 * time.Second), To: noon.Add(9 * time.Second), Actor: "user_bob"},
 		engine.AuditQuery{ProjectID: projectID, From: noon.Add(time.Hour)},
+		engine.AuditQuery{ProjectID: projectID, Seq: 1},
+		engine.AuditQuery{ProjectID: projectID, Seq: 24},
+		engine.AuditQuery{ProjectID: projectID, Seq: 25},
+		engine.AuditQuery{ProjectID: projectID, Seq: 7, Action: engine.ActionDownloaded, Actor: "user_alice"},
+		engine.AuditQuery{ProjectID: projectID, Seq: 8, Actor: "user_bob", From: noon},
 	)
 }
 
 func matches(e engine.AuditEntry, q engine.AuditQuery) bool {
-	return (q.Action == "" || e.Action == q.Action) &&
+	return (q.Seq == 0 || e.Seq == q.Seq) &&
+		(q.Action == "" || e.Action == q.Action) &&
 		(q.Actor == "" || e.Actor.ID == q.Actor || e.Actor.Person == q.Actor) &&
 		(q.CertificateID == "" || e.CertificateID == q.CertificateID) &&
 		(q.RequestID == "" || e.RequestID == q.RequestID) &&
