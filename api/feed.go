@@ -150,8 +150,11 @@ func (f *feed) page(ctx context.Context, at int64, requesters bool) (found []occ
 }
 
 // requester is the person behind the entry's request, whose own actor may be
-// somebody else; "" if the request is not there any more.
+// somebody else; "" if there is none, or it is not there any more.
 func (f *feed) requester(ctx context.Context, e engine.AuditEntry) (string, error) {
+	if e.RequestID == "" {
+		return "", nil
+	}
 	f.mu.Lock()
 	person, known := f.requesters[e.RequestID]
 	f.mu.Unlock()

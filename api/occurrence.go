@@ -14,6 +14,7 @@ const (
 	eventRequest    = "request.updated"
 	eventApproval   = "approval.updated"
 	eventDownloaded = "cert.downloaded"
+	eventPolicy     = "policy.updated"
 )
 
 // occurrence is an audit entry as streams show it: made once, written to each
@@ -34,9 +35,12 @@ type event struct {
 	data []byte // JSON, which holds no line break
 }
 
-// eventsOf is what an audit entry tells: nothing, or that a request changed,
-// followed by what else did.
+// eventsOf is what an audit entry tells: nothing, that the certificate policy
+// changed, or that a request did, followed by what else did.
 func eventsOf(e engine.AuditEntry) []event {
+	if e.Action == engine.ActionPolicySet && e.Outcome == engine.AuditSuccess {
+		return []event{newEvent(eventPolicy, wire.StreamEvent{Action: e.Action, Time: e.Time})}
+	}
 	if !changesRequest(e) {
 		return nil
 	}
@@ -112,10 +116,11 @@ func newEvent(name string, data wire.StreamEvent) event {
 }
 
 // shows tells whether the caller may GET what the event is about: everybody a
-// certificate's timeline, an operator their own requests, an approver all.
+// certificate's timeline and the policy, an operator their own requests, an
+// approver all.
 func (o occurrence) shows(e event, to engine.Caller) bool {
 	switch {
-	case e.name == eventDownloaded:
+	case e.name == eventDownloaded || e.name == eventPolicy:
 		return true
 	case o.person == "":
 		return false

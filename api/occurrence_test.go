@@ -45,6 +45,7 @@ func TestEventsOfEntries(t *testing.T) {
 		{entry(engine.ActionTokenExpired, ok), "request.updated="},
 		{entry(engine.ActionDownloaded, ok), "request.updated=consumed cert.downloaded="},
 		{entry(engine.ActionInterrupted, failed), "request.updated="},
+		{entry(engine.ActionPolicySet, refused), ""},
 		{entry(engine.ActionRefused, refused), ""},
 		{entry(engine.ActionRefused, failed), ""},
 		{entry(engine.ActionForbidden, refused), ""},
@@ -70,6 +71,20 @@ func TestEventsOfEntries(t *testing.T) {
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("%s %s gave %v, want %s", c.entry.Action, c.entry.Outcome, got, c.want)
 		}
+	}
+}
+
+// Of the policy it is told that it changed, and to everybody; who changed it, and
+// what, is in the audit log.
+func TestEventOfThePolicy(t *testing.T) {
+	set := entry(engine.ActionPolicySet, engine.AuditSuccess, "allow_key_export", "canary-old → canary-new")
+	set.RequestID, set.CertificateID, set.Format = "", "", ""
+	var w bytes.Buffer
+	occurrence{seq: 7, events: eventsOf(set)}.write(&w, engine.Caller{Role: engine.RoleViewer})
+	const want = "event: policy.updated\n" +
+		`data: {"request_id":"","certificate_id":"","format":"","action":"policy.updated","time":"1970-01-01T00:00:00Z"}` + "\nid: 7\n\n"
+	if w.String() != want {
+		t.Errorf("%q, want %q", w.String(), want)
 	}
 }
 

@@ -57,12 +57,13 @@ func (s *Server) streamEndpoints() {
 	register(s, endpoint{
 		id: "stream", method: http.MethodGet, path: streamPath, tag: "Events",
 		summary: "Follow what happens in a project",
-		description: "Server-sent events (WHATWG HTML, section 9.2): request.updated, approval.updated and cert.downloaded, each only to who may " +
-			"GET what it is about. An id is the seq of an audit entry. An entry may give several events; the last carries the id, so none is lost " +
+		description: "Server-sent events (WHATWG HTML, section 9.2): request.updated, approval.updated, cert.downloaded and policy.updated (the " +
+			"certificate policy), each only to who may GET what it is about; ignore others, for there may be more. " +
+			"An id is the seq of an audit entry. An entry may give several events; the last carries the id, so none is lost " +
 			"when a stream is resumed there, but one may come twice. Without an id the stream begins now; with 0, at the project's beginning; " +
 			"with an id beyond the last entry, now; what is no number is 422. " +
 			"When a token ends, the request itself may follow a moment after its event. " +
-			"The stream ends when the caller's rights change, the server stops or the client does not keep up: resume it. " +
+			"The stream ends when the caller's rights change (nothing that happens after that is sent), the server stops or the client does not keep up: resume it. " +
 			"A person has at most 16 open at once.",
 		access: access{role: engine.RoleViewer}, errors: []int{http.StatusTooManyRequests}, responses: s.streamResponse(),
 	}, func(ctx context.Context, k *call, in *streamInput) (*streamOutput, error) {

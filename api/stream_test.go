@@ -167,6 +167,19 @@ func TestStreamVisibility(t *testing.T) {
 	}
 }
 
+// Whoever may read the policy is told when it changes, and asks again.
+func TestStreamTellsOfThePolicy(t *testing.T) {
+	f := newFixture(t, brisk)
+	before := f.head()
+	f.allowKeys(true)
+	for _, as := range []string{"viewer", "operator", "admin"} {
+		events := follow(f, f.client(as), before, 1)
+		if told(events) != "policy.updated/policy.updated/" || events[0].ID != f.head() || events[0].RequestID != "" || events[0].Time.IsZero() {
+			t.Errorf("%s was told %+v", as, events)
+		}
+	}
+}
+
 // open opens a stream that the caller reads by hand.
 func (f *fixture) open(as, query string, headers ...string) *http.Response {
 	f.t.Helper()

@@ -18,7 +18,8 @@ import (
 )
 
 // StreamEvent is one event of a project's stream. Type is request.updated,
-// approval.updated or cert.downloaded. ID is where to resume: of events that
+// approval.updated, cert.downloaded, policy.updated or, of a newer server, another
+// one. ID is where to resume: of events that
 // happened at once only the last has a new one, so that none is lost; those
 // before it may come again.
 type StreamEvent struct {

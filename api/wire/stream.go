@@ -5,7 +5,7 @@ import "time"
 // StreamEvent is the data of one event of a project's stream: what changed, for
 // the caller to read again by GET. It never says more than that answer would.
 type StreamEvent struct {
-	RequestID     string    `json:"request_id"`
+	RequestID     string    `json:"request_id" doc:"Empty in policy.updated, as are certificate_id and format"`
 	ApprovalID    string    `json:"approval_id,omitempty" doc:"Absent where the request needs no approval"`
 	CertificateID string    `json:"certificate_id"`
 	Format        string    `json:"format"`
