@@ -129,6 +129,30 @@ test("the dialogs of administration", async () => {
   assert.deepEqual(page.complaints, []);
 });
 
+test("what opens over a page", async () => {
+  const page = await come("admin");
+  const dropdown = async (at, name, button) => {
+    await open(page, at);
+    if (button) await page.getByRole("button", { name: button }).click();
+    await page.getByRole("combobox", { name }).click();
+    await page.getByRole("option").first().waitFor();
+    await check(page, `${name} of ${at}`);
+  };
+  await dropdown("/certificates", "Project");
+  await dropdown("/audit", "Action");
+  await dropdown("/api-keys", "Role", "Make an API key");
+  await dropdown(`/certificates/${certificate.id}`, "Where will you import it?", "Download");
+  await open(page, "/certificates");
+  await page.getByRole("button", { name: "Signed in as admin" }).click();
+  await page.getByRole("menu").waitFor();
+  await check(page, "the menu");
+  await open(page, `/certificates/${certificate.id}`);
+  await page.locator("time").first().focus();
+  await page.getByRole("tooltip").waitFor();
+  await check(page, "a time in UTC");
+  assert.deepEqual(page.complaints, []);
+});
+
 test("each step of a download", async () => {
   const page = await come("operator");
   const dialog = page.getByRole("dialog");

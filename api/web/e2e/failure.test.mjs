@@ -51,6 +51,25 @@ test("a session that ends leaves the form as it was", async () => {
   assert.deepEqual(page.complaints, []);
 });
 
+test("a page that nobody touches keeps no session", async () => {
+  const watched = await signIn(browser, server, "operator");
+  await watched.getByRole("link", { name: "Requests" }).click();
+  const reads = () => watched.waitForRequest((r) => r.url().includes("/requests?"));
+  const ask = () => server.call("operator", "POST", `${server.project}/certificates/${certificate.id}/downloads`, { format: "cert" });
+  const [attended] = await Promise.all([reads(), ask()]);
+  assert.equal(attended.headers()["x-unattended"], undefined);
+  await watched.evaluate(() => {
+    const now = Date.now;
+    Date.now = () => now() + 120_000;
+  });
+  const [left] = await Promise.all([reads(), ask()]);
+  assert.equal(left.headers()["x-unattended"], "1");
+  await watched.mouse.move(300, 300);
+  const [back] = await Promise.all([reads(), ask()]);
+  assert.equal(back.headers()["x-unattended"], undefined);
+  await watched.context().close();
+});
+
 test("a link used elsewhere says when and from where", async () => {
   const dialog = await openDialog();
   const used = await link(dialog);

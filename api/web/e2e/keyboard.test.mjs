@@ -1,7 +1,7 @@
 // Every flow of the web UI by keyboard alone.
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
-import { eventually, password, startBrowser, startServer } from "./harness.mjs";
+import { eventually, password, startBrowser, startServer, visit } from "./harness.mjs";
 import { choose, come, menu, pick, press, reach, save, type } from "./keyboard.mjs";
 
 let server, browser, certificate, admin, operator, approver;
@@ -17,6 +17,9 @@ after(async () => {
 });
 
 const focused = (what, locator) => eventually(`the focus is on ${what}`, () => locator.evaluate((e) => e === document.activeElement));
+
+/** After what removes or disables the button that did it, the focus is on what came of it. */
+const held = (page) => eventually("something has the focus", () => page.evaluate(() => document.activeElement !== document.body && !document.activeElement.matches(":disabled")));
 
 const closed = (page) => page.getByRole("dialog").waitFor({ state: "detached" });
 
@@ -59,9 +62,10 @@ test("a certificate is searched, and a file downloaded", async () => {
   await wants(operator, /^fullchain.pem/);
   await press(operator, "button", "Generate download link");
   const dialog = operator.getByRole("dialog");
-  await dialog.getByText("Your link is ready").waitFor();
+  const alert = dialog.getByRole("status");
+  await focused("the outcome", alert.filter({ hasText: "Your link is ready" }));
   assert.equal((await save(operator, /^Download fullchain.pem/)).suggestedFilename(), "fullchain.pem");
-  await dialog.getByText("was downloaded").waitFor();
+  await focused("the outcome", alert.filter({ hasText: "was downloaded" }));
   await operator.keyboard.press("Escape");
   await dialog.waitFor({ state: "hidden" });
   await focused("what opened the dialog", operator.getByRole("button", { name: "Download" }));
@@ -74,12 +78,13 @@ test("a file is asked for, approved, and fetched with a passphrase", async () =>
   await type(approver, "textbox", "Comment", "go ahead");
   await press(approver, "button", "Approve");
   await approver.getByText("approver approved it").waitFor();
+  await focused("the decisions", approver.getByRole("heading", { name: "Decisions" }));
   await operator.getByText("It is approved.").waitFor();
   await type(operator, "textbox", "Passphrase", "four words and more");
   await press(operator, "button", "Toggle password visibility", "Space");
   assert.equal(await operator.getByRole("textbox", { name: "Passphrase" }).getAttribute("type"), "text");
   await press(operator, "button", "Generate download link");
-  await operator.getByText("Your link is ready").waitFor();
+  await focused("the outcome", operator.getByRole("status").filter({ hasText: "Your link is ready" }));
   assert.equal((await save(operator, /^Download bundle.pkcs12/)).suggestedFilename(), "bundle.pkcs12");
   await operator.getByText("bundle.pkcs12 was downloaded").waitFor();
   clean(operator, approver);
@@ -99,7 +104,7 @@ test("a request is denied with a comment, and another is cancelled", async () =>
 
   await asks(operator, /^key.pem/, "changed my mind");
   await press(operator, "button", "Cancel the request");
-  await operator.getByText("You cancelled the request.").waitFor();
+  await focused("the outcome", operator.getByRole("status").filter({ hasText: "You cancelled the request." }));
   clean(operator, approver);
 });
 
@@ -112,10 +117,10 @@ test("a link is revoked from its request, which is found by its state", async ()
   await press(operator, "link", "Requests");
   await choose(operator, "State", "Denied");
   await operator.getByRole("link", { name: "cert.pem", exact: true }).waitFor({ state: "detached" });
-  await press(operator, "button", "Clear");
+  await press(operator, "button", "Clear State");
   await press(operator, "link", "cert.pem");
   await press(operator, "button", "Revoke the link");
-  await operator.getByText("The link was revoked before anybody used it.").waitFor();
+  await focused("the outcome", operator.getByRole("status").filter({ hasText: "The link was revoked before anybody used it." }));
   assert.equal((await fetch(link)).status, 410);
   clean(operator);
 });
@@ -127,6 +132,7 @@ test("the policy is changed", async () => {
   await press(admin, "button", "Change the policy");
   await admin.getByText("The policy is saved and in force.").waitFor();
   await closed(admin);
+  await focused("what the policy comes to", admin.getByRole("alert").filter({ hasText: "What this comes to" }));
   assert.equal((await server.call("admin", "GET", server.project + "/certificate-policy")).allow_key_export, true);
   clean(admin);
 });
@@ -151,6 +157,7 @@ test("an API key is made and revoked", async () => {
   await row.getByText("revoked").waitFor();
   await row.getByText("viewer").waitFor();
   await closed(admin);
+  await held(admin);
   clean(admin);
 });
 
@@ -174,6 +181,7 @@ test("a member is added, given another role, and removed", async () => {
   await press(admin, "button", "Remove");
   await row.waitFor({ state: "detached" });
   await closed(admin);
+  await held(admin);
   clean(admin);
 });
 
@@ -214,12 +222,24 @@ test("project and colours are switched", async () => {
   clean(admin);
 });
 
+test("who is in no project can sign out", async () => {
+  await server.call("admin", "POST", "/users", { username: "lone", name: "Lone", password });
+  const page = await visit(browser, server);
+  await type(page, "textbox", "Username", "lone");
+  await type(page, "textbox", "Password", password);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "You are in no project yet" }).waitFor();
+  await press(page, "button", "Sign out");
+  await page.getByRole("heading", { name: "Sign in to Countersign" }).waitFor();
+  clean(page);
+});
+
 test("one's own password is changed, and one signs out", async () => {
   await menu(approver, "approver", "Your account");
   await type(approver, "textbox", "Current password", password);
   for (const label of ["New password", "New password again"]) await type(approver, "textbox", label, "a password of some length");
   await press(approver, "button", "Change password");
-  await approver.getByText("Your other sessions are ended.").waitFor();
+  await focused("the outcome", approver.getByRole("status").filter({ hasText: "Your other sessions are ended." }));
   await menu(approver, "approver", "Sign out");
   await approver.getByRole("heading", { name: "Sign in to Countersign" }).waitFor();
   await type(approver, "textbox", "Username", "approver");

@@ -4,7 +4,8 @@ import { lazy, Suspense } from "react";
 import { Navigate, Route, Routes } from "react-router";
 import { answer, api } from "./api/client";
 import { Layout } from "./layout";
-import { Alone, Heading, NoProject, Waiting } from "./parts/states";
+import { Alone, NoProject } from "./parts/alone";
+import { Heading, Waiting } from "./parts/states";
 import { ProjectProvider } from "./project";
 import { SignedIn } from "./session";
 

@@ -2,13 +2,13 @@
 import { ActionIcon, AppShell, Badge, Burger, Group, Menu, NavLink, Select, Text, Tooltip, useMantineColorScheme } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { IconCertificate, IconChecklist, IconDownload, IconHistory, IconKey, IconLogout, IconMoon, IconPlug, IconShieldLock, IconSun, IconUser, IconUserCog, IconUsers } from "@tabler/icons-react";
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link, Outlet, useLocation, useNavigate } from "react-router";
 import { answer, api, type Schemas } from "./api/client";
 import { usePending } from "./people";
 import { useMay, useProject } from "./project";
-import { useMe } from "./session";
+import { useMe, useSignOut } from "./session";
 
 export function Layout() {
   const [open, menu] = useDisclosure();
@@ -34,6 +34,7 @@ export function Layout() {
       </AppShell.Navbar>
       <AppShell.Main>
         <Outlet />
+        <div id="layers" />
       </AppShell.Main>
     </AppShell>
   );
@@ -121,10 +122,7 @@ function Scheme() {
 
 function Person() {
   const me = useMe();
-  const leave = useMutation({
-    mutationFn: (everywhere: boolean) => (everywhere ? answer(api.DELETE("/api/v1/sessions")) : answer(api.DELETE("/api/v1/session"))),
-    onSettled: () => window.location.assign("/"), // a new page forgets everything
-  });
+  const leave = useSignOut();
   const { id: pid, role } = useProject();
   return (
     <Menu position="bottom-end">

@@ -3,7 +3,8 @@ import { useQuery } from "@tanstack/react-query";
 import { createContext, useContext } from "react";
 import { Outlet, useParams } from "react-router";
 import { answer, api, ProblemError, type Schemas } from "./api/client";
-import { NoProject, Waiting } from "./parts/states";
+import { NoProject } from "./parts/alone";
+import { Waiting } from "./parts/states";
 import { useLive } from "./live";
 
 const ProjectContext = createContext<Schemas["Project"] | null>(null);

@@ -16,6 +16,14 @@ export function useMe(): Schemas["Me"] {
   return me;
 }
 
+/** Signs out, here or everywhere. */
+export function useSignOut() {
+  return useMutation({
+    mutationFn: (everywhere: boolean) => (everywhere ? answer(api.DELETE("/api/v1/sessions")) : answer(api.DELETE("/api/v1/session"))),
+    onSettled: () => window.location.assign("/"), // a new page forgets everything
+  });
+}
+
 async function whoCalls(): Promise<Schemas["Me"] | null> {
   try {
     const me = await answer(api.GET("/api/v1/me"));

@@ -4,8 +4,11 @@ import { createTheme, type CSSVariablesResolver, darken } from "@mantine/core";
 /** Their header element is no banner of the page. */
 const dialogs = { closeButtonProps: { "aria-label": "Close" }, attributes: { header: { role: "none" } } };
 
-/** By Mantine's default, who uses no mouse cannot clear a choice. */
-const reachable = { tabIndex: 0, "aria-hidden": false, "aria-label": "Clear" };
+/** What opens over a page stands in its main part, as the rest of it does (WCAG 2.2, 1.3.1). */
+const layers = { portalProps: { target: "#layers" } };
+
+/** A choice that can be cleared, also by who uses no mouse, which Mantine's default has not. */
+export const clearable = (label: string) => ({ clearable: true, clearButtonProps: { tabIndex: 0, "aria-hidden": false, "aria-label": `Clear ${label}` } }) as const;
 
 export const theme = createTheme({
   primaryColor: "blue",
@@ -17,7 +20,8 @@ export const theme = createTheme({
     Modal: { defaultProps: dialogs },
     Drawer: { defaultProps: dialogs },
     PasswordInput: { defaultProps: { visibilityToggleFocusable: true } },
-    Select: { defaultProps: { clearButtonProps: reachable } },
+    Popover: { defaultProps: layers },
+    Tooltip: { defaultProps: layers },
   },
 });
 

@@ -1,5 +1,6 @@
 // The client of the API, made from its own OpenAPI document (schema.d.ts).
 import createClient, { type Middleware } from "openapi-fetch";
+import { unattended } from "../attended";
 import type { components, paths } from "./schema";
 
 export type Schemas = components["schemas"];
@@ -43,6 +44,7 @@ const timeoutMillis = 15_000;
 const middleware: Middleware = {
   onRequest({ request }) {
     if (request.method !== "GET" && forgeryToken) request.headers.set("X-CSRF-Token", forgeryToken);
+    if (unattended()) request.headers.set("X-Unattended", "1");
     // A file that is on its way is not cut off: its link is good only once.
     if (request.url.endsWith("/v1/downloads")) return request;
     return new Request(request, { signal: AbortSignal.timeout(timeoutMillis) });

@@ -7,6 +7,7 @@ import { useEffect, useState } from "react";
 import { answer, api } from "../api/client";
 import { useMembers } from "../members";
 import { useProject } from "../project";
+import { clearable } from "../theme";
 import { actions } from "./actions";
 
 const names = ["action", "actor", "certificate_id", "request_id", "from", "to"] as const;
@@ -61,7 +62,7 @@ interface ChooseProps {
 /** One of several, or any; what the address names and the list does not is itself. */
 function Choose({ label, value, onChange, data, onSearchChange }: ChooseProps) {
   const all = value && !data.some((d) => d.value === value) ? [...data, { value, label: value }] : data;
-  return <Select label={label} placeholder="Any" searchable clearable data={all} value={value || null} onChange={(next) => onChange?.(next ?? "")} onSearchChange={onSearchChange} />;
+  return <Select label={label} placeholder="Any" searchable {...clearable(label)} data={all} value={value || null} onChange={(next) => onChange?.(next ?? "")} onSearchChange={onSearchChange} />;
 }
 
 type FieldProps = Pick<ChooseProps, "value" | "onChange">;

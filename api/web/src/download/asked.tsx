@@ -3,14 +3,16 @@ import { Alert, Button, Group, Stack, Text } from "@mantine/core";
 import { IconHourglass } from "@tabler/icons-react";
 import { Link } from "react-router";
 import type { Schemas } from "../api/client";
+import { useRefuge } from "../parts/refuge";
 import { Time } from "../parts/time";
 import { useProject } from "../project";
 
 export function Asked({ pending, close }: { pending: Schemas["Pending"]; close: () => void }) {
   const { id: pid } = useProject();
+  const alert = useRefuge<HTMLDivElement>(pending.request_id, true);
   return (
     <Stack>
-      <Alert color="yellow" variant="light" icon={<IconHourglass />} title="Waiting for approval" role="status">
+      <Alert ref={alert} tabIndex={-1} color="yellow" variant="light" icon={<IconHourglass />} title="Waiting for approval" role="status">
         <Text size="sm">
           {pending.required_approvals === 1 ? "One person has" : `${pending.required_approvals} people have`} to approve it before <Time at={pending.approval_expires_at} />. Then you fetch the file from the request
           {pending.passphrase_at_claim && "; you set its passphrase there"}.

@@ -4,8 +4,10 @@ import { useDebouncedValue } from "@mantine/hooks";
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import { answer, api, type Schemas } from "../api/client";
+import { useRefuge } from "../parts/refuge";
 import { Failure } from "../parts/states";
 import { useProject } from "../project";
+import { clearable } from "../theme";
 import { type Choice, chosenOptions, destinations, type Format, nothing, type Option, optionsOf, type Outcome } from "./choice";
 import { Passphrase } from "./passphrase";
 import { Preview, usePreview } from "./preview";
@@ -37,6 +39,7 @@ export function DownloadForm({ certificate, formats, policy, done }: Props) {
   const needsPassphrase = !!format?.needs_passphrase && !waits; // it comes with the claim then
   const tooShort = needsPassphrase && choice.passphrase.length < policy.min_passphrase_length;
   const mint = useMint(certificate.id, done);
+  const form = useRefuge<HTMLFormElement>(certificate.id, true);
   const aim = (value: string | null) => {
     const [id = "", target = ""] = (value ?? "").split("/");
     const found = formats.find((f) => f.id === id)?.targets?.find((t) => t.id === target);
@@ -44,6 +47,8 @@ export function DownloadForm({ certificate, formats, policy, done }: Props) {
   };
   return (
     <form
+      ref={form}
+      tabIndex={-1}
       onSubmit={(event) => {
         event.preventDefault();
         mint.mutate({ format: choice.format, options, reason: choice.reason, ...(needsPassphrase ? { passphrase: choice.passphrase } : {}) });
@@ -54,7 +59,7 @@ export function DownloadForm({ certificate, formats, policy, done }: Props) {
           label="Where will you import it?"
           description="Sets format and options. Leave it open to choose them yourself."
           searchable
-          clearable
+          {...clearable("where you will import it")}
           data={destinations(formats)}
           value={choice.target || null}
           onChange={aim}
@@ -142,7 +147,7 @@ function Advanced({ format, options, set }: { format: Format; options: Choice["o
 
 function OptionInput({ option: o, value, set }: { option: Option; value: unknown; set: (value: unknown) => void }) {
   if (o.kind === "boolean") return <Checkbox label={o.title} description={o.description} checked={value === true} onChange={(event) => set(event.currentTarget.checked)} />;
-  if (o.values.length > 0) return <Select label={o.title} description={o.description} data={o.values} clearable value={typeof value === "string" ? value : null} onChange={(next) => set(next ?? "")} />;
+  if (o.values.length > 0) return <Select label={o.title} description={o.description} data={o.values} {...clearable(o.title)} value={typeof value === "string" ? value : null} onChange={(next) => set(next ?? "")} />;
   const text = typeof value === "string" ? value : "";
   return (
     <TextInput

@@ -4,6 +4,7 @@ import { Alert, Button, Code, CopyButton, Group, Stack, Text, TextInput } from "
 import { IconCheck, IconDownload } from "@tabler/icons-react";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
+import { useRefuge } from "../parts/refuge";
 import { Failure } from "../parts/states";
 import { Countdown, Time, useSecondsLeft } from "../parts/time";
 import { useProject } from "../project";
@@ -84,28 +85,22 @@ export function useUse(cid: string, rid: string): Schemas["Event"] | undefined {
 }
 
 function State({ used, saved, revoked, over, filename }: { used?: Schemas["Event"]; saved: boolean; revoked: boolean; over: boolean; filename: string }) {
-  if (used || saved)
-    return (
-      <Alert color="green" variant="light" icon={<IconCheck />} title={`${filename} was downloaded`} role="status">
-        {used ? (
-          <Text size="sm">
-            <Time at={used.time} /> from {used.ip}. The link is used up.
-          </Text>
-        ) : (
-          <Text size="sm">The link is used up.</Text>
-        )}
-      </Alert>
-    );
-  if (revoked) return <Alert color="gray" variant="light" title="The link is revoked" role="status" />;
-  if (over)
-    return (
-      <Alert color="gray" variant="light" title="The link has expired" role="status">
-        Nobody used it.
-      </Alert>
-    );
+  const now = used || saved ? "used" : revoked ? "revoked" : over ? "over" : "ready";
+  const alert = useRefuge<HTMLDivElement>(now, true);
+  const shown = {
+    used: { color: "green", icon: <IconCheck />, title: `${filename} was downloaded` },
+    revoked: { color: "gray", title: "The link is revoked" },
+    over: { color: "gray", title: "The link has expired" },
+    ready: { color: "blue", title: "Your link is ready" },
+  }[now];
   return (
-    <Alert color="blue" variant="light" title="Your link is ready" role="status">
-      It works once. Whoever has it gets the file: send it to nobody who must not have it.
+    <Alert ref={alert} tabIndex={-1} variant="light" role="status" {...shown}>
+      {now === "used" && used && (
+        <>
+          <Time at={used.time} /> from {used.ip}.{" "}
+        </>
+      )}
+      {{ used: "The link is used up.", revoked: "Nobody used it.", over: "Nobody used it.", ready: "It works once. Whoever has it gets the file: send it to nobody who must not have it." }[now]}
     </Alert>
   );
 }

@@ -3,6 +3,7 @@ import { Alert, Button, Paper, PasswordInput, Stack, Text, Title } from "@mantin
 import { useForm } from "@mantine/form";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { answer, api, setForgeryToken } from "../api/client";
+import { useRefuge } from "../parts/refuge";
 import { Failure, Heading } from "../parts/states";
 import { useMe } from "../session";
 
@@ -38,6 +39,7 @@ function Password({ username }: { username: string }) {
       void queries.invalidateQueries({ queryKey: ["me"] });
     },
   });
+  const outcome = useRefuge<HTMLDivElement>(change.status);
   return (
     <Paper withBorder p="md" maw={480}>
       <Title order={2} size="h4" mb="md">
@@ -51,7 +53,7 @@ function Password({ username }: { username: string }) {
           <PasswordInput label="New password again" required maxLength={1000} autoComplete="new-password" {...form.getInputProps("again")} />
           {change.isError && <Failure error={change.error} />}
           {change.isSuccess && (
-            <Alert color="green" variant="light" title="Your password is changed" role="status">
+            <Alert ref={outcome} tabIndex={-1} color="green" variant="light" title="Your password is changed" role="status">
               Your other sessions are ended.
             </Alert>
           )}

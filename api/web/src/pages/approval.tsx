@@ -9,6 +9,7 @@ import { answer, api, type Schemas } from "../api/client";
 import { CertificateName, Decisions, File, Options } from "../parts/asked";
 import { Copied } from "../parts/copied";
 import { Facts } from "../parts/facts";
+import { useRefuge } from "../parts/refuge";
 import { Failure, Heading, Unready } from "../parts/states";
 import { approvalStates, requestStates, Status } from "../parts/status";
 import { Countdown, Time } from "../parts/time";
@@ -42,13 +43,7 @@ export default function ApprovalPage() {
       </Heading>
       <Leaving approval={a} />
       <About approval={a} />
-      <Paper withBorder p="md" mb="md">
-        <Title order={2} size="h4" mb="md">
-          Decisions
-        </Title>
-        <Decisions of={a.decisions ?? []} />
-        {a.status === "pending" && <Open key={a.id} approval={a} />}
-      </Paper>
+      <Decided key={a.id} approval={a} />
       {approver && <Earlier approval={a} />}
     </>
   );
@@ -88,6 +83,20 @@ function About({ approval: a }: { approval: Approval }) {
         ["Request", <Anchor component={Link} to={`/projects/${pid}/requests/${a.request_id}`}>Show the request</Anchor>],
       ]}
     />
+  );
+}
+
+function Decided({ approval: a }: { approval: Approval }) {
+  const decisions = a.decisions ?? [];
+  const heading = useRefuge<HTMLHeadingElement>(a.status + decisions.length);
+  return (
+    <Paper withBorder p="md" mb="md">
+      <Title ref={heading} tabIndex={-1} order={2} size="h4" mb="md">
+        Decisions
+      </Title>
+      <Decisions of={decisions} />
+      {a.status === "pending" && <Open approval={a} />}
+    </Paper>
   );
 }
 

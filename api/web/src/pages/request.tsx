@@ -10,6 +10,7 @@ import { Claim } from "../download/claim";
 import { Link, useUse } from "../download/link";
 import { CertificateName, Decisions, File, Options, useCertificateName } from "../parts/asked";
 import { Facts } from "../parts/facts";
+import { useRefuge } from "../parts/refuge";
 import { Failure, Heading, Unready } from "../parts/states";
 import { requestStates, Status } from "../parts/status";
 import { Countdown, Time } from "../parts/time";
@@ -83,6 +84,7 @@ function Ending({ request: r }: { request: Request }) {
 function Stage({ request: r }: { request: Request }) {
   const [minted, setMinted] = useState<Schemas["Minted"] | null>(null);
   const mine = r.requester.person === useMe().user.id;
+  const stands = useRefuge<HTMLDivElement>(r.status);
   const format = useFormats().data?.items?.find((f) => f.id === r.format);
   const claimable = mine && (r.status === "approved" || r.status === "issued") && !!r.claim_expires_at && Date.parse(r.claim_expires_at) > Date.now();
   if (minted)
@@ -94,7 +96,7 @@ function Stage({ request: r }: { request: Request }) {
   return (
     <Paper withBorder p="md" mb="md">
       <Stack>
-        <div role="status">
+        <div ref={stands} tabIndex={-1} role="status">
           <Said request={r} mine={mine} />
         </div>
         {claimable && <Claim request={r} done={setMinted} />}

@@ -10,6 +10,7 @@ import { Countdown, Time } from "../parts/time";
 import { Awaited, called, usePending } from "../people";
 import { useMay, useProject } from "../project";
 import { useMe } from "../session";
+import { clearable } from "../theme";
 
 type Request = Schemas["Request"];
 
@@ -43,7 +44,7 @@ export default function Requests() {
         <Select
           label="State"
           placeholder="Any"
-          clearable
+          {...clearable("State")}
           data={Object.entries(requestStates).map(([value, { label }]) => ({ value, label }))}
           value={status || null}
           onChange={(value) => show("status", value ?? "")}

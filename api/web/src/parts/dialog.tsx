@@ -3,6 +3,7 @@ import { Button, Group, Modal, Stack } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { useMutation } from "@tanstack/react-query";
 import type { ReactNode } from "react";
+import { useHeadingNext } from "./refuge";
 import { Failure } from "./states";
 
 interface Props<T> {
@@ -27,6 +28,7 @@ interface Props<T> {
 
 export function Dialog<T>({ label, name, small, icon, danger, ...rest }: Props<T>) {
   const [opened, dialog] = useDisclosure();
+  useHeadingNext();
   return (
     <>
       <Button variant={small ? "default" : "filled"} size={small ? "xs" : "sm"} leftSection={icon} aria-label={name} onClick={dialog.open}>

@@ -1,9 +1,10 @@
 // What a page shows while it has nothing, has failed or has nothing to show.
-import { Alert, Button, Center, Container, Group, Loader, Stack, Text, Title } from "@mantine/core";
+import { Alert, Button, Center, Group, Loader, Stack, Text, Title } from "@mantine/core";
 import { useDocumentTitle } from "@mantine/hooks";
 import { IconAlertTriangle } from "@tabler/icons-react";
 import type { ReactNode } from "react";
 import { ProblemError } from "../api/client";
+import { useRefuge } from "./refuge";
 
 export function Waiting() {
   return (
@@ -21,8 +22,9 @@ export function Unready({ of }: { of: { error: Error | null; refetch: () => unkn
 /** Says what failed and what can be done about it. */
 export function Failure({ error, retry }: { error: Error; retry?: () => void }) {
   const problem = error instanceof ProblemError ? error : null;
+  const alert = useRefuge<HTMLDivElement>(error, true);
   return (
-    <Alert color="red" variant="light" icon={<IconAlertTriangle />} title={problem?.title ?? "Something went wrong"} role="alert" my="md">
+    <Alert ref={alert} tabIndex={-1} color="red" variant="light" icon={<IconAlertTriangle />} title={problem?.title ?? "Something went wrong"} role="alert" my="md">
       <Stack gap="xs" align="flex-start">
         <Text size="sm">{error.message}</Text>
         <Remedies of={error} />
@@ -68,29 +70,10 @@ export function Heading({ children, actions }: { children: string; actions?: Rea
   useDocumentTitle(`${children} · Countersign`);
   return (
     <Group justify="space-between" mb="md">
-      <Title order={1} size="h2">
+      <Title order={1} size="h2" tabIndex={-1}>
         {children}
       </Title>
       {actions && <Group gap="xs">{actions}</Group>}
     </Group>
-  );
-}
-
-/** A page that stands by itself, without a project's navigation. */
-export function Alone({ children }: { children: ReactNode }) {
-  return (
-    <Container component="main" py="xl">
-      {children}
-    </Container>
-  );
-}
-
-export function NoProject({ error, retry }: { error: Error; retry: () => void }) {
-  return (
-    <Alone>
-      <Heading>Nothing to show</Heading>
-      <Failure error={error} retry={retry} />
-      <a href="/">Start again</a>
-    </Alone>
   );
 }

@@ -5,6 +5,7 @@ import { notifications } from "@mantine/notifications";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type SubmitEvent, useState } from "react";
 import { api, ProblemError } from "../api/client";
+import { useRefuge } from "../parts/refuge";
 import { Failure } from "../parts/states";
 import { useProject } from "../project";
 import { Changes, Conflict } from "./changes";
@@ -38,6 +39,7 @@ export function PolicyEditor({ now }: { now: Version }) {
   const [asking, ask] = useState(false);
   const draft = made ?? { base: now, mine: now.policy };
   const changed = differing(draft.base.policy, draft.mine).length > 0;
+  const outcome = useRefuge<HTMLDivElement>(changed); // saving and discarding leave nothing to press
   const submit = (event: SubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
     const wrong = event.currentTarget.querySelector<HTMLElement>('[aria-invalid="true"]');
@@ -48,7 +50,7 @@ export function PolicyEditor({ now }: { now: Version }) {
     <>
       <form onSubmit={submit} noValidate>
         <SettingInputs policy={draft.mine} change={(part) => setMade({ base: draft.base, mine: { ...draft.mine, ...part } })} />
-        <Alert variant="light" my="lg" maw={640} title="What this comes to">
+        <Alert ref={outcome} tabIndex={-1} variant="light" my="lg" maw={640} title="What this comes to">
           <Text size="sm">{effect(draft.mine)}</Text>
         </Alert>
         <Group>
