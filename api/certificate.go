@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -38,7 +40,19 @@ func (s *Server) certificateEndpoints() {
 	register(s, e, s.certificates)
 	e.id, e.path, e.summary = "get-certificate", path+"/{cid}", "Read a certificate"
 	register(s, e, func(_ context.Context, k *call, _ *struct{}) (*certificateOutput, error) {
-		return &certificateOutput{toCertificate(k.certificate)}, nil
+		c := toCertificate(k.certificate)
+		for _, der := range k.certificate.Chain {
+			parsed, err := x509.ParseCertificate(der)
+			if err != nil {
+				return nil, fmt.Errorf("read chain: %w", err)
+			}
+			var above engine.Certificate
+			above.Describe(parsed)
+			c.Chain = append(c.Chain, wire.ChainCertificate{
+				Subject: above.Subject, Issuer: above.Issuer, NotAfter: above.NotAfter, Fingerprint: above.Fingerprint,
+			})
+		}
+		return &certificateOutput{c}, nil
 	})
 	e.id, e.path, e.summary = "list-events", path+"/{cid}/events", "Read a certificate's timeline"
 	e.description = "What happened to the certificate; refusals are in the audit log alone."

@@ -33,9 +33,13 @@ func TestCertificates(t *testing.T) {
 	}
 	a := f.do("viewer", "GET", "{c:shop}", "").is(200)
 	members(t, a.body, "id", "name", "subject", "sans", "issuer", "serial", "not_before", "not_after", "key_algorithm",
-		"has_private_key", "fingerprint_sha256", "chain_length")
-	if c := read[wire.Certificate](a); c.KeyAlgorithm != "ECDSA-P256" || !c.HasPrivateKey || c.ChainLength != 1 || c.SANs[0] != "shop.example.com" {
+		"has_private_key", "fingerprint_sha256", "chain_length", "chain")
+	c := read[wire.Certificate](a)
+	if c.KeyAlgorithm != "ECDSA-P256" || !c.HasPrivateKey || c.ChainLength != 1 || c.SANs[0] != "shop.example.com" {
 		t.Fatalf("%+v", c)
+	}
+	if len(c.Chain) != 1 || c.Chain[0].Subject != c.Issuer || len(c.Chain[0].Fingerprint) != 64 || page.Items[0].Chain != nil {
+		t.Fatalf("%+v", c.Chain)
 	}
 	f.do("viewer", "GET", "{p}/certificates/none", "").problem(404, engine.CodeNotFound)
 }

@@ -17,6 +17,16 @@ type Certificate struct {
 	HasPrivateKey bool      `json:"has_private_key"`
 	Fingerprint   string    `json:"fingerprint_sha256" doc:"Hexadecimal SHA-256 of the DER form"`
 	ChainLength   int       `json:"chain_length" doc:"Issuers stored with it, self-signed roots left out"`
+	// Chain is told of one certificate, not of each in a list.
+	Chain []ChainCertificate `json:"chain,omitempty" doc:"The issuers stored with it, the one of the certificate first; not in lists"`
+}
+
+// ChainCertificate is one of the issuers above a certificate.
+type ChainCertificate struct {
+	Subject     string    `json:"subject"`
+	Issuer      string    `json:"issuer"`
+	NotAfter    time.Time `json:"not_after"`
+	Fingerprint string    `json:"fingerprint_sha256" doc:"Hexadecimal SHA-256 of the DER form"`
 }
 
 // ImportBody brings a certificate in, as PEM or as PKCS#12.

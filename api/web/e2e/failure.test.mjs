@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { eventually, signIn, startBrowser, startServer } from "./harness.mjs";
+import { eventually, password, signIn, startBrowser, startServer } from "./harness.mjs";
 
 let server, browser, certificate, page;
 before(async () => {
@@ -51,25 +51,6 @@ test("a session that ends leaves the form as it was", async () => {
   assert.deepEqual(page.complaints, []);
 });
 
-test("a page that nobody touches keeps no session", async () => {
-  const watched = await signIn(browser, server, "operator");
-  await watched.getByRole("link", { name: "Requests" }).click();
-  const reads = () => watched.waitForRequest((r) => r.url().includes("/requests?"));
-  const ask = () => server.call("operator", "POST", `${server.project}/certificates/${certificate.id}/downloads`, { format: "cert" });
-  const [attended] = await Promise.all([reads(), ask()]);
-  assert.equal(attended.headers()["x-unattended"], undefined);
-  await watched.evaluate(() => {
-    const now = Date.now;
-    Date.now = () => now() + 120_000;
-  });
-  const [left] = await Promise.all([reads(), ask()]);
-  assert.equal(left.headers()["x-unattended"], "1");
-  await watched.mouse.move(300, 300);
-  const [back] = await Promise.all([reads(), ask()]);
-  assert.equal(back.headers()["x-unattended"], undefined);
-  await watched.context().close();
-});
-
 test("a link used elsewhere says when and from where", async () => {
   const dialog = await openDialog();
   const used = await link(dialog);
@@ -107,6 +88,43 @@ test("a server that does not answer is said to be so, until it does", async () =
   await dialog.getByRole("button", { name: "Generate download link" }).click();
   await dialog.getByText("Your link is ready").waitFor();
   assert.deepEqual(page.complaints, []);
+});
+
+test("a page whose script cannot be loaded says so, and the others go on", async () => {
+  await page.goto(`${server.url}${server.project}/certificates`);
+  await page.getByRole("heading", { name: "Certificates" }).waitFor();
+  await page.route("**/assets/members-*", (route) => route.abort());
+  await page.getByRole("link", { name: "Members" }).click();
+  const failed = page.getByRole("alert").filter({ hasText: "This page cannot be shown" });
+  await failed.waitFor();
+  await page.getByRole("link", { name: "Requests" }).click();
+  await page.getByRole("heading", { name: "Requests" }).waitFor();
+  await page.getByRole("link", { name: "Members" }).click();
+  await failed.waitFor();
+  await page.unroute("**/assets/members-*");
+  await failed.getByRole("button", { name: "Load the page again" }).click();
+  await page.getByRole("heading", { name: "Members" }).waitFor();
+  page.complaints.length = 0; // of what could not be loaded
+});
+
+test("a clock that is wrong changes no deadline", async () => {
+  for (const minutes of [10, -10]) {
+    const wrong = await browser.newContext();
+    await wrong.addInitScript((off) => {
+      const now = Date.now;
+      Date.now = () => now() + off;
+    }, minutes * 60_000);
+    const other = await wrong.newPage();
+    await other.goto(server.url);
+    await other.getByLabel("Username").fill("operator");
+    await other.getByRole("textbox", { name: "Password" }).fill(password);
+    await other.getByRole("button", { name: "Sign in" }).click();
+    await other.getByRole("heading", { name: "Certificates" }).waitFor();
+    await other.goto(`${server.url}${server.project}/certificates/${certificate.id}?download`);
+    await link(other.getByRole("dialog"));
+    assert.match(await other.getByRole("timer").innerText(), /^4:\d\d$|^5:0\d$/);
+    await wrong.close();
+  }
 });
 
 /** The process of a plugin of the server, if there is one now. */

@@ -49,7 +49,7 @@ export async function pick(page, first, wanted) {
 /** Goes down the menu of who is signed in. */
 export async function menu(page, username, item) {
   await press(page, "button", `Signed in as ${username}`);
-  const wanted = page.getByRole("menuitem", { name: item, exact: true });
+  const wanted = page.getByRole("menuitem", { name: item, exact: typeof item === "string" });
   await wanted.waitFor();
   for (let presses = 0; presses < 10 && !(await wanted.evaluate((e) => e === document.activeElement)); presses++) await page.keyboard.press("ArrowDown");
   await page.keyboard.press("Enter");

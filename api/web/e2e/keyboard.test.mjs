@@ -203,10 +203,75 @@ test("a plugin is reloaded, and the audit log says so", async () => {
   const detail = admin.getByRole("dialog", { name: /^Audit entry / });
   await detail.getByText("Plugin reloaded: plugin.reloaded").waitFor();
   await reach(admin, "button", "Copy hash");
+  await admin.keyboard.press("Enter");
+  await detail.getByRole("status").filter({ hasText: /hash/ }).first().waitFor({ state: "attached" });
   await admin.keyboard.press("Escape");
   await detail.waitFor({ state: "hidden" });
   await focused("the entry", entry);
   clean(admin);
+});
+
+test("a user is made, gets a password, and is disabled", async () => {
+  await press(admin, "link", "Users");
+  await press(admin, "button", "Make a user");
+  await focused("the first field", admin.getByRole("textbox", { name: "Username" }));
+  await admin.keyboard.type("uma");
+  await type(admin, "textbox", "Name", "Uma User");
+  await press(admin, "button", "Make");
+  await admin.getByRole("row", { name: /Uma User/ }).waitFor();
+  await closed(admin);
+  await press(admin, "button", "Set password of Uma User");
+  await type(admin, "textbox", /^New password/, password);
+  await press(admin, "button", "Set");
+  await closed(admin);
+  await press(admin, "button", "Disable Uma User");
+  await press(admin, "button", "Disable");
+  await closed(admin);
+  await reach(admin, "button", "Enable Uma User");
+  clean(admin);
+});
+
+test("the audit log is verified and exported", async () => {
+  await press(admin, "link", "Audit");
+  const [download] = await Promise.all([admin.waitForEvent("download"), press(admin, "button", "Export NDJSON")]);
+  assert.match(download.suggestedFilename(), /\.ndjson$/);
+  await press(admin, "button", "Verify the whole log");
+  await admin.getByText(/^The log is whole/).waitFor();
+  clean(admin);
+});
+
+test("two administrators' changes are brought together", async () => {
+  await press(admin, "link", "Certificate policy");
+  await type(admin, "textbox", "Shortest passphrase", "20");
+  await server.setPolicy({ min_passphrase_length: 16 });
+  await press(admin, "button", "Save");
+  await press(admin, "button", "Change the policy");
+  await admin.getByRole("dialog", { name: "Somebody changed the policy meanwhile" }).waitFor();
+  await pick(admin, /^Yours/, /^Theirs/);
+  await press(admin, "button", "Go on");
+  await closed(admin);
+  assert.equal((await server.call("admin", "GET", server.project + "/certificate-policy")).min_passphrase_length, 16);
+  clean(admin);
+});
+
+test("who signs in again goes on where they were", async () => {
+  await wants(operator, /^cert.pem/);
+  await type(operator, "textbox", /^Reason/, "kept");
+  const elsewhere = await come(browser, server, "operator");
+  await menu(elsewhere, "operator", "Sign out everywhere");
+  await elsewhere.getByRole("heading", { name: "Sign in to Countersign" }).waitFor();
+  await press(operator, "button", "Generate download link");
+  const over = operator.getByRole("dialog", { name: "Your session ended" });
+  await focused("the password", over.getByRole("textbox", { name: "Password" }));
+  await operator.keyboard.type(password);
+  await operator.keyboard.press("Enter");
+  await over.waitFor({ state: "detached" });
+  assert.equal(await operator.getByRole("textbox", { name: /^Reason/ }).inputValue(), "kept");
+  await press(operator, "button", "Generate download link");
+  await operator.getByText("Your link is ready").waitFor();
+  await operator.keyboard.press("Escape");
+  await closed(operator);
+  clean(operator);
 });
 
 test("project and colours are switched", async () => {
@@ -235,7 +300,7 @@ test("who is in no project can sign out", async () => {
 });
 
 test("one's own password is changed, and one signs out", async () => {
-  await menu(approver, "approver", "Your account");
+  await menu(approver, "approver", /^Your account/);
   await type(approver, "textbox", "Current password", password);
   for (const label of ["New password", "New password again"]) await type(approver, "textbox", label, "a password of some length");
   await press(approver, "button", "Change password");

@@ -42,6 +42,7 @@ try {
     }
   const ratio = best[other.id] / best[server.project_id];
   console.log(`list shown, searched and narrowed, ${few} certificates  ${best[server.project_id].toFixed(0)} ms`);
+  if (ratio > 1.5) process.exitCode = 1;
   console.log(`the same with ${many} / with ${few}  ${ratio.toFixed(2)} × (≤ 1.5)${ratio > 1.5 ? " MISSED" : ""}`);
 } finally {
   await browser.close();

@@ -189,7 +189,7 @@ test("whoever is disabled is cut off at once", async () => {
 test("one's own password", async () => {
   const [here, elsewhere] = [await signIn(browser, server, "approver2"), await signIn(browser, server, "approver2")];
   await here.getByRole("button", { name: "Signed in as approver2" }).click();
-  await here.getByRole("menuitem", { name: "Your account" }).click();
+  await here.getByRole("menuitem", { name: /^Your account/ }).click();
   const change = async (current, next) => {
     for (const [label, value] of [["Current password", current], ["New password", next], ["New password again", next]]) await here.getByRole("textbox", { name: label, exact: true }).fill(value);
     await here.getByRole("button", { name: "Change password" }).click();
@@ -233,7 +233,7 @@ test("the audit log is filtered, exported and verified", async () => {
   const shown = await rows.count();
 
   const exported = async (name) => {
-    const [download] = await Promise.all([admin.waitForEvent("download"), admin.getByRole("link", { name }).click()]);
+    const [download] = await Promise.all([admin.waitForEvent("download"), admin.getByRole("button", { name }).click()]);
     return readFileSync(await download.path(), "utf8").trim().split("\n");
   };
   const lines = (await exported("Export NDJSON")).map((line) => JSON.parse(line));

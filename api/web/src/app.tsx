@@ -1,12 +1,10 @@
 // The pages and their addresses.
-import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense } from "react";
 import { Navigate, Route, Routes } from "react-router";
-import { answer, api } from "./api/client";
 import { Layout } from "./layout";
 import { Alone, NoProject } from "./parts/alone";
 import { Heading, Waiting } from "./parts/states";
-import { ProjectProvider } from "./project";
+import { ProjectProvider, useProjects } from "./project";
 import { SignedIn } from "./session";
 
 const Certificates = lazy(() => import("./pages/certificates"));
@@ -66,10 +64,10 @@ function Nowhere() {
 
 /** Leads to the person's first project. */
 function FirstProject() {
-  const projects = useQuery({ queryKey: ["projects"], queryFn: () => answer(api.GET("/api/v1/projects", { params: { query: { limit: 200 } } })) });
+  const projects = useProjects();
   if (projects.isPending) return <Waiting />;
   if (projects.isError) return <NoProject error={projects.error} retry={() => void projects.refetch()} />;
-  const first = projects.data.items?.[0];
+  const first = projects.data[0];
   if (!first)
     return (
       <Alone>

@@ -2,14 +2,14 @@
 import { Affix, Notification } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
-import { whenUnreachable } from "./api/client";
+import { on } from "./api/client";
 
 const retryMillis = 2_000;
 
 export function Connection() {
   const queries = useQueryClient();
   const [lost, setLost] = useState(false);
-  useEffect(() => whenUnreachable(() => setLost(true)), []);
+  useEffect(() => on({ unreachable: () => setLost(true) }), []);
   useEffect(() => {
     if (!lost) return;
     const retry = setInterval(async () => {

@@ -1,23 +1,25 @@
 // What surrounds every page of a project: its navigation and who is signed in.
 import { ActionIcon, AppShell, Badge, Burger, Group, Menu, NavLink, Select, Text, Tooltip, useMantineColorScheme } from "@mantine/core";
-import { useDisclosure } from "@mantine/hooks";
+import { useDisclosure, useMediaQuery } from "@mantine/hooks";
 import { IconCertificate, IconChecklist, IconDownload, IconHistory, IconKey, IconLogout, IconMoon, IconPlug, IconShieldLock, IconSun, IconUser, IconUserCog, IconUsers } from "@tabler/icons-react";
-import { useQuery } from "@tanstack/react-query";
-import type { ReactNode } from "react";
+import { type ReactNode, Suspense } from "react";
 import { Link, Outlet, useLocation, useNavigate } from "react-router";
-import { answer, api, type Schemas } from "./api/client";
+import { Boundary } from "./parts/boundary";
+import { Waiting } from "./parts/states";
 import { usePending } from "./people";
-import { useMay, useProject } from "./project";
+import { useMay, useProject, useProjects } from "./project";
 import { useMe, useSignOut } from "./session";
 
 export function Layout() {
   const [open, menu] = useDisclosure();
+  const phone = useMediaQuery("(max-width: 48em)", false, { getInitialValueInEffect: false });
+  const { pathname } = useLocation();
   return (
     <AppShell header={{ height: 56 }} navbar={{ width: 240, breakpoint: "sm", collapsed: { mobile: !open } }} padding="md">
       <AppShell.Header>
         <Group h="100%" px="md" justify="space-between" wrap="nowrap">
           <Group gap="sm" wrap="nowrap">
-            <Burger opened={open} onClick={menu.toggle} hiddenFrom="sm" size="sm" aria-label="Navigation" />
+            <Burger opened={open} onClick={menu.toggle} hiddenFrom="sm" size="sm" aria-label="Navigation" aria-expanded={open} aria-controls="navigation" />
             <Text fw={700} visibleFrom="xs">
               Countersign
             </Text>
@@ -29,11 +31,15 @@ export function Layout() {
           </Group>
         </Group>
       </AppShell.Header>
-      <AppShell.Navbar p="xs" aria-label="Main">
+      <AppShell.Navbar id="navigation" p="xs" aria-label="Main" inert={phone && !open}>
         <Navigation visited={menu.close} />
       </AppShell.Navbar>
       <AppShell.Main>
-        <Outlet />
+        <Boundary page={pathname}>
+          <Suspense fallback={<Waiting />}>
+            <Outlet />
+          </Suspense>
+        </Boundary>
         <div id="layers" />
       </AppShell.Main>
     </AppShell>
@@ -43,8 +49,7 @@ export function Layout() {
 function Projects() {
   const project = useProject();
   const go = useNavigate();
-  const projects = useQuery({ queryKey: ["projects"], queryFn: () => answer(api.GET("/api/v1/projects", { params: { query: { limit: 200 } } })) });
-  const all = projects.data?.items ?? [project];
+  const all = useProjects().data ?? [project];
   return (
     <Select
       aria-label="Project"
@@ -53,7 +58,7 @@ function Projects() {
       searchable={all.length > 10}
       allowDeselect={false}
       value={project.id}
-      data={all.map((p: Schemas["Project"]) => ({ value: p.id, label: p.name }))}
+      data={all.map((p) => ({ value: p.id, label: p.name }))}
       onChange={(id) => id && id !== project.id && void go(`/projects/${id}`)}
     />
   );
@@ -132,11 +137,11 @@ function Person() {
         </ActionIcon>
       </Menu.Target>
       <Menu.Dropdown>
-        <Menu.Label c="var(--mantine-color-text)">
-          {me.user.name || me.user.username} ({role})
-        </Menu.Label>
         <Menu.Item component={Link} to={`/projects/${pid}/account`} leftSection={<IconUser size={16} />}>
           Your account
+          <Text size="xs">
+            {me.user.name || me.user.username} ({role})
+          </Text>
         </Menu.Item>
         <Menu.Item leftSection={<IconLogout size={16} />} onClick={() => leave.mutate(false)}>
           Sign out

@@ -11,6 +11,7 @@ import { BrowserRouter } from "react-router";
 import { ProblemError } from "./api/client";
 import { App } from "./app";
 import { Connection } from "./connection";
+import { Boundary } from "./parts/boundary";
 import { readable, theme } from "./theme";
 
 const queries = new QueryClient({
@@ -30,11 +31,13 @@ Object.assign(window, { __webpack_nonce__: nonce });
 createRoot(document.getElementById("root")!).render(
   <StrictMode>
     <MantineProvider theme={theme} cssVariablesResolver={readable} defaultColorScheme="auto" getStyleNonce={() => nonce}>
-      <Notifications position="top-right" />
+      <Notifications position="bottom-right" />
       <QueryClientProvider client={queries}>
         <Connection />
         <BrowserRouter>
-          <App />
+          <Boundary>
+            <App />
+          </Boundary>
         </BrowserRouter>
       </QueryClientProvider>
     </MantineProvider>

@@ -1,6 +1,7 @@
 // The people of a project, as several pages name them.
 import { useQuery } from "@tanstack/react-query";
 import { answer, api } from "./api/client";
+import { readAll } from "./parts/pages";
 import { useProject } from "./project";
 
 export const roles = ["viewer", "operator", "approver", "admin"] as const;
@@ -9,7 +10,7 @@ export function useMembers() {
   const { id: pid } = useProject();
   return useQuery({
     queryKey: ["members", pid],
-    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/members", { params: { path: { pid }, query: { limit: 200 } } })),
+    queryFn: () => readAll((cursor) => answer(api.GET("/api/v1/projects/{pid}/members", { params: { path: { pid }, query: { limit: 200, cursor } } }))),
   });
 }
 

@@ -10,9 +10,13 @@ export function called(by: Schemas["Requester"]): string {
   return by.type === "api_key" ? `${by.username} (API key ${by.name})` : by.name || by.username;
 }
 
-/** The project's members who may approve. */
+/** The members who may approve. */
+function approversOf(members: Schemas["Member"][]): Schemas["Member"][] {
+  return members.filter((m) => !m.disabled && (m.role === "approver" || m.role === "admin"));
+}
+
 export function useApprovers(): Schemas["Member"][] {
-  return useMembers().data?.items?.filter((m) => m.role === "approver" || m.role === "admin") ?? [];
+  return approversOf(useMembers().data ?? []);
 }
 
 /** The approvals that wait for somebody, the newest of them if there are many. */
@@ -25,13 +29,18 @@ export function usePending() {
   });
 }
 
-/** Who may still decide on what somebody asked for. */
+/** Who may still decide on what somebody asked for. Says nothing while it is not known. */
 export function Awaited({ requester, required, decisions }: { requester: string; required: number; decisions: Schemas["Decision"][] }) {
   const me = useMe();
-  const able = useApprovers().filter((m) => m.user_id !== requester && !decisions.some((d) => d.actor.person === m.user_id));
+  const members = useMembers().data;
+  if (!members) return null;
+  const may = (id: string) => id !== requester && !decisions.some((d) => d.actor.person === id);
+  const able = approversOf(members).filter((m) => may(m.user_id));
+  const others = able.filter((m) => m.user_id !== me.user.id).map((m) => m.name || m.username);
+  // A system administrator reaches every project, as a member or not.
+  const names = able.length > others.length || (me.user.system_admin && may(me.user.id)) ? ["you", ...others] : others;
   const missing = required - decisions.filter((d) => d.decision === "approve").length;
-  const names = able.map((m) => (m.user_id === me.user.id ? "you" : m.name || m.username));
-  if (able.length < missing) return <>Too few people may approve it: an administrator has to add approvers.</>;
+  if (names.length < missing) return <>Too few members may approve it: an administrator has to add approvers.</>;
   return (
     <>
       {missing === 1 ? "One" : missing} of: {names.join(", ")}

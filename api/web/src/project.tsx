@@ -4,6 +4,7 @@ import { createContext, useContext } from "react";
 import { Outlet, useParams } from "react-router";
 import { answer, api, ProblemError, type Schemas } from "./api/client";
 import { NoProject } from "./parts/alone";
+import { readAll } from "./parts/pages";
 import { Waiting } from "./parts/states";
 import { useLive } from "./live";
 
@@ -13,6 +14,11 @@ export function useProject(): Schemas["Project"] {
   const project = useContext(ProjectContext);
   if (!project) throw new Error("useProject is for pages of a project");
   return project;
+}
+
+/** The projects that the person reaches. */
+export function useProjects() {
+  return useQuery({ queryKey: ["projects"], queryFn: () => readAll((cursor) => answer(api.GET("/api/v1/projects", { params: { query: { limit: 200, cursor } } }))) });
 }
 
 const rank: Record<string, number> = { viewer: 1, operator: 2, approver: 3, admin: 4 };

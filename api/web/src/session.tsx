@@ -2,9 +2,10 @@
 // the page they were on: what they filled in stays.
 import { Alert, Button, Center, Modal, Paper, PasswordInput, Stack, TextInput, Title } from "@mantine/core";
 import { useForm } from "@mantine/form";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { notifications } from "@mantine/notifications";
+import { type QueryClient, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useState } from "react";
-import { answer, api, ProblemError, type Schemas, setForgeryToken, whenSignedOut } from "./api/client";
+import { answer, api, on, ProblemError, type Schemas, setForgeryToken } from "./api/client";
 import { Failure, Waiting } from "./parts/states";
 
 const MeContext = createContext<Schemas["Me"] | null>(null);
@@ -16,11 +17,16 @@ export function useMe(): Schemas["Me"] {
   return me;
 }
 
-/** Signs out, here or everywhere. */
+/** Signs out, here or everywhere. One that failed is said: whoever leaves must know. */
 export function useSignOut() {
+  const leave = () => window.location.assign("/"); // a new page forgets everything
   return useMutation({
     mutationFn: (everywhere: boolean) => (everywhere ? answer(api.DELETE("/api/v1/sessions")) : answer(api.DELETE("/api/v1/session"))),
-    onSettled: () => window.location.assign("/"), // a new page forgets everything
+    onSuccess: leave,
+    onError: (error) => {
+      if (error instanceof ProblemError && error.status === 401) leave();
+      else notifications.show({ color: "red", title: "You are still signed in", message: error.message, autoClose: false });
+    },
   });
 }
 
@@ -35,14 +41,35 @@ async function whoCalls(): Promise<Schemas["Me"] | null> {
   }
 }
 
+/** Tells other tabs of this browser that somebody signed in: the session is theirs, too. */
+const tabs = new BroadcastChannel("countersign");
+
+/** What lies under a dialog that says that the session ended is not for Escape to close. */
+let over = false;
+window.addEventListener("keydown", (event) => over && event.key === "Escape" && event.stopImmediatePropagation(), { capture: true });
+
 export function SignedIn({ children }: { children: ReactNode }) {
+  const queries = useQueryClient();
   const [ended, setEnded] = useState(false);
-  const me = useQuery({ queryKey: ["me"], queryFn: whoCalls, staleTime: Infinity });
+  const me = useQuery({ queryKey: ["me"], queryFn: whoCalls, staleTime: Infinity, refetchOnWindowFocus: "always" });
   const [last, setLast] = useState<Schemas["Me"] | null>(null);
+  useEffect(() => void (over = ended), [ended]);
   useEffect(() => {
-    if (me.data) setLast(me.data);
-  }, [me.data]);
-  useEffect(() => whenSignedOut(() => setEnded(true)), []);
+    if (!me.data) return;
+    if (last && last.user.id !== me.data.user.id) return startAnew(queries);
+    setLast(me.data);
+    setEnded(false);
+  }, [me.data, me.dataUpdatedAt]);
+  useEffect(() => {
+    on({
+      signedOut: () => setEnded(true),
+      renewed: async () => {
+        const now = await queries.fetchQuery({ queryKey: ["me"], queryFn: whoCalls, staleTime: 0 });
+        return !!now && now.user.id === last?.user.id;
+      },
+    });
+    tabs.onmessage = () => void queries.invalidateQueries();
+  }, [queries, last]);
 
   if (me.isPending) return <Waiting />;
   if (me.isError && !last) return <Failure error={me.error} retry={() => void me.refetch()} />;
@@ -71,19 +98,23 @@ export function SignedIn({ children }: { children: ReactNode }) {
   );
 }
 
+/** Somebody else is signed in now: nothing of the one before stays. */
+function startAnew(queries: QueryClient) {
+  queries.clear();
+  window.location.assign("/");
+}
+
 function SignInForm({ username, done }: { username?: string; done: () => void }) {
   const queries = useQueryClient();
   const form = useForm({ initialValues: { username: username ?? "", password: "" } });
   const signIn = useMutation({
+    gcTime: 0, // the password
     mutationFn: (body: Schemas["SignInBody"]) => answer(api.POST("/api/v1/session", { body })),
     onSuccess: async (session) => {
       setForgeryToken(session.csrf_token);
       form.setFieldValue("password", "");
-      if (username !== undefined && session.user.username !== username) {
-        queries.clear(); // somebody else: nothing of the one before stays
-        window.location.assign("/");
-        return;
-      }
+      tabs.postMessage("signed in");
+      if (username !== undefined && session.user.username !== username) return startAnew(queries);
       done();
       await queries.invalidateQueries();
     },

@@ -1,14 +1,17 @@
 // The look of the UI: Mantine's, with colours that everybody can read.
 import { createTheme, type CSSVariablesResolver, darken } from "@mantine/core";
 
-/** Their header element is no banner of the page. */
-const dialogs = { closeButtonProps: { "aria-label": "Close" }, attributes: { header: { role: "none" } } };
+/** Their header element is no banner of the page, and a slip of the hand loses nothing that was filled in. */
+const dialogs = { closeOnClickOutside: false, closeButtonProps: { "aria-label": "Close" }, attributes: { header: { role: "none" } } };
 
 /** What opens over a page stands in its main part, as the rest of it does (WCAG 2.2, 1.3.1). */
 const layers = { portalProps: { target: "#layers" } };
 
+/** Its list scrolls by itself, so that nothing stands between the field and its options. */
+const listbox = { withScrollArea: false, styles: { options: { maxHeight: 240, overflowY: "auto" } } } as const;
+
 /** A choice that can be cleared, also by who uses no mouse, which Mantine's default has not. */
-export const clearable = (label: string) => ({ clearable: true, clearButtonProps: { tabIndex: 0, "aria-hidden": false, "aria-label": `Clear ${label}` } }) as const;
+export const clearable = (label: string) => ({ clearable: true, clearButtonProps: { size: "md", tabIndex: 0, "aria-hidden": false, "aria-label": `Clear ${label}` } }) as const;
 
 export const theme = createTheme({
   primaryColor: "blue",
@@ -18,7 +21,8 @@ export const theme = createTheme({
   respectReducedMotion: true,
   components: {
     Modal: { defaultProps: dialogs },
-    Drawer: { defaultProps: dialogs },
+    Drawer: { defaultProps: { ...dialogs, closeOnClickOutside: true } },
+    Select: { defaultProps: listbox },
     PasswordInput: { defaultProps: { visibilityToggleFocusable: true } },
     Popover: { defaultProps: layers },
     Tooltip: { defaultProps: layers },

@@ -1,6 +1,7 @@
 // The client of the API, made from its own OpenAPI document (schema.d.ts).
 import createClient, { type Middleware } from "openapi-fetch";
 import { unattended } from "../attended";
+import { setClock } from "../clock";
 import type { components, paths } from "./schema";
 
 export type Schemas = components["schemas"];
@@ -26,43 +27,57 @@ export function setForgeryToken(token: string) {
   forgeryToken = token;
 }
 
-/** Called when the server no longer knows who calls. */
-let onSignedOut = () => {};
-export function whenSignedOut(then: () => void) {
-  onSignedOut = then;
-}
+const listeners = {
+  /** The server no longer knows who calls. */
+  signedOut: () => {},
+  /** The server does not answer. */
+  unreachable: () => {},
+  /** The session is another than the proof's: somebody signed in with another tab. Tells whether it is the same person's. */
+  renewed: async () => false,
+};
 
-/** Called when the server does not answer. */
-let onUnreachable = () => {};
-export function whenUnreachable(then: () => void) {
-  onUnreachable = then;
+/** Says what happens then; each is one place's. */
+export function on(told: Partial<typeof listeners>) {
+  Object.assign(listeners, told);
 }
 
 /** The server gives up after 10 seconds: one that says nothing for longer is not there. */
 const timeoutMillis = 15_000;
 
+/** A file that is on its way is not cut off: its link is good only once. Nor is the reading of a whole log. */
+const takeTheirTime = /\/v1\/downloads$|\/verify$/;
+
+async function send(request: Request): Promise<Response> {
+  const changes = request.method !== "GET";
+  const again = changes ? request.clone() : null;
+  const response = await attempt(request);
+  const forged = again && response.status === 403 && (await response.clone().json().catch(() => ({}))).code === "cross_site_request";
+  return forged && (await listeners.renewed()) ? attempt(again) : response;
+}
+
+async function attempt(request: Request): Promise<Response> {
+  if (request.method !== "GET" && forgeryToken) request.headers.set("X-CSRF-Token", forgeryToken);
+  if (unattended()) request.headers.set("X-Unattended", "1");
+  const response = await fetch(request, takeTheirTime.test(request.url) ? {} : { signal: AbortSignal.timeout(timeoutMillis) });
+  setClock(response.headers.get("Date"));
+  return response;
+}
+
 const middleware: Middleware = {
-  onRequest({ request }) {
-    if (request.method !== "GET" && forgeryToken) request.headers.set("X-CSRF-Token", forgeryToken);
-    if (unattended()) request.headers.set("X-Unattended", "1");
-    // A file that is on its way is not cut off: its link is good only once.
-    if (request.url.endsWith("/v1/downloads")) return request;
-    return new Request(request, { signal: AbortSignal.timeout(timeoutMillis) });
-  },
   async onResponse({ request, response }) {
     if (response.ok) return response;
     const problem = await response.json().catch(() => ({}));
-    if (response.status === 401 && !request.url.endsWith("/session")) onSignedOut();
+    if (response.status === 401 && !request.url.endsWith("/session")) listeners.signedOut();
     throw new ProblemError(response.status, problem);
   },
   onError({ error }) {
     if (error instanceof ProblemError) return error;
-    onUnreachable();
+    listeners.unreachable();
     return new ProblemError(0, { code: "unreachable", title: "No connection", detail: "The server does not answer. Check the connection and try again." });
   },
 };
 
-export const api = createClient<paths>({ baseUrl: "/", cache: "no-store" });
+export const api = createClient<paths>({ baseUrl: "/", cache: "no-store", fetch: send });
 api.use(middleware);
 
 /** What a call answered; every failure was thrown as a ProblemError. */

@@ -1,9 +1,11 @@
 // The entries of the audit log, and all that is on record of one.
 import { Anchor, Badge, Drawer, Table, Text } from "@mantine/core";
-import type { ReactNode } from "react";
+import { useQuery } from "@tanstack/react-query";
+import { type ReactNode, useRef } from "react";
 import { Link } from "react-router";
-import type { Schemas } from "../api/client";
+import { answer, api, type Schemas } from "../api/client";
 import { Copied } from "../parts/copied";
+import { Unready } from "../parts/states";
 import { Time } from "../parts/time";
 import { useProject } from "../project";
 import { called } from "./actions";
@@ -63,18 +65,33 @@ export function EntryTable({ all, address }: { all: Entry[]; address: (seq: numb
 }
 
 interface DetailProps {
+  chain: string;
   seq: number;
-  entry?: Entry;
   opened: boolean;
   close: () => void;
 }
 
-export function EntryDetail({ seq, entry, opened, close }: DetailProps) {
+export function EntryDetail({ chain, seq, opened, close }: DetailProps) {
+  const last = useRef(seq); // while it closes, the address names none
+  if (opened) last.current = seq;
   return (
-    <Drawer opened={opened} onClose={close} position="right" size="lg" title={`Audit entry ${seq}`}>
-      {entry ? <Members of={entry} /> : <Text>Entry {seq} is not among those that are shown. Show more of them, or show all.</Text>}
+    <Drawer opened={opened} onClose={close} position="right" size="lg" title={`Audit entry ${last.current}`}>
+      <One chain={chain} seq={last.current} />
     </Drawer>
   );
+}
+
+function One({ chain, seq }: { chain: string; seq: number }) {
+  const found = useQuery({
+    queryKey: ["audit", chain, "entry", seq],
+    queryFn: async () => {
+      const page = (await answer<unknown>(api.GET("/api/v1/projects/{pid}/audit-logs", { params: { path: { pid: chain }, query: { seq } } }))) as Schemas["PageAuditEntry"];
+      return page.items?.[0] ?? null;
+    },
+    staleTime: Infinity, // it never changes
+  });
+  if (found.data === null) return <Text>There is no entry {seq}.</Text>;
+  return found.data ? <Members of={found.data} /> : <Unready of={found} />;
 }
 
 function Members({ of: e }: { of: Entry }) {
@@ -96,7 +113,7 @@ function Members({ of: e }: { of: Entry }) {
   return (
     <Table variant="vertical" layout="fixed">
       <Table.Tbody>
-        {row("Time", e.time)}
+        {row("Time", <><Time at={e.time} /> ({e.time})</>)}
         {row("Action", `${called(e.action)}: ${e.action}`)}
         {row("Outcome", <Outcome of={e.outcome} />)}
         {row("Who", `${e.actor.name} (${e.actor.type} ${e.actor.id})`)}

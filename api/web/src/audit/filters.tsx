@@ -70,7 +70,7 @@ type FieldProps = Pick<ChooseProps, "value" | "onChange">;
 /** People and API keys. */
 function Actor(props: FieldProps) {
   const { id: pid } = useProject();
-  const members = useMembers().data?.items ?? [];
+  const members = useMembers().data ?? [];
   const keys = useQuery({
     queryKey: ["api-keys", pid],
     queryFn: () => answer(api.GET("/api/v1/projects/{pid}/api-keys", { params: { path: { pid }, query: { limit: 200 } } })),

@@ -3,6 +3,7 @@ import { Alert, Button, Code, Group, Text } from "@mantine/core";
 import { IconAlertTriangle, IconShieldCheck } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
+import { now } from "../clock";
 import { Failure } from "../parts/states";
 import { Time } from "../parts/time";
 
@@ -10,7 +11,7 @@ export function Verify({ chain }: { chain: string }) {
   const verify = useMutation({
     mutationFn: async () => ({
       ...(await answer(api.GET("/api/v1/projects/{pid}/audit-logs/verify", { params: { path: { pid: chain } } }))),
-      at: new Date().toISOString(),
+      at: new Date(now()).toISOString(),
     }),
   });
   return (

@@ -16,22 +16,24 @@ export interface Choice {
 
 export const nothing: Choice = { format: "", target: "", passphrase: "", reason: "", options: {} };
 
+/** How often pages look how the plugins are: nothing tells of it. */
+export const pluginMillis = 10_000;
+
 /** The formats that there are. */
-export function useFormats(enabled = true) {
+export function useFormats() {
   const { id: pid } = useProject();
   return useQuery({
     queryKey: ["formats", pid],
     queryFn: () => answer(api.GET("/api/v1/projects/{pid}/formats", { params: { path: { pid }, query: { limit: 200 } } })),
-    enabled,
+    refetchInterval: pluginMillis,
   });
 }
 
-export function usePolicy(enabled = true) {
+export function usePolicy() {
   const { id: pid } = useProject();
   return useQuery({
     queryKey: ["policy", pid],
     queryFn: () => answer(api.GET("/api/v1/projects/{pid}/certificate-policy", { params: { path: { pid } } })),
-    enabled,
   });
 }
 
@@ -53,12 +55,21 @@ interface Property {
   pattern?: string;
 }
 
+/** A pattern that this browser does not know is left to the server. */
+function compiled(pattern?: string): RegExp | undefined {
+  try {
+    return pattern ? new RegExp(pattern, "u") : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** The options of a format, from its JSON Schema. */
 export function optionsOf(format: Format): Option[] {
   const properties = (format.options_schema as { properties?: Record<string, Property> }).properties ?? {};
   return Object.entries(properties).flatMap(([name, p]) =>
     p.type === "boolean" || p.type === "string"
-      ? [{ name, title: name === "legacy" ? "Legacy encryption" : (p.title ?? name), description: p.description ?? "", kind: p.type, values: (p.enum ?? []).map(String), pattern: p.pattern ? new RegExp(p.pattern, "u") : undefined }]
+      ? [{ name, title: name === "legacy" ? "Legacy encryption" : (p.title ?? name), description: p.description ?? "", kind: p.type, values: (p.enum ?? []).map(String), pattern: compiled(p.pattern) }]
       : [],
   );
 }

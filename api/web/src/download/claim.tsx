@@ -1,6 +1,6 @@
 // A download that was approved: its requester gets the link, and sets the
 // passphrase where the file needs one.
-import { Button, Group, Stack } from "@mantine/core";
+import { Button, Group, Stack, Text } from "@mantine/core";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { answer, api, type Schemas } from "../api/client";
@@ -20,6 +20,7 @@ export function Claim({ request, done }: Props) {
   const [passphrase, setPassphrase] = useState("");
   const [formats, policy] = [useFormats(), usePolicy()];
   const claim = useMutation({
+    gcTime: 0, // the passphrase and the token
     mutationFn: () => answer(api.POST("/api/v1/projects/{pid}/requests/{rid}/token", { params: { path: { pid, rid: request.id } }, body: { passphrase } })),
     onSuccess: done,
     onSettled: () => void queries.invalidateQueries({ queryKey: ["request"] }),
@@ -27,6 +28,8 @@ export function Claim({ request, done }: Props) {
   if (!formats.data) return <Unready of={formats} />;
   if (!policy.data) return <Unready of={policy} />;
   const protect = formats.data.items?.find((f) => f.id === request.format)?.needs_passphrase;
+  const min = policy.data.min_passphrase_length;
+  const tooShort = protect && passphrase.length < min;
   return (
     <form
       onSubmit={(event) => {
@@ -35,10 +38,11 @@ export function Claim({ request, done }: Props) {
       }}
     >
       <Stack>
-        {protect && <Passphrase min={policy.data.min_passphrase_length} value={passphrase} onChange={setPassphrase} />}
+        {protect && <Passphrase min={min} value={passphrase} onChange={setPassphrase} />}
         {claim.isError && <Failure error={claim.error} />}
         <Group justify="flex-end">
-          <Button type="submit" loading={claim.isPending} disabled={protect && passphrase.length < policy.data.min_passphrase_length}>
+          {tooShort && <Text size="sm">{`The passphrase needs ${min} characters or more.`}</Text>}
+          <Button type="submit" loading={claim.isPending} disabled={tooShort}>
             {request.status === "issued" ? "Generate a new link" : "Generate download link"}
           </Button>
         </Group>

@@ -23,21 +23,36 @@ interface Props {
 function useMint(cid: string, done: (outcome: Outcome) => void) {
   const { id: pid } = useProject();
   return useMutation({
+    gcTime: 0, // the passphrase and the token
     mutationFn: (body: Schemas["MintBody"]) => answer<unknown>(api.POST("/api/v1/projects/{pid}/certificates/{cid}/downloads", { params: { path: { pid, cid } }, body })),
     onSuccess: (body) => done((body as { status: string }).status === "issued" ? { minted: body as Schemas["Minted"] } : { pending: body as Schemas["Pending"] }),
   });
+}
+
+/** What the policy says of the choice, and whether it is this choice's already. */
+function useVerdict(certificate: Schemas["Certificate"], choice: Choice) {
+  const wanted = JSON.stringify([choice.format, chosenOptions(choice)]);
+  const [asked] = useDebouncedValue(wanted, 300, { leading: true });
+  const [format, options] = JSON.parse(asked) as [string, Record<string, unknown>];
+  const preview = usePreview(certificate.id, format, options);
+  const verdict = preview.data?.verdict;
+  return { preview, verdict, of: preview.data?.format, waits: verdict?.outcome === "approval", known: !!verdict && !preview.isPlaceholderData && asked === wanted };
+}
+
+function whatIsMissing(choice: Choice, passphraseLength: number, waits: boolean): string {
+  if (!choice.format) return "Choose a format.";
+  if (choice.passphrase.length < passphraseLength) return `The passphrase needs ${passphraseLength} characters or more.`;
+  return waits && !choice.reason.trim() ? "Say why you need it: approvers decide by it." : "";
 }
 
 export function DownloadForm({ certificate, formats, policy, done }: Props) {
   const [choice, setChoice] = useState<Choice>(nothing);
   const change = (part: Partial<Choice>) => setChoice((before) => ({ ...before, ...part }));
   const format = formats.find((f) => f.id === choice.format);
-  const options = chosenOptions(choice);
-  const [asked] = useDebouncedValue(JSON.stringify(options), 300);
-  const preview = usePreview(certificate.id, choice.format, JSON.parse(asked) as Record<string, unknown>);
-  const waits = preview.data?.outcome === "approval";
-  const needsPassphrase = !!format?.needs_passphrase && !waits; // it comes with the claim then
-  const tooShort = needsPassphrase && choice.passphrase.length < policy.min_passphrase_length;
+  const { preview, known, verdict, waits, of } = useVerdict(certificate, choice);
+  // The passphrase comes with the claim then. Fields go by the verdict that is shown, so that none comes and goes.
+  const needsPassphrase = !waits && !!formats.find((f) => f.id === of)?.needs_passphrase;
+  const missing = whatIsMissing(choice, needsPassphrase ? policy.min_passphrase_length : 0, waits);
   const mint = useMint(certificate.id, done);
   const form = useRefuge<HTMLFormElement>(certificate.id, true);
   const aim = (value: string | null) => {
@@ -51,7 +66,7 @@ export function DownloadForm({ certificate, formats, policy, done }: Props) {
       tabIndex={-1}
       onSubmit={(event) => {
         event.preventDefault();
-        mint.mutate({ format: choice.format, options, reason: choice.reason, ...(needsPassphrase ? { passphrase: choice.passphrase } : {}) });
+        mint.mutate({ format: choice.format, options: chosenOptions(choice), reason: choice.reason, ...(needsPassphrase ? { passphrase: choice.passphrase } : {}) });
       }}
     >
       <Stack>
@@ -80,7 +95,8 @@ export function DownloadForm({ certificate, formats, policy, done }: Props) {
         {format && <Preview preview={preview} />}
         {mint.isError && <Failure error={mint.error} />}
         <Group justify="flex-end">
-          <Button type="submit" loading={mint.isPending} disabled={!format || tooShort || preview.data?.outcome === "deny" || (waits && !choice.reason.trim())}>
+          {verdict?.outcome !== "deny" && <Text size="sm">{missing}</Text>}
+          <Button type="submit" loading={mint.isPending} disabled={!known || !!missing || verdict?.outcome === "deny"}>
             {waits ? "Ask for approval" : "Generate download link"}
           </Button>
         </Group>

@@ -1,9 +1,10 @@
 // The link to a file, good once and for minutes: to click, to copy, to revoke; and
 // what became of it.
-import { Alert, Button, Code, CopyButton, Group, Stack, Text, TextInput } from "@mantine/core";
+import { Alert, Button, Code, Group, Stack, Text } from "@mantine/core";
 import { IconCheck, IconDownload } from "@tabler/icons-react";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
+import { CopiedField } from "../parts/copied";
 import { useRefuge } from "../parts/refuge";
 import { Failure } from "../parts/states";
 import { Countdown, Time, useSecondsLeft } from "../parts/time";
@@ -39,9 +40,14 @@ export function Link({ certificate, minted, format, again }: Props) {
   const usable = !used && !save.isSuccess && !revoked && left > 0;
   return (
     <Stack>
-      <State used={used} saved={save.isSuccess} revoked={revoked} over={left === 0} filename={minted.filename} />
+      <State used={used} saved={save.isSuccess} revoked={revoked} over={left === 0} unused={request.data?.status === "expired"} filename={minted.filename} />
       {save.isError && <Failure error={save.error} />}
       {usable && <Ways minted={minted} />}
+      {usable && (
+        <Text size="sm">
+          It works for <Countdown until={minted.expires_at} over="0:00" /> more.
+        </Text>
+      )}
       {(used || save.isSuccess) && format && <Import format={format} options={request.data?.options} filename={minted.filename} />}
       <Group justify="space-between">
         {usable ? (
@@ -53,7 +59,7 @@ export function Link({ certificate, minted, format, again }: Props) {
         )}
         {usable ? (
           <Button leftSection={<IconDownload size={18} />} loading={save.isPending} onClick={() => save.mutate()}>
-            Download {minted.filename} (<Countdown until={minted.expires_at} over="0:00" />)
+            Download {minted.filename}
           </Button>
         ) : (
           again && <Button variant="default" onClick={again}>New download</Button>
@@ -78,13 +84,23 @@ function keep(file: Blob, name: string) {
 export function useUse(cid: string, rid: string): Schemas["Event"] | undefined {
   const { id: pid } = useProject();
   const events = useQuery({
-    queryKey: ["events", pid, cid, "newest"],
-    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/certificates/{cid}/events", { params: { path: { pid, cid }, query: { limit: 50 } } })),
+    queryKey: ["events", pid, cid, "of", rid],
+    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/certificates/{cid}/events", { params: { path: { pid, cid }, query: { request_id: rid, limit: 50 } } })),
   });
-  return events.data?.items?.find((e) => e.request_id === rid && e.type === "cert.downloaded");
+  return events.data?.items?.find((e) => e.type === "cert.downloaded");
 }
 
-function State({ used, saved, revoked, over, filename }: { used?: Schemas["Event"]; saved: boolean; revoked: boolean; over: boolean; filename: string }) {
+interface StateProps {
+  used?: Schemas["Event"];
+  saved: boolean;
+  revoked: boolean;
+  over: boolean;
+  /** The server says that it ended so. */
+  unused: boolean;
+  filename: string;
+}
+
+function State({ used, saved, revoked, over, unused, filename }: StateProps) {
   const now = used || saved ? "used" : revoked ? "revoked" : over ? "over" : "ready";
   const alert = useRefuge<HTMLDivElement>(now, true);
   const shown = {
@@ -100,7 +116,7 @@ function State({ used, saved, revoked, over, filename }: { used?: Schemas["Event
           <Time at={used.time} /> from {used.ip}.{" "}
         </>
       )}
-      {{ used: "The link is used up.", revoked: "Nobody used it.", over: "Nobody used it.", ready: "It works once. Whoever has it gets the file: send it to nobody who must not have it." }[now]}
+      {{ used: "The link is used up.", revoked: "Nobody used it.", over: unused && "Nobody used it.", ready: "It works once. Whoever has it gets the file: send it to nobody who must not have it." }[now]}
     </Alert>
   );
 }
@@ -109,24 +125,9 @@ function Ways({ minted }: { minted: Schemas["Minted"] }) {
   const curl = `curl -fOJ ${minted.url}`;
   return (
     <>
-      <Copied label="Link" text={minted.url} />
-      <Copied label="From the command line" text={curl} />
+      <CopiedField what="Link" text={minted.url} />
+      <CopiedField what="From the command line" text={curl} />
     </>
-  );
-}
-
-function Copied({ label, text }: { label: string; text: string }) {
-  return (
-    <Group align="flex-end" gap="xs" wrap="nowrap">
-      <TextInput label={label} readOnly value={text} flex={1} styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)" } }} onFocus={(event) => event.currentTarget.select()} />
-      <CopyButton value={text}>
-        {({ copied, copy }) => (
-          <Button variant="default" onClick={copy} aria-label={`Copy: ${label}`}>
-            {copied ? "Copied" : "Copy"}
-          </Button>
-        )}
-      </CopyButton>
-    </Group>
   );
 }
 

@@ -15,25 +15,21 @@ interface Props {
 }
 
 export function Download({ certificate, opened, close }: Props) {
-  const [outcome, setOutcome] = useState<Outcome | null>(null);
-  const [formats, policy] = [useFormats(opened), usePolicy(opened)];
-  const shut = () => {
-    setOutcome(null); // the token is told once: closing forgets it
-    close();
-  };
   return (
-    <Modal opened={opened} onClose={shut} title={`Download ${certificate.name}`} size="lg" closeOnClickOutside={!outcome} keepMounted={false} closeButtonProps={{ "aria-label": "Close" }}>
-      {!formats.data ? (
-        <Unready of={formats} />
-      ) : !policy.data ? (
-        <Unready of={policy} />
-      ) : outcome && "minted" in outcome ? (
-        <Link certificate={certificate} minted={outcome.minted} format={formats.data.items?.find((f) => f.id === outcome.minted.format)} again={() => setOutcome(null)} />
-      ) : outcome ? (
-        <Asked pending={outcome.pending} close={shut} />
-      ) : (
-        <DownloadForm certificate={certificate} formats={formats.data.items ?? []} policy={policy.data} done={setOutcome} />
-      )}
+    <Modal opened={opened} onClose={close} title={`Download ${certificate.name}`} size="lg">
+      <Steps certificate={certificate} close={close} />
     </Modal>
   );
+}
+
+/** The token is told once: what closes the dialog, this goes with, forgets it. */
+function Steps({ certificate, close }: Omit<Props, "opened">) {
+  const [outcome, setOutcome] = useState<Outcome | null>(null);
+  const [formats, policy] = [useFormats(), usePolicy()];
+  if (!formats.data) return <Unready of={formats} />;
+  if (!policy.data) return <Unready of={policy} />;
+  const all = formats.data.items ?? [];
+  if (!outcome) return <DownloadForm certificate={certificate} formats={all} policy={policy.data} done={setOutcome} />;
+  if ("pending" in outcome) return <Asked pending={outcome.pending} close={close} />;
+  return <Link certificate={certificate} minted={outcome.minted} format={all.find((f) => f.id === outcome.minted.format)} again={() => setOutcome(null)} />;
 }

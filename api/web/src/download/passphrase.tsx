@@ -6,7 +6,7 @@ import { useState } from "react";
 const letters = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKMNPQRSTUVWXYZ23456789"; // none that look alike
 
 /** 24 characters, 138 bits: each is drawn evenly, without the bias of a remainder. */
-export function madeUp(): string {
+function madeUp(): string {
   const limit = 256 - (256 % letters.length);
   let text = "";
   while (text.length < 24) for (const byte of crypto.getRandomValues(new Uint8Array(32))) if (byte < limit && text.length < 24) text += letters[byte % letters.length];
@@ -30,10 +30,9 @@ interface Props {
   value: string;
   onChange: (value: string) => void;
   min: number;
-  error?: string;
 }
 
-export function Passphrase({ value, onChange, min, error }: Props) {
+export function Passphrase({ value, onChange, min }: Props) {
   const [shown, show] = useState(false);
   const level = levels.find((l) => bits(value) >= l.from)!;
   return (
@@ -49,7 +48,6 @@ export function Passphrase({ value, onChange, min, error }: Props) {
           visible={shown}
           onVisibilityChange={show}
           onChange={(event) => onChange(event.currentTarget.value)}
-          error={error}
         />
         <Button
           variant="default"

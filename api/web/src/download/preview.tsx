@@ -1,7 +1,7 @@
 // What the policy would say, before anybody asks for real.
 import { Alert, List, Skeleton, Text } from "@mantine/core";
 import { IconCheck, IconHourglass, IconX } from "@tabler/icons-react";
-import { useQuery, type UseQueryResult } from "@tanstack/react-query";
+import { keepPreviousData, useQuery, type UseQueryResult } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
 import { Failure } from "../parts/states";
 import { useApprovers } from "../people";
@@ -10,28 +10,42 @@ import { useMe } from "../session";
 
 type Verdict = Schemas["Verdict"];
 
-export function usePreview(certificate: string, format: string, options: Record<string, unknown>): UseQueryResult<Verdict> {
+/** A verdict and for which format it is: until the next one is there, the one before stays. */
+interface Previewed {
+  format: string;
+  verdict: Verdict;
+}
+
+export function usePreview(certificate: string, format: string, options: Record<string, unknown>): UseQueryResult<Previewed> {
   const { id: pid } = useProject();
   return useQuery({
     queryKey: ["preview", pid, certificate, format, options],
-    queryFn: () =>
-      answer(api.POST("/api/v1/projects/{pid}/certificate-policy/evaluate", { params: { path: { pid } }, body: { certificate_id: certificate, format, options } })),
+    queryFn: async () => ({
+      format,
+      verdict: await answer(api.POST("/api/v1/projects/{pid}/certificate-policy/evaluate", { params: { path: { pid } }, body: { certificate_id: certificate, format, options } })),
+    }),
     enabled: format !== "",
+    placeholderData: keepPreviousData,
     staleTime: 0, // the policy may have been changed a moment ago
   });
 }
 
-export function Preview({ preview }: { preview: UseQueryResult<Verdict> }) {
-  if (preview.isError) return <Failure error={preview.error} />;
-  const verdict = preview.data;
-  if (!verdict) return <Skeleton height={64} radius="md" />;
+export function Preview({ preview }: { preview: UseQueryResult<Previewed> }) {
+  return (
+    <div aria-live="polite">
+      {preview.isError ? <Failure error={preview.error} /> : preview.data ? <Said verdict={preview.data.verdict} /> : <Skeleton height={64} radius="md" />}
+    </div>
+  );
+}
+
+function Said({ verdict }: { verdict: Verdict }) {
   const shown = {
     allow: { color: "green", icon: <IconCheck />, title: "The policy allows this download" },
     approval: { color: "yellow", icon: <IconHourglass />, title: `This needs ${verdict.required_approvals === 1 ? "one approval" : `${verdict.required_approvals} approvals`}` },
     deny: { color: "red", icon: <IconX />, title: "The policy refuses this download" },
   }[verdict.outcome] ?? { color: "gray", icon: null, title: verdict.outcome };
   return (
-    <Alert color={shown.color} icon={shown.icon} title={shown.title} variant="light" aria-live="polite">
+    <Alert color={shown.color} icon={shown.icon} title={shown.title} variant="light" role="none">
       <Lines of={verdict.explanation} />
       {verdict.remedies && verdict.remedies.length > 0 && (
         <>

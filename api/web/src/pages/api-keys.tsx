@@ -3,6 +3,7 @@ import { Alert, Badge, Select, Table, Text, TextInput } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
+import { now } from "../clock";
 import { mayDo, roles, useMembers } from "../members";
 import { Copied } from "../parts/copied";
 import { Dialog, text } from "../parts/dialog";
@@ -32,7 +33,7 @@ export default function APIKeys() {
 }
 
 function KeyTable({ all }: { all: Key[] }) {
-  const members = useMembers().data?.items ?? [];
+  const members = useMembers().data ?? [];
   const owner = (id: string) => members.find((m) => m.user_id === id)?.username ?? id;
   return (
     <Table.ScrollContainer minWidth={700}>
@@ -71,7 +72,7 @@ function KeyTable({ all }: { all: Key[] }) {
   );
 }
 
-const usable = (k: Key) => !k.revoked_at && (!k.expires_at || new Date(k.expires_at) > new Date());
+const usable = (k: Key) => !k.revoked_at && (!k.expires_at || Date.parse(k.expires_at) > now());
 
 function State({ of: k }: { of: Key }) {
   const [color, words] = k.revoked_at ? ["red", "revoked"] : !usable(k) ? ["gray", "expired"] : ["green", k.expires_at ? `works, expires ${fromNow(k.expires_at)}` : "works, never expires"];
@@ -88,7 +89,7 @@ function Make() {
   const mine = roles.slice(0, roles.indexOf(project.role as (typeof roles)[number]) + 1);
   const make = (form: FormData) => {
     const days = Number(text(form, "days"));
-    const body = { name: text(form, "name"), role: text(form, "role"), ...(days ? { expires_at: new Date(Date.now() + days * day).toISOString() } : {}) };
+    const body = { name: text(form, "name"), role: text(form, "role"), ...(days ? { expires_at: new Date(now() + days * day).toISOString() } : {}) };
     return answer(api.POST("/api/v1/projects/{pid}/api-keys", { params: { path: { pid: project.id } }, body }));
   };
   return (

@@ -167,11 +167,11 @@ function Decide({ approval: a }: { approval: Approval }) {
 function Earlier({ approval: a }: { approval: Approval }) {
   const { id: pid } = useProject();
   const found = useQuery({
-    queryKey: ["requests", pid, "of", a.requester.person],
-    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/requests", { params: { path: { pid }, query: { requester: a.requester.person, limit: 50 } } })),
+    queryKey: ["requests", pid, "of", a.requester.person, "before", a.created_at],
+    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/requests", { params: { path: { pid }, query: { requester: a.requester.person, before: a.created_at, limit: 10 } } })),
   });
   if (!found.data) return <Unready of={found} />;
-  const earlier = found.data.items?.filter((r) => r.id !== a.request_id && Date.parse(r.created_at) < Date.parse(a.created_at)).slice(0, 10) ?? [];
+  const earlier = found.data.items?.filter((r) => r.id !== a.request_id) ?? [];
   return (
     <Paper withBorder p="md">
       <Title order={2} size="h4" mb="md">

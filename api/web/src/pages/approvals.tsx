@@ -31,28 +31,28 @@ export default function Approvals() {
           <Inbox status="pending" />
         </Tabs.Panel>
         <Tabs.Panel value="settled">
-          <Inbox />
+          <Inbox status="settled" />
         </Tabs.Panel>
       </Tabs>
     </>
   );
 }
 
-function Inbox({ status }: { status?: "pending" }) {
+function Inbox({ status }: { status: "pending" | "settled" }) {
   const { id: pid } = useProject();
   const approver = useMay("approver");
-  const found = usePages<Schemas["Approval"]>(["approvals", pid, status], async (cursor) => {
-    const page = await answer(api.GET("/api/v1/projects/{pid}/approvals", { params: { path: { pid }, query: { status, limit: 50, cursor } } }));
-    return status ? page : { ...page, items: page.items?.filter((a) => a.status !== "pending") ?? [] };
-  });
+  const found = usePages<Schemas["Approval"]>(["approvals", pid, status], (cursor) =>
+    answer(api.GET("/api/v1/projects/{pid}/approvals", { params: { path: { pid }, query: { status, limit: 50, cursor } } })),
+  );
+  const pending = status === "pending";
   const empty = (
-    <Empty title={status ? "Nothing waits for a decision" : "Nothing was decided yet"}>
-      {status ? `What needs ${approver ? "your approval" : "approval"} appears here by itself.` : "What is approved, denied, cancelled or lapses stands here."}
+    <Empty title={pending ? "Nothing waits for a decision" : "Nothing was decided yet"}>
+      {pending ? `What needs ${approver ? "your approval" : "approval"} appears here by itself.` : "What is approved, denied, cancelled or lapses stands here."}
     </Empty>
   );
   return (
     <Paged of={found} empty={empty}>
-      {(all) => <ApprovalTable all={all} pending={!!status} />}
+      {(all) => <ApprovalTable all={all} pending={pending} />}
     </Paged>
   );
 }

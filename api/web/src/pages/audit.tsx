@@ -1,6 +1,7 @@
 // The audit log: filtered, exported, verified.
 import { Button, Group, SegmentedControl } from "@mantine/core";
 import { IconFileExport } from "@tabler/icons-react";
+import { useMutation } from "@tanstack/react-query";
 import { useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
 import { EntryDetail, EntryTable } from "../audit/entry";
@@ -27,8 +28,6 @@ export default function Audit() {
       // Text is what an export would be.
       (await answer<unknown>(api.GET("/api/v1/projects/{pid}/audit-logs", { params: { path: { pid: chain }, query: { ...filter, limit: 50, cursor } } }))) as Schemas["PageAuditEntry"],
   );
-  const seq = Number(search.get("entry"));
-  const entry = entries.data?.pages.flatMap((page) => page.items ?? []).find((e) => e.seq === seq);
   const address = (of: number) => `?${new URLSearchParams([...[...search].filter(([name]) => name !== "entry"), ["entry", String(of)]])}`;
   return (
     <>
@@ -50,24 +49,23 @@ export default function Audit() {
       <Paged of={entries} empty={<Empty title="No entry matches">Take filters away to see more.</Empty>}>
         {(all) => <EntryTable all={all} address={address} />}
       </Paged>
-      <EntryDetail seq={seq} entry={entry} opened={search.has("entry")} close={() => show(chain, filter)} />
+      <EntryDetail key={chain} chain={chain} seq={Number(search.get("entry"))} opened={search.has("entry")} close={() => show(chain, filter)} />
     </>
   );
 }
 
-/** Saves all that match, not only what is shown. */
+/** Saves all that match, not only what is shown. A session that ended is said first: a link would fail without a word. */
 function Exports({ chain, filter }: { chain: string; filter: Filter }) {
+  const save = useMutation({
+    mutationFn: async (format: string) => {
+      await answer(api.GET("/api/v1/me"));
+      window.location.assign(`/api/v1/projects/${encodeURIComponent(chain)}/audit-logs?${new URLSearchParams({ ...filter, format })}`);
+    },
+  });
   return (
     <Group gap="xs">
       {["ndjson", "csv"].map((format) => (
-        <Button
-          key={format}
-          component="a"
-          variant="default"
-          leftSection={<IconFileExport size={18} />}
-          href={`/api/v1/projects/${encodeURIComponent(chain)}/audit-logs?${new URLSearchParams({ ...filter, format })}`}
-          download
-        >
+        <Button key={format} variant="default" leftSection={<IconFileExport size={18} />} onClick={() => save.mutate(format)}>
           Export {format.toUpperCase()}
         </Button>
       ))}

@@ -1,12 +1,13 @@
 // One certificate: its facts, its timeline, and Download.
-import { Anchor, Badge, Breadcrumbs, Button, Group, Paper, Text, Timeline, Title } from "@mantine/core";
+import { Anchor, Badge, Breadcrumbs, Button, Group, List, Paper, Text, Timeline, Title } from "@mantine/core";
 import { IconDownload } from "@tabler/icons-react";
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
 import { Download } from "../download/modal";
 import { Copied } from "../parts/copied";
 import { Facts } from "../parts/facts";
+import { Paged, usePages } from "../parts/pages";
 import { Heading, Unready } from "../parts/states";
 import { Time } from "../parts/time";
 import { useMay, useProject } from "../project";
@@ -39,6 +40,7 @@ export default function Certificate() {
       </Breadcrumbs>
       <Heading actions={download}>{certificate.name}</Heading>
       <About of={certificate} />
+      <Chain of={certificate} />
       <History cid={cid} />
       {operator && <Download certificate={certificate} opened={search.has("download")} close={() => setSearch({}, { replace: true })} />}
     </>
@@ -63,12 +65,36 @@ function About({ of: c }: { of: Schemas["Certificate"] }) {
         ["Subject", c.subject],
         ["Host names", names],
         ["Issuer", c.issuer],
-        ["Chain", c.chain_length === 0 ? "No intermediate is stored with it" : `${c.chain_length} intermediate${c.chain_length === 1 ? "" : "s"} stored with it, self-signed roots left out`],
         ["Key", `${c.key_algorithm}, ${c.has_private_key ? "private key stored encrypted" : "private key not stored"}`],
         ["Serial", <Copied text={c.serial} what="the serial" />],
         ["SHA-256 fingerprint", <Copied text={c.fingerprint_sha256} what="the fingerprint" />],
       ]}
     />
+  );
+}
+
+/** What stands above it, up to the root, which is left out. */
+function Chain({ of: c }: { of: Schemas["Certificate"] }) {
+  const chain = c.chain ?? [];
+  return (
+    <Paper withBorder p="md" mb="md">
+      <Title order={2} size="h4" mb="md">
+        Chain
+      </Title>
+      {chain.length === 0 && <Text size="sm">No intermediate is stored with it.</Text>}
+      {chain.length > 0 && (
+        <List type="ordered" size="sm">
+          {chain.map((above) => (
+            <List.Item key={above.fingerprint_sha256}>
+              {above.subject}
+              <Text size="xs" style={{ overflowWrap: "anywhere" }}>
+                Issued by {above.issuer}; expires <Time at={above.not_after} day />; SHA-256 {above.fingerprint_sha256}
+              </Text>
+            </List.Item>
+          ))}
+        </List>
+      )}
+    </Paper>
   );
 }
 
@@ -81,36 +107,29 @@ const called: Record<string, string> = {
 
 function History({ cid }: { cid: string }) {
   const { id: pid } = useProject();
-  const events = useInfiniteQuery({
-    queryKey: ["events", pid, cid],
-    initialPageParam: "",
-    queryFn: ({ pageParam }) =>
-      answer(api.GET("/api/v1/projects/{pid}/certificates/{cid}/events", { params: { path: { pid, cid }, query: { limit: 20, cursor: pageParam } } })),
-    getNextPageParam: (page) => page.next_cursor,
-  });
-  if (!events.data) return <Unready of={events} />;
-  const all = events.data.pages.flatMap((page) => page.items ?? []);
+  const events = usePages<Schemas["Event"]>(["events", pid, cid], (cursor) =>
+    answer(api.GET("/api/v1/projects/{pid}/certificates/{cid}/events", { params: { path: { pid, cid }, query: { limit: 20, cursor } } })),
+  );
   return (
     <Paper withBorder p="md">
       <Title order={2} size="h4" mb="md">
         Timeline
       </Title>
-      <Timeline bulletSize={14} lineWidth={2}>
-        {all.map((event) => (
-          <Timeline.Item key={event.id} title={called[event.type] ?? event.type}>
-            <Text size="sm">
-              <Time at={event.time} /> by {event.actor.name}
-              {event.format && ` as ${event.format}`}
-              {event.ip && ` from ${event.ip}`}
-            </Text>
-          </Timeline.Item>
-        ))}
-      </Timeline>
-      {events.hasNextPage && (
-        <Button variant="default" mt="md" loading={events.isFetchingNextPage} onClick={() => void events.fetchNextPage()}>
-          Show more
-        </Button>
-      )}
+      <Paged of={events} empty={<Text size="sm">Nothing happened to it yet.</Text>}>
+        {(all) => (
+          <Timeline bulletSize={14} lineWidth={2}>
+            {all.map((event) => (
+              <Timeline.Item key={event.id} title={called[event.type] ?? event.type}>
+                <Text size="sm">
+                  <Time at={event.time} /> by {event.actor.name}
+                  {event.format && ` as ${event.format}`}
+                  {event.ip && ` from ${event.ip}`}
+                </Text>
+              </Timeline.Item>
+            ))}
+          </Timeline>
+        )}
+      </Paged>
     </Paper>
   );
 }

@@ -1,12 +1,13 @@
 // The project's certificates: searched and paged by the server.
-import { Anchor, Badge, Button, Table, Text, TextInput } from "@mantine/core";
+import { Anchor, Badge, Table, Text, TextInput } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { IconSearch } from "@tabler/icons-react";
-import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
 import { useEffect, useRef } from "react";
 import { Link, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
-import { Empty, Failure, Heading, Waiting } from "../parts/states";
+import { now } from "../clock";
+import { Paged, usePages } from "../parts/pages";
+import { Empty, Heading } from "../parts/states";
 import { fromNow, Time } from "../parts/time";
 import { useProject } from "../project";
 
@@ -14,7 +15,7 @@ const day = 86_400_000;
 
 /** How soon a certificate expires, at a glance. */
 export function Expiry({ at }: { at: string }) {
-  const days = (new Date(at).getTime() - Date.now()) / day;
+  const days = (Date.parse(at) - now()) / day;
   const color = days < 0 ? "red" : days < 30 ? "orange" : "green";
   return (
     <Badge color={color} variant="light" autoContrast tt="none">
@@ -28,20 +29,19 @@ export default function Certificates() {
   const [search, setSearch] = useSearchParams();
   const text = search.get("q") ?? "";
   const [query] = useDebouncedValue(text, 200);
-  const found = useInfiniteQuery({
-    queryKey: ["certificates", pid, query],
-    initialPageParam: "",
-    queryFn: ({ pageParam }) =>
-      answer(api.GET("/api/v1/projects/{pid}/certificates", { params: { path: { pid }, query: { q: query, limit: 50, cursor: pageParam } } })),
-    getNextPageParam: (page) => page.next_cursor,
-    placeholderData: keepPreviousData,
-  });
-  const all = found.data?.pages.flatMap((page) => page.items ?? []) ?? [];
+  const found = usePages<Schemas["Certificate"]>(["certificates", pid, query], (cursor) =>
+    answer(api.GET("/api/v1/projects/{pid}/certificates", { params: { path: { pid }, query: { q: query, limit: 50, cursor } } })),
+  );
   // The router takes its time over the address, and who types does not wait: the field follows it only when left.
   const field = useRef<HTMLInputElement>(null);
   useEffect(() => {
     if (field.current && field.current !== document.activeElement) field.current.value = text;
   }, [text]);
+  const empty = (
+    <Empty title={query ? "No certificate matches" : "There are no certificates yet"}>
+      {query ? "Try fewer words: each must occur." : "An administrator imports them: countersign cert import."}
+    </Empty>
+  );
   return (
     <>
       <Heading>Certificates</Heading>
@@ -56,19 +56,9 @@ export default function Certificates() {
         mb="md"
         maw={520}
       />
-      {found.isPending && <Waiting />}
-      {found.isError && <Failure error={found.error} retry={() => void found.refetch()} />}
-      {found.isSuccess && all.length === 0 && (
-        <Empty title={query ? "No certificate matches" : "There are no certificates yet"}>
-          {query ? "Try fewer words: each must occur." : "An administrator imports them: countersign cert import."}
-        </Empty>
-      )}
-      {all.length > 0 && <CertificateTable all={all} />}
-      {found.hasNextPage && (
-        <Button variant="default" mt="md" loading={found.isFetchingNextPage} onClick={() => void found.fetchNextPage()}>
-          Show more
-        </Button>
-      )}
+      <Paged of={found} empty={empty}>
+        {(all) => <CertificateTable all={all} />}
+      </Paged>
     </>
   );
 }

@@ -5,7 +5,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
 import { mayDo, roles } from "../members";
 import { Dialog, text } from "../parts/dialog";
-import { Paged, usePages } from "../parts/pages";
+import { Paged, readAll, usePages } from "../parts/pages";
 import { Empty, Heading } from "../parts/states";
 import { Time } from "../parts/time";
 import { useMay, useProject } from "../project";
@@ -102,8 +102,8 @@ function Add() {
 
 /** System administrators know everybody by name. */
 function User() {
-  const users = useQuery({ queryKey: ["users"], queryFn: () => answer(api.GET("/api/v1/users", { params: { query: { limit: 200 } } })) });
-  const data = (users.data?.items ?? []).filter((u) => !u.disabled).map((u) => ({ value: u.id, label: `${u.name || u.username} (${u.username})` }));
+  const users = useQuery({ queryKey: ["users"], queryFn: () => readAll((cursor) => answer(api.GET("/api/v1/users", { params: { query: { limit: 200, cursor } } }))) });
+  const data = (users.data ?? []).filter((u) => !u.disabled).map((u) => ({ value: u.id, label: `${u.name || u.username} (${u.username})` }));
   return <Select label="User" name="user" searchable required data={data} nothingFoundMessage="No user is called so: make them first, on the page of users." />;
 }
 

@@ -4,6 +4,7 @@ import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { answer, api, type Schemas } from "../api/client";
+import { pluginMillis } from "../download/choice";
 import { Dialog } from "../parts/dialog";
 import { Paged, usePages } from "../parts/pages";
 import { Empty, Heading } from "../parts/states";
@@ -13,7 +14,7 @@ type Plugin = Schemas["Plugin"];
 const colors: Record<string, string> = { running: "green", starting: "blue", restarting: "orange" };
 
 export default function Plugins() {
-  const plugins = usePages(["plugins"], (cursor) => answer(api.GET("/api/v1/plugins", { params: { query: { limit: 50, cursor } } })));
+  const plugins = usePages(["plugins"], (cursor) => answer(api.GET("/api/v1/plugins", { params: { query: { limit: 50, cursor } } })), pluginMillis);
   return (
     <>
       <Heading>Plugins</Heading>

@@ -1,7 +1,7 @@
 // The certificate policy: what may be downloaded, by whose leave and how.
 import { Alert } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { Failure, Heading, Waiting } from "../parts/states";
+import { Heading, Unready } from "../parts/states";
 import { PolicyEditor, readPolicy } from "../policy/editor";
 import { SettingTable } from "../policy/form";
 import { effect } from "../policy/settings";
@@ -11,8 +11,7 @@ export default function Policy() {
   const { id: pid } = useProject();
   const admin = useMay("admin");
   const found = useQuery({ queryKey: ["policy", pid, "version"], queryFn: () => readPolicy(pid) });
-  if (found.isPending) return <Waiting />;
-  if (found.isError) return <Failure error={found.error} retry={() => void found.refetch()} />;
+  if (!found.data) return <Unready of={found} />; // a draft outlives what fails behind it
   return (
     <>
       <Heading>Certificate policy</Heading>

@@ -5,6 +5,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link as To, useParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
+import { now } from "../clock";
 import { useFormats } from "../download/choice";
 import { Claim } from "../download/claim";
 import { Link, useUse } from "../download/link";
@@ -86,7 +87,7 @@ function Stage({ request: r }: { request: Request }) {
   const mine = r.requester.person === useMe().user.id;
   const stands = useRefuge<HTMLDivElement>(r.status);
   const format = useFormats().data?.items?.find((f) => f.id === r.format);
-  const claimable = mine && (r.status === "approved" || r.status === "issued") && !!r.claim_expires_at && Date.parse(r.claim_expires_at) > Date.now();
+  const claimable = mine && (r.status === "approved" || r.status === "issued") && !!r.claim_expires_at && Date.parse(r.claim_expires_at) > now();
   if (minted)
     return (
       <Paper withBorder p="md" mb="md">

@@ -102,7 +102,7 @@ function RequestTable({ all, everybody }: { all: Request[]; everybody: boolean }
                 <Status of={r.status} among={requestStates} />
               </Table.Td>
               <Table.Td maw={260}>
-                <WaitsFor request={r} decisions={pending?.find((a) => a.request_id === r.id)?.decisions ?? []} />
+                <WaitsFor request={r} approval={pending?.find((a) => a.request_id === r.id)} />
               </Table.Td>
               <Table.Td>{deadline(r) && <Countdown until={deadline(r)!} over="0:00" />}</Table.Td>
               <Table.Td>
@@ -116,9 +116,10 @@ function RequestTable({ all, everybody }: { all: Request[]; everybody: boolean }
   );
 }
 
-function WaitsFor({ request: r, decisions }: { request: Request; decisions: Schemas["Decision"][] }) {
+function WaitsFor({ request: r, approval }: { request: Request; approval?: Schemas["Approval"] }) {
   const me = useMe();
-  if (r.status === "pending_approval") return <Awaited requester={r.requester.person} required={r.required_approvals} decisions={decisions} />;
+  // Who decided already is known of the newest alone.
+  if (r.status === "pending_approval") return approval ? <Awaited requester={r.requester.person} required={r.required_approvals} decisions={approval.decisions ?? []} /> : <>Approvers</>;
   if (r.status === "approved") return <>{r.requester.person === me.user.id ? "You" : called(r.requester)}, to fetch the file</>;
   if (r.status === "issued") return <>Whoever has the link</>;
   return null;

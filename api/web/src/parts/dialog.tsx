@@ -51,7 +51,7 @@ function Content<T>({ title, action, danger, run, done, result, children, opened
     },
   });
   return (
-    <Modal opened={opened} onClose={close} onExitTransitionEnd={doing.reset} title={title} closeOnClickOutside={!doing.isSuccess}>
+    <Modal opened={opened} onClose={() => doing.isPending || close()} onExitTransitionEnd={doing.reset} title={title}>
       {result && doing.isSuccess ? (
         <Stack>
           {result(doing.data)}
@@ -70,7 +70,7 @@ function Content<T>({ title, action, danger, run, done, result, children, opened
             {children}
             {doing.isError && <Failure error={doing.error} />}
             <Group justify="flex-end">
-              <Button variant="default" onClick={close}>
+              <Button variant="default" disabled={doing.isPending} onClick={close}>
                 Cancel
               </Button>
               <Button type="submit" color={danger ? "red" : undefined} loading={doing.isPending}>

@@ -11,14 +11,26 @@ interface Page<T> {
 
 type Pages<T> = UseInfiniteQueryResult<InfiniteData<Page<T>>>;
 
-export function usePages<T>(queryKey: unknown[], read: (cursor: string) => Promise<Page<T>>): Pages<T> {
+export function usePages<T>(queryKey: unknown[], read: (cursor: string) => Promise<Page<T>>, refetchInterval?: number): Pages<T> {
   return useInfiniteQuery({
     queryKey,
     initialPageParam: "",
     queryFn: ({ pageParam }) => read(pageParam),
     getNextPageParam: (page) => page.next_cursor,
     placeholderData: keepPreviousData,
+    refetchInterval,
   });
+}
+
+/** Reads a list of which everything is needed at once, such as names to choose from, as far as a page can hold it. */
+export async function readAll<T>(read: (cursor: string) => Promise<Page<T>>): Promise<T[]> {
+  const all: T[] = [];
+  for (let cursor: string | null = ""; cursor !== null && all.length < 5_000; ) {
+    const page: Page<T> = await read(cursor);
+    all.push(...(page.items ?? []));
+    cursor = page.next_cursor;
+  }
+  return all;
 }
 
 /** Shows what was read of a list, or why there is nothing. */

@@ -2,7 +2,7 @@
 import { Alert, Button, Center, Group, Loader, Stack, Text, Title } from "@mantine/core";
 import { useDocumentTitle } from "@mantine/hooks";
 import { IconAlertTriangle } from "@tabler/icons-react";
-import type { ReactNode } from "react";
+import { type ReactNode, useEffect } from "react";
 import { ProblemError } from "../api/client";
 import { useRefuge } from "./refuge";
 
@@ -65,12 +65,17 @@ export function Empty({ title, children }: { title: string; children: ReactNode 
   );
 }
 
+/** Whether a page was shown before: the first one leaves the focus where browsers begin. */
+let arrived = false;
+
 /** A page's heading and title, with its actions at the right. */
 export function Heading({ children, actions }: { children: string; actions?: ReactNode }) {
   useDocumentTitle(`${children} · Countersign`);
+  const title = useRefuge<HTMLHeadingElement>("", arrived); // a page that a link of the one before led to
+  useEffect(() => void (arrived = true), []);
   return (
     <Group justify="space-between" mb="md">
-      <Title order={1} size="h2" tabIndex={-1}>
+      <Title ref={title} order={1} size="h2" tabIndex={-1}>
         {children}
       </Title>
       {actions && <Group gap="xs">{actions}</Group>}

@@ -1,9 +1,11 @@
 // Times, in the reader's zone with UTC on hover, and how long is left.
 import { Tooltip } from "@mantine/core";
 import { useEffect, useState } from "react";
+import { now } from "../clock";
 
 const zoned = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+/** The words around it are English. */
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
 export function Time({ at, day }: { at: string; day?: boolean }) {
   const date = new Date(at);
@@ -18,8 +20,8 @@ export function Time({ at, day }: { at: string; day?: boolean }) {
 }
 
 /** In how many days or how long ago, in the reader's words. */
-export function fromNow(at: string, now = Date.now()): string {
-  const seconds = Math.round((new Date(at).getTime() - now) / 1000);
+export function fromNow(at: string): string {
+  const seconds = Math.round((Date.parse(at) - now()) / 1000);
   const far = Math.abs(seconds);
   if (far < 60) return relative.format(seconds, "second");
   if (far < 3600) return relative.format(Math.round(seconds / 60), "minute");
@@ -29,7 +31,7 @@ export function fromNow(at: string, now = Date.now()): string {
 
 /** Seconds until a time, counted down to 0 while the page is open. */
 export function useSecondsLeft(until: string): number {
-  const left = () => Math.max(0, Math.ceil((new Date(until).getTime() - Date.now()) / 1000));
+  const left = () => Math.max(0, Math.ceil((Date.parse(until) - now()) / 1000));
   const [seconds, setSeconds] = useState(left);
   useEffect(() => {
     setSeconds(left());
