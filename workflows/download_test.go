@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,10 +26,11 @@ type desk struct {
 	store     *flaky
 	downloads *engine.Downloads
 	reports   *reporter
-	// The project has no targets unless a test makes some; told is what was
+	// The project has no targets unless a test makes some; said is what was
 	// announced.
 	notifications *engine.Notifications
-	told          []engine.Notification
+	mu            sync.Mutex
+	said          []engine.Notification
 }
 
 // formats knows one format.
@@ -43,13 +47,32 @@ func (formats) Format(name string) (engine.Format, bool) {
 // done, but the caller gets an error.
 type flaky struct {
 	engine.Store
+	mu   sync.Mutex
 	lost map[string]int
 }
 
 // errLost is what a store says of a change that it made, and cannot say more of.
 var errLost = engine.Errorf(engine.CodeAuditUnavailable, "the answer was lost")
 
+// loses has the next writes, so many of each kind, lose their answer.
+func (f *flaky) loses(next map[string]int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.Copy(f.lost, next)
+}
+
+// mend lets no more answers get lost, and returns how many still would have.
+func (f *flaky) mend() (left map[string]int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	left, f.lost = f.lost, map[string]int{}
+	maps.DeleteFunc(left, func(_ string, n int) bool { return n == 0 })
+	return left
+}
+
 func (f *flaky) lose(kind string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.lost[kind] > 0 {
 		f.lost[kind]--
 		return errLost
@@ -92,8 +115,16 @@ func newDesk(t *testing.T, clock engine.Clock) *desk {
 }
 
 func (d *desk) tell(_ context.Context, n engine.Notification) error {
-	d.told = append(d.told, n)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.said = append(d.said, n)
 	return nil
+}
+
+func (d *desk) told() []engine.Notification {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.said)
 }
 
 func record(ref string) engine.Record {
@@ -152,6 +183,17 @@ func (d *desk) count(id, action string) int {
 	return len(list)
 }
 
+// environment skips time. While a step is under way it does so by the wall clock:
+// what a test does must be further apart than a step takes on a slow machine.
+func environment() *testsuite.TestWorkflowEnvironment {
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet{})
+	env := suite.NewTestWorkflowEnvironment()
+	env.SetStartTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	env.SetTestTimeout(time.Minute) // of one step
+	return env
+}
+
 // run executes the workflow of an order with time skipping; during, if any, is
 // called with the running environment after a delay of workflow time.
 type during struct {
@@ -161,11 +203,8 @@ type during struct {
 
 func runDownload(t *testing.T, role engine.Role, prepare func(*desk, *engine.Order), steps ...during) (*desk, engine.Order, *testsuite.TestWorkflowEnvironment) {
 	t.Helper()
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(quiet{})
-	env := suite.NewTestWorkflowEnvironment()
+	env := environment()
 	env.SetDataConverter(converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), testCodec(t)))
-	env.SetStartTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	d := newDesk(t, func() time.Time { return engine.Instant(env.Now()) })
 	a := &activities{downloads: d.downloads, notifications: d.notifications, tell: d.tell, waiting: &waiters{}, reports: d.reports}
 	registerActivities(env, a)

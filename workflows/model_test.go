@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,10 +21,13 @@ import (
 // told what the model says, and the documents end as it does.
 func TestModel(t *testing.T) {
 	noError(t, flag.Set("rapid.checks", fmt.Sprint(sequences)))
-	shared := newDesk(t, engine.SystemClock)
+	var now atomic.Pointer[testsuite.TestWorkflowEnvironment] // whose clock is the desk's
+	now.Store(environment())
+	shared := newDesk(t, func() time.Time { return engine.Instant(now.Load().Now()) })
 	askPeople(shared, nil)
 	rapid.Check(t, func(r *rapid.T) {
-		s := &sequence{r: r, t: t, desk: shared, id: engine.NewID("req")}
+		s := &sequence{r: r, t: t, desk: shared, id: engine.NewID("req"), env: environment()}
+		now.Store(s.env)
 		s.draw()
 		s.run()
 		s.compare()
@@ -56,14 +60,14 @@ type act struct {
 	crash    bool // after the store has the step, before the workflow has
 }
 
-// draw decides what will be done. Every act comes half a second off the whole
-// seconds on which times run out, so that who comes first is never in doubt.
+// draw decides what will be done. Every act comes minutes of its own off the
+// whole hours after which times run out, so that who comes first is never in doubt.
 func (s *sequence) draw() {
 	at := time.Duration(0)
 	for range rapid.IntRange(1, 14).Draw(s.r, "acts") {
-		at += time.Duration(rapid.SampledFrom([]int{1, 1, 1, 2, 5, 29, 31, 60, 99, 101}).Draw(s.r, "seconds later")) * time.Second
+		at += time.Duration(rapid.SampledFrom([]int{1, 1, 1, 2, 5, 29, 31, 60, 99, 101}).Draw(s.r, "hours later")) * time.Hour
 		s.acts = append(s.acts, act{
-			after:    at + 10*time.Millisecond*time.Duration(len(s.acts)+1),
+			after:    at + time.Minute*time.Duration(len(s.acts)+1),
 			what:     rapid.SampledFrom([]string{"vote", "vote", "vote", "vote", "claim", "claim", "redeem", "revoke", "cancel"}).Draw(s.r, "act"),
 			who:      rapid.SampledFrom([]string{"a", "b", "c", "d", "u"}).Draw(s.r, "who"),
 			decision: rapid.SampledFrom([]engine.Decision{engine.DecisionApprove, engine.DecisionApprove, engine.DecisionApprove, engine.DecisionDeny}).Draw(s.r, "decision"),
@@ -75,16 +79,11 @@ func (s *sequence) draw() {
 }
 
 func (s *sequence) run() {
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(quiet{})
-	s.env = suite.NewTestWorkflowEnvironment()
-	s.env.SetStartTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	d := s.desk
-	d.downloads.Clock = func() time.Time { return engine.Instant(s.env.Now()) }
 	registerActivities(s.env, &activities{downloads: d.downloads, notifications: d.notifications, tell: d.tell, waiting: &waiters{}, reports: d.reports})
 	registerWorkflows(s.env)
 	s.order = d.order(s.id, engine.RoleOperator)
-	lives := modeltest.Lives{Approval: approvalLife, Window: claimWindow, Token: 30 * time.Second}
+	lives := modeltest.Lives{Approval: approvalLife, Window: claimWindow, Token: tokenLife}
 	s.model = modeltest.New("u", 2, lives, s.order.Request.CreatedAt)
 	for _, a := range s.acts {
 		s.env.RegisterDelayedCallback(func() { s.do(a) }, a.after)
@@ -93,7 +92,7 @@ func (s *sequence) run() {
 	if !s.env.IsWorkflowCompleted() || s.env.GetWorkflowError() != nil {
 		s.r.Fatalf("the workflow ended: %v, %v", s.env.IsWorkflowCompleted(), s.env.GetWorkflowError())
 	}
-	d.store.lost = map[string]int{}
+	d.store.mend()
 }
 
 // do does one act, the same in the model and for real.
@@ -101,7 +100,7 @@ func (s *sequence) do(a act) {
 	now := s.env.Now()
 	s.adopt()
 	if a.lost != "" && !a.crash {
-		s.desk.store.lost[a.lost] = 1
+		s.desk.store.loses(map[string]int{a.lost: 1})
 	}
 	switch a.what {
 	case "vote":
@@ -130,7 +129,7 @@ func askOrCrash[In any](s *sequence, a act, update string, in In, step func(cont
 		ask1(s.env, update, in, s.expect(a, want))
 		return
 	}
-	s.desk.store.lost = map[string]int{}
+	s.desk.store.mend()
 	_, err := step(context.Background(), in)
 	s.expect(a, want)(engine.CodeOf(err))
 }
@@ -207,7 +206,7 @@ func (s *sequence) revoke(a act, now time.Time) {
 // compare holds the documents against the model, once the workflow has ended.
 func (s *sequence) compare() {
 	s.adopt()
-	s.model.Pass(s.env.Now().Add(time.Hour))
+	s.model.Pass(s.env.Now().AddDate(1, 0, 0))
 	ctx, store := context.Background(), s.desk.store
 	r, err := store.Request(ctx, project, s.id)
 	if err != nil || r.Status != s.model.Status {

@@ -68,7 +68,7 @@ func (d *desk) notifying(t *testing.T, url string) engine.NotificationTarget {
 }
 
 func (d *desk) events() (all []engine.NotificationEvent) {
-	for _, n := range d.told {
+	for _, n := range d.told() {
 		all = append(all, n.Event)
 	}
 	return all
@@ -80,17 +80,17 @@ func TestAnnouncements(t *testing.T) {
 		want  []engine.NotificationEvent
 	}{
 		"decided at once": {yes, []engine.NotificationEvent{engine.NotifyRequested, engine.NotifyDecided}},
-		"decided late": {[]during{vote(80*time.Second, "a", engine.DecisionDeny, "")},
+		"decided late": {[]during{vote(80*time.Hour, "a", engine.DecisionDeny, "")},
 			[]engine.NotificationEvent{engine.NotifyRequested, engine.NotifyReminder, engine.NotifyDecided}},
 		"never decided": {nil, []engine.NotificationEvent{engine.NotifyRequested, engine.NotifyReminder, engine.NotifyLapsed}},
-		"withdrawn":     {[]during{cancel(10*time.Second, "")}, []engine.NotificationEvent{engine.NotifyRequested}},
+		"withdrawn":     {[]during{cancel(10*time.Hour, "")}, []engine.NotificationEvent{engine.NotifyRequested}},
 	} {
 		d, _, _ := runDownload(t, engine.RoleOperator, func(d *desk, o *engine.Order) {
 			askPeople(d, o)
 			d.notifying(t, "http://127.0.0.1:1")
 		}, c.steps...)
 		seen := map[string]engine.NotificationEvent{}
-		for _, n := range d.told {
+		for _, n := range d.told() {
 			if n.ApprovalID == "" || n.CertificateName != "one" || n.Requester.Person != "u" || seen[n.ID] != "" {
 				t.Errorf("%s: %+v", name, n)
 			}
@@ -130,7 +130,7 @@ func TestAnnouncementsThatFailAreMadeLater(t *testing.T) {
 	if r := <-answer; r.Status != engine.StatusPendingApproval {
 		t.Errorf("%+v", r)
 	}
-	for len(d.told) == 0 {
+	for len(d.told()) == 0 {
 		_, err := a.decide(t.Context(), o)
 		if err != nil && failures < 0 {
 			t.Fatal(err)
@@ -141,11 +141,8 @@ func TestAnnouncementsThatFailAreMadeLater(t *testing.T) {
 // notifying runs the workflow of a notification with time skipping.
 func runNotify(t *testing.T, prepare func(*desk, *testsuite.TestWorkflowEnvironment) engine.Notification) (*desk, *testsuite.TestWorkflowEnvironment) {
 	t.Helper()
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(quiet{})
-	env := suite.NewTestWorkflowEnvironment()
+	env := environment()
 	env.SetDataConverter(converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), testCodec(t)))
-	env.SetStartTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	d := newDesk(t, func() time.Time { return engine.Instant(env.Now()) })
 	registerActivities(env, &activities{downloads: d.downloads, notifications: d.notifications, tell: d.tell, waiting: &waiters{}, reports: d.reports})
 	registerWorkflows(env)
@@ -250,8 +247,8 @@ func TestReusedTokensAreToldOfOnce(t *testing.T) {
 			t.Errorf("asked %d times", n)
 		}
 	}
-	if len(d.told) != 1 || d.told[0].Event != engine.NotifyReused || d.told[0].CertificateName != "one" || d.told[0].RequestID != "req_1" {
-		t.Errorf("%+v", d.told)
+	if told := d.told(); len(told) != 1 || told[0].Event != engine.NotifyReused || told[0].CertificateName != "one" || told[0].RequestID != "req_1" {
+		t.Errorf("%+v", told)
 	}
 	if n := d.count("req_1", engine.ActionReuseTold); n != 1 {
 		t.Errorf("%d entries on record", n)
