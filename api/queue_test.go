@@ -34,11 +34,11 @@ func processes(t *testing.T, plugin string) (pids []int) {
 }
 
 // stopped gives the server a host whose plugin pem does one thing at a time and
-// is stopped, until the test lets it go on.
+// is stopped, until the test lets it go on. A slow machine has a minute for that.
 func (f *fixture) stopped(o host.Options) (goOn func()) {
 	f.t.Helper()
 	others := processes(f.t, "pem")
-	o.Concurrency, o.Metrics = 1, f.registry
+	o.Concurrency, o.Metrics, o.Deadline = 1, f.registry, time.Minute
 	f.ownPlugins(o)
 	own := slices.DeleteFunc(processes(f.t, "pem"), func(pid int) bool { return slices.Contains(others, pid) })
 	if len(own) != 1 {
@@ -52,7 +52,11 @@ func (f *fixture) stopped(o host.Options) (goOn func()) {
 func (f *fixture) fetch(token wire.Secret, shown string) <-chan answer {
 	f.t.Helper()
 	done := make(chan answer, 1)
-	go func() { done <- f.do("", "GET", "/downloads/"+token.Reveal(), "") }()
+	go func() {
+		a := answer{t: f.t} // should do end this goroutine, nobody waits in vain
+		defer func() { done <- a }()
+		a = f.do("", "GET", "/downloads/"+token.Reveal(), "")
+	}()
 	f.shows(shown)
 	return done
 }
@@ -85,10 +89,10 @@ const (
 // rendered for it.
 func TestQueueLooksAtTokensAgain(t *testing.T) {
 	f := newFixture(t)
-	goOn := f.stopped(host.Options{})
+	goOn := f.stopped(host.Options{Queue: time.Minute})
 	var m [5]wire.Minted
 	for i := range m {
-		m[i] = f.mint("operator", "shop", `{"format":"cert","ttl_seconds":`+[]string{"300", "300", "300", "10", "300"}[i]+`}`)
+		m[i] = f.mint("operator", "shop", `{"format":"cert","ttl_seconds":`+[]string{"300", "300", "300", "100", "300"}[i]+`}`)
 	}
 	var got [len(m)]<-chan answer
 	got[0] = f.fetch(m[0].Token, inFlight+"1")
@@ -104,7 +108,7 @@ func TestQueueLooksAtTokensAgain(t *testing.T) {
 	if err != nil || !won {
 		t.Fatal(won, err)
 	}
-	f.skew.Store(int64(10 * time.Second))
+	f.skew.Store(int64(100 * time.Second))
 	goOn()
 	(<-got[0]).is(200)
 	(<-got[1]).problem(410, engine.CodeTokenRevoked)
