@@ -139,7 +139,7 @@ func read(t *testing.T, st *stream) string {
 	text := make([]byte, 64<<10)
 	n, err := st.Read(text)
 	if err != nil {
-		t.Fatalf("%v, %v", err, st.cause)
+		t.Errorf("%v, %v", err, st.cause) // not the end of whoever waits for this text
 	}
 	return string(text[:n])
 }

@@ -73,7 +73,8 @@ func follow(f *fixture, c *client.Client, after string, n int) []client.StreamEv
 	var events []client.StreamEvent
 	for e, err := range c.Stream(ctx, f.project.ID, after) {
 		if err != nil {
-			f.t.Fatalf("%v after %s", err, told(events))
+			f.t.Errorf("%v after %s", err, told(events)) // not the end of whoever waits for these events
+			break
 		}
 		if events = append(events, e); len(events) == n {
 			break

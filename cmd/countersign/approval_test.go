@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,22 +188,23 @@ func TestManyApproversAtOnce(t *testing.T) {
 	s.auditOK()
 }
 
-// crowdOf does n things, 32 at a time.
-func crowdOf(n int, do func(i int)) {
+// crowdOf does n things, 32 at a time, and ends the test once one of them fails:
+// a t.Fatal in one of them ends that one's goroutine alone.
+func crowdOf(t *testing.T, n int, do func(i int)) {
+	t.Helper()
 	var wg sync.WaitGroup
-	next := make(chan int)
+	var next atomic.Int64
 	for range 32 {
 		wg.Go(func() {
-			for i := range next {
+			for i := int(next.Add(1)) - 1; i < n && !t.Failed(); i = int(next.Add(1)) - 1 {
 				do(i)
 			}
 		})
 	}
-	for i := range n {
-		next <- i
-	}
-	close(next)
 	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
 }
 
 // Killed while 1,000 approvals are pending, the server finds them all again with
@@ -213,9 +215,9 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 	const lasting, brief = 900, 100
 	all := make([]waiting, lasting+brief)
 	s.approvals(false, "key_export", 1, 3600, 600)
-	crowdOf(lasting, func(i int) { all[i] = s.waits("operator", "key") })
+	crowdOf(t, lasting, func(i int) { all[i] = s.waits("operator", "key") })
 	s.approvals(false, "key_export", 1, 8, 600)
-	crowdOf(brief, func(i int) { all[lasting+i] = s.waits("operator", "key") })
+	crowdOf(t, brief, func(i int) { all[lasting+i] = s.waits("operator", "key") })
 	s.kill()
 	last := all[lasting].Lapses
 	for _, w := range all[lasting:] {
@@ -228,7 +230,7 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 	cancel()
 
 	s = start(t, program, dir)
-	crowdOf(len(all), func(i int) {
+	crowdOf(t, len(all), func(i int) {
 		var a struct {
 			Status  string
 			Expires time.Time `json:"expires_at"`
@@ -239,7 +241,7 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 		}
 	})
 	s.refused("decided too late", 409, "not_pending")(s.decide("approver", all[lasting], "approve"))
-	crowdOf(lasting, func(i int) {
+	crowdOf(t, lasting, func(i int) {
 		if status, body := s.decide("approver", all[i], "approve"); status != http.StatusOK {
 			t.Errorf("approval %d: %d %s", i, status, body)
 		}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -63,22 +62,18 @@ func gone(t *testing.T, pids []int) {
 func TestNoRaceEndToEnd(t *testing.T) {
 	s := start(t, binary(t, "-race", "-tags=failpoint"), t.TempDir()+"/data", "GORACE=halt_on_error=1 exitcode=66")
 	s.allow(true)
-	var wg sync.WaitGroup
-	for _, format := range []string{"cert", "chain", "fullchain", "key", "pkcs12", "zip", "jks", "k8s-secret"} {
-		for range 3 {
-			wg.Go(func() {
-				m := s.mint(0, format)
-				if got := fetchers(s, 8, m.Token); got["200 "] != 1 || got["410 token_consumed"] != 7 {
-					t.Errorf("%s: %v", format, got)
-				}
-				revoked := s.mint(1, format)
-				s.must(http.StatusNoContent, nil, "operator", http.MethodDelete, s.project()+"/requests/"+revoked.RequestID+"/token", "")
-				s.call("viewer", http.MethodGet, s.project()+"/certificates", "")
-				s.call("viewer", http.MethodGet, s.project()+"/audit-logs", "")
-			})
+	formats := []string{"cert", "chain", "fullchain", "key", "pkcs12", "zip", "jks", "k8s-secret"}
+	crowdOf(t, 3*len(formats), func(i int) {
+		format := formats[i/3]
+		m := s.mint(0, format)
+		if got := fetchers(s, 8, m.Token); got["200 "] != 1 || got["410 token_consumed"] != 7 {
+			t.Errorf("%s: %v", format, got)
 		}
-	}
-	wg.Wait()
+		revoked := s.mint(1, format)
+		s.must(http.StatusNoContent, nil, "operator", http.MethodDelete, s.project()+"/requests/"+revoked.RequestID+"/token", "")
+		s.call("viewer", http.MethodGet, s.project()+"/certificates", "")
+		s.call("viewer", http.MethodGet, s.project()+"/audit-logs", "")
+	})
 	s.auditOK()
 	s.stop()
 	text, err := os.ReadFile(s.log.Name())

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,18 +31,14 @@ func TestModelOnTheServer(t *testing.T) {
 			all[i] = &life{server: s, voters: voters, rand: rand.New(rand.NewPCG(seed, uint64(round*100+i))), met: map[string]int{}}
 		}
 		for phase := range 2 {
-			var wg sync.WaitGroup
-			for _, l := range all {
-				wg.Go(func() {
-					if phase == 0 {
-						l.begin()
-					}
-					for range 5 + l.rand.IntN(6) {
-						l.act()
-					}
-				})
-			}
-			wg.Wait()
+			crowdOf(t, len(all), func(i int) {
+				if phase == 0 {
+					all[i].begin()
+				}
+				for range 5 + all[i].rand.IntN(6) {
+					all[i].act()
+				}
+			})
 			if phase == 0 {
 				s.kill()
 				s = start(t, program, dir)
