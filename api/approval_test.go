@@ -73,6 +73,9 @@ func TestPendingAnswer(t *testing.T) {
 	if p.Status != "pending_approval" || p.RequiredApprovals != 2 || !p.PassphraseAtClaim || time.Until(p.ApprovalExpiresAt) < 23*time.Hour {
 		t.Fatalf("%+v", p)
 	}
+	if r := read[wire.Request](f.do("operator", "GET", "{p}/requests/"+p.RequestID, "").is(200)); len(r.Explanation) == 0 || len(r.Remedies) != 0 {
+		t.Errorf("%+v", r) // there is no denial to remedy
+	}
 	b := f.do("approver", "GET", "{p}/approvals/"+p.ApprovalID, "").is(200)
 	members(t, b.body, "id", "kind", "status", "request_id", "requester", "certificate", "format", "filename", "contains_key", "options",
 		"reason", "digest", "required_approvals", "decisions", "created_at", "expires_at")

@@ -66,4 +66,9 @@ func TestEvaluate(t *testing.T) {
 	if after := len(f.entries(f.project.ID, "")); after != before {
 		t.Fatalf("%d entries were written", after-before)
 	}
+	f.mode(false, engine.ApprovalKeyExport)
+	if v := read[wire.Verdict](ask("shop", `"format":"key"`).is(200)); v.Outcome != "approval" || v.RequiredApprovals != 2 ||
+		len(v.Remedies) != 2 || len(v.Rules) != 1 || len(v.Rules[0].Remedies) != 2 {
+		t.Fatalf("%+v", v)
+	}
 }

@@ -32,7 +32,7 @@ func (d *Downloads) first(ctx context.Context, o Order, now time.Time) (Step, er
 	if err != nil {
 		return Step{}, err
 	}
-	r.Explanation, r.Remedies, r.PolicyRevision = j.Explanation, j.Remedies, j.Revision
+	r.Explanation, r.PolicyRevision = j.Explanation, j.Revision
 	switch j.Outcome {
 	case OutcomeAllow:
 		token := o.Token
@@ -46,7 +46,7 @@ func (d *Downloads) first(ctx context.Context, o Order, now time.Time) (Step, er
 		r.ClaimWindowSeconds = j.policy.Approval.ClaimWindowSeconds
 		return Step{Request: r, Approval: approvalOf(r, j.certificate)}, nil
 	}
-	r.Status, r.Code = StatusDenied, j.Code
+	r.Status, r.Code, r.Remedies = StatusDenied, j.Code, j.Remedies
 	return Step{Request: r}, nil
 }
 

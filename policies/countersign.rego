@@ -10,8 +10,9 @@
 #   deny contains "No exports on Sundays." if time.weekday(time.parse_rfc3339_ns(input.time)) == "Sunday"
 #   approval contains {"why": "The wildcard needs two.", "required_approvals": 2} if "*.example.com" in input.certificate.sans
 #
-# A reason is a sentence, or an object: why, code (a problem code, for deny;
-# policy_denied without one), remedies (deny) and required_approvals (approval).
+# A reason is a sentence, or an object: why, remedies (sentences that say what
+# would change it), code (a problem code, for deny; policy_denied without one) and
+# required_approvals (approval).
 # Every other name of this file, helpers and variables too, is its own: a file
 # beside it that defines one is refused.
 # Members of the input that are missing or of the wrong type count as the
@@ -50,6 +51,7 @@ deny contains "The project's policy has an approval mode that no rule knows." if
 
 approval contains {
 	"why": sprintf("The project's policy asks for approval before every download (approval mode all); the format is %s.", [format]),
+	"remedies": [approval_off],
 	"required_approvals": policy_approvals,
 } if {
 	mode == "all"
@@ -57,6 +59,7 @@ approval contains {
 
 approval contains {
 	"why": sprintf("The format %s holds the private key, and the project's policy asks for approval before a key leaves (approval mode key_export).", [format]),
+	"remedies": [keyless_format, approval_off],
 	"required_approvals": policy_approvals,
 } if {
 	mode == "key_export"
@@ -77,8 +80,18 @@ allow contains sprintf("The format %s holds the private key; the project's polic
 key_export_remedies := [
 	sprintf(`%s "Allow key export" in the project's certificate policy.`, [admin_does("switch on", "Switch on")]),
 	sprintf(`%s approval mode key_export in the project's certificate policy: then you can ask approvers for this key.`, [admin_does("set", "Set")]),
-	"Pick a format without the private key, such as fullchain.",
+	keyless_format,
 ]
+
+keyless_format := "Pick a format without the private key, such as fullchain."
+
+# Without approvals, a key leaves only where key export is on.
+approval_off := sprintf("%s approval mode off in the project's certificate policy%s.", [admin_does("set", "Set"), with_export])
+
+with_export := ` and switch on "Allow key export"` if {
+	holds_key
+	not key_export_on
+} else := ""
 
 # Legacy encryption.
 
@@ -190,7 +203,7 @@ decision := refusal(denials) if {
 	"outcome": "approval",
 	"code": "",
 	"explanation": [a.why | some a in approvals],
-	"remedies": [],
+	"remedies": remedies_of(approvals),
 	"required_approvals": needed_approvals,
 } if {
 	count(deny) == 0
@@ -240,20 +253,22 @@ refusal(reasons) := {
 	"outcome": "deny",
 	"code": reasons[0].code,
 	"explanation": [r.why | some r in reasons],
-	"remedies": [remedy | some r in reasons; some remedy in r.remedies],
+	"remedies": remedies_of(reasons),
 	"required_approvals": 0,
 }
+
+remedies_of(reasons) := [remedy | some r in reasons; some remedy in r.remedies]
 
 # What each rule that spoke has to say, for those who ask before they order.
 rules := array.concat(
 	array.concat(
-		[said("deny", r, sprintf("%v", [r.code]), [remedy | some remedy in r.remedies], 0) | some r in denials],
-		[said("approval", a, "", [], at_least_one(a.required_approvals)) | some a in approvals],
+		[said("deny", r, sprintf("%v", [r.code]), 0) | some r in denials],
+		[said("approval", a, "", at_least_one(a.required_approvals)) | some a in approvals],
 	),
-	[said("allow", {"why": why}, "", [], 0) | some why in sort(allow)],
+	[said("allow", {"why": why, "remedies": []}, "", 0) | some why in sort(allow)],
 )
 
-said(kind, r, code, remedies, needed) := {"kind": kind, "code": code, "why": r.why, "remedies": remedies, "required_approvals": needed}
+said(kind, r, code, needed) := {"kind": kind, "code": code, "why": r.why, "remedies": remedies_of([r]), "required_approvals": needed}
 
 denials := [r | some [_, r] in sort([[weight(r.code), r] | some d in deny; r := reason(d)])]
 

@@ -150,6 +150,28 @@ test_a_format_holds_the_key_unless_it_says_not if {
 	denied_as(decided([export(false), gone("/format")]), "key_export_disabled")
 }
 
+# What would change an approval must change it.
+
+test_an_approval_of_a_key_says_what_would_change_it if {
+	every on in [true, false] {
+		d := decided([export(on), mode("key_export")])
+		count(d.remedies) == 2
+		startswith(d.remedies[0], "Pick a format without the private key")
+		decided([export(on), mode("key_export"), no_key]).outcome == "allow"
+		startswith(d.remedies[1], "Ask an administrator of the project to set approval mode off")
+		contains(d.remedies[1], "Allow key export") == (on == false)
+		decided([export(true), mode("off")]).outcome == "allow"
+	}
+}
+
+test_an_approval_of_everything_says_what_would_change_it if {
+	d := decided([mode("all"), no_key, put("/actor/role", "admin")])
+	d.remedies == ["Set approval mode off in the project's certificate policy."]
+	decided([mode("off"), no_key]).outcome == "allow"
+	key := decided([mode("all"), export(false)])
+	key.remedies == [`Ask an administrator of the project to set approval mode off in the project's certificate policy and switch on "Allow key export".`]
+}
+
 test_required_approvals_come_from_the_policy if {
 	every n in [1, 2, 64] {
 		decided([mode("all"), put("/policy/approval/required_approvals", n)]).required_approvals == n
@@ -248,8 +270,9 @@ test_an_added_deny_beats_approval_and_allow if {
 
 test_an_added_approval_beats_allow_and_the_most_approvals_count if {
 	d := countersign.decision with input as example
-		with countersign.approval as {{"why": "Two.", "required_approvals": 2}, "One.", {"why": "None?", "required_approvals": 0}}
+		with countersign.approval as {{"why": "Two.", "required_approvals": 2, "remedies": ["Wait.", "Go."]}, "One.", {"why": "None?", "required_approvals": 0}}
 	d.outcome == "approval"
+	d.remedies == ["Wait.", "Go."]
 	d.required_approvals == 2
 	count(d.explanation) == 3
 }
@@ -264,7 +287,7 @@ test_an_added_approval_cannot_stand_in_for_an_unknown_mode if {
 
 test_every_rule_that_spoke_is_listed if {
 	listed := countersign.rules with input as json.patch(example, [put("/actor/role", "viewer"), mode("key_export"), put("/policy/approval/required_approvals", 2)])
-	[[r.kind, r.code, r.required_approvals, count(r.remedies)] | some r in listed] == [["deny", "forbidden", 0, 1], ["approval", "", 2, 0]]
+	[[r.kind, r.code, r.required_approvals, count(r.remedies)] | some r in listed] == [["deny", "forbidden", 0, 1], ["approval", "", 2, 2]]
 	every r in listed {
 		r.why != ""
 	}

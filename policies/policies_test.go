@@ -142,7 +142,7 @@ func expect(t *testing.T, in engine.PolicyInput, want engine.Outcome, code engin
 	if got.RequiredApprovals != approvals {
 		t.Errorf("%d approvals required, want %d", got.RequiredApprovals, approvals)
 	}
-	if hasRemedies := len(got.Remedies) > 0; hasRemedies != (want == engine.OutcomeDeny && code != engine.CodePolicyDenied) {
+	if hasRemedies := len(got.Remedies) > 0; hasRemedies != (want != engine.OutcomeAllow && code != engine.CodePolicyDenied) {
 		t.Errorf("%s %q with remedies %q", got.Outcome, got.Code, got.Remedies)
 	}
 }
@@ -195,21 +195,22 @@ func TestATeamsRuleOnlyTightens(t *testing.T) {
 		want  engine.Outcome
 		code  engine.Code
 	}{
-		"deny by a sentence":        {`deny contains "No." if true`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"deny with a code":          {`deny contains {"code": "invalid_options", "why": "No."}`, engine.OutcomeDeny, engine.CodeInvalidOptions},
-		"deny with an unknown code": {`deny contains {"code": "because", "why": "No."}`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"deny with a token's code":  {`deny contains {"code": "token_consumed", "why": "No."}`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"deny and approval":         {"deny contains \"No.\"\napproval contains \"Ask.\"", engine.OutcomeDeny, engine.CodePolicyDenied},
-		"approval":                  {`approval contains "Ask."`, engine.OutcomeApproval, ""},
-		"deny without sense":        {`deny contains 7`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"approval without sense":    {`approval contains 7`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"approval by nobody":        {`approval contains {"why": "Ask.", "required_approvals": 0}`, engine.OutcomeApproval, ""},
-		"approval by a word":        {`approval contains {"why": "Ask.", "required_approvals": "two"}`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"a code that is none":       {`deny contains {"code": 7}`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"a deny with nothing in it": {`deny contains {}`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"a deny of false":           {`deny contains false`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"a failing builtin":         {`deny contains "No." if not json.unmarshal("{") == 1`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"a second decision":         {`decision := {"outcome": "allow"}`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"deny by a sentence":                         {`deny contains "No." if true`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"deny with a code":                           {`deny contains {"code": "invalid_options", "why": "No."}`, engine.OutcomeDeny, engine.CodeInvalidOptions},
+		"deny with an unknown code":                  {`deny contains {"code": "because", "why": "No."}`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"deny with a token's code":                   {`deny contains {"code": "token_consumed", "why": "No."}`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"deny and approval":                          {"deny contains \"No.\"\napproval contains \"Ask.\"", engine.OutcomeDeny, engine.CodePolicyDenied},
+		"approval":                                   {`approval contains "Ask."`, engine.OutcomeApproval, ""},
+		"deny without sense":                         {`deny contains 7`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"approval without sense":                     {`approval contains 7`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"approval by nobody":                         {`approval contains {"why": "Ask.", "required_approvals": 0}`, engine.OutcomeApproval, ""},
+		"approval with a remedy that is no sentence": {`approval contains {"why": "Ask.", "remedies": [7]}`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"approval by a word":                         {`approval contains {"why": "Ask.", "required_approvals": "two"}`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"a code that is none":                        {`deny contains {"code": 7}`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"a deny with nothing in it":                  {`deny contains {}`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"a deny of false":                            {`deny contains false`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"a failing builtin":                          {`deny contains "No." if not json.unmarshal("{") == 1`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"a second decision":                          {`decision := {"outcome": "allow"}`, engine.OutcomeDeny, engine.CodePolicyDenied},
 	} {
 		got := evaluate(t, with(t, "package countersign\n"+c.rules, time.Second), example())
 		if got.Outcome != c.want || got.Code != c.code {
@@ -225,7 +226,7 @@ func TestATeamsRuleOnlyTightens(t *testing.T) {
 func TestEvaluateListsWhatTheRulesSaid(t *testing.T) {
 	const rules = `package countersign
 deny contains {"why": "No.", "code": "because", "remedies": ["Wait."], "more": 1}
-approval contains {"why": "Ask.", "required_approvals": 3}`
+approval contains {"why": "Ask.", "required_approvals": 3, "remedies": ["Do without."]}`
 	team := with(t, rules, time.Second)
 	in := example()
 	if v := evaluate(t, team, in); v.Rules != nil {
@@ -234,7 +235,7 @@ approval contains {"why": "Ask.", "required_approvals": 3}`
 	in.Action = engine.PolicyEvaluate
 	got, want := evaluate(t, team, in).Rules, []engine.RuleSaid{
 		{Kind: engine.OutcomeDeny, Code: engine.CodePolicyDenied, Why: "No.", Remedies: []string{"Wait."}},
-		{Kind: engine.OutcomeApproval, Why: "Ask.", Remedies: []string{}, RequiredApprovals: 3},
+		{Kind: engine.OutcomeApproval, Why: "Ask.", Remedies: []string{"Do without."}, RequiredApprovals: 3},
 		{Kind: engine.OutcomeAllow, Remedies: []string{}, Why: "The format pkcs12 holds the private key; the project's policy has key export on and approval mode off."},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -30,7 +30,7 @@ type Verdict struct {
 	Outcome           string     `json:"outcome" doc:"allow, approval or deny"`
 	Code              string     `json:"code"`
 	Explanation       []string   `json:"explanation"`
-	Remedies          []string   `json:"remedies" doc:"What would change a denial"`
+	Remedies          []string   `json:"remedies" doc:"What would change a denial or the need of approval"`
 	RequiredApprovals int        `json:"required_approvals"`
 	PolicyRevision    string     `json:"policy_revision" doc:"Which rules decided"`
 	Rules             []RuleSaid `json:"rules" doc:"What each rule said that spoke, overruled ones too"`
