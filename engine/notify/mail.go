@@ -59,6 +59,9 @@ func parseMail(u *url.URL) (mailer, error) {
 	if m.from, err = mail.ParseAddress(m.FromAddress); err != nil {
 		return m, engine.Errorf(engine.CodeInvalidRequest, "fromaddress is no mail address")
 	}
+	if m.auth() != nil && !m.startsWithTLS() && !m.mayStartTLS() {
+		return m, engine.Errorf(engine.CodeInvalidRequest, "user and password go over TLS only; url has both and rules TLS out")
+	}
 	m.from.Name = m.FromName
 	if m.ClientHost == "auto" {
 		if m.ClientHost, err = os.Hostname(); err != nil {
@@ -73,6 +76,27 @@ func parseMail(u *url.URL) (mailer, error) {
 		m.ToAddresses[i] = one.Address
 	}
 	return m, nil
+}
+
+func (m mailer) startsWithTLS() bool {
+	return m.Encryption == shoutrrr.EncMethods.ImplicitTLS || m.Encryption == shoutrrr.EncMethods.Auto && m.Port == shoutrrr.ImplicitTLSPort
+}
+
+func (m mailer) mayStartTLS() bool {
+	return m.UseStartTLS && m.Encryption != shoutrrr.EncMethods.None
+}
+
+// auth is how to sign in, or nil.
+func (m mailer) auth() smtp.Auth {
+	switch m.Auth {
+	case shoutrrr.AuthTypes.Plain:
+		return smtp.PlainAuth("", m.Username, m.Password, m.Host)
+	case shoutrrr.AuthTypes.CRAMMD5:
+		return smtp.CRAMMD5Auth(m.Username, m.Password)
+	case shoutrrr.AuthTypes.OAuth2:
+		return shoutrrr.OAuth2Auth(m.Username, m.Password)
+	}
+	return nil
 }
 
 func (s *Sender) sendMail(ctx context.Context, u *url.URL, recipient string, n engine.Notification) error {
@@ -111,14 +135,14 @@ func (s *Sender) deliver(ctx context.Context, m mailer, n engine.Notification) (
 	defer func() { _ = raw.Close() }() // what counts was said before
 	var conn net.Conn = &bounded{raw, maxSession}
 	tlsConfig := &tls.Config{ServerName: m.Host, MinVersion: tls.VersionTLS12}
-	if m.Encryption == shoutrrr.EncMethods.ImplicitTLS || m.Encryption == shoutrrr.EncMethods.Auto && m.Port == shoutrrr.ImplicitTLSPort {
+	if m.startsWithTLS() {
 		conn = tls.Client(conn, tlsConfig)
 	}
 	client, err := smtp.NewClient(conn, m.Host)
 	if err != nil {
 		return err
 	}
-	if err := s.greet(client, m, tlsConfig); err != nil {
+	if err := greet(client, m, tlsConfig); err != nil {
 		return err
 	}
 	if err := address(client, m); err != nil {
@@ -155,35 +179,29 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// greet says hello, by TLS where the server can, and signs in. A password goes
-// over TLS only, except to a host that the operator allowed by name.
-func (s *Sender) greet(client *smtp.Client, m mailer, tlsConfig *tls.Config) error {
+// greet says hello, by TLS where the server can, and signs in, which it does over
+// TLS only. A server that offers none today may do so at the next try: whoever
+// stands between could have taken the offer out.
+func greet(client *smtp.Client, m mailer, tlsConfig *tls.Config) error {
 	if err := client.Hello(m.ClientHost); err != nil {
 		return err
 	}
-	if _, done := client.TLSConnectionState(); !done && m.UseStartTLS && m.Encryption != shoutrrr.EncMethods.None {
+	if _, done := client.TLSConnectionState(); !done && m.mayStartTLS() {
 		can, _ := client.Extension("STARTTLS")
 		if can {
 			if err := client.StartTLS(tlsConfig); err != nil {
 				return err
 			}
 		} else if m.RequireStartTLS || m.Encryption == shoutrrr.EncMethods.ExplicitTLS {
-			return errors.New("the server offers no TLS")
+			return unavailable("%s offers no TLS", m.Host)
 		}
 	}
-	var auth smtp.Auth
-	switch m.Auth {
-	case shoutrrr.AuthTypes.Plain:
-		auth = smtp.PlainAuth("", m.Username, m.Password, m.Host)
-	case shoutrrr.AuthTypes.CRAMMD5:
-		auth = smtp.CRAMMD5Auth(m.Username, m.Password)
-	case shoutrrr.AuthTypes.OAuth2:
-		auth = shoutrrr.OAuth2Auth(m.Username, m.Password)
-	default:
+	auth := m.auth()
+	if auth == nil {
 		return nil
 	}
-	if _, encrypted := client.TLSConnectionState(); !encrypted && !s.guard.allows(m.Host) {
-		return errors.New("the server offers no TLS, and the password goes nowhere without")
+	if _, encrypted := client.TLSConnectionState(); !encrypted {
+		return unavailable("%s offers no TLS, and user and password go over TLS only", m.Host)
 	}
 	return client.Auth(auth)
 }

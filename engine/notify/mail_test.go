@@ -15,6 +15,7 @@ import (
 
 // post is what one session left with a mail server.
 type post struct {
+	auth string
 	from string
 	to   []string
 	data string
@@ -53,6 +54,8 @@ func session(c *textproto.Conn, refuse map[string]string) (p post) {
 		switch verb, _, _ := strings.Cut(strings.ToUpper(line), " "); {
 		case refuse[line] != "":
 			answer = refuse[line]
+		case verb == "AUTH":
+			p.auth = line
 		case verb == "MAIL":
 			p.from = line
 		case verb == "RCPT":
@@ -128,14 +131,21 @@ func TestMailToManyPassesOverWhoIsRefusedForGood(t *testing.T) {
 }
 
 func TestPasswordsNeedTLS(t *testing.T) {
-	at, got := mailServer(t, nil)
-	_, port, _ := net.SplitHostPort(at)
-	to := engine.Destination{URL: engine.Secret("smtp://user:pass@127.0.0.1:" + port + "/?fromaddress=a@example.org&toaddresses=b@example.org&requirestarttls=yes")}
-	if err := sender("127.0.0.1").Send(t.Context(), to, sample()); engine.CodeOf(err) != engine.CodeUnavailable {
-		t.Errorf("%v", err)
-	}
-	if p := <-got; p.from != "" {
-		t.Errorf("%+v", p)
+	for query, want := range map[string]string{
+		"":                     "user and password go over TLS only",
+		"&auth=crammd5":        "user and password go over TLS only",
+		"&auth=oauth2":         "user and password go over TLS only",
+		"&requirestarttls=yes": "127.0.0.1 offers no TLS",
+	} {
+		at, got := mailServer(t, nil)
+		to := engine.Destination{URL: engine.Secret("smtp://user:pass@" + at + "/?fromaddress=a@example.org&toaddresses=b@example.org" + query)}
+		err := sender("127.0.0.1").Send(t.Context(), to, sample())
+		if engine.CodeOf(err) != engine.CodeUnavailable || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", query, err)
+		}
+		if p := <-got; p.auth != "" || p.from != "" {
+			t.Errorf("%q: %+v", query, p)
+		}
 	}
 }
 

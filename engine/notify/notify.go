@@ -15,6 +15,7 @@
 //     follows no redirect;
 //   - text that others chose (a reason, a comment, a name) cannot mention,
 //     format or link anything in a chat, nor add a header to a mail;
+//   - a mail server gets user and password over TLS only, whatever is allowed;
 //   - no error holds more of a URL than its scheme and host.
 package notify
 
