@@ -116,6 +116,18 @@ func TestWhoIsWrittenTo(t *testing.T) {
 	}
 }
 
+// approvers gives the project so many people who approve.
+func (d *desk) approvers(n int) {
+	d.t.Helper()
+	ctx := d.t.Context()
+	noError(d.t, d.store.CreateProject(ctx, engine.Project{ID: project}, engine.Member{ProjectID: project, UserID: "user_0", Role: engine.RoleAdmin}, record("project")))
+	for i := range n {
+		u := engine.User{ID: fmt.Sprintf("user_%d", i), Username: fmt.Sprintf("user-%d", i), Email: fmt.Sprintf("user-%d@example.org", i)}
+		noError(d.t, d.store.CreateUser(ctx, u, record(u.ID)))
+		noError(d.t, d.store.SetMember(ctx, engine.Member{ProjectID: project, UserID: u.ID, Role: engine.RoleApprover}, record("member "+u.ID)))
+	}
+}
+
 // A notification of many targets and people reaches each, and one target that is
 // down holds up no other; no workflow has more under way than Temporal lets it.
 func TestManyDeliveries(t *testing.T) {
@@ -137,12 +149,7 @@ func TestManyDeliveries(t *testing.T) {
 				down = url
 			}
 		}
-		noError(t, d.store.CreateProject(t.Context(), engine.Project{ID: project}, engine.Member{ProjectID: project, UserID: "user_0", Role: engine.RoleAdmin}, record("project")))
-		for i := range people {
-			u := engine.User{ID: fmt.Sprintf("user_%d", i), Username: fmt.Sprintf("user-%d", i), Email: fmt.Sprintf("user-%d@example.org", i)}
-			noError(t, d.store.CreateUser(t.Context(), u, record(u.ID)))
-			noError(t, d.store.SetMember(t.Context(), engine.Member{ProjectID: project, UserID: u.ID, Role: engine.RoleApprover}, record("member "+u.ID)))
-		}
+		d.approvers(people)
 		box.fails = func(url engine.Secret) bool {
 			if url != down && env.Now().Sub(begun) > time.Minute {
 				late++

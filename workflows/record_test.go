@@ -6,7 +6,6 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -63,6 +62,7 @@ func TestRecord(t *testing.T) {
 	recordReminder(d, c, temporal, begin)
 	_, err = temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "notified", TaskQueue: TaskQueue}, notifyName, sample())
 	noError(t, err)
+	recordMany(d, temporal)
 	for _, name := range recordings {
 		noError(t, temporal.GetWorkflow(t.Context(), name, "").Get(t.Context(), nil))
 		write(t, temporal, name)
@@ -107,10 +107,18 @@ func recordApprovals(d *desk, c *Client, begin func(string, engine.Role, func(*e
 	d.settle(claimed(again, "2", 30), engine.Consumed)
 	c.Settled("people-claimed-again", false)
 	claimed(approved("people-token-expired"), "1", 1)
+	_, err = c.Cancel(ctx, withdrawalOf(approved("people-approved-cancelled")))
+	noError(d.t, err)
+	d.settle(claimed(approved("people-revoked"), "1", 30), engine.Revoked)
+	c.Settled("people-revoked", false)
+	d.settle(claimed(approved("people-interrupted"), "1", 30), engine.Consumed)
+	c.Settled("people-interrupted", true)
 }
 
-// recordReminder has people decide once they were reminded.
+// recordReminder has people decide once they were reminded. Who ends before is
+// not told of.
 func recordReminder(d *desk, c *Client, temporal client.Client, begin func(string, engine.Role, func(*engine.Order)) engine.Order) {
+	noError(d.t, temporal.GetWorkflow(d.t.Context(), "people-interrupted", "").Get(d.t.Context(), nil))
 	p := engine.DefaultPolicy(project)
 	p.Version, p.Approval = 2, engine.ApprovalRule{Mode: engine.ApprovalAll, RequiredApprovals: 1, TTLSeconds: 60, ClaimWindowSeconds: 3}
 	noError(d.t, d.store.AddPolicy(d.t.Context(), p, record("longer")))
@@ -130,8 +138,23 @@ func recordReminder(d *desk, c *Client, temporal client.Client, begin func(strin
 	noError(d.t, err)
 }
 
+// recordMany has one delivery more than one workflow takes: the target of
+// recordReminder, and a mail to each of so many people. The second part is kept
+// for all of them.
+func recordMany(d *desk, temporal client.Client) {
+	ctx := d.t.Context()
+	noError(d.t, temporal.GetWorkflow(ctx, "notified", "").Get(ctx, nil)) // it is refused, and these are not
+	d.notifications.Notifier = &outbox{to: map[string]int{}}
+	_, _, err := d.notifications.CreateTarget(ctx, engine.Caller{Project: engine.Project{ID: project}}, "mail", "smtp://mail", engine.NotificationEvents)
+	noError(d.t, err)
+	d.approvers(deliveriesAtOnce)
+	_, err = temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "notified-many", TaskQueue: TaskQueue}, notifyName, sample())
+	noError(d.t, err)
+	noError(d.t, temporal.GetWorkflow(ctx, "notified-many", "").Get(ctx, nil)) // its parts are there then
+}
+
 func write(t *testing.T, temporal client.Client, id string) {
-	path := filepath.Join("testdata", "history", id+".json")
+	path := historyOf(id)
 	if _, err := os.Stat(path); err == nil {
 		return
 	}
