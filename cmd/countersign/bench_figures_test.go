@@ -70,7 +70,7 @@ func (b *bench) settle() { time.Sleep(2 * time.Second) }
 func (b *bench) bare() (string, error) {
 	now := b.downloads.Clock()
 	token, id := engine.NewToken(), engine.NewID("req")
-	operator := engine.Actor{Type: engine.ActorUser, ID: "bench", Name: "bench", Person: "bench"}
+	operator := engine.Actor{Type: engine.ActorUser, ID: benchPerson, Name: benchPerson, Person: benchPerson}
 	_, err := b.workflows.Start(b.t.Context(), engine.Order{
 		Request: engine.Request{
 			ID: id, ProjectID: b.project.ID, CertificateID: b.boot.Certificates[0].ID, Requester: operator,
