@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { eventually, password, signIn, startBrowser, startServer } from "./harness.mjs";
+import { comesBack, eventually, password, signIn, startBrowser, startServer } from "./harness.mjs";
 
 let server, browser, certificate, page;
 before(async () => {
@@ -39,8 +39,7 @@ test("a session that ends leaves the form as it was", async () => {
   await elsewhere.getByRole("button", { name: "Signed in as operator" }).click();
   await elsewhere.getByRole("menuitem", { name: "Sign out everywhere" }).click();
   await elsewhere.getByRole("heading", { name: "Sign in to Countersign" }).waitFor();
-  await dialog.getByRole("button", { name: "Generate download link" }).click();
-  const again = page.getByRole("dialog", { name: "Your session ended" });
+  const again = await comesBack(page);
   await again.getByRole("textbox", { name: "Password" }).fill("correct horse battery");
   await again.getByRole("button", { name: "Sign in" }).click();
   await again.waitFor({ state: "detached" });

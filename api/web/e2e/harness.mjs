@@ -96,3 +96,11 @@ export async function signIn(browser, server, username, options = {}) {
   await page.getByRole("heading", { name: "Certificates" }).waitFor();
   return page;
 }
+
+/** Comes back to a tab, which asks who is signed in and finds that nobody is. */
+export async function comesBack(page) {
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  const over = page.getByRole("dialog", { name: "Your session ended" });
+  await over.waitFor();
+  return over;
+}

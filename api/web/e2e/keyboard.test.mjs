@@ -1,7 +1,7 @@
 // Every flow of the web UI by keyboard alone.
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
-import { eventually, password, startBrowser, startServer, visit } from "./harness.mjs";
+import { comesBack, eventually, password, startBrowser, startServer, visit } from "./harness.mjs";
 import { choose, come, menu, pick, press, reach, save, type } from "./keyboard.mjs";
 
 let server, browser, certificate, admin, operator, approver;
@@ -260,8 +260,7 @@ test("who signs in again goes on where they were", async () => {
   const elsewhere = await come(browser, server, "operator");
   await menu(elsewhere, "operator", "Sign out everywhere");
   await elsewhere.getByRole("heading", { name: "Sign in to Countersign" }).waitFor();
-  await press(operator, "button", "Generate download link");
-  const over = operator.getByRole("dialog", { name: "Your session ended" });
+  const over = await comesBack(operator);
   await focused("the password", over.getByRole("textbox", { name: "Password" }));
   await operator.keyboard.type(password);
   await operator.keyboard.press("Enter");

@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { eventually, signIn, startBrowser, startServer } from "./harness.mjs";
+import { comesBack, eventually, signIn, startBrowser, startServer } from "./harness.mjs";
 
 const newPassword = "a password of some length";
 
@@ -178,8 +178,7 @@ test("whoever is disabled is cut off at once", async () => {
   await admin.getByRole("dialog").getByRole("button", { name: "Disable" }).click();
   await admin.getByRole("button", { name: "Enable Vera Viewer" }).waitFor();
   assert.equal(await status(server.api_keys.viewer), 401);
-  await viewer.getByRole("link", { name: "Members" }).click();
-  const over = viewer.getByRole("dialog", { name: "Your session ended" });
+  const over = await comesBack(viewer);
   await over.getByRole("textbox", { name: "Password" }).fill("correct horse battery");
   await over.getByRole("button", { name: "Sign in" }).click();
   await over.getByRole("alert").waitFor();
@@ -198,8 +197,7 @@ test("one's own password", async () => {
   await here.getByText("wrong password").waitFor();
   await change("correct horse battery", newPassword);
   await here.getByText("Your other sessions are ended.").waitFor();
-  await elsewhere.getByRole("link", { name: "Members" }).click();
-  await elsewhere.getByRole("dialog", { name: "Your session ended" }).waitFor();
+  await comesBack(elsewhere);
   await change(newPassword, "correct horse battery"); // this session goes on
   await here.getByText("Your other sessions are ended.").waitFor();
   assert.deepEqual([here.complaints, elsewhere.complaints], [[], []]);
