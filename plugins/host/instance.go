@@ -55,6 +55,15 @@ type instance struct {
 func startInstance(ctx context.Context, i *image, box sandbox.Spec, s *settings) (*instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	in, err := runInstance(ctx, i, box, s)
+	if errors.Is(err, sandbox.ErrApart) && ctx.Err() == nil {
+		box.Together = true // which is then in its report
+		return runInstance(ctx, i, box, s)
+	}
+	return in, err
+}
+
+func runInstance(ctx context.Context, i *image, box sandbox.Spec, s *settings) (*instance, error) {
 	in := &instance{output: newOutput(s.log.With("plugin", strings.TrimPrefix(box.Name, processPrefix)), s.listen)}
 	in.client = plugin.NewClient(in.config(ctx, i, box, s))
 	err := in.connect(ctx)

@@ -44,6 +44,7 @@ func startHost(t *testing.T, entries ...entry) (host *exec.Cmd, out io.Reader, d
 	if err := host.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = host.Process.Kill() }) // dead already unless the test failed
 	return host, out, dir
 }
 

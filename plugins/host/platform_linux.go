@@ -35,7 +35,7 @@ func (i *image) close() error { return i.file.Close() }
 // tie makes the kernel end the plugin when the thread that starts it ends,
 // and keeps signals of the terminal from it.
 func tie(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
 }
 
 // reap waits for the end of the process and ends what it left behind, before

@@ -112,7 +112,7 @@ func (p *process) live(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(p.exited)
-	err := p.cmd.Start()
+	err := p.launch.Start()
 	close(p.begun)
 	if err != nil {
 		started <- fmt.Errorf("start plugin: %w", err)

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -149,6 +150,9 @@ func TestHostilePluginGetsNowhere(t *testing.T) {
 	if got := probe(t, h, "environment", ""); strings.Contains(got, "CANARY") {
 		t.Errorf("its environment: %s", got)
 	}
+	if err := dialIn(t, h); err == nil {
+		t.Error("what it listens on can be reached from outside")
+	}
 	o.untouched(t)
 	plugin := children(t, os.Getpid())
 	if len(plugin) != 1 {
@@ -166,6 +170,21 @@ func TestHostilePluginGetsNowhere(t *testing.T) {
 	if s := state(t, h, "hostile"); s.State != StateRunning || s.Detail != "" {
 		t.Errorf("got %+v", s)
 	}
+}
+
+// dialIn has the hostile plugin listen by an abstract name, which no permissions
+// of files guard, and dials it as any user could.
+func dialIn(t *testing.T, h *Host) error {
+	t.Helper()
+	name := "@countersign-hostile-" + strconv.Itoa(pid(t, h, "hostile-pid"))
+	if got := probe(t, h, "listen abstract", name); got != "done: listening" {
+		return errors.New(got)
+	}
+	c, err := net.Dial("unix", name)
+	if err == nil {
+		_ = c.Close()
+	}
+	return err
 }
 
 func TestOpenFilesAreLimited(t *testing.T) {

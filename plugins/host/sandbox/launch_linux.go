@@ -22,17 +22,19 @@ const (
 // maxReport is more than a launcher has to say, in bytes.
 const maxReport = 16 << 10
 
-// Launch is a start of a plugin under way. When Cmd was started, call Report;
-// when it was not, Cancel.
+// Launch is a start of a plugin under way. After Start call Report; when that
+// failed or was not called, Cancel.
 type Launch struct {
-	// Cmd starts the launcher, with an empty environment.
+	// Cmd is the launcher, with an empty environment, for Start to start. What
+	// its SysProcAttr holds must stay.
 	Cmd         *exec.Cmd
+	spec        Spec
 	read, write *os.File // of the pipe over which the launcher reports
 }
 
 // Prepare makes a launch of the image, which stays the caller's.
 func Prepare(s Spec, image *os.File) (*Launch, error) {
-	s.Host = os.Getpid()
+	s.Host, s.Network = os.Getpid(), network()
 	spec, err := json.Marshal(s)
 	if err != nil {
 		return nil, fmt.Errorf("encode sandbox: %w", err)
@@ -41,12 +43,28 @@ func Prepare(s Spec, image *os.File) (*Launch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect launcher: %w", err)
 	}
-	return &Launch{read: read, write: write, Cmd: &exec.Cmd{
-		Path:       "/proc/self/exe", // this very program, whatever lies by now where it was started from
-		Args:       []string{Launcher, string(spec)},
-		Env:        []string{},
-		ExtraFiles: []*os.File{image, write},
-	}}, nil
+	l := &Launch{spec: s, read: read, write: write, Cmd: &exec.Cmd{
+		Path:        "/proc/self/exe", // this very program, whatever lies by now where it was started from
+		Args:        []string{Launcher, string(spec)},
+		Env:         []string{},
+		ExtraFiles:  []*os.File{image, write},
+		SysProcAttr: &syscall.SysProcAttr{},
+	}}
+	if !s.Together {
+		setApart(l.Cmd.SysProcAttr)
+	}
+	return l, nil
+}
+
+// Start starts the launcher. ErrApart says that it may start together.
+func (l *Launch) Start() error { return l.apart(l.Cmd.Start()) }
+
+// apart says of a failure that the network of its own may be the cause.
+func (l *Launch) apart(err error) error {
+	if err != nil && !l.spec.Together {
+		return fmt.Errorf("%w: %w", ErrApart, err)
+	}
+	return err
 }
 
 // Cancel frees what a launch holds that did not start.
@@ -56,7 +74,7 @@ func (l *Launch) Cancel() {
 }
 
 // Report returns when the plugin is about to run, or the launcher has failed.
-// Ending the process ends the wait.
+// Ending the process ends the wait. ErrApart says that it may start together.
 func (l *Launch) Report() (Report, error) {
 	defer l.Cancel()
 	_ = l.write.Close() // the launcher has its own
@@ -73,11 +91,15 @@ func (l *Launch) Report() (Report, error) {
 	}
 	switch {
 	case !said:
-		return r, errors.New("confine plugin: the launcher ended without a report")
-	case r.Error != "":
-		return r, errors.New("confine plugin: " + r.Error)
+		return r, l.apart(errors.New("confine plugin: the launcher ended without a report"))
+	case r.Error == "":
+		return r, nil
 	}
-	return r, nil
+	if refusal := r.refusal(l.spec); refusal != nil {
+		return r, fmt.Errorf("confine plugin: %w", refusal)
+	}
+	// Some systems let anybody make a user namespace, and run nothing in it.
+	return r, l.apart(errors.New("confine plugin: " + r.Error))
 }
 
 // The runtime keeps init on the main thread. That matters: confinement goes by

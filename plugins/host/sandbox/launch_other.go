@@ -28,6 +28,9 @@ func Prepare(s Spec, image *os.File) (*Launch, error) {
 	return &Launch{report: r, Cmd: &exec.Cmd{Path: image.Name(), Args: []string{s.Name}, Env: []string{}}}, nil
 }
 
+// Start starts the plugin.
+func (l *Launch) Start() error { return l.Cmd.Start() }
+
 // Cancel frees what a launch holds that did not start.
 func (l *Launch) Cancel() {}
 

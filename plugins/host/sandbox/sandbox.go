@@ -80,9 +80,22 @@ type Spec struct {
 	// Require refuses to run it where something cannot be enforced.
 	Require bool   `json:"require"`
 	Limits  Limits `json:"limits"`
-	// Host is the process that it must not outlive: Prepare says which.
-	Host int `json:"host"`
+	// Together starts it in the host's network, where ErrApart says that it takes
+	// that to start it at all.
+	Together bool `json:"-"`
+	// Host is the process that it must not outlive, and Network the one that it
+	// must not be in: Prepare says which.
+	Host    int    `json:"host"`
+	Network string `json:"network"`
 }
+
+// The ways in which a launch fails that the caller may want to know.
+var (
+	// ErrApart says that the system did not start it in a network of its own.
+	ErrApart = errors.New("the system does not start it in a network of its own")
+	// ErrUnconfined says that it did not start because of Spec.Require.
+	ErrUnconfined = errors.New("it cannot be confined as required")
+)
 
 // Report is what became of a Spec.
 type Report struct {
@@ -106,7 +119,7 @@ func (r *Report) Note(thing string, problem error) {
 // refusal says why a plugin with this report must not run, if so required.
 func (r *Report) refusal(s Spec) error {
 	if s.Require && len(r.Missing) > 0 {
-		return errors.New("it cannot be confined as required: " + strings.Join(r.Missing, "; "))
+		return fmt.Errorf("%w: %s", ErrUnconfined, strings.Join(r.Missing, "; "))
 	}
 	return nil
 }

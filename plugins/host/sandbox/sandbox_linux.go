@@ -14,7 +14,9 @@ import (
 // confine puts this thread, and so what it becomes, under everything that the
 // kernel and the host's own privileges allow:
 //
-//  1. a network of its own with nothing in it, where the host may make one;
+//  1. a network of its own with nothing in it, where the host could start this
+//     process in one (setApart): nothing else keeps others from a socket that it
+//     listens on by an abstract name, which no file permissions guard;
 //  2. Landlock: no file but its own folder's, no TCP, no abstract socket and no
 //     signal to a process outside;
 //  3. none of the host's capabilities, and no way to get any;
@@ -24,7 +26,7 @@ import (
 //
 // The steps overlap on purpose: each holds where another is not to be had.
 func confine(s Spec) Report {
-	network := unix.Unshare(unix.CLONE_NEWNET)
+	network := ownNetwork(s)
 	files := restrictFiles(s)
 	privileges := dropPrivileges()
 	open := limit(unix.RLIMIT_NOFILE, uint64(s.Limits.Files)) //nolint:gosec // limits are positive
@@ -33,11 +35,7 @@ func confine(s Spec) Report {
 
 	var r Report
 	r.Note(Privileges, privileges)
-	if network != nil && calls != nil {
-		r.Note(Network, errors.Join(because("no network of its own", network), calls))
-	} else {
-		r.Note(Network, nil)
-	}
+	r.Note(Network, errors.Join(network, calls)) // which keep it from other families, as of virtual machines
 	// Landlock alone leaves it sockets in the file system, modes and times.
 	r.Note(Files, errors.Join(files, calls))
 	r.Note(Processes, calls)
@@ -55,6 +53,36 @@ func because(what string, err error) error {
 		err = errno
 	}
 	return fmt.Errorf("%s (%w)", what, err)
+}
+
+// setApart has a process start in a network of its own. Who may not make one may
+// still make a user namespace, in which one may. Its capabilities are gone when
+// the launcher runs, or for root given up by it.
+func setApart(attr *syscall.SysProcAttr) {
+	attr.Cloneflags = unix.CLONE_NEWNET
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var held [2]unix.CapUserData
+	if err := unix.Capget(&header, &held[0]); err == nil && held[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0 {
+		return
+	}
+	attr.Cloneflags |= unix.CLONE_NEWUSER
+	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
+	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
+}
+
+// network tells this thread's from others, and is "" where that cannot be told.
+func network() string {
+	id, _ := os.Readlink("/proc/thread-self/ns/net")
+	return id
+}
+
+// ownNetwork looks whether this process is in another network than the host:
+// that it was to be started so is not enough to say so.
+func ownNetwork(s Spec) error {
+	if own := network(); own == "" || s.Network == "" || own == s.Network {
+		return errors.New("it may listen on an abstract socket, being in no network of its own")
+	}
+	return nil
 }
 
 // ownFolder is what making and removing a socket takes, by way of the empty
@@ -150,6 +178,8 @@ func limitMemory(l Limits) {
 // closeInherited has exec close every descriptor but the standard ones: the
 // image's, this launcher's, and those that the host inherited without knowing.
 func closeInherited() error {
+	unix.CloseOnExec(imageFD) // on kernels before 5.11 these two at least
+	unix.CloseOnExec(reportFD)
 	if err := unix.CloseRange(imageFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return because("close_range failed", err)
 	}

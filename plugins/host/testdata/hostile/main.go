@@ -149,9 +149,11 @@ var probes = map[string]func(target string) (string, error){
 		}
 		return "listening", l.Close()
 	},
-	"raw socket": func(string) (string, error) { return number(unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)) },
-	"netlink":    func(string) (string, error) { return number(unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, 0)) },
-	"vsock":      func(string) (string, error) { return number(unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM, 0)) },
+	// It goes on listening, for somebody outside to try.
+	"listen abstract": func(t string) (string, error) { _, err := net.Listen("unix", t); return "listening", err },
+	"raw socket":      func(string) (string, error) { return number(unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)) },
+	"netlink":         func(string) (string, error) { return number(unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, 0)) },
+	"vsock":           func(string) (string, error) { return number(unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM, 0)) },
 	"io_uring": func(string) (string, error) {
 		var params [120]byte
 		fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&params)), 0)
