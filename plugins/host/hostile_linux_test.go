@@ -53,7 +53,8 @@ var attacks = []struct {
 	{"a file name with ../", startFails("path", "its format path has a file name that does not match")},
 	{"a file name with CR LF", startFails("header", "its format header has a file name that does not match")},
 	{"a file name with a NUL", startFails("nul", "its format nul has a file name that does not match")},
-	{"spins", usesUp("spin", "it used the CPU while nothing was asked of it")},
+	{"spins", usesUp("spin", overspent)},
+	{"spins inside renders", spinsInside},
 	{"starts threads without end", usesUp("threads", "it ran more than its 256 threads")},
 	{"litters its folder", usesUp("litter", "it put more than 16 files into its socket folder")},
 }
@@ -162,6 +163,25 @@ func usesUp(format, detail string) func(*battlefield) {
 		if after := pid(b.T, b.Host, "hostile-pid"); after == before || !gone(before) {
 			b.Errorf("the process was %d and is %d", before, after)
 		}
+	}
+}
+
+const overspent = "it used more of the CPU than renders were open"
+
+// What is asked of a plugin over and over, by renders that hold it up no longer
+// than it takes to ask, pays for none of its threads but those.
+func spinsInside(b *battlefield) {
+	b.anew("hostile")
+	before, asked := pid(b.T, b.Host, "hostile-pid"), int64(-1)
+	eventually(b.T, "its state says "+overspent, func() bool {
+		if rounds := b.rounds.Load(); rounds != asked {
+			asked = rounds
+			_, _ = b.Render(b.Context(), job(b.T, rsaJob, "spin-inside")) // it may be ended meanwhile
+		}
+		return strings.Contains(state(b.T, b.Host, "hostile").Detail, overspent)
+	})
+	if after := pid(b.T, b.Host, "hostile-pid"); after == before || !gone(before) {
+		b.Errorf("the process was %d and is %d", before, after)
 	}
 }
 

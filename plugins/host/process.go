@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,8 +38,7 @@ type process struct {
 	exited chan struct{} // closed once the process and its group are gone
 	hush   *time.Timer   // set before exited is closed
 
-	asked atomic.Int64 // what the host has asked of it
-	open  atomic.Int64 // and of that, what it has not answered
+	work work // asked of it
 
 	mu      sync.Mutex
 	reaped  bool   // its id may mean another process

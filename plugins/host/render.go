@@ -198,11 +198,10 @@ func (r *rendering) call(ctx context.Context, f *format, request *pluginv1.Rende
 	}
 }
 
-// render asks the process, which may use the CPU for as long as it is asked.
+// render asks the process, which may use a CPU for as long as it is asked.
 func (in *instance) render(ctx context.Context, request *pluginv1.RenderRequest) (*pluginv1.RenderResponse, error) {
-	in.process.asked.Add(1)
-	in.process.open.Add(1)
-	defer in.process.open.Add(-1)
+	in.process.work.change(1, moment())
+	defer func() { in.process.work.change(-1, moment()) }()
 	return in.renderer.Render(ctx, request)
 }
 

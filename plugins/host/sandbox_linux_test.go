@@ -26,7 +26,7 @@ var everything = []string{
 // hostile lists the plugin that tries to get out.
 func hostile() entry {
 	return entry{Name: "hostile", Path: "hostile", Formats: []string{
-		"probe", "hostile-pid", "allocate", "giant", "spin", "threads", "files", "litter", "flood",
+		"probe", "hostile-pid", "allocate", "giant", "spin", "spin-inside", "threads", "files", "litter", "flood",
 	}}
 }
 

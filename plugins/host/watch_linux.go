@@ -13,9 +13,9 @@ import (
 // refuses what goes far beyond (package sandbox).
 const (
 	watchEvery = 100 * time.Millisecond
-	// ownTime is the CPU time that a plugin may use while nothing is asked of
-	// it, for what callers asked and no longer wait for. It comes back at a tenth
-	// of a CPU.
+	// ownTime is the CPU time that a plugin may use beyond one CPU for each
+	// render, for what callers asked and no longer wait for. It comes back at a
+	// tenth of a CPU, and as what renders leave of theirs.
 	ownTime      = 5 * time.Second
 	ownTimeShare = 10
 	// maxOwnFiles is how many files may lie in its socket folder.
@@ -34,10 +34,9 @@ type use struct {
 
 // allowance is the CPU time of its own that a plugin has left.
 type allowance struct {
-	left     time.Duration
-	seen     use
-	seenAt   time.Time
-	answered int64 // what was asked of it by then
+	left        time.Duration
+	used, asked time.Duration // at the last look
+	at          time.Time     // of that
 }
 
 // watch looks at the process until it ends, and ends it when it goes beyond a
@@ -50,12 +49,13 @@ func (p *process) watch() {
 		select {
 		case <-p.exited:
 			return
-		case now := <-tick.C:
+		case <-tick.C:
 			seen, ok := p.use()
 			if !ok {
 				continue // it is about to end
 			}
-			if reason := p.judge(seen, own.spend(seen, now, p.asked.Load(), p.open.Load() > 0)); reason != "" {
+			now := moment()
+			if reason := p.judge(seen, own.spend(seen.cpu, p.work.asked(now), now)); reason != "" {
 				p.condemn(reason)
 				return
 			}
@@ -64,7 +64,7 @@ func (p *process) watch() {
 }
 
 // judge says which limit was exceeded, if any.
-func (p *process) judge(seen use, idleLeft time.Duration) string {
+func (p *process) judge(seen use, ownLeft time.Duration) string {
 	limits := p.box.Limits
 	switch {
 	case seen.memory > int64(limits.MemoryMiB)<<20:
@@ -73,23 +73,21 @@ func (p *process) judge(seen use, idleLeft time.Duration) string {
 		return fmt.Sprintf("it ran more than its %d threads", limits.Threads)
 	case seen.files > maxOwnFiles:
 		return fmt.Sprintf("it put more than %d files into its socket folder", maxOwnFiles)
-	case idleLeft < 0:
-		return "it used the CPU while nothing was asked of it"
+	case ownLeft < 0:
+		return "it used more of the CPU than renders were open"
 	}
 	return ""
 }
 
-// spend takes what the process used since the last look and returns what is
-// left. Time in which it had something to do is its to use: there the deadline
-// of renders is the limit.
-func (a *allowance) spend(seen use, now time.Time, asked int64, busy bool) time.Duration {
-	if !busy && asked == a.answered {
-		a.left -= seen.cpu - a.seen.cpu
+// spend takes what the process used since the last look beyond what it was asked
+// for, and returns what is left.
+func (a *allowance) spend(used, asked time.Duration, now time.Time) time.Duration {
+	a.left -= (used - a.used) - (asked - a.asked)
+	if !a.at.IsZero() {
+		a.left += now.Sub(a.at) / ownTimeShare
 	}
-	if !a.seenAt.IsZero() {
-		a.left = min(ownTime, a.left+now.Sub(a.seenAt)/ownTimeShare)
-	}
-	a.seen, a.seenAt, a.answered = seen, now, asked
+	a.left = min(ownTime, a.left)
+	a.used, a.asked, a.at = used, asked, now
 	return a.left
 }
 

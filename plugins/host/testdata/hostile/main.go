@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -41,7 +42,7 @@ type plugin struct{}
 
 func (plugin) Formats() []sdk.Format {
 	made := []sdk.Format{{ID: "probe", OptionsSchema: json.RawMessage(`{"properties":{"what":{"type":"string"},"target":{"type":"string"}}}`)}}
-	for _, id := range []string{"hostile-pid", "allocate", "giant", "spin", "threads", "files", "litter", "flood"} {
+	for _, id := range []string{"hostile-pid", "allocate", "giant", "spin", "spin-inside", "threads", "files", "litter", "flood"} {
 		made = append(made, sdk.Format{ID: id})
 	}
 	for i := range made {
@@ -73,12 +74,11 @@ func (plugin) Render(_ context.Context, job sdk.Job) ([]byte, error) {
 	case "giant":
 		return make([]byte, 1<<30), nil
 	case "spin":
-		for range runtime.NumCPU() {
-			go func() {
-				for {
-				}
-			}()
-		}
+		spin()
+		return []byte("spinning"), nil
+	case "spin-inside":
+		spinning.Do(spin)
+		time.Sleep(10 * time.Millisecond) // under way, as if it were what is asked for
 		return []byte("spinning"), nil
 	case "threads":
 		for {
@@ -101,6 +101,21 @@ func (plugin) Render(_ context.Context, job sdk.Job) ([]byte, error) {
 		flood(2)
 	}
 	return nil, errors.New("there is no such format")
+}
+
+var spinning sync.Once
+
+// spin keeps so many threads busy for good that it gets its share of a machine
+// with much else to do.
+func spin() {
+	const threads = 16
+	runtime.GOMAXPROCS(2 * threads)
+	for range threads {
+		go func() {
+			for {
+			}
+		}()
+	}
 }
 
 var kept [][]byte
