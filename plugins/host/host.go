@@ -81,6 +81,8 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// Logger is told of the plugins' lives. Default: slog.Default().
 	Logger *slog.Logger
+
+	health health // for tests
 }
 
 // The values of Options.Sandbox.
@@ -102,6 +104,7 @@ type settings struct {
 	log       *slog.Logger
 	listen    io.Writer // hears all that plugins write, if it is not nil
 	metrics   *metrics
+	health    health
 }
 
 // Host renders files through plugins. It is safe for concurrent use.
@@ -138,6 +141,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	h := &Host{settings: &settings{
 		catalogue: o.Catalogue, sockets: folder, deadline: o.Deadline, queue: o.Queue, slots: o.Concurrency, waiting: o.Waiting,
 		maxFile: o.MaxFile, sandbox: o.Sandbox, log: o.Logger, metrics: newMetrics(),
+		health: o.health.complete(o.Deadline),
 	}, unregister: func() {}}
 	h.view.Store(&view{})
 	if err := h.register(o.Metrics); err != nil {

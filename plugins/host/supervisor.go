@@ -44,7 +44,8 @@ var errClosed = errors.New("the plugin is shut down")
 //
 //  1. launch verifies the binary, starts it and checks what it declares; a
 //     plugin that fails here is disabled;
-//  2. supervise waits for the process to end and starts it again;
+//  2. supervise waits for the process to end, asks it meanwhile whether it still
+//     answers, ends it when it does not, and starts it again;
 //  3. acquire gives renders the running process, or waits for it;
 //  4. stop ends the process for good.
 type supervisor struct {
@@ -149,8 +150,14 @@ func (v *supervisor) supervise(current *instance) {
 func (v *supervisor) outlived(current *instance) (calm bool) {
 	timer := time.NewTimer(calmAfter)
 	defer timer.Stop()
-	for {
+	check := time.NewTicker(v.settings.health.every)
+	defer check.Stop()
+	for health := (pulse{}); ; {
 		select {
+		case <-check.C:
+			if health.check(v.ctx, current, v.settings.health.within) {
+				current.process.condemn(unresponsive)
+			}
 		case <-timer.C:
 			calm = true
 			v.mourn("")
