@@ -111,7 +111,7 @@ func (c catalogue) find(name string) (entry, bool) {
 // binary is where the plugin lies and what it must hash to.
 func (e entry) binary(folder string) (path string, sum []byte, err error) {
 	if !filepath.IsLocal(e.Path) {
-		return "", nil, fmt.Errorf("its path %q leads out of the catalogue's folder", e.Path)
+		return "", nil, errors.New("its path leads out of the catalogue's folder")
 	}
 	sum, err = hex.DecodeString(e.SHA256)
 	if err != nil || len(sum) != sha256.Size {

@@ -120,27 +120,57 @@ func (in *instance) connect(ctx context.Context) error {
 	}
 	dispensed, err := protocol.Dispense(sdk.PluginName)
 	if err != nil {
-		return fmt.Errorf("connect to plugin: %w", err)
+		return refused(err)
 	}
 	var ok bool
 	if in.renderer, ok = dispensed.(pluginv1.RendererClient); !ok {
-		return errors.New("connect to plugin: it is not a renderer")
+		return errors.New("it is not a renderer")
 	}
 	in.description, err = in.renderer.Describe(ctx, &pluginv1.DescribeRequest{}, grpc.MaxCallRecvMsgSize(maxDescription))
 	if err != nil {
-		return fmt.Errorf("ask plugin what it renders: %w", err)
+		return &unfit{"it did not say what it renders", err}
 	}
 	return nil
 }
 
-// refused words why go-plugin did not take the plugin. It has no type for a
-// plugin with which this host shares no version of the protocol.
+// unfit is why a plugin did not start. Its text is the host's, for everybody; what
+// is known beside may be the plugin's words or name paths, and is for the log and
+// for who tries the plugin.
+type unfit struct {
+	text  string
+	known error
+}
+
+func (u *unfit) Error() string { return u.text }
+
+func (u *unfit) Unwrap() error { return u.known }
+
+// known is all that is known of why a plugin did not start, tamed.
+func known(err error) string {
+	text := err.Error()
+	if u, ok := errors.AsType[*unfit](err); ok {
+		text += ": " + u.known.Error()
+	}
+	return printable(text, maxOutputLine)
+}
+
+// ownWords is an error that anybody may read, though it comes through go-plugin.
+type ownWords struct{ error }
+
+func (w ownWords) Unwrap() error { return w.error }
+
+// refused words why go-plugin did not take the plugin. Most of its errors quote
+// the plugin; it has no type for the one of a plugin with which this host shares
+// no version of the protocol.
 func refused(err error) error {
+	if own, ok := errors.AsType[ownWords](err); ok {
+		return own
+	}
 	spoken := 0
 	if n, _ := fmt.Sscanf(err.Error(), "incompatible API version with plugin. Plugin version: %d", &spoken); n == 1 {
 		return fmt.Errorf("it speaks protocol %d; this host speaks %v", spoken, slices.Sorted(maps.Keys(sdk.Versions())))
 	}
-	return fmt.Errorf("start plugin: %w", err)
+	return &unfit{"it did not start as plugins do", err}
 }
 
 // gone tells whether the process has ended.

@@ -95,7 +95,7 @@ func TestPluginsThatCannotStart(t *testing.T) {
 	gone := misbehaving("gone", nil, "pid")
 	path := folder(t, append(builtIn(t), misbehaving("exits", nil), misbehaving("strays", nil),
 		misbehaving("dialsout", nil), misbehaving("dies", nil), misbehaving("deaf", nil), misbehaving("future", nil),
-		misbehaving("clash", nil, "other"), misbehaving("unlisted", nil, "known"))...)
+		misbehaving("blurts", nil), misbehaving("gossips", nil), misbehaving("clash", nil, "other"), misbehaving("unlisted", nil, "known"))...)
 	c, err := readCatalogue(path)
 	if err != nil {
 		t.Fatal(err)
@@ -104,13 +104,16 @@ func TestPluginsThatCannotStart(t *testing.T) {
 	outside := gone
 	outside.Name, outside.Path = "outside", "../bad"
 	unhashed := misbehaving("unhashed", nil, "pid")
-	c.Plugins = append(c.Plugins, gone, outside, unhashed)
+	irregular := gone
+	irregular.Name, irregular.Path = "irregular", "."
+	c.Plugins = append(c.Plugins, gone, outside, unhashed, irregular)
 	writeJSON(t, path, c)
 
 	h, log := open(t, Options{Catalogue: path})
 	for name, detail := range map[string]string{
-		"exits":  "start plugin",
-		"strays": "outside its socket folder", "dialsout": "outside its socket folder", "dies": "plugin", "deaf": "unsupported plugin protocol",
+		"exits":  "it did not start as plugins do (exit status 3)",
+		"blurts": "it did not start as plugins do", "gossips": "it did not say what it renders", "irregular": "it is not a regular file",
+		"strays": "outside its socket folder", "dialsout": "outside its socket folder", "dies": "it did not", "deaf": "it did not start as plugins do",
 		"future":   "it speaks protocol 2; this host speaks [1]",
 		"clash":    "its format other claims the name cert.pem, which plugin pem has",
 		"unlisted": "the format surprise, which the catalogue does not list",
@@ -118,6 +121,13 @@ func TestPluginsThatCannotStart(t *testing.T) {
 	} {
 		if s := state(t, h, name); s.State != StateDisabled || !strings.Contains(s.Detail, detail) {
 			t.Errorf("%s: %+v, want a detail with %q", name, s, detail)
+		} else if strings.Contains(s.Detail, "CANARY") || strings.Contains(s.Detail, "/") {
+			t.Errorf("%s tells everybody %q", name, s.Detail)
+		}
+	}
+	for _, said := range []string{"CANARY: your host", "CANARY: nobody asked me"} {
+		if !strings.Contains(log.String(), said) {
+			t.Errorf("the log does not tell %q", said)
 		}
 	}
 	if strings.Contains(log.String(), "\\u001b") {
@@ -135,7 +145,7 @@ func TestMutePluginIsGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := state(t, h, "mute"); s.State != StateDisabled || !strings.Contains(s.Detail, "start plugin") {
+	if s := state(t, h, "mute"); s.State != StateDisabled || !strings.Contains(s.Detail, "it did not start as plugins do") {
 		t.Errorf("got %+v", s)
 	}
 	if err := h.Close(); err != nil {

@@ -53,7 +53,7 @@ var _ runner.Runner = (*process)(nil)
 func newProcess(i *image, box sandbox.Spec, spec *exec.Cmd) (*process, error) {
 	launch, err := sandbox.Prepare(box, i.file)
 	if err != nil {
-		return nil, fmt.Errorf("prepare plugin: %w", err)
+		return nil, ownWords{fmt.Errorf("prepare plugin: %w", withoutPath(err))}
 	}
 	launch.Cmd.Env = append(spec.Env, sdk.HostPIDVariable+"="+strconv.Itoa(os.Getpid()))
 	launch.Cmd.Dir = "/"
@@ -77,6 +77,7 @@ func (p *process) Start(context.Context) error {
 		p.launch.Cancel()
 	} else if p.report, err = p.launch.Report(); err != nil {
 		p.end()
+		err = ownWords{err}
 	}
 	if err != nil {
 		p.closePipes()
@@ -113,7 +114,7 @@ func (p *process) live(started chan<- error) {
 	err := p.launch.Start()
 	close(p.begun)
 	if err != nil {
-		started <- fmt.Errorf("start plugin: %w", err)
+		started <- err
 		return
 	}
 	started <- nil
@@ -186,7 +187,7 @@ func (p *process) Wait(context.Context) error {
 // this connection and dials nowhere else.
 func (p *process) PluginToHost(network, address string) (string, string, error) {
 	if network != "unix" || filepath.Dir(address) != p.box.Folder {
-		return "", "", errors.New("the plugin names an address outside its socket folder")
+		return "", "", ownWords{errors.New("the plugin names an address outside its socket folder")}
 	}
 	return network, address, nil
 }

@@ -82,6 +82,9 @@ func launch(ctx, life context.Context, e entry, s *settings) *supervisor {
 	first, err := v.firstStart(ctx)
 	if err != nil {
 		close(v.ended)
+		if _, ok := errors.AsType[*unfit](err); ok {
+			s.log.Warn("plugin did not start", "plugin", e.Name, "error", known(err))
+		}
 		v.disable(err.Error())
 		return v
 	}
@@ -207,7 +210,7 @@ func (v *supervisor) restart() *instance {
 		err = errors.New("it declares other formats than at its first start")
 	}
 	if err != nil {
-		v.settings.log.Warn("plugin did not start", "plugin", v.entry.Name, "error", printable(err.Error(), maxOutputLine))
+		v.settings.log.Warn("plugin did not start", "plugin", v.entry.Name, "error", known(err))
 		v.mourn(err.Error())
 		return nil
 	}

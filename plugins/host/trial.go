@@ -53,6 +53,9 @@ func Try(ctx context.Context, path string, listen io.Writer) (_ *Trial, err erro
 	box := sandbox.Spec{Name: processPrefix + filepath.Base(path), Libraries: t.image.libraries, Limits: sandbox.DefaultLimits}
 	s := &settings{sockets: t.sockets, deadline: DefaultDeadline, maxFile: DefaultMaxFile, log: slog.New(slog.DiscardHandler), listen: listen}
 	if t.in, err = startInstance(ctx, t.image, box, s); err != nil {
+		if u, ok := errors.AsType[*unfit](err); ok {
+			err = fmt.Errorf("%w: %s", err, printable(u.known.Error(), maxOutputLine))
+		}
 		return nil, err
 	}
 	t.description = t.in.description

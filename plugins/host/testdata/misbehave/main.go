@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/countersign-dev/countersign/plugins/sdk"
+	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
 func main() {
@@ -39,6 +40,9 @@ func main() {
 	case "dies":
 		fmt.Printf("1|1|unix|%s|grpc|\n", filepath.Join(dir, "none"))
 		os.Exit(0)
+	case "blurts":
+		fmt.Println("CANARY: your host is \x1b[31m" + dir)
+		select {}
 	case "deaf":
 		fmt.Printf("1|1|unix|%s|netrpc|\n", filepath.Join(dir, "none"))
 		select {}
@@ -49,7 +53,32 @@ func main() {
 			VersionedPlugins: map[int]goplugin.PluginSet{2: {sdk.PluginName: future{}}},
 		})
 	}
+	if name == "gossips" {
+		goplugin.Serve(&goplugin.ServeConfig{
+			HandshakeConfig: sdk.Handshake, GRPCServer: goplugin.DefaultGRPCServer,
+			VersionedPlugins: map[int]goplugin.PluginSet{1: {sdk.PluginName: gossip{}}},
+		})
+	}
 	sdk.Serve(plugin(name))
+}
+
+// gossip is a renderer that tells something else than what it renders.
+type gossip struct {
+	goplugin.NetRPCUnsupportedPlugin
+	pluginv1.UnimplementedRendererServer
+}
+
+func (g gossip) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
+	pluginv1.RegisterRendererServer(s, g)
+	return nil
+}
+
+func (gossip) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (gossip) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
+	return nil, errors.New("CANARY: nobody asked me")
 }
 
 // future is a renderer of a protocol that is still to come.
