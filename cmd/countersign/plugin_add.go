@@ -40,6 +40,7 @@ func pluginAddCommand() *cobra.Command {
 	var catalogue string
 	var a host.Addition
 	var grants []string
+	var sandbox sandboxFlag
 	form := outputForm("text")
 	cmd := &cobra.Command{
 		Use:   "add BINARY --catalogue FILE",
@@ -59,7 +60,7 @@ func pluginAddCommand() *cobra.Command {
 			a.Name = firstOf(a.Name, strings.TrimSuffix(filepath.Base(args[0]), filepath.Ext(args[0])))
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
-			err := addPlugin(ctx, printerOf(cmd, form), args[0], catalogue, a)
+			err := addPlugin(ctx, printerOf(cmd, form), args[0], sandbox.String(), catalogue, a)
 			if err != nil && ctx.Err() != nil {
 				return errInterrupted
 			}
@@ -71,15 +72,16 @@ func pluginAddCommand() *cobra.Command {
 	flags.StringVar(&a.Name, "name", "", "what to call it (default: the name of its file)")
 	flags.StringSliceVar(&grants, "grant", nil, "what its formats get that ask for it: key, passphrase")
 	flags.StringSliceVar(&a.Projects, "projects", nil, "ids of the projects that get its formats (default: those that the one before had, else all)")
+	sandbox.add(flags)
 	flags.VarP(&form, "output", "o", "how to print: text or json")
 	markRequired(cmd, "catalogue")
 	return cmd
 }
 
-func addPlugin(ctx context.Context, p printer, binary, catalogue string, a host.Addition) error {
-	trial, err := host.Try(ctx, binary, nil)
+func addPlugin(ctx context.Context, p printer, binary, sandbox, catalogue string, a host.Addition) error {
+	trial, err := host.Try(ctx, binary, sandbox, nil)
 	if err != nil {
-		return cleanError{err}
+		return cleanError{unconfined(err)}
 	}
 	defer func() { _ = trial.Close() }() // what is left of it lies in the system's temporary folder
 	path, refused := trial.Add(catalogue, a)

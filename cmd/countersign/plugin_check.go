@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/countersign-dev/countersign/plugins/host"
 	"github.com/countersign-dev/countersign/plugins/host/conformance"
@@ -31,11 +32,43 @@ func checkGrants(grants []string) error {
 	return nil
 }
 
+// sandboxFlag says whether a binary is run that this system cannot confine whole.
+// Nobody knows what is in it, and it runs as the user who types the command.
+type sandboxFlag string
+
+// Set implements pflag.Value.
+func (f *sandboxFlag) Set(mode string) error {
+	if mode != host.SandboxBestEffort && mode != host.SandboxRequire {
+		return fmt.Errorf("it is %s or %s", host.SandboxRequire, host.SandboxBestEffort)
+	}
+	*f = sandboxFlag(mode)
+	return nil
+}
+
+func (f *sandboxFlag) String() string { return string(*f) }
+
+// Type implements pflag.Value.
+func (f *sandboxFlag) Type() string { return "mode" }
+
+func (f *sandboxFlag) add(flags *pflag.FlagSet) {
+	*f = host.SandboxRequire
+	flags.Var(f, "sandbox", "whether to run what this system cannot confine whole: require (no) or best_effort (yes)")
+}
+
+// unconfined tells how to run nevertheless what was not run for want of a sandbox.
+func unconfined(err error) error {
+	if errors.Is(err, host.ErrUnconfined) {
+		return fmt.Errorf("%w; if you trust it, --sandbox %s runs it nevertheless", err, host.SandboxBestEffort)
+	}
+	return err
+}
+
 // pluginTestCommand runs the conformance suite.
 func pluginTestCommand() *cobra.Command {
 	var o conformance.Options
 	form := outputForm("text")
 	grants := []string{grantKey, grantPassphrase}
+	var sandbox sandboxFlag
 	cmd := &cobra.Command{
 		Use:   "test BINARY",
 		Short: "Try a plugin, whoever wrote it, as a server would run it",
@@ -51,6 +84,7 @@ func pluginTestCommand() *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
+			o.Sandbox = sandbox.String()
 			o.Binary, o.Key, o.Passphrase = args[0], slices.Contains(grants, grantKey), slices.Contains(grants, grantPassphrase)
 			return tryPlugin(ctx, printerOf(cmd, form), o)
 		},
@@ -59,6 +93,7 @@ func pluginTestCommand() *cobra.Command {
 	flags.StringSliceVar(&grants, "grant", grants, "what formats get that ask for it; those that do not get theirs are skipped")
 	flags.StringVar(&o.Format, "format", "", "the only format to try, by id (default: all)")
 	flags.DurationVar(&o.Deadline, "deadline", host.DefaultDeadline, "how long one render may take")
+	sandbox.add(flags)
 	flags.VarP(&form, "output", "o", "how to print: text or json")
 	return cmd
 }
@@ -69,7 +104,7 @@ func tryPlugin(ctx context.Context, p printer, o conformance.Options) error {
 		return errInterrupted
 	}
 	if err != nil {
-		return cleanError{err}
+		return cleanError{unconfined(err)}
 	}
 	rows, failed := [][]string{{"CHECK", "FORMAT", "OUTCOME", "DETAIL"}}, 0
 	for _, r := range report.Results {

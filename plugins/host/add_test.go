@@ -18,7 +18,7 @@ func trial(t *testing.T, binary, name string) *Trial {
 	if err := os.Symlink(filepath.Join(binaries(t), binary), path); err != nil {
 		t.Fatal(err)
 	}
-	tried, err := Try(t.Context(), path, nil)
+	tried, err := Try(t.Context(), path, SandboxBestEffort, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ var _ runner.Runner = (*process)(nil)
 func newProcess(i *image, box sandbox.Spec, spec *exec.Cmd) (*process, error) {
 	launch, err := sandbox.Prepare(box, i.file)
 	if err != nil {
-		return nil, ownWords{fmt.Errorf("prepare plugin: %w", withoutPath(err))}
+		return nil, ownWords{fmt.Errorf("prepare plugin: %w", err)}
 	}
 	launch.Cmd.Env = append(spec.Env, sdk.HostPIDVariable+"="+strconv.Itoa(os.Getpid()))
 	launch.Cmd.Dir = "/"

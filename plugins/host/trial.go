@@ -16,6 +16,9 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
+// ErrUnconfined says that a plugin was not run, since it cannot be confined whole.
+var ErrUnconfined = sandbox.ErrUnconfined
+
 // Trial is a plugin that no catalogue lists, confined as any, to look at what it
 // declares and does. It serves nobody, and must be given no key of anybody's.
 type Trial struct {
@@ -28,9 +31,11 @@ type Trial struct {
 	SHA256 string
 }
 
-// Try starts a binary under the name of its file. Whatever it writes to standard
-// output and error goes to listen, unless that is nil. ctx bounds the start.
-func Try(ctx context.Context, path string, listen io.Writer) (_ *Trial, err error) {
+// Try starts a binary under the name of its file. Nobody knows it yet, so unless
+// mode is SandboxBestEffort it must be confined whole: ErrUnconfined says that it
+// cannot be. Whatever it writes to standard output and error goes to listen, unless
+// that is nil. ctx bounds the start.
+func Try(ctx context.Context, path, mode string, listen io.Writer) (_ *Trial, err error) {
 	t := &Trial{path: path}
 	if t.SHA256, err = Checksum(path); err != nil {
 		return nil, fmt.Errorf("open plugin: %w", err)
@@ -50,7 +55,7 @@ func Try(ctx context.Context, path string, listen io.Writer) (_ *Trial, err erro
 	if t.image, err = loadImage(path, sum, t.sockets.path); err != nil {
 		return nil, err
 	}
-	box := sandbox.Spec{Name: processPrefix + filepath.Base(path), Libraries: t.image.libraries, Limits: sandbox.DefaultLimits}
+	box := sandbox.Spec{Name: processPrefix + filepath.Base(path), Libraries: t.image.libraries, Require: mode != SandboxBestEffort, Limits: sandbox.DefaultLimits}
 	s := &settings{sockets: t.sockets, deadline: DefaultDeadline, maxFile: DefaultMaxFile, log: slog.New(slog.DiscardHandler), listen: listen}
 	if t.in, err = startInstance(ctx, t.image, box, s); err != nil {
 		if u, ok := errors.AsType[*unfit](err); ok {

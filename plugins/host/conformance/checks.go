@@ -26,7 +26,7 @@ func (s *suite) description(ctx context.Context) error {
 	if err := s.trial.Check(); err != nil {
 		return err
 	}
-	again, err := host.Try(ctx, s.Binary, &s.heard)
+	again, err := host.Try(ctx, s.Binary, s.Sandbox, &s.heard)
 	if err != nil {
 		return fmt.Errorf("at a second start: %w", err)
 	}

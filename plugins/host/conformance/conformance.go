@@ -10,6 +10,7 @@ package conformance
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -27,6 +28,9 @@ type Options struct {
 	// Key and Passphrase grant what formats declare a need for; those that need
 	// what is not granted are skipped.
 	Key, Passphrase bool
+	// Sandbox says whether to try a plugin that this system cannot confine whole:
+	// host.SandboxBestEffort. Default: host.SandboxRequire.
+	Sandbox string
 	// Format is the only one to try, by id. Default: all.
 	Format string
 	// Deadline bounds one render. Default: host.DefaultDeadline.
@@ -59,7 +63,8 @@ type Report struct {
 }
 
 // Run tries the plugin. It fails when there is nothing to try: no such file, no
-// such format, or an end of ctx. What is wrong with the plugin is in the report.
+// such format, an end of ctx, or with host.ErrUnconfined a plugin that is not to be
+// run here. What is wrong with the plugin is in the report.
 func Run(ctx context.Context, o Options) (Report, error) {
 	if o.Deadline == 0 {
 		o.Deadline = host.DefaultDeadline
@@ -96,6 +101,9 @@ type suite struct {
 
 func (s *suite) run(ctx context.Context) error {
 	err := s.start(ctx)
+	if errors.Is(err, host.ErrUnconfined) {
+		return err
+	}
 	s.note("start", "", err, "it runs and says what it renders")
 	if err != nil {
 		return nil //nolint:nilerr // it is in the report
@@ -161,7 +169,7 @@ func (s *suite) start(ctx context.Context) (err error) {
 	if s.trial != nil {
 		return s.ended()
 	}
-	s.trial, err = host.Try(ctx, s.Binary, &s.heard)
+	s.trial, err = host.Try(ctx, s.Binary, s.Sandbox, &s.heard)
 	return err
 }
 

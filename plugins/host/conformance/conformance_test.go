@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign-dev/countersign/plugins/host"
 	"github.com/countersign-dev/countersign/plugins/sdk"
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
@@ -55,8 +56,10 @@ func as(t *testing.T, binary, name string) string {
 	return path
 }
 
+// try runs the suite on a plugin of this project, wherever that is.
 func try(t *testing.T, o Options) Report {
 	t.Helper()
+	o.Sandbox = host.SandboxBestEffort
 	report, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -95,15 +95,18 @@ func (l *Launch) Report() (Report, error) {
 	}
 	switch {
 	case !said:
-		return r, l.apart(errors.New("confine plugin: the launcher ended without a report"))
+		return r, errors.New("confine plugin: the launcher ended without a report")
 	case r.Error == "":
 		return r, nil
 	}
 	if refusal := r.refusal(l.spec); refusal != nil {
 		return r, fmt.Errorf("confine plugin: %w", refusal)
 	}
-	// Some systems let anybody make a user namespace, and run nothing in it.
-	return r, l.apart(errors.New("confine plugin: " + r.Error))
+	err := errors.New("confine plugin: " + r.Error)
+	if r.Barred { // some systems let anybody make a user namespace, and run nothing in it
+		err = l.apart(err)
+	}
+	return r, err
 }
 
 // The runtime keeps init on the main thread. That matters: confinement goes by
@@ -142,6 +145,7 @@ func launch() {
 	limitMemory(s.Limits)
 	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, imageFD, uintptr(unsafe.Pointer(&noPath)), //nolint:gosec // how the call takes it
 		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0])), unix.AT_EMPTY_PATH, 0) //nolint:gosec // likewise
+	r.Barred = errno == unix.EACCES || errno == unix.EPERM
 	fail(r, fmt.Errorf("run it: %w", errno))
 }
 

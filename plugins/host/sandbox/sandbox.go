@@ -105,6 +105,8 @@ type Report struct {
 	Missing []string `json:"missing"`
 	// Error says why it does not run at all.
 	Error string `json:"error,omitempty"`
+	// Barred tells that the system let the launcher not run it.
+	Barred bool `json:"barred,omitempty"`
 }
 
 // Note adds one thing to the report: as enforced, unless a problem says why not.
