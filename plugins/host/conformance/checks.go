@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/countersign-dev/countersign/plugins/host"
 	"github.com/countersign-dev/countersign/plugins/sdk"
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 	"github.com/countersign-dev/countersign/plugins/sdk/specimen"
@@ -26,7 +25,7 @@ func (s *suite) description(ctx context.Context) error {
 	if err := s.trial.Check(); err != nil {
 		return err
 	}
-	again, err := host.Try(ctx, s.Binary, s.Sandbox, &s.heard)
+	again, err := s.launch(ctx)
 	if err != nil {
 		return fmt.Errorf("at a second start: %w", err)
 	}
@@ -153,7 +152,7 @@ func (t *trying) parses(context.Context) (string, error) {
 		}
 	}
 	t.opens = true
-	return "every file opens and holds what it should", nil
+	return "every file opens, and no certificate or key in it is another's in place of the job's", nil
 }
 
 func (t *trying) withoutChain(ctx context.Context) (string, error) {

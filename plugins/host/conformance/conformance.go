@@ -169,8 +169,19 @@ func (s *suite) start(ctx context.Context) (err error) {
 	if s.trial != nil {
 		return s.ended()
 	}
-	s.trial, err = host.Try(ctx, s.Binary, s.Sandbox, &s.heard)
+	s.trial, err = s.launch(ctx)
 	return err
+}
+
+// launch starts the plugin once more. It must be the one that the report is about,
+// whatever lies at its path by now.
+func (s *suite) launch(ctx context.Context) (*host.Trial, error) {
+	trial, err := host.Try(ctx, s.Binary, s.Sandbox, &s.heard)
+	if err == nil && trial.SHA256 != s.report.SHA256 {
+		_ = trial.Close() // a folder that cannot be removed says nothing of the plugin
+		return nil, errors.New("its binary has changed meanwhile")
+	}
+	return trial, err
 }
 
 // ended is an error if the plugin's process is gone.
