@@ -163,6 +163,25 @@ func TestPluginsThatDoNotStartOrDeclareNonsense(t *testing.T) {
 	}
 }
 
+// What passes is what the report names, though another binary takes its place.
+func TestExchangedBinaryIsFound(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "plugin")
+	for _, name := range []string{"der", "pem"} {
+		if err := errors.Join(os.Symlink(filepath.Join(plugins, name), binary+"-next"), os.Rename(binary+"-next", binary)); err != nil {
+			t.Fatal(err)
+		}
+		s := &suite{Options: Options{Binary: binary, Sandbox: host.SandboxBestEffort}}
+		var err error
+		if s.report.SHA256, err = host.Checksum(filepath.Join(plugins, "der")); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.start(t.Context()); (err == nil) != (name == "der") {
+			t.Errorf("%s in the place of der: %v", name, err)
+		}
+		s.stop()
+	}
+}
+
 func TestWhatIsNotGrantedIsSkipped(t *testing.T) {
 	r := try(t, Options{Binary: filepath.Join(plugins, "der")})
 	expect(t, r, map[string][]string{})
@@ -225,6 +244,12 @@ func TestSecretsAreFoundInArchives(t *testing.T) {
 	}
 	if err = errors.Join(err, archive.Close()); err != nil {
 		t.Fatal(err)
+	}
+	for _, theirs := range jobs {
+		own := bytes.Equal(theirs.PrivateKey, j.PrivateKey)
+		if err := open(&pluginv1.Format{Filename: "all.zip"}, file.Bytes(), theirs); (err == nil) != own {
+			t.Errorf("an archive with the key of %s as a file for %s: %v", called(j), called(theirs), err)
+		}
 	}
 	for holds, want := range map[bool]bool{false: true, true: false} {
 		tried := &trying{suite: &suite{}, holds: holds}

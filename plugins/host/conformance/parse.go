@@ -32,24 +32,35 @@ type content struct {
 // parser opens one kind of file.
 type parser func(file []byte, passphrase string) (content, error)
 
-// parsers are known by the end of a file's name or by its media type.
-var parsers = map[string]parser{
-	".pem": parsePEM, ".crt": parsePEM, "application/x-pem-file": parsePEM, "application/pem-certificate-chain": parsePEM,
-	".der": parseDER, ".cer": parseDER, "application/pkix-cert": parseDER, "application/pkcs8": parseDER,
-	".p7b": parsePKCS7, ".p7c": parsePKCS7, "application/x-pkcs7-certificates": parsePKCS7,
-	".p12": parsePKCS12, ".pfx": parsePKCS12, ".pkcs12": parsePKCS12, "application/x-pkcs12": parsePKCS12,
-	".jks": parseJKS, "application/x-java-keystore": parseJKS,
-	".zip": parseZIP, "application/zip": parseZIP,
-	".json": parseJSON, "application/json": parseJSON,
-	".yaml": parseYAML, ".yml": parseYAML, "application/yaml": parseYAML,
-}
-
 // parserOf is nil for files that the suite cannot open.
 func parserOf(f *pluginv1.Format) parser {
-	if p, ok := parsers[path.Ext(f.GetFilename())]; ok {
+	if p := parserFor(path.Ext(f.GetFilename())); p != nil {
 		return p
 	}
-	return parsers[f.GetMediaType()]
+	return parserFor(f.GetMediaType())
+}
+
+// parserFor knows parsers by the end of a file's name or by its media type.
+func parserFor(kind string) parser {
+	switch kind {
+	case ".pem", ".crt", "application/x-pem-file", "application/pem-certificate-chain":
+		return parsePEM
+	case ".der", ".cer", "application/pkix-cert", "application/pkcs8":
+		return parseDER
+	case ".p7b", ".p7c", "application/x-pkcs7-certificates":
+		return parsePKCS7
+	case ".p12", ".pfx", ".pkcs12", "application/x-pkcs12":
+		return parsePKCS12
+	case ".jks", "application/x-java-keystore":
+		return parseJKS
+	case ".zip", "application/zip":
+		return parseZIP
+	case ".json", "application/json":
+		return parseJSON
+	case ".yaml", ".yml", "application/yaml":
+		return parseYAML
+	}
+	return nil
 }
 
 // open opens the file, if that can be done, and checks that it is of the job.
@@ -197,19 +208,41 @@ func parseJKS(file []byte, passphrase string) (c content, err error) {
 	return c, nil
 }
 
-// parseZIP reads every entry, whose name must lead nowhere else when unpacked.
-func parseZIP(file []byte, _ string) (content, error) {
-	_, err := unzip(file)
-	return content{}, err
+// parseZIP opens every entry by the end of its name, but archives in archives,
+// which may go on for ever.
+func parseZIP(file []byte, passphrase string) (c content, err error) {
+	entries, err := unzip(file)
+	if err != nil {
+		return c, err
+	}
+	for _, entry := range entries {
+		parse := parserFor(path.Ext(entry.name))
+		if parse == nil || path.Ext(entry.name) == ".zip" {
+			continue
+		}
+		found, err := parse(entry.content, passphrase)
+		if err != nil {
+			return c, fmt.Errorf("entry %s: %w", entry.name, err)
+		}
+		c.certificates, c.keys = append(c.certificates, found.certificates...), append(c.keys, found.keys...)
+	}
+	return c, nil
 }
 
-// unzip is what the entries hold, one after the other, up to a bound.
-func unzip(file []byte) (text []byte, err error) {
+// zipped is an entry of an archive.
+type zipped struct {
+	name    string
+	content []byte
+}
+
+// unzip reads the entries, up to a bound in all. Their names must lead nowhere else
+// when they are unpacked.
+func unzip(file []byte) (entries []zipped, err error) {
 	archive, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		return nil, err
 	}
-	seen := map[string]bool{}
+	seen, left := map[string]bool{}, int64(maxHeard)
 	for _, entry := range archive.File {
 		if !filepath.IsLocal(entry.Name) || printable(entry.Name) != entry.Name || seen[entry.Name] {
 			return nil, fmt.Errorf("its entry %q has a name that cannot be unpacked safely, or twice", entry.Name)
@@ -219,13 +252,13 @@ func unzip(file []byte) (text []byte, err error) {
 		if err != nil {
 			return nil, err
 		}
-		inside, err := io.ReadAll(io.LimitReader(reader, int64(maxHeard-len(text))))
+		inside, err := io.ReadAll(io.LimitReader(reader, left))
 		if err = errors.Join(err, reader.Close()); err != nil {
 			return nil, fmt.Errorf("entry %s: %w", entry.Name, err)
 		}
-		text = append(text, inside...)
+		entries, left = append(entries, zipped{entry.Name, inside}), left-int64(len(inside))
 	}
-	return text, nil
+	return entries, nil
 }
 
 func parseJSON(file []byte, _ string) (content, error) {

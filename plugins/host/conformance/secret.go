@@ -128,8 +128,12 @@ func (t *trying) leaks(file []byte, j sdk.Job) error {
 	if t.holds {
 		own = j.PrivateKey
 	}
+	found := t.suite.secret.lookIn(file, own)
 	inside, _ := unzip(file) // what is no archive has nothing packed in it
-	return errors.Join(t.suite.secret.lookIn(file, own), t.suite.secret.lookIn(inside, own))
+	for _, entry := range inside {
+		found = errors.Join(found, t.suite.secret.lookIn(entry.content, own))
+	}
+	return found
 }
 
 // secretsInFile looks in files that were made before and after the plugin was
