@@ -58,7 +58,10 @@ func startInstance(ctx context.Context, i *image, box sandbox.Spec, s *settings)
 	in, err := runInstance(ctx, i, box, s)
 	if errors.Is(err, sandbox.ErrApart) && ctx.Err() == nil {
 		box.Together = true // which is then in its report
-		return runInstance(ctx, i, box, s)
+		in, err = runInstance(ctx, i, box, s)
+	}
+	if err != nil && ctx.Err() != nil {
+		err = &unfit{"it did not start in time", err}
 	}
 	return in, err
 }

@@ -145,7 +145,7 @@ func TestMutePluginIsGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := state(t, h, "mute"); s.State != StateDisabled || !strings.Contains(s.Detail, "it did not start as plugins do") {
+	if s := state(t, h, "mute"); s.State != StateDisabled || s.Detail != "it did not start in time" {
 		t.Errorf("got %+v", s)
 	}
 	if err := h.Close(); err != nil {

@@ -167,6 +167,9 @@ func TestHostilePluginGetsNowhere(t *testing.T) {
 			t.Errorf("its status does not say %s:\n%s", line, status)
 		}
 	}
+	if nice, err := unix.Getpriority(unix.PRIO_PROCESS, plugin[0]); err != nil || 20-nice < 5 { // as the system call counts
+		t.Errorf("its priority is that of the host or higher: %d (%v)", nice, err)
+	}
 	if s := state(t, h, "hostile"); s.State != StateRunning || s.Detail != "" {
 		t.Errorf("got %+v", s)
 	}

@@ -19,10 +19,6 @@ const (
 	reportFD = 4
 )
 
-// niceness is how far plugins step back behind the host (setpriority(2)): it has
-// three times the CPU of one of their threads, where both want it.
-const niceness = 5
-
 // maxReport is more than a launcher has to say, in bytes.
 const maxReport = 16 << 10
 
@@ -139,8 +135,6 @@ func launch() {
 		fail(r, err)
 	}
 	tell(r)
-	// Where the CPU is short, the host comes first. Who is behind already stays.
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, niceness)
 	// From here on nothing may need memory: the limit is this process's, too.
 	limitMemory(s.Limits)
 	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, imageFD, uintptr(unsafe.Pointer(&noPath)), //nolint:gosec // how the call takes it
