@@ -99,28 +99,33 @@ func (in *inbox) take(r *http.Request) {
 
 // round has every call about a request answered, and returns the messages that
 // follow from it. It tells whether /slow held the very first message all along:
-// whatever waits for a target, waits until its try is given up.
+// whatever waits for a target, waits until its try is given up. Steps are taken
+// twice, so that half as long is too long as well.
 func (in *inbox) round(s *server) (wanted []string, held bool) {
 	fetched := s.waits("operator", "key")
 	first := "approval.requested " + fetched.RequestID
 	eventually(in.t, "a message at the slow target", func() bool { return in.tries(in.begun, first) > 0 })
-	denied, cancelled := s.waits("operator", "key"), s.waits("operator", "key")
+	denied, cancelled, another := s.waits("operator", "key"), s.waits("operator", "key"), s.waits("operator", "key")
 	var m minted
 	s.decide("approver", fetched, "approve")
-	s.must(http.StatusCreated, &m, "operator", http.MethodPost, s.project()+"/requests/"+fetched.RequestID+"/token", "{}")
+	for range 2 {
+		s.must(http.StatusCreated, &m, "operator", http.MethodPost, s.project()+"/requests/"+fetched.RequestID+"/token", "{}")
+	}
 	if got := fetchers(s, 4, m.Token); got["200 "] != 1 || got["410 token_consumed"] != 3 {
 		in.t.Errorf("4 callers, one token: %v", got)
 	}
 	if status, body := s.decide("approver", denied, "deny"); status != http.StatusOK {
 		in.t.Errorf("deny: %d %s", status, body)
 	}
-	s.must(http.StatusOK, nil, "operator", http.MethodPost, s.project()+"/requests/"+cancelled.RequestID+"/cancel", "")
+	for _, w := range []waiting{cancelled, another} {
+		s.must(http.StatusOK, nil, "operator", http.MethodPost, s.project()+"/requests/"+w.RequestID+"/cancel", "")
+	}
 	held = in.tries(in.ended, first) == 0
-	for w, want := range map[waiting]string{fetched: "consumed", denied: "denied", cancelled: "cancelled"} {
+	for w, want := range map[waiting]string{fetched: "consumed", denied: "denied", cancelled: "cancelled", another: "cancelled"} {
 		eventually(in.t, "the request to be "+want, func() bool { return s.status(w.RequestID) == want })
 	}
 	return []string{
-		first, "approval.requested " + denied.RequestID, "approval.requested " + cancelled.RequestID,
+		first, "approval.requested " + denied.RequestID, "approval.requested " + cancelled.RequestID, "approval.requested " + another.RequestID,
 		"approval.decided " + fetched.RequestID, "approval.decided " + denied.RequestID, "token.reused " + fetched.RequestID,
 	}, held
 }
