@@ -183,7 +183,7 @@ func (p plugin) Render(ctx context.Context, job sdk.Job) ([]byte, error) {
 		time.Sleep(200 * time.Millisecond) // as if it had so much to do
 		return []byte(strconv.Itoa(os.Getpid())), nil
 	case "huge":
-		return make([]byte, 100<<20), nil
+		return make([]byte, 20<<20), nil // more than any host takes by default
 	case "empty":
 		return nil, nil
 	case "refuse":
