@@ -136,7 +136,7 @@ func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 	must(t, err)
 	clock := func() time.Time { return engine.Instant(time.Now().Add(time.Duration(f.skew.Load()))) }
 	f.store = store
-	f.admin = &engine.Admin{Store: store, Keys: keys, Passwords: &argon2.Passwords{}, Clock: clock}
+	f.admin = &engine.Admin{Store: store, Keys: keys, Passwords: &argon2.Passwords{MemoryKiB: 64}, Clock: clock}
 	f.workflows = &inProcess{started: map[string]bool{}, reports: make(chan report, 10_000), reused: make(chan engine.Token, 10_000)}
 	f.downloads = &engine.Downloads{
 		Store: store, Formats: renderers, Keys: keys, Policy: rules, Workflows: f.workflows, Clock: clock, Log: log,

@@ -3,6 +3,7 @@
 package argon2
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -16,17 +17,28 @@ import (
 // Passwords hashes as many passwords at a time as there are processors, so that a
 // crowd that signs in takes time, not memory. The zero value is ready to use.
 type Passwords struct {
+	// MemoryKiB is what one hash takes, in KiB. Default 64 MiB; tests that hash
+	// many take less.
+	MemoryKiB uint32
+
 	once  sync.Once
 	turns chan struct{}
 }
 
 var _ engine.Passwords = (*Passwords)(nil)
 
-var params = &argon2id.Params{Memory: 64 << 10, Iterations: 3, Parallelism: 4, SaltLength: 16, KeyLength: 32}
+// recommended is 64 MiB in KiB.
+const recommended = 64 << 10
+
+func (p *Passwords) params() *argon2id.Params {
+	return &argon2id.Params{Memory: cmp.Or(p.MemoryKiB, recommended), Iterations: 3, Parallelism: 4, SaltLength: 16, KeyLength: 32}
+}
 
 // nobody is the hash that is compared where there is none: of a password that
-// nobody knows.
-const nobody = "$argon2id$v=19$m=65536,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+// nobody knows, and as costly as any other.
+func (p *Passwords) nobody() string {
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", p.params().Memory)
+}
 
 // Hash implements engine.Passwords.
 func (p *Passwords) Hash(ctx context.Context, password engine.Secret) (string, error) {
@@ -35,7 +47,7 @@ func (p *Passwords) Hash(ctx context.Context, password engine.Secret) (string, e
 		return "", err
 	}
 	defer done()
-	hash, err := argon2id.CreateHash(password.Reveal(), params)
+	hash, err := argon2id.CreateHash(password.Reveal(), p.params())
 	if err != nil {
 		return "", fmt.Errorf("hash password: %w", err)
 	}
@@ -45,7 +57,7 @@ func (p *Passwords) Hash(ctx context.Context, password engine.Secret) (string, e
 // Matches implements engine.Passwords.
 func (p *Passwords) Matches(ctx context.Context, hash string, password engine.Secret) (bool, error) {
 	if hash == "" {
-		hash = nobody
+		hash = p.nobody()
 	}
 	done, err := p.turn(ctx)
 	if err != nil {

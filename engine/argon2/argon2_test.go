@@ -39,7 +39,7 @@ func TestPasswords(t *testing.T) {
 
 // Who waits for a turn waits no longer than they want to.
 func TestNobodyWaitsForEver(t *testing.T) {
-	var p argon2.Passwords
+	p := argon2.Passwords{MemoryKiB: 4 << 10}
 	ctx, stop := context.WithCancel(t.Context())
 	var calls sync.WaitGroup
 	ended := make(chan error, 64)

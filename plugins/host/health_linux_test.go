@@ -1,17 +1,31 @@
 package host
 
 import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
+// stop has a process stand still. Until the thread that gets the signal has run,
+// the others may still answer.
 func stop(t *testing.T, process int) {
 	t.Helper()
 	if err := syscall.Kill(process, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "it stands still", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", process))
+		return err == nil && len(threads) > 0 && !slices.ContainsFunc(threads, func(file string) bool {
+			stat, err := os.ReadFile(file) //nolint:gosec // of the process under test
+			return err == nil && !bytes.Contains(stat, []byte(") T "))
+		})
+	})
 }
 
 // A plugin that stands still is found out though nobody asks it for anything, and
