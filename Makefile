@@ -8,8 +8,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # Packages that link the Temporal server are tested without the race detector;
 # one end-to-end run in cmd/countersign drives a binary built with it. So is the
 # suite that tries plugins: what it does at once, it does through the host. The
-# workflows are tested both ways: without it they try many more sequences. So is
-# what crashes of plugins leave behind.
+# workflows are tested both ways: without it they try many more sequences. So are
+# hostile plugins, and what crashes of plugins leave behind.
 PLAIN_PACKAGES := ./deploy/embedded ./cmd/countersign ./plugins/host/conformance
 RACE_PACKAGES   = $(shell $(GO) list ./... | grep -vE '/(deploy/embedded|cmd/countersign|plugins/host/conformance)$$')
 
@@ -46,7 +46,7 @@ test: tools-test build ## run every test
 	$(GO) vet ./... && $(GO) vet -tags bench ./cmd/countersign
 	$(GO) test -race -timeout 20m $(RACE_PACKAGES)
 	$(GO) test -p 1 -timeout 25m ./workflows $(PLAIN_PACKAGES)
-	$(GO) test -run TestThousandCrashes ./plugins/host
+	$(GO) test -run 'TestThousandCrashes|TestHostilePlugins' ./plugins/host
 	cd api/web && npm test
 
 .PHONY: test-web

@@ -24,6 +24,9 @@ func certCommand(o *clientOptions) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if c, err = s.Certificate(ctx, s.project, c.ID); err != nil { // lists tell no chain
+				return err
+			}
 			return s.showCertificate(c)
 		}),
 	})
@@ -52,11 +55,16 @@ func certListCommand(o *clientOptions) *cobra.Command {
 }
 
 func (s *session) showCertificate(c wire.Certificate) error {
-	return s.show(c, []string{"ID", c.ID}, []string{"Name", c.Name}, []string{"Subject", c.Subject},
-		[]string{"Alternative names", strings.Join(c.SANs, ", ")}, []string{"Issuer", c.Issuer}, []string{"Serial", c.Serial},
-		[]string{"Not before", s.when(c.NotBefore)}, []string{"Not after", s.when(c.NotAfter)},
-		[]string{"Key", c.KeyAlgorithm}, []string{"Private key", yesNo(c.HasPrivateKey)},
-		[]string{"SHA-256", c.Fingerprint}, []string{"Chain length", strconv.Itoa(c.ChainLength)})
+	rows := [][]string{
+		{"ID", c.ID}, {"Name", c.Name}, {"Subject", c.Subject}, {"Alternative names", strings.Join(c.SANs, ", ")},
+		{"Issuer", c.Issuer}, {"Serial", c.Serial}, {"Not before", s.when(c.NotBefore)}, {"Not after", s.when(c.NotAfter)},
+		{"Key", c.KeyAlgorithm}, {"Private key", yesNo(c.HasPrivateKey)}, {"SHA-256", c.Fingerprint},
+		{"Chain length", strconv.Itoa(c.ChainLength)},
+	}
+	for _, above := range c.Chain {
+		rows = append(rows, []string{"Chain", above.Subject})
+	}
+	return s.show(c, rows...)
 }
 
 // certificate finds a certificate by id or, if no other has it too, by name. An

@@ -68,7 +68,7 @@ func TestHostilePlugins(t *testing.T) {
 	for _, attack := range attacks {
 		t.Run(attack.name, func(t *testing.T) {
 			b.T = t
-			for enough := b.rounds.Load() + 10; b.rounds.Load() < enough && !b.peaceBroken.Load() && !t.Failed(); {
+			for enough := b.rounds.Load() + roundsAnAttack; b.rounds.Load() < enough && !b.peaceBroken.Load() && !t.Failed(); {
 				attack.make(b)
 			}
 		})
