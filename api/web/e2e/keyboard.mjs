@@ -7,7 +7,7 @@ export async function reach(page, role, name, key = "Tab") {
   const wanted = page.getByRole(role, { name, exact: typeof name === "string" });
   await wanted.first().waitFor({ state: "attached" }); // a switch is its drawing, not its input
   const here = wanted.and(page.locator(":focus"));
-  for (let presses = 0; presses < 80; presses++) {
+  for (let presses = 0; presses < 400; presses++) {
     if (await here.count()) return here;
     await page.keyboard.press(key);
   }

@@ -130,7 +130,7 @@ function Person() {
   const leave = useSignOut();
   const { id: pid, role } = useProject();
   return (
-    <Menu position="bottom-end">
+    <Menu position="bottom-end" withInitialFocusPlaceholder={false}>
       <Menu.Target>
         <ActionIcon variant="default" size="lg" aria-label={`Signed in as ${me.user.username}`}>
           <IconUser size={18} />

@@ -58,11 +58,16 @@ export function Link({ certificate, minted, format, again }: Props) {
           <span />
         )}
         {usable ? (
-          <Button leftSection={<IconDownload size={18} />} loading={save.isPending} onClick={() => save.mutate()}>
+          <Button key="save" leftSection={<IconDownload size={18} />} loading={save.isPending} onClick={() => save.mutate()}>
             Download {minted.filename}
           </Button>
         ) : (
-          again && <Button variant="default" onClick={again}>New download</Button>
+          again && (
+            // Another button, not the same: who pressed that one must not have this one under their finger.
+            <Button key="again" variant="default" onClick={again}>
+              New download
+            </Button>
+          )
         )}
       </Group>
       {revoke.isError && <Failure error={revoke.error} />}
