@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,10 +25,17 @@ func newImage(string) (*image, error) {
 }
 
 // seal forbids every later change of the image, this process's own included.
+// While the kernel still holds a page of what was just written, it is busy, which
+// on a machine with much to do it may say more than once (fcntl(2), F_ADD_SEALS).
 func (i *image) seal() error {
-	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL
-	_, err := unix.FcntlInt(i.file.Fd(), unix.F_ADD_SEALS, seals)
-	return err
+	const seals, tries = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL, 50
+	for try := 1; ; try++ {
+		_, err := unix.FcntlInt(i.file.Fd(), unix.F_ADD_SEALS, seals)
+		if !errors.Is(err, unix.EBUSY) || try == tries {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func (i *image) close() error { return i.file.Close() }
