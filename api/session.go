@@ -35,6 +35,11 @@ func cookieName(k *call) string {
 	return plainCookie
 }
 
+// sessionSecret is what the browser's cookie holds, or "".
+func sessionSecret(c *fiber.Ctx, k *call) engine.Secret {
+	return engine.Secret(c.Cookies(cookieName(k)))
+}
+
 // sessions recognises the cookie of somebody who signed in with a browser.
 type sessions struct{ signIns *engine.SignIns }
 
@@ -47,7 +52,7 @@ func (a sessions) Authenticate(ctx context.Context, c *fiber.Ctx) (engine.Princi
 	if !ok {
 		return engine.Principal{}, false, nil
 	}
-	secret := engine.Secret(c.Cookies(cookieName(k)))
+	secret := sessionSecret(c, k)
 	if secret == "" {
 		return engine.Principal{}, false, nil
 	}
@@ -73,7 +78,7 @@ func (s *Server) seen(ctx context.Context, c *fiber.Ctx, k *call) error {
 	if k.Session == nil {
 		return nil
 	}
-	k.forgeryToken = engine.ForgeryToken(engine.Secret(c.Cookies(cookieName(k))))
+	k.forgeryToken = engine.ForgeryToken(sessionSecret(c, k))
 	if k.route == streamPath || c.Get(unattended) != "" {
 		return nil
 	}
@@ -111,7 +116,7 @@ type signInInput struct {
 
 // Resolve implements huma.Resolver.
 func (in *signInInput) Resolve(hc huma.Context) []error {
-	in.former = engine.Secret(humafiber.Unwrap(hc).Cookies(cookieName(callOf(hc.Context()))))
+	in.former = sessionSecret(humafiber.Unwrap(hc), callOf(hc.Context()))
 	return nil
 }
 

@@ -3,12 +3,13 @@ import { Anchor, Badge, Drawer, Table, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useRef } from "react";
 import { Link } from "react-router";
-import { answer, api, type Schemas } from "../api/client";
+import type { Schemas } from "../api/client";
 import { Copied } from "../parts/copied";
 import { Unready } from "../parts/states";
 import { Time } from "../parts/time";
 import { useProject } from "../project";
 import { called } from "./actions";
+import { readAudit } from "./read";
 
 type Entry = Schemas["AuditEntry"];
 
@@ -84,10 +85,7 @@ export function EntryDetail({ chain, seq, opened, close }: DetailProps) {
 function One({ chain, seq }: { chain: string; seq: number }) {
   const found = useQuery({
     queryKey: ["audit", chain, "entry", seq],
-    queryFn: async () => {
-      const page = (await answer<unknown>(api.GET("/api/v1/projects/{pid}/audit-logs", { params: { path: { pid: chain }, query: { seq } } }))) as Schemas["PageAuditEntry"];
-      return page.items?.[0] ?? null;
-    },
+    queryFn: async () => (await readAudit(chain, { seq })).items?.[0] ?? null,
     staleTime: Infinity, // it never changes
   });
   if (found.data === null) return <Text>There is no entry {seq}.</Text>;

@@ -3,9 +3,10 @@ import { Button, Group, SegmentedControl } from "@mantine/core";
 import { IconFileExport } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
 import { useSearchParams } from "react-router";
-import { answer, api, type Schemas } from "../api/client";
+import { answer, api } from "../api/client";
 import { EntryDetail, EntryTable } from "../audit/entry";
 import { type Filter, filterOf, Filters } from "../audit/filters";
+import { readAudit } from "../audit/read";
 import { Verify } from "../audit/verify";
 import { Paged, usePages } from "../parts/pages";
 import { Empty, Heading } from "../parts/states";
@@ -22,12 +23,7 @@ export default function Audit() {
   const filter = filterOf(search);
   const chain = search.get("chain") === system ? system : project.id;
   const show = (of: string, by: Filter) => setSearch({ ...by, ...(of === system ? { chain: system } : {}) });
-  const entries = usePages(
-    ["audit", chain, filter],
-    async (cursor) =>
-      // Text is what an export would be.
-      (await answer<unknown>(api.GET("/api/v1/projects/{pid}/audit-logs", { params: { path: { pid: chain }, query: { ...filter, limit: 50, cursor } } }))) as Schemas["PageAuditEntry"],
-  );
+  const entries = usePages(["audit", chain, filter], (cursor) => readAudit(chain, { ...filter, limit: 50, cursor }));
   const address = (of: number) => `?${new URLSearchParams([...[...search].filter(([name]) => name !== "entry"), ["entry", String(of)]])}`;
   return (
     <>
