@@ -26,6 +26,8 @@ export const theme = createTheme({
     PasswordInput: { defaultProps: { visibilityToggleFocusable: true } },
     Popover: { defaultProps: layers },
     Tooltip: { defaultProps: layers },
+    // Its words would fade even for who wants no motion.
+    SegmentedControl: { defaultProps: { transitionDuration: 0 } },
   },
 });
 
