@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # one end-to-end run in cmd/countersign drives a binary built with it. So is the
 # suite that tries plugins: what it does at once, it does through the host. The
 # workflows are tested both ways: without it they try many more sequences. So are
-# hostile plugins, and what crashes of plugins leave behind.
+# hostile plugins; what crashes of plugins leave behind is seen without it alone.
 PLAIN_PACKAGES := ./deploy/embedded ./cmd/countersign ./plugins/host/conformance
 RACE_PACKAGES   = $(shell $(GO) list ./... | grep -vE '/(deploy/embedded|cmd/countersign|plugins/host/conformance)$$')
 

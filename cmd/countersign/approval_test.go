@@ -59,6 +59,7 @@ func (s *server) refused(what string, want int, code string) func(int, []byte) {
 
 // Each call and code about approvals, on the whole server.
 func TestApprovals(t *testing.T) {
+	t.Parallel()
 	s := start(t, binary(t, "-tags=failpoint"), t.TempDir()+"/data")
 	ask := func(format string) int {
 		status, _ := s.call("operator", http.MethodPost, s.project()+"/certificates/"+s.boot.Certificates[0].ID+"/downloads", object("format", format))
@@ -261,6 +262,7 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 // it again: the vote counts, and the token that nobody received is revoked by
 // the next claim.
 func TestKillInsideAStep(t *testing.T) {
+	t.Parallel()
 	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
 	s := start(t, program, dir)
 	s.approvals(false, "key_export", 2, 600, 600)

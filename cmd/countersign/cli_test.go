@@ -28,6 +28,7 @@ import (
 //	issue VARIABLE          make a request whose token nobody uses
 //	newest VARIABLE         wait for a pending approval, the newest
 func TestCommandLine(t *testing.T) {
+	t.Parallel()
 	scripts, err := filepath.Glob("testdata/script/*.txtar")
 	noError(t, err)
 	if len(scripts) == 0 {

@@ -12,6 +12,7 @@ import (
 )
 
 func TestKillAtRestAndAfterMint(t *testing.T) {
+	t.Parallel()
 	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
 	s := start(t, program, dir)
 	project, keys := s.boot.ProjectID, s.boot.APIKeys
@@ -47,6 +48,7 @@ func TestKillAtRestAndAfterMint(t *testing.T) {
 // Killed between render and claim, a token is as good as before; killed between
 // claim and send, it is burned, on record, and never delivered again.
 func TestKillInsideARedemption(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		point       string
 		after       string
@@ -78,6 +80,7 @@ func TestKillInsideARedemption(t *testing.T) {
 // A claim whose bytes may not have left is completed by the workflow: the
 // request ends, and the record says that the download was interrupted.
 func TestAnInterruptedDownloadIsOnRecord(t *testing.T) {
+	t.Parallel()
 	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
 	s := start(t, program, dir, "COUNTERSIGN_FAILPOINT=claimed")
 	m := s.mint(0, "fullchain", `,"ttl_seconds":2`)

@@ -101,6 +101,7 @@ func (o opened) certificates() int {
 }
 
 func TestEveryFormatOpensElsewhere(t *testing.T) {
+	t.Parallel()
 	s := start(t, binary(t, "-tags=failpoint"), t.TempDir()+"/data")
 	s.allow(true)
 	var formats struct {

@@ -60,6 +60,7 @@ func gone(t *testing.T, pids []int) {
 // One run of the whole under the race detector: many callers, many formats,
 // revocation, refusals, and an orderly end.
 func TestNoRaceEndToEnd(t *testing.T) {
+	t.Parallel()
 	s := start(t, binary(t, "-race", "-tags=failpoint"), t.TempDir()+"/data", "GORACE=halt_on_error=1 exitcode=66")
 	s.allow(true)
 	formats := []string{"cert", "chain", "fullchain", "key", "pkcs12", "zip", "jks", "k8s-secret"}

@@ -16,6 +16,7 @@ import (
 // server, where approvals, claims and tokens last a second, and kills it again
 // and again: everybody is told what the model says, and all ends as it does.
 func TestModelOnTheServer(t *testing.T) {
+	t.Parallel()
 	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
 	s := start(t, program, dir)
 	s.must(http.StatusOK, nil, "admin", http.MethodPut, s.project()+"/certificate-policy",
