@@ -54,8 +54,14 @@ func (b *bench) measure(callers, n int, call func(i int) error) timing {
 		b.t.Fatal(err)
 	default:
 	}
+	t := median(took)
+	t.rate = float64(n) / all.Seconds()
+	return t
+}
+
+func median(took []time.Duration) timing {
 	slices.Sort(took)
-	return timing{took[n/2], float64(n) / all.Seconds()}
+	return timing{p50: took[len(took)/2]}
 }
 
 func (b *bench) awaitReady() {

@@ -2,5 +2,6 @@
 
 package host
 
-// roundsAnAttack is how often every other format is rendered during each attack.
+// roundsAnAttack is how often every other format is rendered during each attack;
+// the race detector slows each start threefold.
 const roundsAnAttack = 2
