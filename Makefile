@@ -10,8 +10,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # suite that tries plugins: what it does at once, it does through the host. The
 # workflows are tested both ways: without it they try many more sequences. So are
 # hostile plugins; what crashes of plugins leave behind is seen without it alone.
-PLAIN_PACKAGES := ./deploy/embedded ./cmd/countersign ./plugins/host/conformance
-RACE_PACKAGES   = $(shell $(GO) list ./... | grep -vE '/(deploy/embedded|cmd/countersign|plugins/host/conformance)$$')
+PLAIN_PACKAGES := ./workflows/embedded ./cmd/countersign ./plugins/conformance
+RACE_PACKAGES   = $(shell $(GO) list ./... | grep -vE '/(workflows/embedded|cmd/countersign|plugins/conformance)$$')
 
 LINT        := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 WFCHECK     := $(GO) run go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
@@ -38,7 +38,7 @@ $(WEB_UI): $(WEB_SOURCES)
 build: tools-go $(WEB_UI) ## build bin/countersign, its web UI and the format plugins
 	@mkdir -p $(BIN)/plugins
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/countersign ./cmd/countersign
-	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/plugins/ ./plugins/...
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/plugins/ ./plugins/formats/...
 	$(BIN)/countersign plugin hash --source plugins/catalogue.json --dir $(BIN)/plugins
 
 .PHONY: test

@@ -16,10 +16,10 @@ import (
 
 	"github.com/countersign-dev/countersign/api"
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/argon2"
+	"github.com/countersign-dev/countersign/engine/keys"
 	"github.com/countersign-dev/countersign/engine/notify"
-	"github.com/countersign-dev/countersign/engine/seal"
-	"github.com/countersign-dev/countersign/engine/sqlite"
+	"github.com/countersign-dev/countersign/engine/passwords"
+	"github.com/countersign-dev/countersign/engine/store/sqlite"
 )
 
 // fixture is a whole server on a loopback port: real store, keys, rules and
@@ -132,17 +132,17 @@ func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 	must(t, err)
 	t.Cleanup(func() { must(t, store.Close()) })
 	log := slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	keys, err := seal.Open(t.Context(), seal.Options{KeyFile: filepath.Join(dir, "key"), Logger: log})
+	sealer, err := keys.Open(t.Context(), keys.Options{KeyFile: filepath.Join(dir, "key"), Logger: log})
 	must(t, err)
 	clock := func() time.Time { return engine.Instant(time.Now().Add(time.Duration(f.skew.Load()))) }
 	f.store = store
-	f.admin = &engine.Admin{Store: store, Keys: keys, Passwords: &argon2.Passwords{MemoryKiB: 64}, Clock: clock}
+	f.admin = &engine.Admin{Store: store, Keys: sealer, Passwords: &passwords.Passwords{MemoryKiB: 64}, Clock: clock}
 	f.workflows = &inProcess{started: map[string]bool{}, reports: make(chan report, 10_000), reused: make(chan engine.Token, 10_000)}
 	f.downloads = &engine.Downloads{
-		Store: store, Formats: renderers, Keys: keys, Policy: rules, Workflows: f.workflows, Clock: clock, Log: log,
+		Store: store, Formats: renderers, Keys: sealer, Policy: rules, Workflows: f.workflows, Clock: clock, Log: log,
 	}
 	f.notifications = &engine.Notifications{
-		Store: store, Keys: keys, Clock: clock, Log: log, Notifier: notify.New(notify.Options{AllowHosts: []string{"127.0.0.1"}, Clock: clock}),
+		Store: store, Keys: sealer, Clock: clock, Log: log, Notifier: notify.New(notify.Options{AllowHosts: []string{"127.0.0.1"}, Clock: clock}),
 	}
 	f.workflows.downloads = f.downloads
 	f.people()

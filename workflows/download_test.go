@@ -15,7 +15,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/sqlite"
+	"github.com/countersign-dev/countersign/engine/store/sqlite"
 	"github.com/countersign-dev/countersign/policies"
 )
 

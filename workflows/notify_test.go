@@ -16,8 +16,8 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/keys"
 	sender "github.com/countersign-dev/countersign/engine/notify"
-	"github.com/countersign-dev/countersign/engine/seal"
 )
 
 // receiver is a webhook's other end: it counts the messages by id, once up is set.
@@ -56,9 +56,9 @@ func newReceiver(t *testing.T, down func() bool) *receiver {
 func (d *desk) notifying(t *testing.T, url string) engine.NotificationTarget {
 	t.Helper()
 	if d.notifications.Keys == nil {
-		keys, err := seal.Open(t.Context(), seal.Options{KeyFile: filepath.Join(t.TempDir(), "key"), Logger: d.downloads.Log})
+		sealer, err := keys.Open(t.Context(), keys.Options{KeyFile: filepath.Join(t.TempDir(), "key"), Logger: d.downloads.Log})
 		noError(t, err)
-		d.notifications.Keys = keys
+		d.notifications.Keys = sealer
 	}
 	d.notifications.Notifier = sender.New(sender.Options{AllowHosts: []string{"127.0.0.1"}, Clock: d.downloads.Clock})
 	by := engine.Caller{Project: engine.Project{ID: project}}

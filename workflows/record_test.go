@@ -14,8 +14,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"github.com/countersign-dev/countersign/deploy/embedded"
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/workflows/embedded"
 )
 
 // TestRecord runs each ending on a real server and writes its history, unless one

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/sqlite"
+	"github.com/countersign-dev/countersign/engine/store/sqlite"
 )
 
 // approvals sets the project's policy: key export, approval mode, how many must

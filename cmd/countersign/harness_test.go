@@ -52,7 +52,7 @@ func binary(t *testing.T, flags ...string) string {
 	program := filepath.Join(folder, "countersign")
 	run(t, nil, "go", append(append([]string{"build"}, flags...), "-o", program, ".")...)
 	plugins := filepath.Join(folder, "plugins")
-	run(t, nil, "env", "CGO_ENABLED=0", "go", "build", "-o", plugins+"/", "../../plugins/...")
+	run(t, nil, "env", "CGO_ENABLED=0", "go", "build", "-o", plugins+"/", "../../plugins/formats/...")
 	run(t, nil, program, "plugin", "hash", "--source", "../../plugins/catalogue.json", "--dir", plugins)
 	builds.made[name] = program
 	return program

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/countersign-dev/countersign/plugins/conformance"
 	"github.com/countersign-dev/countersign/plugins/host"
-	"github.com/countersign-dev/countersign/plugins/host/conformance"
 )
 
 // The secrets that a plugin can be granted.

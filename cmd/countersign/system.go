@@ -22,18 +22,18 @@ import (
 
 	"github.com/countersign-dev/countersign/api"
 	"github.com/countersign-dev/countersign/api/web"
-	"github.com/countersign-dev/countersign/deploy/embedded"
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/argon2"
 	"github.com/countersign-dev/countersign/engine/certimport"
-	"github.com/countersign-dev/countersign/engine/mongo"
+	"github.com/countersign-dev/countersign/engine/keys"
+	_ "github.com/countersign-dev/countersign/engine/keys/kms" // cloud keepers
 	"github.com/countersign-dev/countersign/engine/notify"
-	"github.com/countersign-dev/countersign/engine/seal"
-	_ "github.com/countersign-dev/countersign/engine/seal/kms" // cloud keepers
-	"github.com/countersign-dev/countersign/engine/sqlite"
+	"github.com/countersign-dev/countersign/engine/passwords"
+	"github.com/countersign-dev/countersign/engine/store/mongo"
+	"github.com/countersign-dev/countersign/engine/store/sqlite"
 	"github.com/countersign-dev/countersign/plugins/host"
 	"github.com/countersign-dev/countersign/policies"
 	"github.com/countersign-dev/countersign/workflows"
+	"github.com/countersign-dev/countersign/workflows/embedded"
 )
 
 // system is a whole server, wired. What it opened is closed in reverse order.
@@ -41,7 +41,7 @@ type system struct {
 	config        Config
 	log           *slog.Logger
 	store         engine.Store
-	keys          *seal.Sealer
+	keys          *keys.Sealer
 	host          *host.Host
 	policy        *policies.Evaluator
 	metrics       *prometheus.Registry
@@ -91,7 +91,7 @@ func openSystem(ctx context.Context, c Config, log *slog.Logger) (s *system, err
 		Store: s.store, Formats: s.host, Keys: s.keys, Policy: s.policy, Workflows: s.workflows,
 		Clock: engine.SystemClock, Log: log,
 	}
-	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Passwords: &argon2.Passwords{}, Clock: engine.SystemClock}
+	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Passwords: &passwords.Passwords{}, Clock: engine.SystemClock}
 	s.signIns = &engine.SignIns{
 		Store: s.store, Passwords: s.admin.Passwords, Clock: engine.SystemClock, Idle: c.Sessions.Idle, Life: c.Sessions.Life,
 	}
@@ -144,7 +144,7 @@ func (s *system) openStore(ctx context.Context) error {
 		return err
 	}
 	s.onClose(func(context.Context) error { return s.store.Close() })
-	s.keys, err = seal.Open(ctx, seal.Options{
+	s.keys, err = keys.Open(ctx, keys.Options{
 		Keeper: s.config.Keeper.URL, Previous: s.config.Keeper.Previous, KeyFile: s.config.Keeper.File, Logger: s.log,
 	})
 	if err != nil {
@@ -185,7 +185,7 @@ func (s *system) socketFolder() string {
 // openTemporal connects to Temporal, or starts it in this process. Its payloads
 // are encrypted under a key that all processes of the installation share.
 func (s *system) openTemporal(ctx context.Context) error {
-	key, err := seal.DataKey(ctx, s.keys, s.store, "temporal-payloads")
+	key, err := keys.DataKey(ctx, s.keys, s.store, "temporal-payloads")
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 	"slices"
 	"syscall"
 
-	"github.com/countersign-dev/countersign/plugins/host/sandbox"
+	"github.com/countersign-dev/countersign/plugins/sandbox"
 )
 
 // CatalogueName is the file name that WriteCatalogue gives a catalogue.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/hashicorp/go-plugin/runner"
 
-	"github.com/countersign-dev/countersign/plugins/host/sandbox"
+	"github.com/countersign-dev/countersign/plugins/sandbox"
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/plugins/host/sandbox"
+	"github.com/countersign-dev/countersign/plugins/sandbox"
 )
 
 // everything is what a sandbox enforces where the kernel has it all.

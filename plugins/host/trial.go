@@ -12,7 +12,7 @@ import (
 	"slices"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/plugins/host/sandbox"
+	"github.com/countersign-dev/countersign/plugins/sandbox"
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 

@@ -26,7 +26,7 @@
 //
 // What a plugin must not do: keep a job's content after Render returns, write
 // it anywhere, or rely on the environment, the network or the file system. On
-// Linux it could not: the host confines it (package plugins/host/sandbox), and a
+// Linux it could not: the host confines it (package plugins/sandbox), and a
 // system call that a renderer does not need fails. Build it with CGO_ENABLED=0:
 // a binary that needs the system's libraries has to be let read them, and does
 // not run where the operator requires the sandbox whole.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/mongo"
+	"github.com/countersign-dev/countersign/engine/store/mongo"
 )
 
 var noon = time.Date(2026, 3, 14, 12, 0, 0, 678_000_000, time.UTC)

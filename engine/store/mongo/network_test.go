@@ -10,7 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/mongo"
+	"github.com/countersign-dev/countersign/engine/store/mongo"
 )
 
 // The proxy tests run against FerretDB alone: a replica set's members name

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/storetest"
+	"github.com/countersign-dev/countersign/engine/store/storetest"
 )
 
 // walks are the only ways to go through a whole table: in the order of the

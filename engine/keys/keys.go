@@ -1,4 +1,4 @@
-// Package seal keeps private keys encrypted at rest, by envelope encryption.
+// Package keys keeps private keys encrypted at rest, by envelope encryption.
 //
 // Start with [Open], which makes a [Sealer] from keepers. Each key gets a data
 // key of its own (256 random bits, XChaCha20-Poly1305), and a keeper of
@@ -11,7 +11,7 @@
 //
 // The package promises that neither keys nor data keys appear in an error, a log
 // record or a keeper id, and it caches neither.
-package seal
+package keys
 
 import (
 	"context"

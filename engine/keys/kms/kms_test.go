@@ -16,8 +16,8 @@ import (
 	"gocloud.dev/secrets/localsecrets"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/seal"
-	_ "github.com/countersign-dev/countersign/engine/seal/kms"
+	"github.com/countersign-dev/countersign/engine/keys"
+	_ "github.com/countersign-dev/countersign/engine/keys/kms"
 )
 
 func TestSchemes(t *testing.T) {
@@ -30,7 +30,7 @@ func TestSchemes(t *testing.T) {
 }
 
 func TestCredentialsInURLsAreRefused(t *testing.T) {
-	_, err := seal.Open(t.Context(), seal.Options{Keeper: "awskms://user:password@alias/x?region=eu-west-1"})
+	_, err := keys.Open(t.Context(), keys.Options{Keeper: "awskms://user:password@alias/x?region=eu-west-1"})
 	if err == nil || !strings.Contains(err.Error(), "credentials") || strings.Contains(err.Error(), "password") {
 		t.Errorf("error %v, want one about credentials that does not quote them", err)
 	}
@@ -76,7 +76,7 @@ func TestVaultAsKeeper(t *testing.T) {
 	t.Cleanup(server.Close)
 	t.Setenv("VAULT_SERVER_URL", server.URL)
 	t.Setenv("VAULT_SERVER_TOKEN", "test-token")
-	s, err := seal.Open(t.Context(), seal.Options{Keeper: "hashivault://countersign", Logger: slog.New(slog.DiscardHandler)})
+	s, err := keys.Open(t.Context(), keys.Options{Keeper: "hashivault://countersign", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package seal_test
+package keys_test
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/seal"
-	"github.com/countersign-dev/countersign/engine/sqlite"
+	"github.com/countersign-dev/countersign/engine/keys"
+	"github.com/countersign-dev/countersign/engine/store/sqlite"
 )
 
 func run(t *testing.T, name string, args ...string) {
@@ -39,10 +39,10 @@ func TestDataKeyIsOneForAllProcesses(t *testing.T) {
 	got := make([][]byte, 8)
 	var group sync.WaitGroup
 	for i := range got {
-		keys := open(t, seal.Options{Keeper: keyURL(1)})
+		sealer := open(t, keys.Options{Keeper: keyURL(1)})
 		group.Go(func() {
 			var err error
-			if got[i], err = seal.DataKey(t.Context(), keys, store, "payloads"); err != nil {
+			if got[i], err = keys.DataKey(t.Context(), sealer, store, "payloads"); err != nil {
 				t.Error(err)
 			}
 		})
@@ -53,8 +53,8 @@ func TestDataKeyIsOneForAllProcesses(t *testing.T) {
 			t.Fatal("the processes do not have one random key of 32 bytes")
 		}
 	}
-	keys := open(t, seal.Options{Keeper: keyURL(1)})
-	other, err := seal.DataKey(t.Context(), keys, store, "another")
+	sealer := open(t, keys.Options{Keeper: keyURL(1)})
+	other, err := keys.DataKey(t.Context(), sealer, store, "another")
 	if err != nil || bytes.Equal(other, got[0]) {
 		t.Errorf("another id has the same key, or error %v", err)
 	}
@@ -62,16 +62,16 @@ func TestDataKeyIsOneForAllProcesses(t *testing.T) {
 
 func TestDataKeyRefusesWhatItDidNotSeal(t *testing.T) {
 	store := openStore(t)
-	keys := open(t, seal.Options{Keeper: keyURL(1)})
-	planted := mustSeal(t, keys)
+	sealer := open(t, keys.Options{Keeper: keyURL(1)})
+	planted := mustSeal(t, sealer)
 	planted.CertificateID = "payloads"
 	if _, err := store.DataKey(t.Context(), "payloads", planted); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := seal.DataKey(t.Context(), keys, store, "payloads"); err == nil || !strings.Contains(err.Error(), "another record") {
+	if _, err := keys.DataKey(t.Context(), sealer, store, "payloads"); err == nil || !strings.Contains(err.Error(), "another record") {
 		t.Errorf("error %v, want one about another record's key", err)
 	}
-	short, err := keys.Seal(t.Context(), "data-key/short", []byte("abc"))
+	short, err := sealer.Seal(t.Context(), "data-key/short", []byte("abc"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestDataKeyRefusesWhatItDidNotSeal(t *testing.T) {
 	if _, err := store.DataKey(t.Context(), "short", short); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := seal.DataKey(t.Context(), keys, store, "short"); err == nil || !strings.Contains(err.Error(), "3 bytes") {
+	if _, err := keys.DataKey(t.Context(), sealer, store, "short"); err == nil || !strings.Contains(err.Error(), "3 bytes") {
 		t.Errorf("error %v, want one about the length", err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	driver "go.mongodb.org/mongo-driver/mongo"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/mongo"
+	"github.com/countersign-dev/countersign/engine/store/mongo"
 )
 
 // repair is a call that a crash cut short: what it had not written yet is

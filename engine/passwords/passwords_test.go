@@ -1,4 +1,4 @@
-package argon2_test
+package passwords_test
 
 import (
 	"context"
@@ -8,11 +8,11 @@ import (
 	"testing"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/argon2"
+	"github.com/countersign-dev/countersign/engine/passwords"
 )
 
 func TestPasswords(t *testing.T) {
-	var p argon2.Passwords
+	var p passwords.Passwords
 	hash, err := p.Hash(t.Context(), "correct horse")
 	if err != nil || !strings.HasPrefix(hash, "$argon2id$v=19$m=65536,t=3,p=4$") {
 		t.Fatalf("%q: %v", hash, err)
@@ -39,7 +39,7 @@ func TestPasswords(t *testing.T) {
 
 // Who waits for a turn waits no longer than they want to.
 func TestNobodyWaitsForEver(t *testing.T) {
-	p := argon2.Passwords{MemoryKiB: 4 << 10}
+	p := passwords.Passwords{MemoryKiB: 4 << 10}
 	ctx, stop := context.WithCancel(t.Context())
 	var calls sync.WaitGroup
 	ended := make(chan error, 64)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/storetest"
+	"github.com/countersign-dev/countersign/engine/store/storetest"
 )
 
 func open(t testing.TB, path string) *Store {

@@ -14,8 +14,8 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/mongo"
-	"github.com/countersign-dev/countersign/engine/storetest"
+	"github.com/countersign-dev/countersign/engine/store/mongo"
+	"github.com/countersign-dev/countersign/engine/store/storetest"
 )
 
 // server is a database server that the tests run against, and what it cannot

@@ -13,7 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/mongo"
+	"github.com/countersign-dev/countersign/engine/store/mongo"
 )
 
 func collections(t *testing.T, db *driver.Database) []string {

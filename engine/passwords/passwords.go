@@ -1,6 +1,6 @@
-// Package argon2 is the [engine.Passwords] port: argon2id with the second
+// Package passwords is the [engine.Passwords] port: argon2id with the second
 // recommended parameters of RFC 9106, section 4: 3 passes over 64 MiB.
-package argon2
+package passwords
 
 import (
 	"cmp"

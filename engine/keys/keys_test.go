@@ -1,4 +1,4 @@
-package seal_test
+package keys_test
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/seal"
+	"github.com/countersign-dev/countersign/engine/keys"
 )
 
 const identity = "certificate-key/prj_1/cert_1"
@@ -25,12 +25,12 @@ func keyURL(fill byte) string {
 	return "base64key://" + base64.URLEncoding.EncodeToString(bytes.Repeat([]byte{fill}, 32))
 }
 
-func open(t testing.TB, o seal.Options) *seal.Sealer {
+func open(t testing.TB, o keys.Options) *keys.Sealer {
 	t.Helper()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s, err := seal.Open(t.Context(), o)
+	s, err := keys.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func open(t testing.TB, o seal.Options) *seal.Sealer {
 	return s
 }
 
-func mustSeal(t testing.TB, s *seal.Sealer) engine.SealedKey {
+func mustSeal(t testing.TB, s *keys.Sealer) engine.SealedKey {
 	t.Helper()
 	sealed, err := s.Seal(t.Context(), identity, canary)
 	if err != nil {
@@ -64,7 +64,7 @@ func leaks(text []byte) bool {
 }
 
 func TestSealAndOpen(t *testing.T) {
-	s := open(t, seal.Options{Keeper: keyURL(1)})
+	s := open(t, keys.Options{Keeper: keyURL(1)})
 	sealed := mustSeal(t, s)
 	if leaks(sealed.Ciphertext) || leaks(sealed.WrappedKey) || leaks([]byte(sealed.KeeperID)) {
 		t.Errorf("a key shows in %+v", sealed)
@@ -81,7 +81,7 @@ func TestSealAndOpen(t *testing.T) {
 	refused(t, s, identity, mixed)
 }
 
-func refused(t *testing.T, s *seal.Sealer, identity string, sealed engine.SealedKey) error {
+func refused(t *testing.T, s *keys.Sealer, identity string, sealed engine.SealedKey) error {
 	t.Helper()
 	key, err := s.Open(t.Context(), identity, sealed)
 	if err == nil || key != nil {
@@ -94,7 +94,7 @@ func refused(t *testing.T, s *seal.Sealer, identity string, sealed engine.Sealed
 }
 
 func TestOpenRefusesAnythingChanged(t *testing.T) {
-	s := open(t, seal.Options{Keeper: keyURL(1)})
+	s := open(t, keys.Options{Keeper: keyURL(1)})
 	sealed := mustSeal(t, s)
 	for _, other := range []string{"", "certificate-key/prj_1/cert_2", identity + "x", "data-key/x"} {
 		refused(t, s, other, sealed)
@@ -118,8 +118,8 @@ func TestOpenRefusesAnythingChanged(t *testing.T) {
 }
 
 func TestOpenRefusesAnotherKeeper(t *testing.T) {
-	sealed := mustSeal(t, open(t, seal.Options{Keeper: keyURL(1)}))
-	other := open(t, seal.Options{Keeper: keyURL(2)})
+	sealed := mustSeal(t, open(t, keys.Options{Keeper: keyURL(1)}))
+	other := open(t, keys.Options{Keeper: keyURL(2)})
 	if err := refused(t, other, identity, sealed); !strings.Contains(err.Error(), sealed.KeeperID) {
 		t.Errorf("%v does not name the keeper that is missing", err)
 	}
@@ -130,8 +130,8 @@ func TestOpenRefusesAnotherKeeper(t *testing.T) {
 }
 
 func TestRotation(t *testing.T) {
-	old := mustSeal(t, open(t, seal.Options{Keeper: keyURL(1)}))
-	rotated := open(t, seal.Options{Keeper: keyURL(2), Previous: []string{keyURL(1)}})
+	old := mustSeal(t, open(t, keys.Options{Keeper: keyURL(1)}))
+	rotated := open(t, keys.Options{Keeper: keyURL(2), Previous: []string{keyURL(1)}})
 	if got, err := rotated.Open(t.Context(), identity, old); err != nil || !bytes.Equal(got, canary) {
 		t.Errorf("after rotation the old key opens as %q, error %v", got, err)
 	}
@@ -139,15 +139,15 @@ func TestRotation(t *testing.T) {
 	if fresh.KeeperID == old.KeeperID {
 		t.Error("the previous keeper still seals")
 	}
-	if got, err := open(t, seal.Options{Keeper: keyURL(2)}).Open(t.Context(), identity, fresh); err != nil || !bytes.Equal(got, canary) {
+	if got, err := open(t, keys.Options{Keeper: keyURL(2)}).Open(t.Context(), identity, fresh); err != nil || !bytes.Equal(got, canary) {
 		t.Errorf("the new keeper alone opens %q, error %v", got, err)
 	}
 }
 
 func TestMovingOffTheKeyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys", "local.key")
-	sealed := mustSeal(t, open(t, seal.Options{KeyFile: path}))
-	for name, o := range map[string]seal.Options{
+	sealed := mustSeal(t, open(t, keys.Options{KeyFile: path}))
+	for name, o := range map[string]keys.Options{
 		"to a keeper, the file in its place": {Keeper: keyURL(1), KeyFile: path},
 		"to another file":                    {KeyFile: path + "2", Previous: []string{"keyfile://" + path}},
 		"to a keeper, the file as previous":  {Keeper: keyURL(1), Previous: []string{"keyfile://" + path}},
@@ -158,7 +158,7 @@ func TestMovingOffTheKeyFile(t *testing.T) {
 		}
 	}
 	missing := filepath.Join(t.TempDir(), "local.key")
-	open(t, seal.Options{Keeper: keyURL(1), KeyFile: missing})
+	open(t, keys.Options{Keeper: keyURL(1), KeyFile: missing})
 	if _, err := os.Stat(missing); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a key file was made although a keeper is set (%v)", err)
 	}
@@ -180,8 +180,8 @@ func TestOpenRefusesKeepersThatCannotWork(t *testing.T) {
 		"a relative path":  "keyfile://local.key",
 		"a key file's dir": "keyfile://" + t.TempDir(),
 	} {
-		for _, o := range []seal.Options{{Keeper: keeper}, {Keeper: keyURL(2), Previous: []string{keeper}}} {
-			s, err := seal.Open(t.Context(), o)
+		for _, o := range []keys.Options{{Keeper: keeper}, {Keeper: keyURL(2), Previous: []string{keeper}}} {
+			s, err := keys.Open(t.Context(), o)
 			if err == nil || s != nil {
 				t.Errorf("%s: %q was opened", name, keeper)
 				continue
@@ -191,13 +191,13 @@ func TestOpenRefusesKeepersThatCannotWork(t *testing.T) {
 			}
 		}
 	}
-	if _, err := seal.Open(t.Context(), seal.Options{}); err == nil {
+	if _, err := keys.Open(t.Context(), keys.Options{}); err == nil {
 		t.Error("neither keeper nor key file, and no error")
 	}
 }
 
 func BenchmarkOpen(b *testing.B) {
-	s := open(b, seal.Options{Keeper: keyURL(1)})
+	s := open(b, keys.Options{Keeper: keyURL(1)})
 	key := make([]byte, 1220) // an RSA-2048 key in PKCS#8
 	sealed, err := s.Seal(b.Context(), identity, key)
 	if err != nil {
@@ -211,7 +211,7 @@ func BenchmarkOpen(b *testing.B) {
 }
 
 func BenchmarkSeal(b *testing.B) {
-	s := open(b, seal.Options{Keeper: keyURL(1)})
+	s := open(b, keys.Options{Keeper: keyURL(1)})
 	key := make([]byte, 1220)
 	for b.Loop() {
 		if _, err := s.Seal(b.Context(), identity, key); err != nil {

@@ -1,4 +1,4 @@
-// Package kms links the drivers of the key management services that package seal
+// Package kms links the drivers of the key management services that package keys
 // can use as keepers. A program imports it for its side effect; packages and
 // tests that need no service stay free of the services' client libraries.
 //

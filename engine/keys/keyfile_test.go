@@ -1,4 +1,4 @@
-package seal_test
+package keys_test
 
 import (
 	"bytes"
@@ -10,14 +10,14 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/countersign-dev/countersign/engine/seal"
+	"github.com/countersign-dev/countersign/engine/keys"
 )
 
 func TestKeyFileIsMadeOnceAndForItsOwnerOnly(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "state", "keys")
 	path := filepath.Join(folder, "local.key")
 	var log bytes.Buffer
-	sealed := mustSeal(t, open(t, seal.Options{KeyFile: path, Logger: slog.New(slog.NewTextHandler(&log, nil))}))
+	sealed := mustSeal(t, open(t, keys.Options{KeyFile: path, Logger: slog.New(slog.NewTextHandler(&log, nil))}))
 	for name, want := range map[string]os.FileMode{path: 0o600, folder: 0o700 | os.ModeDir} {
 		if info, err := os.Stat(name); err != nil || info.Mode() != want {
 			t.Errorf("%s: %v, error %v, want mode %v", name, info.Mode(), err, want)
@@ -37,7 +37,7 @@ func TestKeyFileIsMadeOnceAndForItsOwnerOnly(t *testing.T) {
 	if err != nil || len(raw) != 32 || bytes.Equal(raw, make([]byte, 32)) {
 		t.Errorf("the file holds %d bytes, error %v, want 32 random ones", len(raw), err)
 	}
-	if got, err := open(t, seal.Options{KeyFile: path}).Open(t.Context(), identity, sealed); err != nil || !bytes.Equal(got, canary) {
+	if got, err := open(t, keys.Options{KeyFile: path}).Open(t.Context(), identity, sealed); err != nil || !bytes.Equal(got, canary) {
 		t.Errorf("after a restart it opens %q, error %v", got, err)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, key) {
@@ -51,7 +51,7 @@ func TestManyProcessesAgreeOnTheKeyFile(t *testing.T) {
 	var group sync.WaitGroup
 	for range 16 {
 		group.Go(func() {
-			s, err := seal.Open(t.Context(), seal.Options{KeyFile: path, Logger: slog.New(slog.DiscardHandler)})
+			s, err := keys.Open(t.Context(), keys.Options{KeyFile: path, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Error(err)
 				return
@@ -93,7 +93,7 @@ func TestKeyFileThatIsNotOneIsRefusedAndKept(t *testing.T) {
 		if err := os.Chmod(path, c.mode); err != nil {
 			t.Fatal(err)
 		}
-		_, err := seal.Open(t.Context(), seal.Options{KeyFile: path})
+		_, err := keys.Open(t.Context(), keys.Options{KeyFile: path})
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), good[:20]) {
 			t.Errorf("%s: error %v, want %q", name, err, c.want)
 		}
@@ -109,5 +109,5 @@ func TestKeyFileOfOpenSSLIsTaken(t *testing.T) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mustSeal(t, open(t, seal.Options{KeyFile: path}))
+	mustSeal(t, open(t, keys.Options{KeyFile: path}))
 }
