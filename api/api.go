@@ -49,8 +49,8 @@ type Options struct {
 
 	// Authenticators are asked after API keys and sessions.
 	Authenticators []Authenticator
-	// SignIns is how people sign in with a browser; without it, nobody does.
-	SignIns *engine.SignIns
+	// Authentication is how people sign in with a browser; without it, nobody does.
+	SignIns *engine.Authentication
 
 	// UI is the built web UI, web.Files(); without it, only the API is served.
 	UI fs.FS

@@ -153,7 +153,7 @@ func TestNobodyApprovesTheirOwn(t *testing.T) {
 			f.approve("approver2", p).problem(403, engine.CodeSelfApproval)
 		}
 	}
-	if entries := f.entries(f.project.ID, engine.ActionForbidden); len(entries) != 7 || entries[0].Detail["code"] != "self_approval" {
+	if entries := f.entries(f.project.ID, engine.ActionAccessRefused); len(entries) != 7 || entries[0].Detail["code"] != "self_approval" {
 		t.Fatalf("%+v", entries)
 	}
 }

@@ -114,7 +114,7 @@ func tooManyFailed(seconds int) error {
 // loginFailed counts a failed login and puts it on record.
 func (s *Server) loginFailed(ctx context.Context, k *call) {
 	s.failedLogins.count(k.IP, s.clock())
-	s.downloads.RecordSystem(ctx, engine.ActionLoginFailed, engine.CodeUnauthenticated, k.Caller)
+	s.downloads.RecordSystemRefusal(ctx, engine.ActionLoginFailed, engine.CodeUnauthenticated, k.Caller)
 }
 
 // access says who may call an operation. The ids in its path decide what is
@@ -127,7 +127,7 @@ type access struct {
 	role   engine.Role // in the project {pid}; none: whoever is authenticated
 	own    bool        // whoever made the request {rid}
 	chain  bool        // {pid} may be the system chain
-	action string      // on record when the role is missing; default engine.ActionForbidden
+	action string      // on record when the role is missing; default engine.ActionAccessRefused
 }
 
 var ids = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
@@ -146,11 +146,11 @@ func (s *Server) admit(ctx context.Context, c *fiber.Ctx, k *call, a access) err
 	}
 	pid := c.Params("pid")
 	switch {
-	case a.system && !k.Administers():
+	case a.system && !k.IsSystemAdmin():
 		return engine.Errorf(engine.CodeForbidden, "only a system administrator may do this")
 	case a.system || pid == "":
 		return nil
-	case a.chain && pid == engine.SystemChain && k.Administers():
+	case a.chain && pid == engine.SystemChain && k.IsSystemAdmin():
 		k.Project, k.Role = engine.Project{ID: engine.SystemChain}, engine.RoleAdmin
 		return nil
 	}
@@ -236,7 +236,7 @@ func (s *Server) recordForbidden(ctx context.Context, k *call, action string) {
 		return
 	}
 	if action == "" {
-		action = engine.ActionForbidden
+		action = engine.ActionAccessRefused
 	}
 	e := k.Refusal(s.clock(), action, engine.CodeForbidden)
 	if e.ProjectID == "" {

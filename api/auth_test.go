@@ -116,7 +116,7 @@ func TestRoles(t *testing.T) {
 		f.do("viewer", "GET", path, "").is(200)
 		f.do("stranger", "GET", path, "").problem(404, engine.CodeNotFound)
 	}
-	mint := f.entries(f.project.ID, engine.ActionRefused)
+	mint := f.entries(f.project.ID, engine.ActionDownloadRefused)
 	if len(mint) != 1 || mint[0].CertificateID != f.certs["shop"].ID || mint[0].Actor.Person != f.users["viewer"].ID {
 		t.Errorf("a forbidden mint is on record as %+v", mint)
 	}

@@ -132,7 +132,7 @@ func TestRecordsUnderLoad(t *testing.T) {
 	agents := map[string]int{}
 	for cursor := ""; ; {
 		found, next, err := f.store.AuditEntries(t.Context(), engine.AuditQuery{
-			ProjectID: f.project.ID, Action: engine.ActionRefused, Page: engine.Page{Limit: 200, Cursor: cursor},
+			ProjectID: f.project.ID, Action: engine.ActionDownloadRefused, Page: engine.Page{Limit: 200, Cursor: cursor},
 		})
 		must(t, err)
 		for _, e := range found {

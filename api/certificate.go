@@ -47,7 +47,7 @@ func (s *Server) certificateEndpoints() {
 				return nil, fmt.Errorf("read chain: %w", err)
 			}
 			var above engine.Certificate
-			above.Describe(parsed)
+			above.SetLeaf(parsed)
 			c.Chain = append(c.Chain, wire.ChainCertificate{
 				Subject: above.Subject, Issuer: above.Issuer, NotAfter: above.NotAfter, Fingerprint: above.Fingerprint,
 			})

@@ -59,7 +59,7 @@ func (s *Server) redeem(ctx context.Context, k *call, token engine.Secret) (*fil
 		outcome(s.metrics.redemptions, "", err)
 		return nil, err
 	}
-	file, err := s.downloads.Redeem(ctx, engine.Fetch{Token: token, Prefetch: k.prefetch, Origin: k.Origin})
+	file, err := s.downloads.Redeem(ctx, engine.RedeemRequest{Token: token, Prefetch: k.prefetch, Origin: k.Origin})
 	outcome(s.metrics.redemptions, "consumed", err)
 	if err != nil {
 		return nil, s.countUnknown(k, err)
@@ -71,7 +71,7 @@ func (s *Server) peek(ctx context.Context, k *call, token engine.Secret) (*peekO
 	if err := s.knownToken(ctx, k, token); err != nil {
 		return nil, err
 	}
-	file, err := s.downloads.Peek(ctx, engine.Fetch{Token: token, Prefetch: k.prefetch, Origin: k.Origin})
+	file, err := s.downloads.Peek(ctx, engine.RedeemRequest{Token: token, Prefetch: k.prefetch, Origin: k.Origin})
 	if err != nil {
 		return nil, s.countUnknown(k, err)
 	}
@@ -100,7 +100,7 @@ func (s *Server) knownToken(ctx context.Context, k *call, token engine.Secret) e
 	if k.prefetch {
 		return engine.Errorf(engine.CodePrefetchRefused, "a prefetch or link preview does not get the file")
 	}
-	s.downloads.RecordSystem(ctx, engine.ActionRefused, engine.CodeTokenUnknown, engine.Caller{Origin: k.Origin})
+	s.downloads.RecordSystemRefusal(ctx, engine.ActionDownloadRefused, engine.CodeTokenUnknown, engine.Caller{Origin: k.Origin})
 	return s.countUnknown(k, engine.Errorf(engine.CodeTokenUnknown, "there is no such token"))
 }
 

@@ -109,7 +109,7 @@ func TestDownloadOfSomebodyDisabled(t *testing.T) {
 		f.do("", "HEAD", path, "").is(403)
 		f.do("", "GET", path, "").problem(403, engine.CodeForbidden)
 		f.do("admin", "POST", "/downloads", `{"token":"`+m.Token.Reveal()+`"}`).problem(403, engine.CodeForbidden)
-		for _, e := range f.entries(f.project.ID, engine.ActionRefused)[:3] {
+		for _, e := range f.entries(f.project.ID, engine.ActionDownloadRefused)[:3] {
 			if e.RequestID != m.RequestID || e.Outcome != engine.AuditRefused || e.Detail["code"] != string(engine.CodeForbidden) || e.Actor.Person != f.users["operator"].ID {
 				t.Errorf("%s: on record as %+v", format, e)
 			}
@@ -117,7 +117,7 @@ func TestDownloadOfSomebodyDisabled(t *testing.T) {
 		f.do("root", "PATCH", user, `{"disabled":false}`).is(200)
 		f.do("", "GET", path, "").is(200)
 	}
-	if n := len(f.entries(f.project.ID, engine.ActionForbidden)); n != 0 {
+	if n := len(f.entries(f.project.ID, engine.ActionAccessRefused)); n != 0 {
 		t.Errorf("%d refusals are on record twice", n)
 	}
 }

@@ -107,7 +107,7 @@ func (a *archive) AuditAfter(_ context.Context, _ string, at int64, limit int) (
 	}
 	for seq := at + 1; seq <= min(at+int64(limit), a.length); seq++ {
 		found = append(found, engine.AuditEntry{
-			Seq: seq, Action: engine.ActionRequested, Outcome: engine.AuditSuccess, RequestID: fmt.Sprint("req_", seq), Detail: map[string]string{"status": "issued"},
+			Seq: seq, Action: engine.ActionDownloadRequested, Outcome: engine.AuditSuccess, RequestID: fmt.Sprint("req_", seq), Detail: map[string]string{"status": "issued"},
 		})
 	}
 	return found, nil

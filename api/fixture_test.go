@@ -62,7 +62,7 @@ type report struct {
 
 var _ engine.Workflows = (*inProcess)(nil)
 
-func (w *inProcess) Start(ctx context.Context, o engine.Order) (engine.Request, error) {
+func (w *inProcess) Start(ctx context.Context, o engine.WorkflowInput) (engine.Request, error) {
 	w.mu.Lock()
 	again, failure := w.started[o.Request.ID], w.fail
 	w.started[o.Request.ID] = true
@@ -76,15 +76,15 @@ func (w *inProcess) Start(ctx context.Context, o engine.Order) (engine.Request, 
 	return w.downloads.Decide(ctx, o)
 }
 
-func (w *inProcess) Vote(ctx context.Context, b engine.Ballot) (engine.Request, error) {
+func (w *inProcess) Vote(ctx context.Context, b engine.VoteCommand) (engine.Request, error) {
 	return turn(w, func() (engine.Request, error) { return w.downloads.CastVote(ctx, b) })
 }
 
-func (w *inProcess) Cancel(ctx context.Context, o engine.Withdrawal) (engine.Request, error) {
+func (w *inProcess) Cancel(ctx context.Context, o engine.CancelCommand) (engine.Request, error) {
 	return turn(w, func() (engine.Request, error) { return w.downloads.Withdraw(ctx, o) })
 }
 
-func (w *inProcess) Claim(ctx context.Context, c engine.Claim) (engine.Request, error) {
+func (w *inProcess) Claim(ctx context.Context, c engine.ClaimCommand) (engine.Request, error) {
 	return turn(w, func() (engine.Request, error) { return w.downloads.Issue(ctx, c) })
 }
 
@@ -95,11 +95,11 @@ func turn(w *inProcess, step func() (engine.Request, error)) (engine.Request, er
 	return step()
 }
 
-func (w *inProcess) Report(string) (interrupted, known bool) { return false, false }
+func (w *inProcess) PendingReport(string) (interrupted, known bool) { return false, false }
 
-func (w *inProcess) Reused(t engine.Token) { w.reused <- t }
+func (w *inProcess) ReportReuse(t engine.Token) { w.reused <- t }
 
-func (w *inProcess) Settled(requestID string, interrupted bool) {
+func (w *inProcess) ReportSettlement(requestID string, interrupted bool) {
 	w.reports <- report{requestID, interrupted}
 }
 
@@ -134,7 +134,7 @@ func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 	log := slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	sealer, err := keys.Open(t.Context(), keys.Options{KeyFile: filepath.Join(dir, "key"), Logger: log})
 	must(t, err)
-	clock := func() time.Time { return engine.Instant(time.Now().Add(time.Duration(f.skew.Load()))) }
+	clock := func() time.Time { return engine.NormalizeTime(time.Now().Add(time.Duration(f.skew.Load()))) }
 	f.store = store
 	f.admin = &engine.Admin{Store: store, Keys: sealer, Passwords: &passwords.Passwords{MemoryKiB: 64}, Clock: clock}
 	f.workflows = &inProcess{started: map[string]bool{}, reports: make(chan report, 10_000), reused: make(chan engine.Token, 10_000)}
@@ -158,7 +158,7 @@ func (f *fixture) serve(log *slog.Logger, change ...func(*fixture, *api.Options)
 		Registry: f.registry, Log: log, Version: "test",
 		Ready: []api.Check{{Name: "store", Ask: f.store.Ping}},
 	}
-	o.SignIns = &engine.SignIns{Store: f.store, Passwords: f.admin.Passwords, Clock: f.admin.Clock, Idle: time.Hour, Life: 12 * time.Hour}
+	o.SignIns = &engine.Authentication{Store: f.store, Passwords: f.admin.Passwords, Clock: f.admin.Clock, Idle: time.Hour, Life: 12 * time.Hour}
 	for _, c := range change {
 		c(f, &o)
 	}

@@ -19,7 +19,7 @@ func (s *Server) formatEndpoints() {
 }
 
 func (s *Server) formats(_ context.Context, k *call, in *struct{ Paging }) (*listing[wire.Format], error) {
-	all := slices.SortedFunc(slices.Values(s.downloads.FormatsIn(k.Project.ID)), func(a, b engine.Format) int { return strings.Compare(a.ID, b.ID) })
+	all := slices.SortedFunc(slices.Values(s.downloads.ProjectFormats(k.Project.ID)), func(a, b engine.Format) int { return strings.Compare(a.ID, b.ID) })
 	return paged(all, in.Paging, func(f engine.Format) string { return f.ID }, toFormat)
 }
 

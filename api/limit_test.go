@@ -16,7 +16,7 @@ func unknownToken(i int) string { return fmt.Sprintf("%043d", i) }
 func TestUnknownTokensAreLimited(t *testing.T) {
 	f := newFixture(t, func(f *fixture, o *api.Options) {
 		o.UnknownTokensPerMinute = 6
-		now := engine.Instant(time.Now()) // stands still, so that nothing is given back meanwhile
+		now := engine.NormalizeTime(time.Now()) // stands still, so that nothing is given back meanwhile
 		f.downloads.Clock = func() time.Time { return now.Add(time.Duration(f.skew.Load())) }
 	})
 	m := f.mint("operator", "shop", `{"format":"cert"}`)
@@ -30,7 +30,7 @@ func TestUnknownTokensAreLimited(t *testing.T) {
 			f.do("", "HEAD", "/downloads/"+unknownToken(i), "").is(404)
 		}
 	}
-	if n := len(f.entries(engine.SystemChain, engine.ActionRefused)); n != 6 {
+	if n := len(f.entries(engine.SystemChain, engine.ActionDownloadRefused)); n != 6 {
 		t.Fatalf("%d entries", n)
 	}
 	for _, guess := range []string{unknownToken(7), "guess"} {
@@ -40,7 +40,7 @@ func TestUnknownTokensAreLimited(t *testing.T) {
 			t.Fatalf("Retry-After %q", a.header.Get("Retry-After"))
 		}
 	}
-	if n := len(f.entries(engine.SystemChain, engine.ActionRefused)); n != 6 {
+	if n := len(f.entries(engine.SystemChain, engine.ActionDownloadRefused)); n != 6 {
 		t.Fatalf("limited attempts are on record: %d entries", n)
 	}
 	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").is(200) // one that exists still works
@@ -54,7 +54,7 @@ func TestUnknownTokensAreLimited(t *testing.T) {
 func TestLimitIsPerAddress(t *testing.T) {
 	f := newFixture(t, func(f *fixture, o *api.Options) {
 		o.TrustedProxies = []string{"127.0.0.0/8"}
-		now := engine.Instant(time.Now())
+		now := engine.NormalizeTime(time.Now())
 		f.downloads.Clock = func() time.Time { return now }
 	})
 	try := func(from string, n int) int {
@@ -96,7 +96,7 @@ func TestClientAddress(t *testing.T) {
 	} {
 		f := newFixture(t, func(_ *fixture, o *api.Options) { o.TrustedProxies = c.proxies })
 		f.do("", "GET", "/downloads/"+unknownToken(1), "", "X-Forwarded-For", c.forwarded).is(404)
-		if got := f.entries(engine.SystemChain, engine.ActionRefused)[0].IP; got != c.want {
+		if got := f.entries(engine.SystemChain, engine.ActionDownloadRefused)[0].IP; got != c.want {
 			t.Errorf("%v, X-Forwarded-For: %s: %s, want %s", c.proxies, c.forwarded, got, c.want)
 		}
 	}

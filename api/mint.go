@@ -28,7 +28,7 @@ func (s *Server) downloadEndpoints() {
 		summary:     "Ask for a download",
 		description: "Answers with a token that fetches the file once, told here and nowhere again. Where the policy asks for approval, 202: claim the token once it is given.",
 		status:      http.StatusCreated,
-		access:      access{role: engine.RoleOperator, action: engine.ActionRefused},
+		access:      access{role: engine.RoleOperator, action: engine.ActionDownloadRefused},
 		errors:      []int{http.StatusConflict},
 		responses:   s.mintResponses(),
 	}
@@ -50,7 +50,7 @@ func (s *Server) claimResponses() map[string]*huma.Response {
 }
 
 func (s *Server) mint(ctx context.Context, k *call, in *mintInput) (*mintOutput, error) {
-	minted, err := s.downloads.Mint(ctx, k.Caller, engine.MintOrder{
+	minted, err := s.downloads.Mint(ctx, k.Caller, engine.MintParams{
 		Certificate: k.certificate, Format: in.Body.Format, Passphrase: engine.Secret(in.Body.Passphrase),
 		Reason: in.Body.Reason, Options: in.Body.Options, TTLSeconds: in.Body.TTLSeconds, BindIP: in.Body.BindIP,
 		IdempotencyKey: in.IdempotencyKey,

@@ -44,7 +44,7 @@ func TestNotificationTargets(t *testing.T) {
 	f.do("admin", "POST", targetPath+"/"+made.ID+"/test", "").problem(404, engine.CodeNotFound)
 	f.do("admin", "DELETE", targetPath+"/%ff", "").problem(404, engine.CodeNotFound)
 	f.do("stranger", "DELETE", targetPath+"/"+mail.ID, "").problem(404, engine.CodeNotFound)
-	for _, action := range []string{engine.ActionTargetMade, engine.ActionTargetGone} {
+	for _, action := range []string{engine.ActionTargetCreated, engine.ActionTargetDeleted} {
 		entries := f.entries(f.project.ID, action)
 		if len(entries) == 0 || strings.Contains(fmt.Sprint(entries), "canary") || entries[len(entries)-1].Detail["target_id"] != made.ID {
 			t.Errorf("%s: %+v", action, entries)

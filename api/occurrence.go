@@ -38,7 +38,7 @@ type event struct {
 // eventsOf is what an audit entry tells: nothing, that the certificate policy
 // changed, or that a request did, followed by what else did.
 func eventsOf(e engine.AuditEntry) []event {
-	if e.Action == engine.ActionPolicySet && e.Outcome == engine.AuditSuccess {
+	if e.Action == engine.ActionPolicyUpdated && e.Outcome == engine.AuditSuccess {
 		return []event{newEvent(eventPolicy, wire.StreamEvent{Action: e.Action, Time: e.Time})}
 	}
 	if !changesRequest(e) {
@@ -48,7 +48,7 @@ func eventsOf(e engine.AuditEntry) []event {
 		RequestID: e.RequestID, ApprovalID: e.Detail["approval_id"], CertificateID: e.CertificateID, Format: e.Format,
 		Status: e.Detail["status"], Action: e.Action, Time: e.Time,
 	}
-	if e.Action == engine.ActionDownloaded {
+	if e.Action == engine.ActionCertificateDownloaded {
 		updated := data
 		updated.Status = string(engine.StatusConsumed)
 		return []event{newEvent(eventRequest, updated), newEvent(eventDownloaded, data)}
@@ -65,12 +65,12 @@ func eventsOf(e engine.AuditEntry) []event {
 // and ends with.
 func changesRequest(e engine.AuditEntry) bool {
 	switch e.Action {
-	case engine.ActionRequested:
+	case engine.ActionDownloadRequested:
 		return e.RequestID != "" && e.Detail["status"] != ""
-	case engine.ActionInterrupted:
+	case engine.ActionDownloadInterrupted:
 		return e.RequestID != ""
-	case engine.ActionApproved, engine.ActionDenied, engine.ActionLapsed, engine.ActionCancelled, engine.ActionUnclaimed,
-		engine.ActionTokenIssued, engine.ActionTokenRevoked, engine.ActionTokenExpired, engine.ActionDownloaded:
+	case engine.ActionApprovalApproved, engine.ActionApprovalDenied, engine.ActionApprovalExpired, engine.ActionDownloadCancelled, engine.ActionDownloadExpired,
+		engine.ActionTokenIssued, engine.ActionTokenRevoked, engine.ActionTokenExpired, engine.ActionCertificateDownloaded:
 		return e.RequestID != "" && e.Outcome == engine.AuditSuccess
 	}
 	return false
@@ -78,9 +78,9 @@ func changesRequest(e engine.AuditEntry) bool {
 
 func changesApproval(e engine.AuditEntry) bool {
 	switch e.Action {
-	case engine.ActionRequested:
+	case engine.ActionDownloadRequested:
 		return e.Detail["approval_id"] != "" && e.Detail["status"] == string(engine.StatusPendingApproval)
-	case engine.ActionApproved, engine.ActionDenied, engine.ActionLapsed, engine.ActionCancelled:
+	case engine.ActionApprovalApproved, engine.ActionApprovalDenied, engine.ActionApprovalExpired, engine.ActionDownloadCancelled:
 		return e.Detail["approval_id"] != ""
 	}
 	return false
@@ -90,9 +90,9 @@ func changesApproval(e engine.AuditEntry) bool {
 // say: a request may be cancelled before its approval is settled, and after.
 func approvalStatus(e engine.AuditEntry) string {
 	switch e.Action {
-	case engine.ActionRequested:
+	case engine.ActionDownloadRequested:
 		return string(engine.ApprovalPending)
-	case engine.ActionLapsed:
+	case engine.ActionApprovalExpired:
 		return string(engine.ApprovalExpired)
 	}
 	return e.Detail["approval_status"]
@@ -101,7 +101,7 @@ func approvalStatus(e engine.AuditEntry) string {
 // changesRights tells whether somebody may do more or less than before.
 func changesRights(e engine.AuditEntry) bool {
 	switch e.Action {
-	case engine.ActionKeyRevoked, engine.ActionMemberSet, engine.ActionMemberGone:
+	case engine.ActionAPIKeyRevoked, engine.ActionMemberUpdated, engine.ActionMemberRemoved:
 		return true
 	}
 	return false

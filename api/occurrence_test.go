@@ -26,31 +26,31 @@ func entry(action, outcome string, detail ...string) engine.AuditEntry {
 
 func TestEventsOfEntries(t *testing.T) {
 	const ok, refused, failed = engine.AuditSuccess, engine.AuditRefused, engine.AuditFailed
-	none := entry(engine.ActionRequested, refused)
+	none := entry(engine.ActionDownloadRequested, refused)
 	none.RequestID = ""
 	for _, c := range []struct {
 		entry engine.AuditEntry
 		want  string // name=status of each
 	}{
-		{entry(engine.ActionRequested, ok, "status", "issued"), "request.updated=issued"},
-		{entry(engine.ActionRequested, refused, "status", "denied"), "request.updated=denied"},
-		{entry(engine.ActionRequested, ok, "status", "pending_approval", "approval_id", "apr_1"), "request.updated=pending_approval approval.updated=pending"},
-		{entry(engine.ActionApproved, ok, "status", "approved", "approval_id", "apr_1", "approval_status", "approved"), "request.updated=approved approval.updated=approved"},
-		{entry(engine.ActionDenied, ok, "status", "denied", "approval_id", "apr_1", "approval_status", "denied"), "request.updated=denied approval.updated=denied"},
-		{entry(engine.ActionLapsed, ok, "status", "expired", "approval_id", "apr_1"), "request.updated=expired approval.updated=expired"},
-		{entry(engine.ActionCancelled, ok, "status", "cancelled", "approval_id", "apr_1"), "request.updated=cancelled approval.updated="},
-		{entry(engine.ActionUnclaimed, ok, "status", "expired", "approval_id", "apr_1"), "request.updated=expired"},
+		{entry(engine.ActionDownloadRequested, ok, "status", "issued"), "request.updated=issued"},
+		{entry(engine.ActionDownloadRequested, refused, "status", "denied"), "request.updated=denied"},
+		{entry(engine.ActionDownloadRequested, ok, "status", "pending_approval", "approval_id", "apr_1"), "request.updated=pending_approval approval.updated=pending"},
+		{entry(engine.ActionApprovalApproved, ok, "status", "approved", "approval_id", "apr_1", "approval_status", "approved"), "request.updated=approved approval.updated=approved"},
+		{entry(engine.ActionApprovalDenied, ok, "status", "denied", "approval_id", "apr_1", "approval_status", "denied"), "request.updated=denied approval.updated=denied"},
+		{entry(engine.ActionApprovalExpired, ok, "status", "expired", "approval_id", "apr_1"), "request.updated=expired approval.updated=expired"},
+		{entry(engine.ActionDownloadCancelled, ok, "status", "cancelled", "approval_id", "apr_1"), "request.updated=cancelled approval.updated="},
+		{entry(engine.ActionDownloadExpired, ok, "status", "expired", "approval_id", "apr_1"), "request.updated=expired"},
 		{entry(engine.ActionTokenIssued, ok, "status", "issued", "approval_id", "apr_1"), "request.updated=issued"},
 		{entry(engine.ActionTokenRevoked, ok), "request.updated="},
 		{entry(engine.ActionTokenExpired, ok), "request.updated="},
-		{entry(engine.ActionDownloaded, ok), "request.updated=consumed cert.downloaded="},
-		{entry(engine.ActionInterrupted, failed), "request.updated="},
-		{entry(engine.ActionPolicySet, refused), ""},
-		{entry(engine.ActionRefused, refused), ""},
-		{entry(engine.ActionRefused, failed), ""},
-		{entry(engine.ActionForbidden, refused), ""},
-		{entry(engine.ActionApproved, refused, "approval_id", "apr_1"), ""},
-		{entry(engine.ActionImported, ok), ""},
+		{entry(engine.ActionCertificateDownloaded, ok), "request.updated=consumed cert.downloaded="},
+		{entry(engine.ActionDownloadInterrupted, failed), "request.updated="},
+		{entry(engine.ActionPolicyUpdated, refused), ""},
+		{entry(engine.ActionDownloadRefused, refused), ""},
+		{entry(engine.ActionDownloadRefused, failed), ""},
+		{entry(engine.ActionAccessRefused, refused), ""},
+		{entry(engine.ActionApprovalApproved, refused, "approval_id", "apr_1"), ""},
+		{entry(engine.ActionCertificateImported, ok), ""},
 		{none, ""},
 	} {
 		var got []string
@@ -77,7 +77,7 @@ func TestEventsOfEntries(t *testing.T) {
 // Of the policy it is told that it changed, and to everybody; who changed it, and
 // what, is in the audit log.
 func TestEventOfThePolicy(t *testing.T) {
-	set := entry(engine.ActionPolicySet, engine.AuditSuccess, "allow_key_export", "canary-old → canary-new")
+	set := entry(engine.ActionPolicyUpdated, engine.AuditSuccess, "allow_key_export", "canary-old → canary-new")
 	set.RequestID, set.CertificateID, set.Format = "", "", ""
 	var w bytes.Buffer
 	occurrence{seq: 7, events: eventsOf(set)}.write(&w, engine.Caller{Role: engine.RoleViewer})
@@ -90,7 +90,7 @@ func TestEventOfThePolicy(t *testing.T) {
 
 // Of the events of one entry the last that a caller may have carries the id.
 func TestWriteOccurrence(t *testing.T) {
-	o := occurrence{seq: 7, person: "ann", events: eventsOf(entry(engine.ActionDownloaded, engine.AuditSuccess))}
+	o := occurrence{seq: 7, person: "ann", events: eventsOf(entry(engine.ActionCertificateDownloaded, engine.AuditSuccess))}
 	forgotten := o
 	forgotten.person = ""
 	for _, c := range []struct {

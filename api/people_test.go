@@ -31,7 +31,7 @@ func TestProjects(t *testing.T) {
 	if p.Name != "Cards" || p.Role != "admin" || p.ID == "" {
 		t.Fatalf("%+v", p)
 	}
-	if entries := f.entries(p.ID, engine.ActionProjectMade); len(entries) != 1 {
+	if entries := f.entries(p.ID, engine.ActionProjectCreated); len(entries) != 1 {
 		t.Fatalf("%+v", entries)
 	}
 	f.do("root", "POST", "/projects", `{"name":""}`).problem(422, engine.CodeInvalidRequest)
@@ -70,7 +70,7 @@ func TestMembers(t *testing.T) {
 	f.do("admin", "DELETE", path, "").is(204)
 	f.do("admin", "DELETE", path, "").problem(404, engine.CodeNotFound)
 	f.do("viewer", "GET", "{p}/members", "").problem(404, engine.CodeNotFound)
-	if entries := f.entries(f.project.ID, engine.ActionMemberGone); len(entries) != 1 {
+	if entries := f.entries(f.project.ID, engine.ActionMemberRemoved); len(entries) != 1 {
 		t.Fatalf("%+v", entries)
 	}
 }
@@ -102,7 +102,7 @@ func TestAPIKeys(t *testing.T) {
 	f.do(key, "GET", "{p}/certificates", "").problem(401, engine.CodeUnauthenticated)
 	f.do("admin", "DELETE", "{p}/api-keys/key_none", "").problem(404, engine.CodeNotFound)
 	f.do("stranger", "DELETE", "{p}/api-keys/"+made.ID, "").problem(404, engine.CodeNotFound)
-	if n := len(f.entries(f.project.ID, engine.ActionKeyRevoked)); n != 1 {
+	if n := len(f.entries(f.project.ID, engine.ActionAPIKeyRevoked)); n != 1 {
 		t.Fatalf("%d revocations are on record", n)
 	}
 }
@@ -141,7 +141,7 @@ func TestPlugins(t *testing.T) {
 		t.Fatalf("%+v", p)
 	}
 	f.do("root", "POST", "/plugins/none/reload", "").problem(404, engine.CodeNotFound)
-	if entries := f.entries(engine.SystemChain, engine.ActionPluginReload); len(entries) != 1 || entries[0].Detail["plugin"] != "zip" {
+	if entries := f.entries(engine.SystemChain, engine.ActionPluginReloaded); len(entries) != 1 || entries[0].Detail["plugin"] != "zip" {
 		t.Fatalf("%+v", entries)
 	}
 }

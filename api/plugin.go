@@ -42,7 +42,7 @@ func (s *Server) reload(ctx context.Context, k *call, in *pluginInput) (*pluginO
 	if engine.CodeOf(failure) == engine.CodeNotFound {
 		return nil, failure
 	}
-	e := k.Entry(s.clock(), engine.ActionPluginReload)
+	e := k.Entry(s.clock(), engine.ActionPluginReloaded)
 	e.ProjectID, e.Detail = engine.SystemChain, map[string]string{"plugin": in.Name}
 	if failure != nil {
 		e.Outcome = engine.AuditFailed

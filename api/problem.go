@@ -40,7 +40,7 @@ var kinds = map[engine.Code]kind{
 	engine.CodePolicyDenied:        {403, "denied by policy"},
 	engine.CodeSelfApproval:        {403, "nobody approves their own request"},
 	engine.CodePrefetchRefused:     {403, "prefetch refused"},
-	engine.CodeForgery:             {403, "not from this server's own pages"},
+	engine.CodeCrossSiteRequest:    {403, "not from this server's own pages"},
 	engine.CodeIPMismatch:          {403, "token bound to another address"},
 	engine.CodeNotFound:            {404, "not found"},
 	engine.CodeTokenUnknown:        {404, "token unknown"},

@@ -46,7 +46,7 @@ func (s *Server) projects(ctx context.Context, k *call, in *struct{ Paging }) (*
 		return listed([]engine.Project{k.Project}, "", func(p engine.Project) wire.Project { return toProject(p, k.Role) }), nil
 	}
 	person := k.User.ID
-	if k.Administers() {
+	if k.IsSystemAdmin() {
 		person = ""
 	}
 	found, next, err := s.store.Projects(ctx, person, in.page())

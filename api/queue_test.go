@@ -104,7 +104,7 @@ func TestQueueLooksAtTokensAgain(t *testing.T) {
 	must(t, err)
 	_, won, err := f.store.Settle(t.Context(), engine.Settlement{ // as another node would
 		Digest: used.Digest, Kind: engine.Consumed, Attempt: "elsewhere", RequestID: used.RequestID, ProjectID: used.ProjectID, Time: used.IssuedAt,
-	}, engine.Record{Audit: engine.AuditEntry{Ref: "elsewhere", ProjectID: used.ProjectID, Time: used.IssuedAt, Action: engine.ActionDownloaded}})
+	}, engine.Record{Audit: engine.AuditEntry{Ref: "elsewhere", ProjectID: used.ProjectID, Time: used.IssuedAt, Action: engine.ActionCertificateDownloaded}})
 	if err != nil || !won {
 		t.Fatal(won, err)
 	}
@@ -120,7 +120,7 @@ func TestQueueLooksAtTokensAgain(t *testing.T) {
 	if reused := <-f.workflows.reused; reused.Digest != used.Digest {
 		t.Errorf("people are told of %+v", reused)
 	}
-	if refused := f.entries(f.project.ID, engine.ActionRefused); len(refused) != 3 || refused[0].Outcome != engine.AuditRefused {
+	if refused := f.entries(f.project.ID, engine.ActionDownloadRefused); len(refused) != 3 || refused[0].Outcome != engine.AuditRefused {
 		t.Errorf("on record: %+v", refused)
 	}
 }

@@ -104,7 +104,7 @@ func (s *Server) revoke(ctx context.Context, k *call, _ *struct{}) (*struct{}, e
 			return nil, err
 		}
 	}
-	return nil, s.downloads.RevokeToken(ctx, k.Caller, k.request)
+	return nil, s.downloads.Revoke(ctx, k.Caller, k.request)
 }
 
 func toActor(a engine.Actor) wire.Actor { return wire.Actor{Type: a.Type, ID: a.ID, Name: a.Name} }

@@ -41,7 +41,7 @@ func sessionSecret(c *fiber.Ctx, k *call) engine.Secret {
 }
 
 // sessions recognises the cookie of somebody who signed in with a browser.
-type sessions struct{ signIns *engine.SignIns }
+type sessions struct{ signIns *engine.Authentication }
 
 var _ Authenticator = sessions{}
 
@@ -62,7 +62,7 @@ func (a sessions) Authenticate(ctx context.Context, c *fiber.Ctx) (engine.Princi
 		return engine.Principal{}, false, nil
 	case err != nil:
 		return engine.Principal{}, true, fmt.Errorf("look up session: %w", err)
-	case !safe(c.Method()) && (crossSite(c, k) || !sameText(c.Get(forgeryHeader), engine.ForgeryToken(secret))):
+	case !safe(c.Method()) && (crossSite(c, k) || !sameText(c.Get(forgeryHeader), engine.CSRFToken(secret))):
 		return engine.Principal{}, true, errForgery
 	}
 	return who, true, nil
@@ -78,14 +78,14 @@ func (s *Server) seen(ctx context.Context, c *fiber.Ctx, k *call) error {
 	if k.Session == nil {
 		return nil
 	}
-	k.forgeryToken = engine.ForgeryToken(sessionSecret(c, k))
+	k.forgeryToken = engine.CSRFToken(sessionSecret(c, k))
 	if k.route == streamPath || c.Get(unattended) != "" {
 		return nil
 	}
-	return s.options.SignIns.Seen(ctx, *k.Session)
+	return s.options.SignIns.Touch(ctx, *k.Session)
 }
 
-var errForgery = engine.Errorf(engine.CodeForgery, "a change that a session makes must come from this server's own pages, with the header %s", forgeryHeader)
+var errForgery = engine.Errorf(engine.CodeCrossSiteRequest, "a change that a session makes must come from this server's own pages, with the header %s", forgeryHeader)
 
 // safe tells whether a method changes nothing (RFC 9110, section 9.2.1).
 func safe(method string) bool {
@@ -144,7 +144,7 @@ func (s *Server) sessionEndpoints() {
 		id: "sign-out", method: http.MethodDelete, path: base + "/session", tag: "Users", summary: "Sign out",
 	}
 	register(s, e, func(ctx context.Context, k *call, _ *struct{}) (*signedOut, error) {
-		err := s.options.SignIns.Close(ctx, k.Caller)
+		err := s.options.SignIns.SignOut(ctx, k.Caller)
 		if errors.Is(err, engine.ErrNotFound) { // another call was faster
 			err = nil
 		}
@@ -152,7 +152,7 @@ func (s *Server) sessionEndpoints() {
 	})
 	e.id, e.path, e.summary = "sign-out-everywhere", base+"/sessions", "Sign out everywhere"
 	register(s, e, func(ctx context.Context, k *call, _ *struct{}) (*signedOut, error) {
-		return &signedOut{s.cookie(k, "", time.Time{})}, s.options.SignIns.CloseAll(ctx, k.Caller)
+		return &signedOut{s.cookie(k, "", time.Time{})}, s.options.SignIns.SignOutEverywhere(ctx, k.Caller)
 	})
 	e.id, e.method, e.path, e.summary = "set-password", http.MethodPut, base+"/me/password", "Set one's own password"
 	e.description = "Ends every other session."
@@ -165,7 +165,7 @@ func (s *Server) signIn(ctx context.Context, k *call, in *signInInput) (*session
 		return nil, err
 	}
 	defer done()
-	who, secret, err := s.options.SignIns.Open(ctx, k.Origin, in.Body.Username, engine.Secret(in.Body.Password.Reveal()), in.former)
+	who, secret, err := s.options.SignIns.SignIn(ctx, k.Origin, in.Body.Username, engine.Secret(in.Body.Password.Reveal()), in.former)
 	if engine.CodeOf(err) == engine.CodeUnauthenticated {
 		s.loginFailed(ctx, k)
 	}
@@ -193,7 +193,7 @@ func (s *Server) setPassword(ctx context.Context, k *call, in *passwordInput) (*
 }
 
 func (s *Server) opened(k *call, who engine.Principal, secret engine.Secret) *sessionOutput {
-	return &sessionOutput{SetCookie: s.cookie(k, secret, who.Session.ExpiresAt), Body: *s.toSession(who, engine.ForgeryToken(secret))}
+	return &sessionOutput{SetCookie: s.cookie(k, secret, who.Session.ExpiresAt), Body: *s.toSession(who, engine.CSRFToken(secret))}
 }
 
 func (s *Server) toSession(who engine.Principal, forgeryToken string) *wire.Session {

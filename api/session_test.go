@@ -69,13 +69,13 @@ func TestSignIn(t *testing.T) {
 		t.Errorf("%+v", me)
 	}
 	issued := read[wire.Minted](b.do("POST", "{c:shop}/downloads", `{"format":"cert"}`).is(201))
-	if minted := f.entries(f.project.ID, engine.ActionRequested); minted[0].RequestID != issued.RequestID || minted[0].Actor.Type != engine.ActorUser {
+	if minted := f.entries(f.project.ID, engine.ActionDownloadRequested); minted[0].RequestID != issued.RequestID || minted[0].Actor.Type != engine.ActorUser {
 		t.Errorf("on record as %+v", minted[0])
 	}
 	if again := f.signIn("operator", "Cookie", b.cookie); again.cookie == b.cookie || again.forger == b.forger {
 		t.Error("signing in again gave the same session")
 	}
-	if n := len(f.entries(engine.SystemChain, engine.ActionSignedIn)); n != 2 {
+	if n := len(f.entries(engine.SystemChain, engine.ActionSessionOpened)); n != 2 {
 		t.Errorf("%d sign-ins on record", n)
 	}
 	for _, secret := range []string{goodPassword, b.forger, strings.SplitN(b.cookie, "=", 2)[1]} {
@@ -93,7 +93,7 @@ func TestSignInEndsTheFormerSession(t *testing.T) {
 	f.withPassword("viewer")
 	first, elsewhere := f.signIn("operator"), f.signIn("operator")
 	f.do("", "POST", "/session", credentials("operator", "wrong"), "Cookie", first.cookie).problem(401, engine.CodeUnauthenticated)
-	f.do("", "POST", "/session", credentials("viewer", goodPassword), "Cookie", first.cookie, "Sec-Fetch-Site", "cross-site").problem(403, engine.CodeForgery)
+	f.do("", "POST", "/session", credentials("viewer", goodPassword), "Cookie", first.cookie, "Sec-Fetch-Site", "cross-site").problem(403, engine.CodeCrossSiteRequest)
 	first.do("GET", "/me", "").is(200)
 	again := f.signIn("operator", "Cookie", first.cookie)
 	first.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
@@ -102,7 +102,7 @@ func TestSignInEndsTheFormerSession(t *testing.T) {
 	f.signIn("viewer", "Cookie", again.cookie) // one that ended before
 	other.do("GET", "/me", "").is(200)
 	elsewhere.do("GET", "/me", "").is(200)
-	closed := f.entries(engine.SystemChain, engine.ActionSignedOut)
+	closed := f.entries(engine.SystemChain, engine.ActionSessionClosed)
 	if len(closed) != 2 || closed[0].Actor.Person != f.users["operator"].ID || closed[0].IP == "" {
 		t.Errorf("on record: %+v", closed)
 	}
@@ -158,13 +158,13 @@ func TestForgedRequests(t *testing.T) {
 		if a := b.do("POST", path, body, headers...); a.status != 403 {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
 		} else {
-			a.problem(403, engine.CodeForgery)
+			a.problem(403, engine.CodeCrossSiteRequest)
 		}
 	}
 	b.do("POST", path, body, "Sec-Fetch-Site", "", "Origin", f.url).is(201)
 	b.do("GET", "{p}/certificates", "", "X-CSRF-Token", "").is(200)
 	for _, headers := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://evil.example"}} {
-		f.do("", "POST", "/session", credentials("operator", goodPassword), headers...).problem(403, engine.CodeForgery)
+		f.do("", "POST", "/session", credentials("operator", goodPassword), headers...).problem(403, engine.CodeCrossSiteRequest)
 	}
 	// A key needs none of it, and goes before a cookie.
 	f.do("viewer", "POST", path, body, "Cookie", b.cookie).problem(403, engine.CodeForbidden)
@@ -269,7 +269,7 @@ func withMeanwhile(t *testing.T) (*fixture, *meanwhile) {
 	m := &meanwhile{}
 	return newFixture(t, func(f *fixture, o *api.Options) {
 		m.Passwords, o.SignIns.Passwords = f.admin.Passwords, m
-		now := engine.Instant(time.Now()) // stands still, so that no attempt is given back
+		now := engine.NormalizeTime(time.Now()) // stands still, so that no attempt is given back
 		f.downloads.Clock = func() time.Time { return now }
 	}), m
 }

@@ -155,7 +155,7 @@ func TestStuckClientIsCutOff(t *testing.T) {
 	m := f.mint("operator", "shop", `{"format":"cert"}`)
 	const n = 200
 	for i := range n {
-		e := f.caller("operator").Entry(time.Now(), engine.ActionDownloaded)
+		e := f.caller("operator").Entry(time.Now(), engine.ActionCertificateDownloaded)
 		e.RequestID, e.CertificateID, e.Format = m.RequestID, f.certs["shop"].ID, strings.Repeat("x", 200)
 		must(t, f.store.Append(t.Context(), e))
 		if i == n/2 {

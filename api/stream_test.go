@@ -116,7 +116,7 @@ func TestStreamTellsAndResumes(t *testing.T) {
 		if told(events) != oneDownload+" "+oneDownload || events[0].RequestID != one || events[3].RequestID != two || events[0].CertificateID != f.certs["shop"].ID {
 			t.Fatalf("%s", told(events))
 		}
-		if got := f.entries(f.project.ID, engine.ActionDownloaded); events[2].ID != fmt.Sprint(got[1].Seq) || events[5].ID != fmt.Sprint(got[0].Seq) {
+		if got := f.entries(f.project.ID, engine.ActionCertificateDownloaded); events[2].ID != fmt.Sprint(got[1].Seq) || events[5].ID != fmt.Sprint(got[0].Seq) {
 			t.Fatalf("ids %s and %s of %+v", events[2].ID, events[5].ID, got)
 		}
 		for i, missed := range map[int]int{0: 5, 1: 5, 2: 3, 3: 2, 4: 2} { // of two at once, both come again
@@ -140,7 +140,7 @@ func TestStreamVisibility(t *testing.T) {
 	m := read[wire.Minted](f.do("operator", "POST", "{p}/requests/"+p.RequestID+"/token", "{}").is(201))
 	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").is(200)
 	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").is(410)
-	forgotten := f.entries(f.project.ID, engine.ActionApproved)[0]
+	forgotten := f.entries(f.project.ID, engine.ActionApprovalApproved)[0]
 	forgotten.Ref, forgotten.RequestID = engine.NewID("aud"), "req_forgotten"
 	must(t, f.store.Append(t.Context(), forgotten))
 	f.download("second")

@@ -36,7 +36,7 @@ func (a *Admin) Import(ctx context.Context, by Caller, name string, leaf *x509.C
 		return Certificate{}, err
 	}
 	c := Certificate{ID: NewID("cert"), ProjectID: by.Project.ID, Name: name, HasPrivateKey: key != nil, Chain: [][]byte{}, CreatedAt: a.Clock()}
-	c.Describe(leaf)
+	c.SetLeaf(leaf)
 	for _, issuer := range chain {
 		c.Chain = append(c.Chain, issuer.Raw)
 	}
@@ -48,10 +48,10 @@ func (a *Admin) Import(ctx context.Context, by Caller, name string, leaf *x509.C
 		}
 		s.CertificateID, sealed = c.ID, &s
 	}
-	e := by.Entry(c.CreatedAt, ActionImported)
+	e := by.Entry(c.CreatedAt, ActionCertificateImported)
 	e.CertificateID, e.Detail = c.ID, map[string]string{"name": c.Name, "fingerprint_sha256": c.Fingerprint}
 	event := &Event{
-		ID: "import/" + c.ID, ProjectID: c.ProjectID, CertificateID: c.ID, Type: ActionImported,
+		ID: "import/" + c.ID, ProjectID: c.ProjectID, CertificateID: c.ID, Type: ActionCertificateImported,
 		Time: c.CreatedAt, Actor: e.Actor, IP: by.IP,
 	}
 	return c, a.Store.CreateCertificate(ctx, c, sealed, Record{Audit: e, Event: event})
@@ -73,7 +73,7 @@ func (a *Admin) SetPolicy(ctx context.Context, by Caller, p CertificatePolicy, i
 			return p, Errorf(CodePreconditionFailed, "the policy was changed meanwhile; read it again")
 		}
 		p.ProjectID, p.Version, p.UpdatedBy, p.UpdatedAt = by.Project.ID, current.Version+1, by.Actor(), a.Clock()
-		e := by.Entry(p.UpdatedAt, ActionPolicySet)
+		e := by.Entry(p.UpdatedAt, ActionPolicyUpdated)
 		e.Detail = policyChanges(current, p)
 		if err := a.Store.AddPolicy(ctx, p, Record{Audit: e}); !errors.Is(err, ErrExists) {
 			return p, err
@@ -110,14 +110,14 @@ func (a *Admin) SetMember(ctx context.Context, by Caller, userID string, role Ro
 		return Member{}, err
 	}
 	m := Member{ProjectID: by.Project.ID, UserID: userID, Role: role, CreatedAt: a.Clock()}
-	e := by.Entry(m.CreatedAt, ActionMemberSet)
+	e := by.Entry(m.CreatedAt, ActionMemberUpdated)
 	e.Detail = map[string]string{"user_id": userID, "role": string(role)}
 	return m, a.Store.SetMember(ctx, m, Record{Audit: e})
 }
 
 // RemoveMember takes a user out of the caller's project; their keys stop with it.
 func (a *Admin) RemoveMember(ctx context.Context, by Caller, userID string) error {
-	e := by.Entry(a.Clock(), ActionMemberGone)
+	e := by.Entry(a.Clock(), ActionMemberRemoved)
 	e.Detail = map[string]string{"user_id": userID}
 	return a.Store.RemoveMember(ctx, by.Project.ID, userID, Record{Audit: e})
 }
@@ -145,9 +145,9 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 		SecretDigest: secretDigest, CreatedAt: now, ExpiresAt: expires,
 	}
 	if !expires.IsZero() {
-		k.ExpiresAt = Instant(expires)
+		k.ExpiresAt = NormalizeTime(expires)
 	}
-	e := by.Entry(now, ActionKeyMade)
+	e := by.Entry(now, ActionAPIKeyCreated)
 	e.Detail = map[string]string{"key_id": k.ID, "name": name, "role": string(role)}
 	return k, secret, a.Store.CreateAPIKey(ctx, k, Record{Audit: e})
 }
@@ -155,7 +155,7 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 // RevokeAPIKey stops a key of the caller's project for good.
 func (a *Admin) RevokeAPIKey(ctx context.Context, by Caller, id string) error {
 	now := a.Clock()
-	e := by.Entry(now, ActionKeyRevoked)
+	e := by.Entry(now, ActionAPIKeyRevoked)
 	e.Detail = map[string]string{"key_id": id}
 	return a.Store.RevokeAPIKey(ctx, by.Project.ID, id, now, Record{Audit: e})
 }
@@ -172,7 +172,7 @@ func (a *Admin) CreateUser(ctx context.Context, by Caller, u User) (User, error)
 		u.ID = NewID("user")
 	}
 	u.CreatedAt = a.Clock()
-	e := by.Entry(u.CreatedAt, ActionUserMade)
+	e := by.Entry(u.CreatedAt, ActionUserCreated)
 	e.ProjectID, e.Detail = SystemChain, map[string]string{"user_id": u.ID, "username": u.Username, "system_admin": strconv.FormatBool(u.SystemAdmin)}
 	err := a.Store.CreateUser(ctx, u, Record{Audit: e})
 	if errors.Is(err, ErrExists) {
@@ -209,7 +209,7 @@ func (a *Admin) CreateProject(ctx context.Context, by Caller, name string) (Proj
 		return Project{}, err
 	}
 	p := Project{ID: NewID("proj"), Name: name, CreatedAt: a.Clock()}
-	e := by.Entry(p.CreatedAt, ActionProjectMade)
+	e := by.Entry(p.CreatedAt, ActionProjectCreated)
 	e.ProjectID, e.Detail = p.ID, map[string]string{"name": name}
 	m := Member{ProjectID: p.ID, UserID: by.User.ID, Role: RoleAdmin, CreatedAt: p.CreatedAt}
 	return p, a.Store.CreateProject(ctx, p, m, Record{Audit: e})

@@ -22,33 +22,33 @@ type Notifications struct {
 
 // Tell sees to it that a notification reaches its targets, without waiting for
 // them. Told again of the same, it does nothing.
-type Tell func(ctx context.Context, n Notification) error
+type Dispatch func(ctx context.Context, n Notification) error
 
 // Opened asks approvers to decide, where people must.
-func (n *Notifications) Opened(ctx context.Context, r Request, tell Tell) error {
+func (n *Notifications) ApprovalRequested(ctx context.Context, r Request, tell Dispatch) error {
 	if r.Status != StatusPendingApproval {
 		return nil
 	}
-	return n.announce(ctx, NotifyRequested, r, tell)
+	return n.announceApproval(ctx, NotifyRequested, r, tell)
 }
 
 // settling is the event of an approval that is settled: what its requester
 // withdrew is told to nobody.
 var settling = map[ApprovalStatus]NotificationEvent{
-	ApprovalApproved: NotifyDecided, ApprovalDenied: NotifyDecided, ApprovalExpired: NotifyLapsed,
+	ApprovalApproved: NotifyDecided, ApprovalDenied: NotifyDecided, ApprovalExpired: NotifyExpired,
 }
 
 // Wants tells whether somebody is to hear that a request's approval is settled.
-func (n *Notifications) Wants(ctx context.Context, r Request) (bool, error) {
+func (n *Notifications) WantsApprovalSettled(ctx context.Context, r Request) (bool, error) {
 	if r.ApprovalID == "" || settling[r.approvalStatus()] == "" {
 		return false, nil
 	}
-	return n.wanted(ctx, r.ProjectID, settling[r.approvalStatus()])
+	return n.hasTargets(ctx, r.ProjectID, settling[r.approvalStatus()])
 }
 
 // Settled tells of a request's approval, which is settled.
-func (n *Notifications) Settled(ctx context.Context, r Request, tell Tell) error {
-	return n.announce(ctx, settling[r.approvalStatus()], r, tell)
+func (n *Notifications) ApprovalSettled(ctx context.Context, r Request, tell Dispatch) error {
+	return n.announceApproval(ctx, settling[r.approvalStatus()], r, tell)
 }
 
 // leastForReminder is the shortest life in which an approval is reminded of.
@@ -62,7 +62,7 @@ func (r Request) RemindAt() (at time.Time, ok bool) {
 }
 
 // Remind asks approvers again, if the request still waits for them.
-func (n *Notifications) Remind(ctx context.Context, r Request, tell Tell) error {
+func (n *Notifications) RemindApprovers(ctx context.Context, r Request, tell Dispatch) error {
 	stored, err := n.Store.Request(ctx, r.ProjectID, r.ID)
 	if err != nil {
 		return fmt.Errorf("remind: %w", err)
@@ -70,17 +70,17 @@ func (n *Notifications) Remind(ctx context.Context, r Request, tell Tell) error 
 	if stored.Status != StatusPendingApproval {
 		return nil
 	}
-	return n.announce(ctx, NotifyReminder, stored, tell)
+	return n.announceApproval(ctx, NotifyReminder, stored, tell)
 }
 
 // Reused tells that a consumed token was tried again, once for each token; that
 // it was told is on record.
-func (n *Notifications) Reused(ctx context.Context, t Token, tell Tell) error {
-	if wanted, err := n.wanted(ctx, t.ProjectID, NotifyReused); err != nil || !wanted {
+func (n *Notifications) TokenReused(ctx context.Context, t Token, tell Dispatch) error {
+	if wanted, err := n.hasTargets(ctx, t.ProjectID, NotifyReused); err != nil || !wanted {
 		return err
 	}
 	// A request has at most one consumed token.
-	told, _, err := n.Store.AuditEntries(ctx, AuditQuery{ProjectID: t.ProjectID, RequestID: t.RequestID, Action: ActionReuseTold, Page: Page{Limit: 1}})
+	told, _, err := n.Store.AuditEntries(ctx, AuditQuery{ProjectID: t.ProjectID, RequestID: t.RequestID, Action: ActionReuseNotified, Page: Page{Limit: 1}})
 	if err != nil || len(told) > 0 {
 		return err
 	}
@@ -93,18 +93,18 @@ func (n *Notifications) Reused(ctx context.Context, t Token, tell Tell) error {
 		ID: notificationID(NotifyReused, t.Digest), Event: NotifyReused, ProjectID: t.ProjectID, RequestID: t.RequestID, ApprovalID: t.ApprovalID,
 		CertificateID: t.CertificateID, CertificateName: certificate.Name, Format: t.Format, Requester: t.Requester, Time: now,
 	}
-	if err := n.tell(ctx, out, tell); err != nil {
+	if err := n.dispatch(ctx, out, tell); err != nil {
 		return err
 	}
 	return n.Store.Append(ctx, AuditEntry{
-		Ref: "reuse-told/" + t.Digest, ProjectID: t.ProjectID, Time: now, Action: ActionReuseTold, Outcome: AuditSuccess, Actor: System,
+		Ref: "reuse-told/" + t.Digest, ProjectID: t.ProjectID, Time: now, Action: ActionReuseNotified, Outcome: AuditSuccess, Actor: System,
 		CertificateID: t.CertificateID, RequestID: t.RequestID, Format: t.Format, Detail: map[string]string{"notification_id": out.ID},
 	})
 }
 
 // announce tells of a request's approval, if anybody wants to hear of the event.
-func (n *Notifications) announce(ctx context.Context, event NotificationEvent, r Request, tell Tell) error {
-	if wanted, err := n.wanted(ctx, r.ProjectID, event); err != nil || !wanted {
+func (n *Notifications) announceApproval(ctx context.Context, event NotificationEvent, r Request, tell Dispatch) error {
+	if wanted, err := n.hasTargets(ctx, r.ProjectID, event); err != nil || !wanted {
 		return err
 	}
 	a, err := n.Store.Approval(ctx, r.ProjectID, r.ApprovalID)
@@ -123,11 +123,11 @@ func (n *Notifications) announce(ctx context.Context, event NotificationEvent, r
 	if last := len(a.Decisions) - 1; event == NotifyDecided && last >= 0 {
 		out.Comment = a.Decisions[last].Comment
 	}
-	return n.tell(ctx, out, tell)
+	return n.dispatch(ctx, out, tell)
 }
 
 // tell adds what people know a notification by.
-func (n *Notifications) tell(ctx context.Context, out Notification, tell Tell) error {
+func (n *Notifications) dispatch(ctx context.Context, out Notification, tell Dispatch) error {
 	project, err := n.Store.Project(ctx, out.ProjectID)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("tell of %s: %w", out.Event, err)

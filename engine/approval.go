@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// KindDownloadKey is the one kind of approval there is.
-const KindDownloadKey = "download_key"
+// ApprovalKindDownload is the one kind of approval there is.
+const ApprovalKindDownload = "download_key"
 
 // ApprovalStatus is where an approval stands: pending, then settled for good.
 type ApprovalStatus string
@@ -123,7 +123,7 @@ func approvers(requester Actor, decisions []Vote) map[string]bool {
 // approvalOf opens the approval that a request waits for.
 func approvalOf(r Request, c Certificate) *Approval {
 	a := Approval{
-		ID: r.ApprovalID, Kind: KindDownloadKey, ProjectID: r.ProjectID, RequestID: r.ID, Requester: r.Requester,
+		ID: r.ApprovalID, Kind: ApprovalKindDownload, ProjectID: r.ProjectID, RequestID: r.ID, Requester: r.Requester,
 		Certificate: ApprovalCertificate{ID: c.ID, Name: c.Name, Subject: c.Subject, SANs: c.SANs, Fingerprint: c.Fingerprint, NotAfter: c.NotAfter},
 		Format:      r.Format, Filename: r.Filename, ContainsKey: r.ContainsKey, Options: r.Options, Reason: r.Reason,
 		Digest: approvalDigest(c, r.Requester, r.Format, r.Options, r.Reason), Required: r.RequiredApprovals,
@@ -149,8 +149,8 @@ func (a Approval) Permits(c Certificate, t Token) bool {
 // Refuse tells why somebody's decision cannot count at now, or nil: the person
 // decides, whatever keys or roles they hold. It returns CodeSelfApproval,
 // CodeAlreadyDecided or CodeNotPending.
-func (a Approval) Refuse(by Actor, now time.Time) error {
-	switch err := refuseVoter(a.Requester, a.Decisions, by); {
+func (a Approval) CheckVote(by Actor, now time.Time) error {
+	switch err := checkVoter(a.Requester, a.Decisions, by); {
 	case err != nil:
 		return err
 	case a.Status != ApprovalPending:
@@ -161,10 +161,10 @@ func (a Approval) Refuse(by Actor, now time.Time) error {
 	return nil
 }
 
-// RefuseVoter is the part of that which stays true for good.
-func (r Request) RefuseVoter(by Actor) error { return refuseVoter(r.Requester, r.Decisions, by) }
+// CheckVoter is the part of that which stays true for good.
+func (r Request) CheckVoter(by Actor) error { return checkVoter(r.Requester, r.Decisions, by) }
 
-func refuseVoter(requester Actor, decisions []Vote, by Actor) error {
+func checkVoter(requester Actor, decisions []Vote, by Actor) error {
 	switch {
 	case by.Person == "" || by.Person == requester.Person:
 		return Errorf(CodeSelfApproval, "nobody decides on their own request")

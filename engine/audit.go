@@ -14,38 +14,38 @@ const SystemChain = "system"
 
 // The actions on record.
 const (
-	ActionRequested    = "download.requested"
-	ActionApproved     = "approval.approved"
-	ActionDenied       = "approval.denied"
-	ActionLapsed       = "approval.expired"
-	ActionCancelled    = "download.cancelled"
-	ActionUnclaimed    = "download.expired"
-	ActionTokenIssued  = "token.issued"
-	ActionForbidden    = "access.refused"
-	ActionRefused      = "download.refused"
-	ActionDownloaded   = "cert.downloaded"
-	ActionInterrupted  = "download.interrupted"
-	ActionTokenRevoked = "token.revoked"
-	ActionTokenExpired = "token.expired"
-	ActionImported     = "cert.imported"
-	ActionPolicySet    = "policy.updated"
-	ActionMemberSet    = "member.updated"
-	ActionMemberGone   = "member.removed"
-	ActionKeyMade      = "api_key.created"
-	ActionKeyRevoked   = "api_key.revoked"
-	ActionUserMade     = "user.created"
-	ActionUserChanged  = "user.changed"
-	ActionPasswordSet  = "user.password_set"
-	ActionSignedIn     = "session.opened"
-	ActionSignedOut    = "session.closed"
-	ActionSignedOutAll = "session.closed_everywhere"
-	ActionProjectMade  = "project.created"
-	ActionLoginFailed  = "login.failed"
-	ActionPluginReload = "plugin.reloaded"
-	ActionTargetMade   = "notification_target.created"
-	ActionTargetGone   = "notification_target.deleted"
-	ActionTargetTested = "notification_target.tested"
-	ActionReuseTold    = "token.reuse_notified"
+	ActionDownloadRequested        = "download.requested"
+	ActionApprovalApproved         = "approval.approved"
+	ActionApprovalDenied           = "approval.denied"
+	ActionApprovalExpired          = "approval.expired"
+	ActionDownloadCancelled        = "download.cancelled"
+	ActionDownloadExpired          = "download.expired"
+	ActionTokenIssued              = "token.issued"
+	ActionAccessRefused            = "access.refused"
+	ActionDownloadRefused          = "download.refused"
+	ActionCertificateDownloaded    = "cert.downloaded"
+	ActionDownloadInterrupted      = "download.interrupted"
+	ActionTokenRevoked             = "token.revoked"
+	ActionTokenExpired             = "token.expired"
+	ActionCertificateImported      = "cert.imported"
+	ActionPolicyUpdated            = "policy.updated"
+	ActionMemberUpdated            = "member.updated"
+	ActionMemberRemoved            = "member.removed"
+	ActionAPIKeyCreated            = "api_key.created"
+	ActionAPIKeyRevoked            = "api_key.revoked"
+	ActionUserCreated              = "user.created"
+	ActionUserChanged              = "user.changed"
+	ActionPasswordSet              = "user.password_set"
+	ActionSessionOpened            = "session.opened"
+	ActionSessionClosed            = "session.closed"
+	ActionSessionsClosedEverywhere = "session.closed_everywhere"
+	ActionProjectCreated           = "project.created"
+	ActionLoginFailed              = "login.failed"
+	ActionPluginReloaded           = "plugin.reloaded"
+	ActionTargetCreated            = "notification_target.created"
+	ActionTargetDeleted            = "notification_target.deleted"
+	ActionTargetTested             = "notification_target.tested"
+	ActionReuseNotified            = "token.reuse_notified"
 )
 
 // Outcomes of an audited action.
@@ -93,7 +93,7 @@ func (e *AuditEntry) Link(head AuditHead) AuditHead {
 	}
 	*e = clean
 	e.Seq, e.PrevHash = head.Seq+1, head.Hash
-	e.Time = Instant(e.Time)
+	e.Time = NormalizeTime(e.Time)
 	e.Hash = e.digest()
 	return AuditHead{Seq: e.Seq, Hash: e.Hash}
 }
@@ -124,9 +124,9 @@ type Record struct {
 	Event *Event
 }
 
-// AuditVerdict is the result of checking a chain. Problem says what is wrong
+// AuditVerification is the result of checking a chain. Problem says what is wrong
 // with the first bad entry, BrokenAt its sequence number.
-type AuditVerdict struct {
+type AuditVerification struct {
 	OK       bool
 	Entries  int64
 	Head     AuditHead
@@ -139,15 +139,15 @@ const verifyPage = 1000
 // VerifyAudit walks a chain from its first entry and finds any change, gap or
 // reordering. That entries were cut off its end shows only against a head noted
 // elsewhere: give it as anchor (zero for none).
-func VerifyAudit(ctx context.Context, log AuditLog, chain string, anchor AuditHead) (AuditVerdict, error) {
-	verdict := AuditVerdict{OK: true}
+func VerifyAudit(ctx context.Context, log AuditLog, chain string, anchor AuditHead) (AuditVerification, error) {
+	verdict := AuditVerification{OK: true}
 	for {
 		page, err := log.AuditAfter(ctx, chain, verdict.Head.Seq, verifyPage)
 		if err != nil {
 			return verdict, fmt.Errorf("verify audit chain: %w", err)
 		}
 		for _, entry := range page {
-			if problem := entry.follows(chain, verdict.Head, anchor); problem != "" {
+			if problem := entry.checkAfter(chain, verdict.Head, anchor); problem != "" {
 				verdict.OK, verdict.BrokenAt, verdict.Problem = false, verdict.Head.Seq+1, problem
 				return verdict, nil
 			}
@@ -165,7 +165,7 @@ func VerifyAudit(ctx context.Context, log AuditLog, chain string, anchor AuditHe
 	return verdict, nil
 }
 
-func (e AuditEntry) follows(chain string, head, anchor AuditHead) string {
+func (e AuditEntry) checkAfter(chain string, head, anchor AuditHead) string {
 	switch {
 	case e.ProjectID != chain:
 		return "the entry belongs to another chain"

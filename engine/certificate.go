@@ -44,13 +44,13 @@ type SealedKey struct {
 }
 
 // Describe fills in what the leaf says of itself.
-func (c *Certificate) Describe(leaf *x509.Certificate) {
+func (c *Certificate) SetLeaf(leaf *x509.Certificate) {
 	sum := sha256.Sum256(leaf.Raw)
 	c.Leaf = leaf.Raw
 	c.Subject, c.Issuer = leaf.Subject.String(), leaf.Issuer.String()
 	c.SANs = subjectAltNames(leaf)
 	c.Serial = hex.EncodeToString(leaf.SerialNumber.Bytes())
-	c.NotBefore, c.NotAfter = Instant(leaf.NotBefore), Instant(leaf.NotAfter)
+	c.NotBefore, c.NotAfter = NormalizeTime(leaf.NotBefore), NormalizeTime(leaf.NotAfter)
 	c.KeyAlgorithm = keyAlgorithm(leaf)
 	c.Fingerprint = hex.EncodeToString(sum[:])
 	c.Search = strings.ToLower(strings.Join(append([]string{c.Name, c.Subject, c.Serial, c.Fingerprint}, c.SANs...), "\n"))

@@ -10,7 +10,7 @@ import (
 
 // Claim is an approved request's token on its way to be issued. Token lacks
 // only its life: TTLSeconds from when it is issued.
-type Claim struct {
+type ClaimCommand struct {
 	Token          Token  `json:"token"`
 	TTLSeconds     int    `json:"ttl_seconds"`
 	PolicyRevision string `json:"policy_revision"`
@@ -18,9 +18,9 @@ type Claim struct {
 	Origin         Origin `json:"origin"`
 }
 
-// RefuseClaim tells why the request cannot be claimed at now, or nil. It returns
+// CheckClaim tells why the request cannot be claimed at now, or nil. It returns
 // CodeNotApproved or CodeNotPending.
-func (r Request) RefuseClaim(now time.Time) error {
+func (r Request) CheckClaim(now time.Time) error {
 	switch {
 	case r.Status.Ended():
 		return Errorf(CodeNotPending, "this request is %s", r.Status)
@@ -41,7 +41,7 @@ func (r Request) RefuseClaim(now time.Time) error {
 // or CodeUnavailable.
 func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphrase Secret) (Minted, error) {
 	now := d.Clock()
-	if err := r.RefuseClaim(now); err != nil {
+	if err := r.CheckClaim(now); err != nil {
 		return Minted{}, err
 	}
 	if _, err := d.formatIn(r.ProjectID, r.Format); err != nil {
@@ -55,11 +55,11 @@ func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphr
 	if err != nil {
 		return Minted{}, err
 	}
-	approvals, err := d.standing(ctx, approval)
+	approvals, err := d.countStandingApprovals(ctx, approval)
 	if err != nil {
 		return Minted{}, err
 	}
-	j, err := d.judge(ctx, o, PolicyClaim, approvals, now)
+	j, err := d.evaluatePolicy(ctx, o, PolicyClaim, approvals, now)
 	switch {
 	case err != nil:
 		return Minted{}, err
@@ -70,7 +70,7 @@ func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphr
 	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
 	defer cancel()
-	issued, err := d.Workflows.Claim(ctx, Claim{
+	issued, err := d.Workflows.Claim(ctx, ClaimCommand{
 		Token: o.Token, TTLSeconds: min(r.TTLSeconds, j.policy.TokenTTLSeconds), PolicyRevision: j.Revision,
 		Actor: caller.Actor(), Origin: caller.Origin,
 	})
@@ -82,7 +82,7 @@ func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphr
 
 // standing counts the people who approved and may still approve: whoever lost
 // the role since, or was disabled, counts no more.
-func (d *Downloads) standing(ctx context.Context, a Approval) (n int, err error) {
+func (d *Downloads) countStandingApprovals(ctx context.Context, a Approval) (n int, err error) {
 	for person := range approvers(a.Requester, a.Decisions) {
 		u, err := d.Store.User(ctx, person)
 		if err != nil && !errors.Is(err, ErrNotFound) {
@@ -109,7 +109,7 @@ func (d *Downloads) refuseClaim(ctx context.Context, caller Caller, r Request, v
 		v.Code = CodePolicyDenied
 		v.Explanation = append(v.Explanation, fmt.Sprintf("the policy asks for %d approvals now, more than were given; ask anew", v.RequiredApprovals))
 	}
-	e := caller.Refusal(d.Clock(), ActionRefused, v.Code)
+	e := caller.Refusal(d.Clock(), ActionDownloadRefused, v.Code)
 	e.CertificateID, e.RequestID, e.Format = r.CertificateID, r.ID, r.Format
 	e.Detail["policy_revision"] = v.Revision
 	d.record(ctx, e)
@@ -120,33 +120,33 @@ func (d *Downloads) refuseClaim(ctx context.Context, caller Caller, r Request, v
 // Issue gives an approved request its token, whose life begins now, and revokes
 // the one before it. It returns CodeNotApproved, or CodeNotPending if that one
 // ended otherwise. Called again with the same token, it comes to the same.
-func (d *Downloads) Issue(ctx context.Context, c Claim) (Request, error) {
-	return d.take(ctx, c.Token.ProjectID, c.Token.RequestID, func(r Request, _ Approval, now time.Time) (Step, error) {
+func (d *Downloads) Issue(ctx context.Context, c ClaimCommand) (Request, error) {
+	return d.advance(ctx, c.Token.ProjectID, c.Token.RequestID, func(r Request, _ Approval, now time.Time) (Transition, error) {
 		if r.TokenDigest == c.Token.Digest {
-			return Step{Request: r}, nil
+			return Transition{Request: r}, nil
 		}
-		if err := r.RefuseClaim(now); err != nil {
-			return Step{}, err
+		if err := r.CheckClaim(now); err != nil {
+			return Transition{}, err
 		}
-		if err := d.withdraw(ctx, r, c, now); err != nil {
-			return Step{}, err
+		if err := d.revokePreviousToken(ctx, r, c, now); err != nil {
+			return Transition{}, err
 		}
 		token := c.Token
 		token.ApprovalID, token.IssuedAt, token.ExpiresAt = r.ApprovalID, now, now.Add(time.Duration(c.TTLSeconds)*time.Second)
-		r, err := r.step(StatusIssued, now)
+		r, err := r.become(StatusIssued, now)
 		r.TokenDigest, r.ExpiresAt = token.Digest, token.ExpiresAt
 		e := r.entry(now, ActionTokenIssued, c.Actor, c.Origin)
 		e.Ref, e.Detail["policy_revision"] = "issue/"+token.Digest, c.PolicyRevision
-		return Step{Request: r, Token: &token, Record: &Record{Audit: e}}, err
+		return Transition{Request: r, Token: &token, Record: &Record{Audit: e}}, err
 	})
 }
 
 // byClaim marks the attempts of settlements by which a claim takes the place of
 // the token before: they end the token, not the request.
-const byClaim = "claim/"
+const attemptByClaim = "claim/"
 
 // withdraw revokes the token that a new one takes the place of.
-func (d *Downloads) withdraw(ctx context.Context, r Request, c Claim, now time.Time) error {
+func (d *Downloads) revokePreviousToken(ctx context.Context, r Request, c ClaimCommand, now time.Time) error {
 	if r.TokenDigest == "" {
 		return nil
 	}
@@ -161,12 +161,12 @@ func (d *Downloads) withdraw(ctx context.Context, r Request, c Claim, now time.T
 	if before.Expired(now) {
 		s = before.settlement(Expired, System, Origin{}, now)
 	}
-	s.Attempt = byClaim + c.Token.Digest
+	s.Attempt = attemptByClaim + c.Token.Digest
 	winner, _, err := d.Store.Settle(ctx, s, s.record(before.Token))
 	if err != nil {
 		return fmt.Errorf("withdraw token: %w", err)
 	}
-	if winner.Kind == Consumed || winner.Kind == Revoked && !strings.HasPrefix(winner.Attempt, byClaim) {
+	if winner.Kind == Consumed || winner.Kind == Revoked && !strings.HasPrefix(winner.Attempt, attemptByClaim) {
 		return Errorf(CodeNotPending, "the token of this request was %s before", winner.Kind)
 	}
 	return nil

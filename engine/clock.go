@@ -11,10 +11,10 @@ import (
 type Clock func() time.Time
 
 // SystemClock is the wall clock.
-func SystemClock() time.Time { return Instant(time.Now()) } //nolint:forbidigo // here is the clock
+func SystemClock() time.Time { return NormalizeTime(time.Now()) } //nolint:forbidigo // here is the clock
 
 // Instant brings t to the form in which the stores keep time.
-func Instant(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+func NormalizeTime(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 // NewID makes an opaque id of 130 random bits behind a prefix that tells a
 // reader what it names: "req_…", "cert_…".

@@ -10,7 +10,7 @@ import (
 
 // Decide asks the policy about an order and stores what it decided, once: called
 // again, it returns the first decision, expiry included.
-func (d *Downloads) Decide(ctx context.Context, o Order) (Request, error) {
+func (d *Downloads) Decide(ctx context.Context, o WorkflowInput) (Request, error) {
 	first, err := d.first(ctx, o, d.Clock())
 	if err != nil {
 		return Request{}, err
@@ -20,17 +20,17 @@ func (d *Downloads) Decide(ctx context.Context, o Order) (Request, error) {
 }
 
 // first is the first step of a request, as the policy decides it now.
-func (d *Downloads) first(ctx context.Context, o Order, now time.Time) (Step, error) {
+func (d *Downloads) first(ctx context.Context, o WorkflowInput, now time.Time) (Transition, error) {
 	r := o.Request
 	r.Version, r.UpdatedAt = 1, now
 	if now.After(o.AnswerBy) {
 		r.Status, r.Code = StatusCancelled, CodeUnavailable
 		r.Explanation = []string{"the decision came after the caller had gone"}
-		return Step{Request: r}, nil
+		return Transition{Request: r}, nil
 	}
-	j, err := d.judge(ctx, o, PolicyMint, 0, now)
+	j, err := d.evaluatePolicy(ctx, o, PolicyMint, 0, now)
 	if err != nil {
-		return Step{}, err
+		return Transition{}, err
 	}
 	r.Explanation, r.PolicyRevision = j.Explanation, j.Revision
 	switch j.Outcome {
@@ -38,20 +38,20 @@ func (d *Downloads) first(ctx context.Context, o Order, now time.Time) (Step, er
 		token := o.Token
 		token.IssuedAt, token.ExpiresAt = now, now.Add(time.Duration(r.TTLSeconds)*time.Second)
 		r.Status, r.TokenDigest, r.ExpiresAt = StatusIssued, token.Digest, token.ExpiresAt
-		return Step{Request: r, Token: &token}, nil
+		return Transition{Request: r, Token: &token}, nil
 	case OutcomeApproval:
 		r.Status, r.ApprovalID = StatusPendingApproval, "apr_"+strings.TrimPrefix(r.ID, "req_")
 		r.RequiredApprovals = max(1, j.RequiredApprovals)
 		r.ApprovalExpiresAt = now.Add(time.Duration(j.policy.Approval.TTLSeconds) * time.Second)
 		r.ClaimWindowSeconds = j.policy.Approval.ClaimWindowSeconds
-		return Step{Request: r, Approval: approvalOf(r, j.certificate)}, nil
+		return Transition{Request: r, Approval: approvalOf(r, j.certificate)}, nil
 	}
 	r.Status, r.Code, r.Remedies = StatusDenied, j.Code, j.Remedies
-	return Step{Request: r}, nil
+	return Transition{Request: r}, nil
 }
 
 // judgement is a verdict with what it was made from.
-type judgement struct {
+type policyDecision struct {
 	Verdict
 	certificate Certificate
 	policy      CertificatePolicy
@@ -59,7 +59,7 @@ type judgement struct {
 
 // judge asks the policy. What cannot be evaluated is denied; what cannot be read
 // is an error, so that the caller tries again.
-func (d *Downloads) judge(ctx context.Context, o Order, action string, approvals int, now time.Time) (j judgement, err error) {
+func (d *Downloads) evaluatePolicy(ctx context.Context, o WorkflowInput, action string, approvals int, now time.Time) (j policyDecision, err error) {
 	if j.certificate, err = d.Store.Certificate(ctx, o.Request.ProjectID, o.Request.CertificateID); err != nil {
 		return j, fmt.Errorf("ask the policy: %w", err)
 	}
@@ -86,7 +86,7 @@ func (d *Downloads) evaluate(ctx context.Context, in PolicyInput) Verdict {
 	return verdict
 }
 
-func policyInput(o Order, c Certificate, policy CertificatePolicy) PolicyInput {
+func policyInput(o WorkflowInput, c Certificate, policy CertificatePolicy) PolicyInput {
 	r := o.Request
 	in := PolicyInput{
 		Actor:   PolicyActor{Actor: r.Requester, Role: o.Role},
@@ -119,14 +119,14 @@ func (d *Downloads) Evaluate(ctx context.Context, caller Caller, c Certificate, 
 		return Verdict{}, err
 	}
 	r.Format, r.ContainsKey = f.ID, f.ContainsKey
-	in := policyInput(Order{Request: r, Role: caller.Role, ProjectName: caller.Project.Name}, c, policy)
+	in := policyInput(WorkflowInput{Request: r, Role: caller.Role, ProjectName: caller.Project.Name}, c, policy)
 	in.Action, in.Time, in.Format.NeedsPassphrase = PolicyEvaluate, d.Clock(), f.NeedsPassphrase
 	return d.evaluate(ctx, in), nil
 }
 
 // opened is what goes on record with the first decision.
 func (r Request) opened() *Record {
-	e := r.entry(r.UpdatedAt, ActionRequested, r.Requester, Origin{IP: r.IP, UserAgent: r.UserAgent})
+	e := r.entry(r.UpdatedAt, ActionDownloadRequested, r.Requester, Origin{IP: r.IP, UserAgent: r.UserAgent})
 	e.Ref, e.Detail["policy_revision"] = "request/"+r.ID, r.PolicyRevision
 	if r.Reason != "" {
 		e.Detail["reason"] = r.Reason

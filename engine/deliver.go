@@ -22,7 +22,7 @@ const (
 	maxPeople  = 200
 )
 
-func (n *Notifications) wanted(ctx context.Context, projectID string, event NotificationEvent) (bool, error) {
+func (n *Notifications) hasTargets(ctx context.Context, projectID string, event NotificationEvent) (bool, error) {
 	targets, err := n.targets(ctx, projectID, event)
 	return len(targets) > 0, err
 }
@@ -44,7 +44,7 @@ func (n *Notifications) Deliveries(ctx context.Context, out Notification) ([]Del
 	}
 	var people []string
 	if slices.ContainsFunc(targets, func(t NotificationTarget) bool { return t.Personal }) {
-		if people, err = n.concerned(ctx, out); err != nil {
+		if people, err = n.recipients(ctx, out); err != nil {
 			return nil, err
 		}
 	}
@@ -64,7 +64,7 @@ func (n *Notifications) Deliveries(ctx context.Context, out Notification) ([]Del
 // concerned are the people whom an event concerns: those who may decide and did
 // not ask; whoever asked; or, where a token may have been stolen, both the
 // requester and the admins.
-func (n *Notifications) concerned(ctx context.Context, out Notification) ([]string, error) {
+func (n *Notifications) recipients(ctx context.Context, out Notification) ([]string, error) {
 	requester := out.Requester.Person
 	switch out.Event {
 	case NotifyRequested, NotifyReminder:

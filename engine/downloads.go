@@ -29,29 +29,29 @@ type Downloads struct {
 // CodeUnavailable. A workflow that was started under this id before is
 // ErrExists.
 type Workflows interface {
-	Start(ctx context.Context, o Order) (Request, error)
+	Start(ctx context.Context, o WorkflowInput) (Request, error)
 	// Settled tells the request's workflow, off the caller's path, that its
 	// token ended; interrupted says that a file may not have arrived whole. It
 	// neither blocks nor fails: the workflow finds out by itself in the end.
-	Settled(requestID string, interrupted bool)
+	ReportSettlement(requestID string, interrupted bool)
 	// Reused has people told, off the caller's path, that a consumed token was
 	// tried again. It neither blocks nor fails, however often it is called.
-	Reused(t Token)
+	ReportReuse(t Token)
 	// Vote, Cancel and Claim ask a request's workflow to take a step, and wait
 	// until it is taken. They return what [Downloads.CastVote],
 	// [Downloads.Withdraw] and [Downloads.Issue] refuse with, or CodeUnavailable.
-	Vote(ctx context.Context, b Ballot) (Request, error)
-	Cancel(ctx context.Context, w Withdrawal) (Request, error)
-	Claim(ctx context.Context, c Claim) (Request, error)
+	Vote(ctx context.Context, b VoteCommand) (Request, error)
+	Cancel(ctx context.Context, w CancelCommand) (Request, error)
+	Claim(ctx context.Context, c ClaimCommand) (Request, error)
 	// Report returns what Settled was told of a request and the workflow has not
 	// heard yet; known is false if this process has nothing to tell.
-	Report(requestID string) (interrupted, known bool)
+	PendingReport(requestID string) (interrupted, known bool)
 }
 
 // Order is a request on its way to a decision: what its workflow starts with.
 // Token lacks only what the decision adds, its life. Nobody waits for an answer
 // after AnswerBy.
-type Order struct {
+type WorkflowInput struct {
 	Request     Request         `json:"request"`
 	Token       Token           `json:"token"`
 	Role        Role            `json:"role"`

@@ -19,7 +19,7 @@ const (
 	CodePolicyDenied        Code = "policy_denied"
 	CodeSelfApproval        Code = "self_approval"
 	CodePrefetchRefused     Code = "prefetch_refused"
-	CodeForgery             Code = "cross_site_request"
+	CodeCrossSiteRequest    Code = "cross_site_request"
 	CodeIPMismatch          Code = "ip_mismatch"
 	CodeNotFound            Code = "not_found"
 	CodeTokenUnknown        Code = "token_unknown"

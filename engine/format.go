@@ -72,9 +72,9 @@ type RenderJob struct {
 	PrivateKey []byte
 	Passphrase Secret
 	Options    string
-	// StillWanted, if set, is asked by a renderer that had the job wait before it
+	// Recheck, if set, is asked by a renderer that had the job wait before it
 	// began: an error ends the job and is what Render returns.
-	StillWanted func(context.Context) error
+	Recheck func(context.Context) error
 }
 
 // Formats renders files. It is safe for concurrent use.
@@ -87,7 +87,7 @@ type Formats interface {
 	// options, else their canonical JSON: an object with sorted members.
 	CheckOptions(format string, options map[string]any) (string, error)
 	// Render makes the file, or returns CodeRendererFailed, CodeUnavailable when
-	// too many wait for it, or what StillWanted returned.
+	// too many wait for it, or what Recheck returned.
 	Render(ctx context.Context, job RenderJob) ([]byte, error)
 }
 

@@ -18,8 +18,8 @@ const (
 	maxIdempotencyKey = 255
 )
 
-// MintOrder is what a caller asks for. TTLSeconds nil means the policy's.
-type MintOrder struct {
+// MintParams is what a caller asks for. TTLSeconds nil means the policy's.
+type MintParams struct {
 	Certificate    Certificate
 	Format         string
 	Passphrase     Secret
@@ -44,7 +44,7 @@ type Minted struct {
 // returns CodeInvalidRequest, CodeUnknownFormat, CodeInvalidOptions,
 // CodeNoPrivateKey, CodeNoChain, CodeIdempotencyConflict, the code of the
 // policy's denial, or CodeUnavailable; the last two carry the request's id.
-func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintOrder) (Minted, error) {
+func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintParams) (Minted, error) {
 	policy, err := d.Store.CertificatePolicy(ctx, caller.Project.ID)
 	if err != nil {
 		return Minted{}, err
@@ -87,7 +87,7 @@ func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintOrder) (Minte
 // draft is the request as it was asked for, before anything of it is checked: a
 // body sent again under its Idempotency-Key stays the same whatever the policy
 // or the formats have become.
-func (d *Downloads) draft(caller Caller, m MintOrder) (Request, error) {
+func (d *Downloads) draft(caller Caller, m MintParams) (Request, error) {
 	r := Request{
 		ID: NewID("req"), ProjectID: caller.Project.ID, CertificateID: m.Certificate.ID, Requester: caller.Actor(),
 		Reason: m.Reason, BindIP: m.BindIP, IP: caller.IP, UserAgent: caller.UserAgent, CreatedAt: d.Clock(),
@@ -105,7 +105,7 @@ func (d *Downloads) draft(caller Caller, m MintOrder) (Request, error) {
 
 // check checks everything that can be checked before the policy, in the order
 // in which callers are promised to be refused.
-func (d *Downloads) check(r *Request, m MintOrder, policy CertificatePolicy) error {
+func (d *Downloads) check(r *Request, m MintParams, policy CertificatePolicy) error {
 	if err := r.restrict(m, policy); err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (d *Downloads) check(r *Request, m MintOrder, policy CertificatePolicy) err
 }
 
 // restrict checks and applies the limits that the caller chose.
-func (r *Request) restrict(m MintOrder, policy CertificatePolicy) error {
+func (r *Request) restrict(m MintParams, policy CertificatePolicy) error {
 	r.TTLSeconds = policy.TokenTTLSeconds
 	if m.TTLSeconds != nil {
 		if *m.TTLSeconds < 1 || *m.TTLSeconds > policy.TokenTTLSeconds {
@@ -159,8 +159,8 @@ func (d *Downloads) applicable(name string, options map[string]any, c Certificat
 	return format, nil
 }
 
-// FormatsIn lists the formats that exist in a project, by id.
-func (d *Downloads) FormatsIn(projectID string) []Format {
+// ProjectFormats lists the formats that exist in a project, by id.
+func (d *Downloads) ProjectFormats(projectID string) []Format {
 	return slices.DeleteFunc(d.Formats.Formats(), func(f Format) bool { return !f.EnabledIn(projectID) })
 }
 
@@ -171,7 +171,7 @@ func (d *Downloads) formatIn(projectID, name string) (Format, error) {
 		return format, nil
 	}
 	available := []string{}
-	for _, f := range d.FormatsIn(projectID) {
+	for _, f := range d.ProjectFormats(projectID) {
 		available = append(available, f.ID)
 	}
 	return Format{}, Errorf(CodeUnknownFormat, "there is no format of that name").With("available", available)
@@ -179,20 +179,20 @@ func (d *Downloads) formatIn(projectID, name string) (Format, error) {
 
 // order adds a fresh token to the request. Only its digest and what can be
 // opened with it alone go any further.
-func (d *Downloads) order(caller Caller, r Request, passphrase Secret) (Order, Secret, error) {
+func (d *Downloads) order(caller Caller, r Request, passphrase Secret) (WorkflowInput, Secret, error) {
 	token := NewToken()
-	o := Order{
+	o := WorkflowInput{
 		Request: r, Role: caller.Role, ProjectName: caller.Project.Name,
-		Passphrase: FactsOf(passphrase), AnswerBy: d.Clock().Add(AnswerWithin),
+		Passphrase: PassphraseFactsOf(passphrase), AnswerBy: d.Clock().Add(AnswerWithin),
 		Token: Token{
 			Digest: SecretDigest(token), RequestID: r.ID, ProjectID: r.ProjectID, CertificateID: r.CertificateID,
 			Requester: r.Requester, Format: r.Format, Options: r.Options, ContainsKey: r.ContainsKey, BindIP: r.BindIP,
 		},
 	}
 	if format, _ := d.Formats.Format(r.Format); format.NeedsPassphrase && o.Passphrase.Length <= MaxPassphrase {
-		sealed, err := passphrase.SealUnder(token)
+		sealed, err := passphrase.SealWithToken(token)
 		if err != nil {
-			return Order{}, "", err
+			return WorkflowInput{}, "", err
 		}
 		o.Token.SealedPassphrase = sealed
 	}

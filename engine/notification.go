@@ -16,14 +16,14 @@ const (
 	NotifyRequested NotificationEvent = "approval.requested"
 	NotifyReminder  NotificationEvent = "approval.reminder"
 	NotifyDecided   NotificationEvent = "approval.decided"
-	NotifyLapsed    NotificationEvent = "approval.lapsed"
+	NotifyExpired   NotificationEvent = "approval.expired"
 	NotifyReused    NotificationEvent = "token.reused"
 	// NotifyTest is sent on demand, whatever a target is subscribed to.
 	NotifyTest NotificationEvent = "test"
 )
 
 // NotificationEvents are those that a target can be subscribed to.
-var NotificationEvents = []NotificationEvent{NotifyRequested, NotifyReminder, NotifyDecided, NotifyLapsed, NotifyReused}
+var NotificationEvents = []NotificationEvent{NotifyRequested, NotifyReminder, NotifyDecided, NotifyExpired, NotifyReused}
 
 // Valid tells whether a target can be subscribed to e.
 func (e NotificationEvent) Valid() bool { return slices.Contains(NotificationEvents, e) }

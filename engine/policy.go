@@ -91,9 +91,9 @@ type PassphraseFacts struct {
 	Printable bool `json:"printable"`
 }
 
-// FactsOf describes a passphrase without keeping it. Printable means ASCII from
+// PassphraseFactsOf describes a passphrase without keeping it. Printable means ASCII from
 // space to tilde, which every importer reads alike.
-func FactsOf(passphrase Secret) PassphraseFacts {
+func PassphraseFactsOf(passphrase Secret) PassphraseFacts {
 	facts := PassphraseFacts{Length: len(passphrase), Printable: true}
 	for _, b := range []byte(passphrase) {
 		facts.Printable = facts.Printable && b >= ' ' && b <= '~'
@@ -173,18 +173,18 @@ const (
 // the problem codes. Revision names the rules that decided. Rules has what each
 // rule said, overruled ones too, where the action was PolicyEvaluate.
 type Verdict struct {
-	Outcome           Outcome    `json:"outcome"`
-	Code              Code       `json:"code"`
-	Explanation       []string   `json:"explanation"`
-	Remedies          []string   `json:"remedies"`
-	RequiredApprovals int        `json:"required_approvals"`
-	Revision          string     `json:"revision"`
-	Rules             []RuleSaid `json:"rules,omitempty"`
+	Outcome           Outcome      `json:"outcome"`
+	Code              Code         `json:"code"`
+	Explanation       []string     `json:"explanation"`
+	Remedies          []string     `json:"remedies"`
+	RequiredApprovals int          `json:"required_approvals"`
+	Revision          string       `json:"revision"`
+	Rules             []RuleResult `json:"rules,omitempty"`
 }
 
-// RuleSaid is what one rule of a policy said. Kind is the outcome it argues for;
+// RuleResult is what one rule of a policy said. Kind is the outcome it argues for;
 // Code is set on a denial, RequiredApprovals where approval is asked for.
-type RuleSaid struct {
+type RuleResult struct {
 	Kind              Outcome  `json:"kind"`
 	Code              Code     `json:"code"`
 	Why               string   `json:"why"`

@@ -29,7 +29,7 @@ func (r Role) Valid() bool { return rank[r] > 0 }
 func (r Role) Includes(other Role) bool { return rank[r] >= rank[other] }
 
 // Lower returns the lesser of two roles.
-func (r Role) Lower(other Role) Role {
+func (r Role) Min(other Role) Role {
 	if r.Includes(other) {
 		return other
 	}
@@ -157,11 +157,11 @@ func (p Principal) RoleIn(projectID string, member Role) Role {
 	if p.Key.ProjectID != projectID {
 		return ""
 	}
-	return role.Lower(p.Key.Role)
+	return role.Min(p.Key.Role)
 }
 
-// Administers tells whether the caller may administer the whole system: a
+// IsSystemAdmin tells whether the caller may administer the whole system: a
 // system administrator, in person or by a key that was not cut down.
-func (p Principal) Administers() bool {
+func (p Principal) IsSystemAdmin() bool {
 	return p.User.SystemAdmin && (p.Key == nil || p.Key.Role == RoleAdmin)
 }

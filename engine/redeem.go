@@ -13,7 +13,7 @@ import (
 
 // Fetch is an attempt to redeem a token, or to look at what it stands for.
 // Prefetch marks a caller who declares that nobody asked for the file yet.
-type Fetch struct {
+type RedeemRequest struct {
 	Token    Secret
 	Prefetch bool
 	Origin
@@ -37,7 +37,7 @@ type File struct {
 // CodeForbidden once the requester is disabled, or CodeKeyExportDisabled, and fails with CodeRendererFailed, CodeUnavailable or
 // CodeAuditUnavailable; of these only CodeAuditUnavailable may have burned the
 // token, where it cannot be told whether the record was written.
-func (d *Downloads) Redeem(ctx context.Context, f Fetch) (*File, error) {
+func (d *Downloads) Redeem(ctx context.Context, f RedeemRequest) (*File, error) {
 	token, format, err := d.admit(ctx, f)
 	if err != nil {
 		return nil, err
@@ -60,14 +60,14 @@ func (d *Downloads) Redeem(ctx context.Context, f Fetch) (*File, error) {
 		return nil, d.refuse(ctx, token, f, winner.Err())
 	}
 	failpoint.Hit("claimed")
-	file.Sent = func(err error) { d.Workflows.Settled(token.RequestID, err != nil) }
+	file.Sent = func(err error) { d.Workflows.ReportSettlement(token.RequestID, err != nil) }
 	return file, nil
 }
 
 // Peek tells what Redeem would hand out, as far as it is known without
 // rendering: name, media type and format. It refuses as Redeem does and burns
 // nothing.
-func (d *Downloads) Peek(ctx context.Context, f Fetch) (*File, error) {
+func (d *Downloads) Peek(ctx context.Context, f RedeemRequest) (*File, error) {
 	_, format, err := d.admit(ctx, f)
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (d *Downloads) Peek(ctx context.Context, f Fetch) (*File, error) {
 }
 
 // admit looks the token up and refuses, on record, whoever may not redeem it.
-func (d *Downloads) admit(ctx context.Context, f Fetch) (Token, Format, error) {
+func (d *Downloads) admit(ctx context.Context, f RedeemRequest) (Token, Format, error) {
 	found, err := d.Store.Token(ctx, SecretDigest(f.Token))
 	if errors.Is(err, ErrNotFound) {
 		return Token{}, Format{}, d.refuseUnknown(ctx, f)
@@ -97,7 +97,7 @@ func (d *Downloads) admit(ctx context.Context, f Fetch) (Token, Format, error) {
 }
 
 // redeemable refuses a token that ended or must not be redeemed as things are.
-func (d *Downloads) redeemable(ctx context.Context, found TokenRecord, f Fetch) (Format, error) {
+func (d *Downloads) redeemable(ctx context.Context, found TokenRecord, f RedeemRequest) (Format, error) {
 	token := found.Token
 	format, ok := d.Formats.Format(token.Format)
 	switch {
@@ -122,7 +122,7 @@ func (d *Downloads) redeemable(ctx context.Context, found TokenRecord, f Fetch) 
 }
 
 // stillRedeemable looks a token up again for a fetch that had to wait.
-func (d *Downloads) stillRedeemable(ctx context.Context, f Fetch) error {
+func (d *Downloads) stillRedeemable(ctx context.Context, f RedeemRequest) error {
 	found, err := d.Store.Token(ctx, SecretDigest(f.Token))
 	if err != nil {
 		return lost("record", err)
@@ -177,7 +177,7 @@ func (d *Downloads) stillApproved(ctx context.Context, t Token, c Certificate) e
 	return nil
 }
 
-func (d *Downloads) render(ctx context.Context, t Token, format Format, f Fetch) (*File, error) {
+func (d *Downloads) render(ctx context.Context, t Token, format Format, f RedeemRequest) (*File, error) {
 	certificate, err := d.Store.Certificate(ctx, t.ProjectID, t.CertificateID)
 	if err != nil {
 		return nil, lost("certificate", err)
@@ -187,7 +187,7 @@ func (d *Downloads) render(ctx context.Context, t Token, format Format, f Fetch)
 	}
 	job := RenderJob{
 		Format: format.ID, Name: certificate.Name, Leaf: certificate.Leaf, Chain: certificate.Chain, Options: t.Options,
-		StillWanted: func(ctx context.Context) error { return d.stillRedeemable(ctx, f) },
+		Recheck: func(ctx context.Context) error { return d.stillRedeemable(ctx, f) },
 	}
 	if format.ContainsKey {
 		sealed, err := d.Store.SealedKey(ctx, t.CertificateID)
@@ -200,7 +200,7 @@ func (d *Downloads) render(ctx context.Context, t Token, format Format, f Fetch)
 		defer clear(job.PrivateKey)
 	}
 	if format.NeedsPassphrase {
-		if job.Passphrase, err = OpenUnder(f.Token, t.SealedPassphrase); err != nil {
+		if job.Passphrase, err = OpenWithToken(f.Token, t.SealedPassphrase); err != nil {
 			return nil, fmt.Errorf("render: %w", err)
 		}
 	}
@@ -227,7 +227,7 @@ func KeyIdentity(projectID, certificateID string) string {
 
 // failed puts a redemption without a file on record and returns the error: a
 // refusal if the token came to its end while its file had to wait.
-func (d *Downloads) failed(ctx context.Context, t Token, f Fetch, err error) error {
+func (d *Downloads) failed(ctx context.Context, t Token, f RedeemRequest, err error) error {
 	switch CodeOf(err) {
 	case "", CodeRendererFailed, CodeUnavailable:
 		d.refused(ctx, t, f, AuditFailed, err)
@@ -237,17 +237,17 @@ func (d *Downloads) failed(ctx context.Context, t Token, f Fetch, err error) err
 }
 
 // refuse puts a refused redemption on record and returns the refusal.
-func (d *Downloads) refuse(ctx context.Context, t Token, f Fetch, refusal error) error {
+func (d *Downloads) refuse(ctx context.Context, t Token, f RedeemRequest, refusal error) error {
 	if CodeOf(refusal) == CodeTokenConsumed {
-		d.Workflows.Reused(t)
+		d.Workflows.ReportReuse(t)
 	}
 	d.refused(ctx, t, f, AuditRefused, refusal)
 	return refusal
 }
 
-func (d *Downloads) refused(ctx context.Context, t Token, f Fetch, outcome string, refusal error) {
+func (d *Downloads) refused(ctx context.Context, t Token, f RedeemRequest, outcome string, refusal error) {
 	d.record(ctx, AuditEntry{
-		Ref: NewID("aud"), ProjectID: t.ProjectID, Time: d.Clock(), Action: ActionRefused, Outcome: outcome,
+		Ref: NewID("aud"), ProjectID: t.ProjectID, Time: d.Clock(), Action: ActionDownloadRefused, Outcome: outcome,
 		Actor: t.Requester, IP: f.IP, UserAgent: f.UserAgent, CertificateID: t.CertificateID, RequestID: t.RequestID, Format: t.Format,
 		Detail: map[string]string{"code": string(CodeOf(refusal))},
 	})
@@ -255,17 +255,17 @@ func (d *Downloads) refused(ctx context.Context, t Token, f Fetch, outcome strin
 
 // refuseUnknown answers for a token that was never issued, or long ago. Whoever
 // guesses cannot flood the record: beyond the quota the entries are counted.
-func (d *Downloads) refuseUnknown(ctx context.Context, f Fetch) error {
+func (d *Downloads) refuseUnknown(ctx context.Context, f RedeemRequest) error {
 	if f.Prefetch {
 		return Errorf(CodePrefetchRefused, "a prefetch or link preview does not get the file")
 	}
-	d.RecordSystem(ctx, ActionRefused, CodeTokenUnknown, Caller{Origin: f.Origin})
+	d.RecordSystemRefusal(ctx, ActionDownloadRefused, CodeTokenUnknown, Caller{Origin: f.Origin})
 	return Errorf(CodeTokenUnknown, "there is no such token")
 }
 
-// RecordSystem puts a refusal that belongs to no project on the system chain,
+// RecordSystemRefusal puts a refusal that belongs to no project on the system chain,
 // within a quota; what was left out is counted in the next entry.
-func (d *Downloads) RecordSystem(ctx context.Context, action string, code Code, by Caller) {
+func (d *Downloads) RecordSystemRefusal(ctx context.Context, action string, code Code, by Caller) {
 	now := d.Clock()
 	ok, left := d.system.take(now)
 	if !ok {

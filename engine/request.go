@@ -46,7 +46,7 @@ func (s Status) Ended() bool {
 
 // May tells whether a request may go from s to the given state. The zero state
 // is a request that is not decided yet.
-func (s Status) May(to Status) bool {
+func (s Status) CanBecome(to Status) bool {
 	for _, allowed := range next[s] {
 		if allowed == to {
 			return true
@@ -102,8 +102,8 @@ func (r Request) Claimable(now time.Time) bool {
 
 // step is the request in its next state. That the state may follow is a rule
 // that its callers keep; where they do not, nothing is written.
-func (r Request) step(to Status, at time.Time) (Request, error) {
-	if !r.Status.May(to) {
+func (r Request) become(to Status, at time.Time) (Request, error) {
+	if !r.Status.CanBecome(to) {
 		return r, fmt.Errorf("a request that is %q cannot become %s", r.Status, to)
 	}
 	r.Version, r.Status, r.UpdatedAt = r.Version+1, to, at
@@ -111,7 +111,7 @@ func (r Request) step(to Status, at time.Time) (Request, error) {
 }
 
 // Due is when time alone changes how the request stands; zero if it never does.
-func (r Request) Due() time.Time {
+func (r Request) Deadline() time.Time {
 	return map[Status]time.Time{
 		StatusPendingApproval: r.ApprovalExpiresAt, StatusApproved: r.ClaimExpiresAt, StatusIssued: r.ExpiresAt,
 	}[r.Status]

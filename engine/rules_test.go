@@ -19,7 +19,7 @@ func TestRolesIncludeThoseBelow(t *testing.T) {
 			if got := a.Includes(b); got != (i >= j) {
 				t.Errorf("%q includes %q = %v", a, b, got)
 			}
-			if got, want := a.Lower(b), order[min(i, j)]; got != want {
+			if got, want := a.Min(b), order[min(i, j)]; got != want {
 				t.Errorf("lower of %q and %q = %q, want %q", a, b, got, want)
 			}
 		}
@@ -50,7 +50,7 @@ func TestAKeyNeverExceedsItsOwner(t *testing.T) {
 			t.Errorf("%s: role %q, want %q", c.name, got, c.want)
 		}
 	}
-	if (Principal{User: User{SystemAdmin: true}, Key: key}).Administers() {
+	if (Principal{User: User{SystemAdmin: true}, Key: key}).IsSystemAdmin() {
 		t.Error("a key that was cut down administers the system")
 	}
 }
@@ -62,7 +62,7 @@ func TestRequestsMoveForwardOnly(t *testing.T) {
 			t.Errorf("%s is no state", from)
 		}
 		for _, to := range all {
-			if from.Ended() && from.May(to) {
+			if from.Ended() && from.CanBecome(to) {
 				t.Errorf("%s has ended but may become %s", from, to)
 			}
 		}
@@ -71,11 +71,11 @@ func TestRequestsMoveForwardOnly(t *testing.T) {
 		{StatusPendingApproval, StatusApproved}, {StatusApproved, StatusIssued}, {StatusIssued, StatusConsumed},
 		{StatusIssued, StatusExpired}, {StatusIssued, StatusRevoked}, {"", StatusDenied}, {"", StatusIssued},
 	} {
-		if !c[0].May(c[1]) {
+		if !c[0].CanBecome(c[1]) {
 			t.Errorf("%q may not become %q", c[0], c[1])
 		}
 	}
-	if StatusPendingApproval.May(StatusIssued) || Status("").May(StatusConsumed) || Status("").Valid() || Status("lost").Valid() {
+	if StatusPendingApproval.CanBecome(StatusIssued) || Status("").CanBecome(StatusConsumed) || Status("").Valid() || Status("lost").Valid() {
 		t.Error("a step can be skipped")
 	}
 }
@@ -178,21 +178,21 @@ func TestOnlyTheTokenOpensThePassphrase(t *testing.T) {
 	if len(token) != 43 || NewToken() == token {
 		t.Fatalf("token %q has not 256 fresh bits", token.Reveal())
 	}
-	sealed, err := passphrase.SealUnder(token)
+	sealed, err := passphrase.SealWithToken(token)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if bytes.Contains(sealed, []byte(passphrase)) {
 		t.Error("the passphrase is in the sealed text")
 	}
-	if got, err := OpenUnder(token, sealed); err != nil || got != passphrase {
+	if got, err := OpenWithToken(token, sealed); err != nil || got != passphrase {
 		t.Errorf("opened %q: %v", got.Reveal(), err)
 	}
-	if _, err := OpenUnder(NewToken(), sealed); err == nil {
+	if _, err := OpenWithToken(NewToken(), sealed); err == nil {
 		t.Error("another token opens it")
 	}
 	sealed[0] ^= 1
-	if _, err := OpenUnder(token, sealed); err == nil {
+	if _, err := OpenWithToken(token, sealed); err == nil {
 		t.Error("a changed text opens")
 	}
 }
@@ -218,7 +218,7 @@ func TestPassphraseFacts(t *testing.T) {
 		"tab\t":     {4, false},
 		"caf\u00e9": {5, false},
 	} {
-		if got := FactsOf(Secret(text)); got != want {
+		if got := PassphraseFactsOf(Secret(text)); got != want {
 			t.Errorf("facts of %q: %+v, want %+v", text, got, want)
 		}
 	}

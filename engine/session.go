@@ -33,9 +33,9 @@ type Passwords interface {
 	Matches(ctx context.Context, hash string, password Secret) (bool, error)
 }
 
-// SignIns is how people sign in and out. All fields must be set: Idle is how long
+// Authentication is how people sign in and out. All fields must be set: Idle is how long
 // a session lasts without use, Life how long at most.
-type SignIns struct {
+type Authentication struct {
 	Store      Store
 	Passwords  Passwords
 	Clock      Clock
@@ -53,7 +53,7 @@ var errSignIn = Errorf(CodeUnauthenticated, "the username or the password is not
 // Open signs a person in. The secret of the session is returned here and nowhere
 // again. It is new whatever the caller had before: former, the secret of a
 // session that their browser forgets now, or "", is good for nothing after.
-func (s *SignIns) Open(ctx context.Context, from Origin, username string, password, former Secret) (Principal, Secret, error) {
+func (s *Authentication) SignIn(ctx context.Context, from Origin, username string, password, former Secret) (Principal, Secret, error) {
 	u, err := s.Store.UserByName(ctx, username)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Principal{}, "", fmt.Errorf("sign in: %w", err)
@@ -72,13 +72,13 @@ func (s *SignIns) Open(ctx context.Context, from Origin, username string, passwo
 }
 
 // leave ends the session of a secret, if there is one.
-func (s *SignIns) leave(ctx context.Context, from Origin, secret Secret) error {
+func (s *Authentication) leave(ctx context.Context, from Origin, secret Secret) error {
 	if secret == "" {
 		return nil
 	}
 	who, err := s.Resume(ctx, secret)
 	if err == nil {
-		err = s.Close(ctx, Caller{Principal: who, Origin: from})
+		err = s.SignOut(ctx, Caller{Principal: who, Origin: from})
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("end former session: %w", err)
@@ -86,11 +86,11 @@ func (s *SignIns) leave(ctx context.Context, from Origin, secret Secret) error {
 	return nil
 }
 
-func (s *SignIns) open(ctx context.Context, from Origin, u User) (Principal, Secret, error) {
+func (s *Authentication) open(ctx context.Context, from Origin, u User) (Principal, Secret, error) {
 	now, secret := s.Clock(), Secret(strings.ToLower(rand.Text()+rand.Text()))
 	session := Session{ID: SecretDigest(secret), UserID: u.ID, Epoch: u.Epoch, CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(s.Life)}
 	who := Principal{User: u, Session: &session}
-	return who, secret, s.Store.AddSession(ctx, session, Record{Audit: who.system(from, now, ActionSignedIn)})
+	return who, secret, s.Store.CreateSession(ctx, session, Record{Audit: who.system(from, now, ActionSessionOpened)})
 }
 
 // system begins an entry of the system chain about what somebody did to
@@ -103,7 +103,7 @@ func (p Principal) system(from Origin, now time.Time, action string) AuditEntry 
 
 // Resume finds whose session a secret is. One that ended, of a person who is
 // disabled or gone, or of before they signed out everywhere, is ErrNotFound.
-func (s *SignIns) Resume(ctx context.Context, secret Secret) (Principal, error) {
+func (s *Authentication) Resume(ctx context.Context, secret Secret) (Principal, error) {
 	session, err := s.Store.Session(ctx, SecretDigest(secret))
 	if err != nil {
 		return Principal{}, err
@@ -119,34 +119,34 @@ func (s *SignIns) Resume(ctx context.Context, secret Secret) (Principal, error) 
 }
 
 // Seen notes that the person used their session.
-func (s *SignIns) Seen(ctx context.Context, session Session) error {
+func (s *Authentication) Touch(ctx context.Context, session Session) error {
 	if now := s.Clock(); now.Sub(session.SeenAt) >= min(seenEvery, s.Idle/2) {
-		return s.Store.SeeSession(ctx, session.ID, now)
+		return s.Store.TouchSession(ctx, session.ID, now)
 	}
 	return nil
 }
 
 // Close signs the caller out of this session.
-func (s *SignIns) Close(ctx context.Context, by Caller) error {
+func (s *Authentication) SignOut(ctx context.Context, by Caller) error {
 	if by.Session == nil {
 		return errNoSession
 	}
-	return s.Store.EndSession(ctx, by.Session.ID, Record{Audit: by.system(by.Origin, s.Clock(), ActionSignedOut)})
+	return s.Store.EndSession(ctx, by.Session.ID, Record{Audit: by.system(by.Origin, s.Clock(), ActionSessionClosed)})
 }
 
-// CloseAll signs the caller out everywhere.
-func (s *SignIns) CloseAll(ctx context.Context, by Caller) error {
+// SignOutEverywhere signs the caller out everywhere.
+func (s *Authentication) SignOutEverywhere(ctx context.Context, by Caller) error {
 	if by.Session == nil {
 		return errNoSession
 	}
-	return s.Store.ChangeUser(ctx, by.User.ID, UserChange{SignOut: true}, Record{Audit: by.system(by.Origin, s.Clock(), ActionSignedOutAll)})
+	return s.Store.ChangeUser(ctx, by.User.ID, UserChange{SignOut: true}, Record{Audit: by.system(by.Origin, s.Clock(), ActionSessionsClosedEverywhere)})
 }
 
 var errNoSession = Errorf(CodeInvalidRequest, "nobody is signed in: the call came with an API key")
 
 // ChangePassword replaces the caller's password. It ends every session of theirs
 // and opens another, whose secret it returns.
-func (s *SignIns) ChangePassword(ctx context.Context, by Caller, current, next Secret) (Principal, Secret, error) {
+func (s *Authentication) ChangePassword(ctx context.Context, by Caller, current, next Secret) (Principal, Secret, error) {
 	if by.Session == nil {
 		return Principal{}, "", errNoSession
 	}
@@ -178,10 +178,10 @@ func (s *SignIns) ChangePassword(ctx context.Context, by Caller, current, next S
 // what ended it, such as an administrator's new password, stands.
 var errSignedOut = Errorf(CodeUnauthenticated, "you were signed out meanwhile; sign in again")
 
-// ForgeryToken is what a page of the UI sends with each change, and what another
+// CSRFToken is what a page of the UI sends with each change, and what another
 // site that has the browser send the session's cookie cannot know (the
 // synchronizer token pattern): the secret's HMAC-SHA-256, in hex.
-func ForgeryToken(secret Secret) string {
+func CSRFToken(secret Secret) string {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte("countersign forgery token"))
 	return hex.EncodeToString(mac.Sum(nil))

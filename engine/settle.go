@@ -21,7 +21,7 @@ func (t Token) settlement(kind SettleKind, by Actor, from Origin, at time.Time) 
 // record is what goes on record with a settlement. It follows from settlement
 // and token alone, so that it can be completed after a crash.
 func (s Settlement) record(t Token) Record {
-	action := map[SettleKind]string{Consumed: ActionDownloaded, Revoked: ActionTokenRevoked, Expired: ActionTokenExpired}[s.Kind]
+	action := map[SettleKind]string{Consumed: ActionCertificateDownloaded, Revoked: ActionTokenRevoked, Expired: ActionTokenExpired}[s.Kind]
 	ref := "settle/" + s.Digest
 	rec := Record{
 		Audit: AuditEntry{
@@ -39,9 +39,9 @@ func (s Settlement) record(t Token) Record {
 	return rec
 }
 
-// RevokeToken ends the unconsumed token of an issued request. A request that
+// Revoke ends the unconsumed token of an issued request. A request that
 // has none is CodeNotPending; a token that ended first refuses as it ended.
-func (d *Downloads) RevokeToken(ctx context.Context, caller Caller, r Request) error {
+func (d *Downloads) Revoke(ctx context.Context, caller Caller, r Request) error {
 	if r.TokenDigest == "" {
 		return Errorf(CodeNotPending, "this request has no token to revoke")
 	}
@@ -54,7 +54,7 @@ func (d *Downloads) RevokeToken(ctx context.Context, caller Caller, r Request) e
 	}
 	now := d.Clock()
 	switch {
-	case found.End != nil && strings.HasPrefix(found.End.Attempt, byClaim):
+	case found.End != nil && strings.HasPrefix(found.End.Attempt, attemptByClaim):
 		return d.revokeNext(ctx, caller, r)
 	case found.End != nil:
 		return Errorf(CodeNotPending, "the token of this request was %s before", found.End.Kind)
@@ -66,13 +66,13 @@ func (d *Downloads) RevokeToken(ctx context.Context, caller Caller, r Request) e
 	if err != nil {
 		return Errorf(CodeAuditUnavailable, "the revocation could not be put on record").Because(err)
 	}
-	if !won && strings.HasPrefix(winner.Attempt, byClaim) {
+	if !won && strings.HasPrefix(winner.Attempt, attemptByClaim) {
 		return d.revokeNext(ctx, caller, r)
 	}
 	if !won {
 		return Errorf(CodeNotPending, "the token of this request was %s before", winner.Kind)
 	}
-	d.Workflows.Settled(r.ID, false)
+	d.Workflows.ReportSettlement(r.ID, false)
 	return nil
 }
 
@@ -86,13 +86,13 @@ func (d *Downloads) revokeNext(ctx context.Context, caller Caller, r Request) er
 	if now.TokenDigest == r.TokenDigest {
 		return Errorf(CodeNotPending, "a claim is about to replace the token of this request; try again")
 	}
-	return d.RevokeToken(ctx, caller, now)
+	return d.Revoke(ctx, caller, now)
 }
 
 // Conclusion is a workflow's question whether its request has ended. Told means
 // that the process which settled the token reported it, Interrupted that the
 // file may not have arrived; Waited means that a missing report was waited for.
-type Conclusion struct {
+type SettlementCheck struct {
 	ProjectID   string `json:"project_id"`
 	RequestID   string `json:"request_id"`
 	Told        bool   `json:"told"`
@@ -109,10 +109,10 @@ const reportGrace = 30 * time.Second
 // expires the token if its time is up, and completes what a crash left missing
 // of the record. An approved request whose token expired may be claimed again
 // while it may be claimed at all. Called again, it changes nothing.
-func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (Standing, error) {
+func (d *Downloads) Conclude(ctx context.Context, c SettlementCheck) (TransitionResult, error) {
 	var wait time.Duration
-	r, err := d.take(ctx, c.ProjectID, c.RequestID, func(r Request, _ Approval, now time.Time) (s Step, err error) {
-		switch due := r.Due(); {
+	r, err := d.advance(ctx, c.ProjectID, c.RequestID, func(r Request, _ Approval, now time.Time) (s Transition, err error) {
+		switch due := r.Deadline(); {
 		case r.Status == StatusIssued:
 			s, wait, err = d.concludeToken(ctx, r, c, now)
 			return s, err
@@ -120,36 +120,36 @@ func (d *Downloads) Conclude(ctx context.Context, c Conclusion) (Standing, error
 		case now.Before(due):
 			wait = due.Sub(now)
 		default:
-			return r.lapse(now)
+			return r.expire(now)
 		}
-		return Step{Request: r}, nil
+		return Transition{Request: r}, nil
 	})
 	if errors.Is(err, ErrNotFound) {
-		return Standing{Request: Request{ID: c.RequestID, Status: StatusExpired}}, nil // retention came first
+		return TransitionResult{Request: Request{ID: c.RequestID, Status: StatusExpired}}, nil // retention came first
 	}
 	if err != nil {
-		return Standing{}, fmt.Errorf("conclude: %w", err)
+		return TransitionResult{}, fmt.Errorf("conclude: %w", err)
 	}
-	return Standing{Request: r, Wait: wait}, nil
+	return TransitionResult{Request: r, Wait: wait}, nil
 }
 
 // concludeToken is the next step of an issued request; without one, wait is how
 // long to leave it.
-func (d *Downloads) concludeToken(ctx context.Context, r Request, c Conclusion, now time.Time) (_ Step, wait time.Duration, err error) {
-	to := func(status Status) (Step, time.Duration, error) {
-		next, err := r.step(status, now)
-		return Step{Request: next}, 0, err
+func (d *Downloads) concludeToken(ctx context.Context, r Request, c SettlementCheck, now time.Time) (_ Transition, wait time.Duration, err error) {
+	to := func(status Status) (Transition, time.Duration, error) {
+		next, err := r.become(status, now)
+		return Transition{Request: next}, 0, err
 	}
 	found, err := d.Store.Token(ctx, r.TokenDigest)
 	if errors.Is(err, ErrNotFound) && !now.Before(r.ExpiresAt) {
 		return to(StatusExpired) // retention came first, after an outage longer than it keeps records
 	}
 	if err != nil {
-		return Step{}, 0, err
+		return Transition{}, 0, err
 	}
 	end := found.End
 	if end == nil && !found.Expired(now) {
-		return Step{Request: r}, found.ExpiresAt.Sub(now), nil
+		return Transition{Request: r}, found.ExpiresAt.Sub(now), nil
 	}
 	if end == nil {
 		s := found.settlement(Expired, System, Origin{}, now)
@@ -157,20 +157,20 @@ func (d *Downloads) concludeToken(ctx context.Context, r Request, c Conclusion, 
 	}
 	winner, _, err := d.Store.Settle(ctx, *end, end.record(found.Token))
 	if err != nil {
-		return Step{}, 0, err
+		return Transition{}, 0, err
 	}
-	if interrupted, known := d.Workflows.Report(c.RequestID); known && !c.Told {
+	if interrupted, known := d.Workflows.PendingReport(c.RequestID); known && !c.Told {
 		c.Told, c.Interrupted = true, interrupted
 	}
 	if winner.Kind == Consumed && !c.Told && !c.Waited {
-		return Step{Request: r}, reportGrace, nil
+		return Transition{Request: r}, reportGrace, nil
 	}
 	if winner.Kind == Consumed && (c.Interrupted || !c.Told) {
 		if err := d.Store.Append(ctx, winner.interrupted(found.Token, now)); err != nil {
-			return Step{}, 0, err
+			return Transition{}, 0, err
 		}
 	}
-	if claimed := strings.HasPrefix(winner.Attempt, byClaim); winner.Kind == Expired || claimed {
+	if claimed := strings.HasPrefix(winner.Attempt, attemptByClaim); winner.Kind == Expired || claimed {
 		if r.Claimable(now) {
 			return to(StatusApproved)
 		}
@@ -182,7 +182,7 @@ func (d *Downloads) concludeToken(ctx context.Context, r Request, c Conclusion, 
 // interrupted is the entry for a file that was claimed and may not have arrived.
 func (s Settlement) interrupted(t Token, at time.Time) AuditEntry {
 	e := s.record(t).Audit
-	e.Ref, e.Time, e.Action, e.Outcome, e.Detail = "interrupted/"+s.Digest, at, ActionInterrupted, AuditFailed, nil
+	e.Ref, e.Time, e.Action, e.Outcome, e.Detail = "interrupted/"+s.Digest, at, ActionDownloadInterrupted, AuditFailed, nil
 	return e
 }
 

@@ -77,7 +77,7 @@ func (p Page) Before(t time.Time) (Page, error) {
 	if err != nil || t.IsZero() || begun && at.Time.Before(t) {
 		return p, err
 	}
-	t = Instant(t.Add(time.Millisecond - 1)) // stores keep milliseconds
+	t = NormalizeTime(t.Add(time.Millisecond - 1)) // stores keep milliseconds
 	if t.Year() < 1 || t.Year() > 9999 {
 		return p, Errorf(CodeInvalidRequest, "a time must be of the years 1 to 9999") // RFC 3339 has no others
 	}
@@ -119,11 +119,11 @@ type People interface {
 
 // Sessions keeps who is signed in.
 type Sessions interface {
-	AddSession(ctx context.Context, s Session, rec Record) error
+	CreateSession(ctx context.Context, s Session, rec Record) error
 	Session(ctx context.Context, id string) (Session, error)
-	// SeeSession moves SeenAt forward, never back. It changes nothing of a session
+	// TouchSession moves SeenAt forward, never back. It changes nothing of a session
 	// that ended.
-	SeeSession(ctx context.Context, id string, at time.Time) error
+	TouchSession(ctx context.Context, id string, at time.Time) error
 	EndSession(ctx context.Context, id string, rec Record) error
 	// PurgeSessions deletes at most limit sessions that expired before a time, and
 	// tells how many.
@@ -175,12 +175,12 @@ type Requests interface {
 	// approval, if there is one, and the record. If the request is there already,
 	// nothing of the decision changes: what is missing of the stored one's token,
 	// approval and record is added, and the stored request returned.
-	OpenRequest(ctx context.Context, first Step) (Request, error)
+	OpenRequest(ctx context.Context, first Transition) (Request, error)
 	// AdvanceRequest writes a newer version of a request and what comes with it.
 	// If the request is there already just so, what is missing of the step that
 	// brought it is added instead; another version as new or newer is ErrExists,
 	// and nothing is written.
-	AdvanceRequest(ctx context.Context, next Step) error
+	AdvanceRequest(ctx context.Context, next Transition) error
 	Request(ctx context.Context, projectID, id string) (Request, error)
 	// RequestByIdempotency returns the newest request under that id.
 	RequestByIdempotency(ctx context.Context, idempotencyID string) (Request, error)

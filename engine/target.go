@@ -43,7 +43,7 @@ func (n *Notifications) CreateTarget(ctx context.Context, by Caller, name string
 	if t.Sealed, err = n.Keys.Seal(ctx, t.identity(), []byte(url.Reveal()+"\n"+signing.Reveal())); err != nil {
 		return t, "", fmt.Errorf("create notification target: %w", err)
 	}
-	return t, signing, n.Store.CreateNotificationTarget(ctx, t, t.record(by, t.CreatedAt, ActionTargetMade))
+	return t, signing, n.Store.CreateNotificationTarget(ctx, t, t.record(by, t.CreatedAt, ActionTargetCreated))
 }
 
 // DeleteTarget removes a target of the caller's project; what is on its way to
@@ -53,7 +53,7 @@ func (n *Notifications) DeleteTarget(ctx context.Context, by Caller, id string) 
 	if err != nil {
 		return err
 	}
-	return n.Store.DeleteNotificationTarget(ctx, t.ProjectID, id, t.record(by, n.Clock(), ActionTargetGone))
+	return n.Store.DeleteNotificationTarget(ctx, t.ProjectID, id, t.record(by, n.Clock(), ActionTargetDeleted))
 }
 
 // TestTarget sends a test message, once, and returns what came of it. A personal

@@ -97,9 +97,9 @@ func NewToken() Secret {
 	return Secret(base64.RawURLEncoding.EncodeToString(bits[:]))
 }
 
-// SealUnder encrypts text so that only the holder of the token can read it:
+// SealWithToken encrypts text so that only the holder of the token can read it:
 // AES-256-GCM under a key derived by HKDF (RFC 5869) from the token.
-func (s Secret) SealUnder(token Secret) ([]byte, error) {
+func (s Secret) SealWithToken(token Secret) ([]byte, error) {
 	aead, err := tokenAEAD(token)
 	if err != nil {
 		return nil, err
@@ -107,8 +107,8 @@ func (s Secret) SealUnder(token Secret) ([]byte, error) {
 	return aead.Seal(nil, nil, []byte(s), nil), nil //nolint:gosec // this AEAD makes its own random nonce
 }
 
-// OpenUnder decrypts what SealUnder made with the same token.
-func OpenUnder(token Secret, sealed []byte) (Secret, error) {
+// OpenWithToken decrypts what SealWithToken made with the same token.
+func OpenWithToken(token Secret, sealed []byte) (Secret, error) {
 	aead, err := tokenAEAD(token)
 	if err != nil {
 		return "", err

@@ -7,9 +7,9 @@ import "context"
 // CodeUnavailable.
 func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decision Decision, comment string) (Approval, error) {
 	v := Vote{ID: NewID("vote"), Actor: caller.Actor(), Decision: decision, Comment: comment}
-	err := a.Refuse(v.Actor, d.Clock())
+	err := a.CheckVote(v.Actor, d.Clock())
 	if CodeOf(err) == CodeSelfApproval {
-		e := caller.Refusal(d.Clock(), ActionForbidden, CodeSelfApproval)
+		e := caller.Refusal(d.Clock(), ActionAccessRefused, CodeSelfApproval)
 		e.CertificateID, e.RequestID, e.Format = a.Certificate.ID, a.RequestID, a.Format
 		d.record(ctx, e)
 		return a, err
@@ -22,7 +22,7 @@ func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decisio
 	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
 	defer cancel()
-	if _, err := d.Workflows.Vote(ctx, Ballot{ProjectID: a.ProjectID, RequestID: a.RequestID, Vote: v, Origin: caller.Origin}); err != nil {
+	if _, err := d.Workflows.Vote(ctx, VoteCommand{ProjectID: a.ProjectID, RequestID: a.RequestID, Vote: v, Origin: caller.Origin}); err != nil {
 		return a, err
 	}
 	return d.Store.Approval(ctx, a.ProjectID, a.ID)
@@ -31,8 +31,8 @@ func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decisio
 // Cancel withdraws a request that waits. It returns CodeNotPending or
 // CodeUnavailable.
 func (d *Downloads) Cancel(ctx context.Context, caller Caller, r Request) (Request, error) {
-	w := Withdrawal{ProjectID: r.ProjectID, RequestID: r.ID, Actor: caller.Actor(), Origin: caller.Origin}
-	if err := w.Refuse(r, d.Clock()); err != nil {
+	w := CancelCommand{ProjectID: r.ProjectID, RequestID: r.ID, Actor: caller.Actor(), Origin: caller.Origin}
+	if err := w.CheckCancel(r, d.Clock()); err != nil {
 		return r, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)

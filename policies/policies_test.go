@@ -185,7 +185,7 @@ func TestPassphraseAndLegacy(t *testing.T) {
 }
 
 func facts(passphrase string) *engine.PassphraseFacts {
-	f := engine.FactsOf(engine.Secret(passphrase))
+	f := engine.PassphraseFactsOf(engine.Secret(passphrase))
 	return &f
 }
 
@@ -233,7 +233,7 @@ approval contains {"why": "Ask.", "required_approvals": 3, "remedies": ["Do with
 		t.Errorf("a mint lists %+v", v.Rules)
 	}
 	in.Action = engine.PolicyEvaluate
-	got, want := evaluate(t, team, in).Rules, []engine.RuleSaid{
+	got, want := evaluate(t, team, in).Rules, []engine.RuleResult{
 		{Kind: engine.OutcomeDeny, Code: engine.CodePolicyDenied, Why: "No.", Remedies: []string{"Wait."}},
 		{Kind: engine.OutcomeApproval, Why: "Ask.", Remedies: []string{"Do without."}, RequiredApprovals: 3},
 		{Kind: engine.OutcomeAllow, Remedies: []string{}, Why: "The format pkcs12 holds the private key; the project's policy has key export on and approval mode off."},

@@ -73,7 +73,7 @@ func (r *ruleset) decide(ctx context.Context, limit time.Duration, input ast.Val
 }
 
 // explain asks what each rule said.
-func (r *ruleset) explain(ctx context.Context, limit time.Duration, input ast.Value) ([]engine.RuleSaid, error) {
+func (r *ruleset) explain(ctx context.Context, limit time.Duration, input ast.Value) ([]engine.RuleResult, error) {
 	said, err := ask(ctx, limit, r.said, input)
 	if err != nil {
 		return nil, err

@@ -57,8 +57,8 @@ func fold(decision any) (engine.Verdict, error) {
 }
 
 // foldSaid reads what each rule said.
-func foldSaid(said any) ([]engine.RuleSaid, error) {
-	var rules []engine.RuleSaid
+func foldSaid(said any) ([]engine.RuleResult, error) {
+	var rules []engine.RuleResult
 	if err := decode(said, &rules); err != nil {
 		return nil, err
 	}

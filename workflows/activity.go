@@ -14,7 +14,7 @@ import (
 type activities struct {
 	downloads     *engine.Downloads
 	notifications *engine.Notifications
-	tell          engine.Tell
+	tell          engine.Dispatch
 	waiting       *waiters
 	reports       *reporter
 }
@@ -33,31 +33,31 @@ func registerActivities(to interface {
 
 // decide also answers a caller who waits in this process, before Temporal has
 // noted the decision: the store has it, so nothing can contradict it any more.
-func (a *activities) decide(ctx context.Context, order engine.Order) (engine.Request, error) {
+func (a *activities) decide(ctx context.Context, order engine.WorkflowInput) (engine.Request, error) {
 	r, err := a.downloads.Decide(ctx, order)
 	if err != nil {
 		return r, err
 	}
 	a.waiting.tell(r)
-	return r, a.notifications.Opened(ctx, r, a.tell)
+	return r, a.notifications.ApprovalRequested(ctx, r, a.tell)
 }
 
-func (a *activities) vote(ctx context.Context, b engine.Ballot) (engine.Standing, error) {
+func (a *activities) vote(ctx context.Context, b engine.VoteCommand) (engine.TransitionResult, error) {
 	r, err := a.downloads.CastVote(ctx, b)
-	return a.standing(ctx, engine.Standing{Request: r}, err)
+	return a.standing(ctx, engine.TransitionResult{Request: r}, err)
 }
 
-func (a *activities) cancel(ctx context.Context, w engine.Withdrawal) (engine.Standing, error) {
+func (a *activities) cancel(ctx context.Context, w engine.CancelCommand) (engine.TransitionResult, error) {
 	r, err := a.downloads.Withdraw(ctx, w)
-	return a.standing(ctx, engine.Standing{Request: r}, err)
+	return a.standing(ctx, engine.TransitionResult{Request: r}, err)
 }
 
-func (a *activities) issue(ctx context.Context, c engine.Claim) (engine.Standing, error) {
+func (a *activities) issue(ctx context.Context, c engine.ClaimCommand) (engine.TransitionResult, error) {
 	r, err := a.downloads.Issue(ctx, c)
-	return a.standing(ctx, engine.Standing{Request: r}, err)
+	return a.standing(ctx, engine.TransitionResult{Request: r}, err)
 }
 
-func (a *activities) conclude(ctx context.Context, c engine.Conclusion) (engine.Standing, error) {
+func (a *activities) conclude(ctx context.Context, c engine.SettlementCheck) (engine.TransitionResult, error) {
 	now, err := a.downloads.Conclude(ctx, c)
 	if err == nil && now.Request.Status.Ended() {
 		a.reports.done(c.RequestID)
@@ -66,9 +66,9 @@ func (a *activities) conclude(ctx context.Context, c engine.Conclusion) (engine.
 }
 
 // standing adds whether somebody is to hear of it.
-func (a *activities) standing(ctx context.Context, now engine.Standing, err error) (engine.Standing, error) {
+func (a *activities) standing(ctx context.Context, now engine.TransitionResult, err error) (engine.TransitionResult, error) {
 	if err == nil {
-		now.Announce, err = a.notifications.Wants(ctx, now.Request)
+		now.Announce, err = a.notifications.WantsApprovalSettled(ctx, now.Request)
 	}
 	return now, refusal(err)
 }

@@ -20,7 +20,7 @@ const (
 )
 
 // askPeople makes every download of the project wait for people.
-func askPeople(d *desk, _ *engine.Order) {
+func askPeople(d *desk, _ *engine.WorkflowInput) {
 	p := engine.DefaultPolicy(project)
 	p.Version, p.Approval = 1, engine.ApprovalRule{
 		Mode: engine.ApprovalAll, RequiredApprovals: 2,
@@ -61,45 +61,45 @@ func expect(t *testing.T, what string, want engine.Code) func(engine.Code) {
 	}
 }
 
-func voteOf(o engine.Order, who string, decision engine.Decision) engine.Ballot {
-	return engine.Ballot{ProjectID: project, RequestID: o.Request.ID, Vote: engine.Vote{
+func voteOf(o engine.WorkflowInput, who string, decision engine.Decision) engine.VoteCommand {
+	return engine.VoteCommand{ProjectID: project, RequestID: o.Request.ID, Vote: engine.Vote{
 		ID: engine.NewID("vote"), Actor: person(who), Decision: decision, Comment: "because",
 	}}
 }
 
-func withdrawalOf(o engine.Order) engine.Withdrawal {
-	return engine.Withdrawal{ProjectID: project, RequestID: o.Request.ID, Actor: o.Request.Requester}
+func withdrawalOf(o engine.WorkflowInput) engine.CancelCommand {
+	return engine.CancelCommand{ProjectID: project, RequestID: o.Request.ID, Actor: o.Request.Requester}
 }
 
 // vote has somebody decide after a while, and says with what code.
 func vote(after time.Duration, who string, decision engine.Decision, want engine.Code) during {
-	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
 		ask1(env, voteUpdate, voteOf(o, who, decision), expect(d.t, who+" says "+string(decision), want))
 	}}
 }
 
 // claimOf is a claim of the order's request, with the n-th token.
-func claimOf(o engine.Order, n string) engine.Claim {
+func claimOf(o engine.WorkflowInput, n string) engine.ClaimCommand {
 	token := o.Token
 	token.Digest = engine.SecretDigest(engine.Secret(o.Request.ID + n))
-	return engine.Claim{Token: token, TTLSeconds: int(tokenLife.Seconds()), Actor: o.Request.Requester}
+	return engine.ClaimCommand{Token: token, TTLSeconds: int(tokenLife.Seconds()), Actor: o.Request.Requester}
 }
 
 func claim(after time.Duration, n string, want engine.Code) during {
-	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
 		ask1(env, claimUpdate, claimOf(o, n), expect(d.t, "claim "+n, want))
 	}}
 }
 
 func cancel(after time.Duration, want engine.Code) during {
-	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
 		ask1(env, cancelUpdate, withdrawalOf(o), expect(d.t, "cancel", want))
 	}}
 }
 
 // use settles the n-th claimed token and reports it.
 func use(after time.Duration, n string, kind engine.SettleKind) during {
-	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
 		o.Token = claimOf(o, n).Token
 		d.settle(o, kind)
 		report1(env, false)
@@ -119,22 +119,22 @@ var approvalEndings = map[string]struct {
 }{
 	"approved, claimed and used": {ending{steps: and(yes, claim(30*time.Hour, "1", ""), use(40*time.Hour, "1", engine.Consumed)),
 		status: engine.StatusConsumed, lasts: 40 * time.Hour,
-		entries: map[string]int{engine.ActionRequested: 1, engine.ActionApproved: 2, engine.ActionTokenIssued: 1}}, engine.ApprovalApproved},
+		entries: map[string]int{engine.ActionDownloadRequested: 1, engine.ActionApprovalApproved: 2, engine.ActionTokenIssued: 1}}, engine.ApprovalApproved},
 	"one denial settles": {ending{steps: []during{
 		vote(10*time.Hour, "a", engine.DecisionApprove, ""), vote(11*time.Hour, "b", engine.DecisionDeny, ""),
 		vote(11*time.Hour, "c", engine.DecisionApprove, engine.CodeNotPending),
-	}, status: engine.StatusDenied, lasts: 11 * time.Hour, entries: map[string]int{engine.ActionApproved: 1, engine.ActionDenied: 1}}, engine.ApprovalDenied},
+	}, status: engine.StatusDenied, lasts: 11 * time.Hour, entries: map[string]int{engine.ActionApprovalApproved: 1, engine.ActionApprovalDenied: 1}}, engine.ApprovalDenied},
 	"nobody decides": {ending{steps: []during{
 		vote(10*time.Hour, "a", engine.DecisionApprove, ""), vote(11*time.Hour, "a", engine.DecisionDeny, engine.CodeAlreadyDecided),
 		vote(12*time.Hour, "u", engine.DecisionApprove, engine.CodeSelfApproval), claim(13*time.Hour, "1", engine.CodeNotApproved),
-	}, status: engine.StatusExpired, lasts: approvalLife, entries: map[string]int{engine.ActionApproved: 1, engine.ActionLapsed: 1}}, engine.ApprovalExpired},
+	}, status: engine.StatusExpired, lasts: approvalLife, entries: map[string]int{engine.ActionApprovalApproved: 1, engine.ActionApprovalExpired: 1}}, engine.ApprovalExpired},
 	"cancelled while it waits for people": {ending{steps: []during{
 		vote(10*time.Hour, "a", engine.DecisionApprove, ""), cancel(20*time.Hour, ""),
-	}, status: engine.StatusCancelled, lasts: 20 * time.Hour, entries: map[string]int{engine.ActionCancelled: 1}}, engine.ApprovalCancelled},
+	}, status: engine.StatusCancelled, lasts: 20 * time.Hour, entries: map[string]int{engine.ActionDownloadCancelled: 1}}, engine.ApprovalCancelled},
 	"cancelled while it waits to be claimed": {ending{steps: and(yes, cancel(30*time.Hour, "")),
-		status: engine.StatusCancelled, lasts: 30 * time.Hour, entries: map[string]int{engine.ActionCancelled: 1}}, engine.ApprovalApproved},
+		status: engine.StatusCancelled, lasts: 30 * time.Hour, entries: map[string]int{engine.ActionDownloadCancelled: 1}}, engine.ApprovalApproved},
 	"never claimed": {ending{steps: yes, status: engine.StatusExpired, lasts: 20*time.Hour + claimWindow,
-		entries: map[string]int{engine.ActionUnclaimed: 1, engine.ActionLapsed: 0}}, engine.ApprovalApproved},
+		entries: map[string]int{engine.ActionDownloadExpired: 1, engine.ActionApprovalExpired: 0}}, engine.ApprovalApproved},
 	"claimed again, the token before it revoked": {ending{steps: and(yes,
 		claim(30*time.Hour, "1", ""), claim(40*time.Hour, "2", ""), cancel(41*time.Hour, engine.CodeNotPending),
 		use(50*time.Hour, "2", engine.Consumed), claim(50*time.Hour, "3", engine.CodeNotPending),
@@ -146,7 +146,7 @@ var approvalEndings = map[string]struct {
 		entries: map[string]int{engine.ActionTokenIssued: 2, engine.ActionTokenExpired: 1}}, engine.ApprovalApproved},
 	"claimed, the token left to expire, and so the window": {ending{steps: and(yes, claim(30*time.Hour, "1", "")),
 		status: engine.StatusExpired, lasts: 20*time.Hour + claimWindow,
-		entries: map[string]int{engine.ActionTokenExpired: 1, engine.ActionUnclaimed: 1}}, engine.ApprovalApproved},
+		entries: map[string]int{engine.ActionTokenExpired: 1, engine.ActionDownloadExpired: 1}}, engine.ApprovalApproved},
 	"a token may outlive the window": {ending{steps: and(yes, claim(110*time.Hour, "1", ""), claim(121*time.Hour, "2", engine.CodeNotPending),
 		use(130*time.Hour, "1", engine.Consumed)), status: engine.StatusConsumed, lasts: 130 * time.Hour}, engine.ApprovalApproved},
 	"revoked": {ending{steps: and(yes, claim(30*time.Hour, "1", ""), use(40*time.Hour, "1", engine.Revoked)),
@@ -166,7 +166,7 @@ func TestApprovalEndings(t *testing.T) {
 // A step whose answer is lost is taken again and comes to the same.
 func TestLostApprovalAnswersChangeNothing(t *testing.T) {
 	c := approvalEndings["claimed again, the token before it revoked"]
-	c.role, c.prepare = engine.RoleOperator, func(d *desk, o *engine.Order) {
+	c.role, c.prepare = engine.RoleOperator, func(d *desk, o *engine.WorkflowInput) {
 		askPeople(d, o)
 		d.store.loses(map[string]int{"open": 2, "settle": 2, "advance": 5})
 	}

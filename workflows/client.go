@@ -45,7 +45,7 @@ func (c *Client) Work(downloads *engine.Downloads, notifications *engine.Notific
 		return fmt.Errorf("start worker: %w", err)
 	}
 	c.worker = w
-	c.reuses.start(func(ctx context.Context, t engine.Token) error { return notifications.Reused(ctx, t, c.tell) })
+	c.reuses.start(func(ctx context.Context, t engine.Token) error { return notifications.TokenReused(ctx, t, c.tell) })
 	return nil
 }
 
@@ -54,7 +54,7 @@ func (c *Client) Work(downloads *engine.Downloads, notifications *engine.Notific
 const taskTimeout = 2 * time.Second
 
 // Start implements [engine.Workflows].
-func (c *Client) Start(ctx context.Context, o engine.Order) (engine.Request, error) {
+func (c *Client) Start(ctx context.Context, o engine.WorkflowInput) (engine.Request, error) {
 	r := o.Request
 	answer, forget := c.waiting.expect(r.ID)
 	defer forget()
@@ -93,17 +93,17 @@ func (c *Client) await(ctx context.Context, r engine.Request, answer <-chan engi
 }
 
 // Vote implements [engine.Workflows].
-func (c *Client) Vote(ctx context.Context, b engine.Ballot) (engine.Request, error) {
+func (c *Client) Vote(ctx context.Context, b engine.VoteCommand) (engine.Request, error) {
 	return ask(ctx, c.temporal, b.RequestID, voteUpdate, b)
 }
 
 // Cancel implements [engine.Workflows].
-func (c *Client) Cancel(ctx context.Context, w engine.Withdrawal) (engine.Request, error) {
+func (c *Client) Cancel(ctx context.Context, w engine.CancelCommand) (engine.Request, error) {
 	return ask(ctx, c.temporal, w.RequestID, cancelUpdate, w)
 }
 
 // Claim implements [engine.Workflows].
-func (c *Client) Claim(ctx context.Context, o engine.Claim) (engine.Request, error) {
+func (c *Client) Claim(ctx context.Context, o engine.ClaimCommand) (engine.Request, error) {
 	return ask(ctx, c.temporal, o.Token.RequestID, claimUpdate, o)
 }
 
@@ -131,15 +131,15 @@ func ask(ctx context.Context, temporal client.Client, requestID, name string, in
 }
 
 // Settled implements [engine.Workflows].
-func (c *Client) Settled(requestID string, interrupted bool) {
+func (c *Client) ReportSettlement(requestID string, interrupted bool) {
 	c.reports.add(report{requestID, settledNote{Interrupted: interrupted}})
 }
 
 // Reused implements [engine.Workflows].
-func (c *Client) Reused(t engine.Token) { c.reuses.add(t) }
+func (c *Client) ReportReuse(t engine.Token) { c.reuses.add(t) }
 
 // Report implements [engine.Workflows].
-func (c *Client) Report(requestID string) (interrupted, known bool) {
+func (c *Client) PendingReport(requestID string) (interrupted, known bool) {
 	note, known := c.reports.pending(requestID)
 	return note.Interrupted, known
 }

@@ -66,7 +66,7 @@ func TestWhoIsWrittenTo(t *testing.T) {
 	}
 	for event, want := range map[engine.NotificationEvent][]string{
 		engine.NotifyRequested: {"approver", "root"}, engine.NotifyReminder: {"approver", "root"},
-		engine.NotifyDecided: {"u"}, engine.NotifyLapsed: {"u"}, engine.NotifyReused: {"root", "u"},
+		engine.NotifyDecided: {"u"}, engine.NotifyExpired: {"u"}, engine.NotifyReused: {"root", "u"},
 	} {
 		n := sample()
 		n.Event = event

@@ -18,7 +18,7 @@ type settledNote struct {
 // approval, people do, and the requester claims; a token that was issued is
 // consumed, revoked or expires; the request ends as its token did. What a crash
 // left undone is completed here.
-func Download(ctx workflow.Context, order engine.Order) error {
+func Download(ctx workflow.Context, order engine.WorkflowInput) error {
 	d := &download{turn: workflow.NewMutex(ctx), telling: workflow.NewWaitGroup(ctx)}
 	if err := d.listen(ctx); err != nil {
 		return err
@@ -46,30 +46,30 @@ type download struct {
 	request engine.Request
 	decided bool
 	wait    time.Duration // until something is due
-	ended   engine.Conclusion
+	ended   engine.SettlementCheck
 	claims  int
 	told    bool
 	turn    workflow.Mutex
 	telling workflow.WaitGroup
 }
 
-func (d *download) decide(ctx workflow.Context, order engine.Order) error {
+func (d *download) decide(ctx workflow.Context, order engine.WorkflowInput) error {
 	var first engine.Request
 	if err := workflow.ExecuteLocalActivity(local(ctx), decideName, order).Get(ctx, &first); err != nil {
 		return err
 	}
 	d.decided = true
-	d.stands(ctx, engine.Standing{Request: first})
+	d.stands(ctx, engine.TransitionResult{Request: first})
 	return nil
 }
 
 // stands takes over how the request stands now.
-func (d *download) stands(ctx workflow.Context, now engine.Standing) {
+func (d *download) stands(ctx workflow.Context, now engine.TransitionResult) {
 	if now.Request.ID != d.request.ID || now.Request.TokenDigest != d.request.TokenDigest {
-		d.ended = engine.Conclusion{ProjectID: now.Request.ProjectID, RequestID: now.Request.ID}
+		d.ended = engine.SettlementCheck{ProjectID: now.Request.ProjectID, RequestID: now.Request.ID}
 	}
 	d.request, d.wait = now.Request, now.Wait
-	if due := now.Request.Due(); d.wait <= 0 && !due.IsZero() {
+	if due := now.Request.Deadline(); d.wait <= 0 && !due.IsZero() {
 		d.wait = due.Sub(workflow.Now(ctx))
 	}
 	if now.Announce && !d.told {
@@ -102,7 +102,7 @@ func (d *download) await(ctx workflow.Context) error {
 
 // step takes a step and stands as it leaves the request.
 func (d *download) step(ctx workflow.Context, name string, in any) error {
-	var now engine.Standing
+	var now engine.TransitionResult
 	err := workflow.ExecuteLocalActivity(local(ctx), name, in).Get(ctx, &now)
 	if err == nil {
 		d.stands(ctx, now)

@@ -80,7 +80,7 @@ func (f *flaky) lose(kind string) error {
 	return nil
 }
 
-func (f *flaky) OpenRequest(ctx context.Context, first engine.Step) (engine.Request, error) {
+func (f *flaky) OpenRequest(ctx context.Context, first engine.Transition) (engine.Request, error) {
 	r, err := f.Store.OpenRequest(ctx, first)
 	return r, errors.Join(err, f.lose("open"))
 }
@@ -90,7 +90,7 @@ func (f *flaky) Settle(ctx context.Context, s engine.Settlement, rec engine.Reco
 	return winner, won, errors.Join(err, f.lose("settle"))
 }
 
-func (f *flaky) AdvanceRequest(ctx context.Context, next engine.Step) error {
+func (f *flaky) AdvanceRequest(ctx context.Context, next engine.Transition) error {
 	return errors.Join(f.Store.AdvanceRequest(ctx, next), f.lose("advance"))
 }
 
@@ -139,10 +139,10 @@ func noError(t *testing.T, err error) {
 }
 
 // order is an operator's for a certificate's full chain.
-func (d *desk) order(id string, role engine.Role) engine.Order {
+func (d *desk) order(id string, role engine.Role) engine.WorkflowInput {
 	now := d.downloads.Clock()
 	by := engine.Actor{Type: engine.ActorUser, ID: "u", Name: "u", Person: "u"}
-	return engine.Order{
+	return engine.WorkflowInput{
 		Request: engine.Request{
 			ID: id, ProjectID: project, CertificateID: "cert_1", Requester: by, Format: "fullchain", Filename: "fullchain.pem",
 			Options: "{}", TTLSeconds: 300, CreatedAt: now,
@@ -156,7 +156,7 @@ func (d *desk) order(id string, role engine.Role) engine.Order {
 }
 
 // settle ends the order's token, as a redemption or a revocation does.
-func (d *desk) settle(o engine.Order, kind engine.SettleKind) {
+func (d *desk) settle(o engine.WorkflowInput, kind engine.SettleKind) {
 	s := engine.Settlement{
 		Digest: o.Token.Digest, Kind: kind, Attempt: engine.NewID("try"), RequestID: o.Request.ID, ProjectID: project,
 		Actor: o.Request.Requester, Time: d.downloads.Clock(),
@@ -198,14 +198,14 @@ func environment() *testsuite.TestWorkflowEnvironment {
 // called with the running environment after a delay of workflow time.
 type during struct {
 	after time.Duration
-	do    func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order)
+	do    func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput)
 }
 
-func runDownload(t *testing.T, role engine.Role, prepare func(*desk, *engine.Order), steps ...during) (*desk, engine.Order, *testsuite.TestWorkflowEnvironment) {
+func runDownload(t *testing.T, role engine.Role, prepare func(*desk, *engine.WorkflowInput), steps ...during) (*desk, engine.WorkflowInput, *testsuite.TestWorkflowEnvironment) {
 	t.Helper()
 	env := environment()
 	env.SetDataConverter(converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), testCodec(t)))
-	d := newDesk(t, func() time.Time { return engine.Instant(env.Now()) })
+	d := newDesk(t, func() time.Time { return engine.NormalizeTime(env.Now()) })
 	a := &activities{downloads: d.downloads, notifications: d.notifications, tell: d.tell, waiting: &waiters{}, reports: d.reports}
 	registerActivities(env, a)
 	registerWorkflows(env)

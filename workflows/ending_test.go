@@ -13,7 +13,7 @@ import (
 // ending is a way in which a request ends, and what is on record then.
 type ending struct {
 	role    engine.Role
-	prepare func(*desk, *engine.Order)
+	prepare func(*desk, *engine.WorkflowInput)
 	steps   []during
 	status  engine.Status
 	lasts   time.Duration
@@ -22,7 +22,7 @@ type ending struct {
 
 // consume settles the token as used; told reports it.
 func consume(after time.Duration, told, interrupted bool) during {
-	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
 		d.settle(o, engine.Consumed)
 		if told {
 			report1(env, interrupted)
@@ -32,41 +32,41 @@ func consume(after time.Duration, told, interrupted bool) during {
 
 var endings = map[string]ending{
 	"consumed": {engine.RoleOperator, nil, []during{consume(time.Minute, true, false)}, engine.StatusConsumed, time.Minute,
-		map[string]int{engine.ActionRequested: 1, engine.ActionInterrupted: 0}},
+		map[string]int{engine.ActionDownloadRequested: 1, engine.ActionDownloadInterrupted: 0}},
 	"consumed, the file cut short": {engine.RoleOperator, nil, []during{consume(time.Minute, true, true)}, engine.StatusConsumed, time.Minute,
-		map[string]int{engine.ActionInterrupted: 1}},
+		map[string]int{engine.ActionDownloadInterrupted: 1}},
 	"consumed, the process died": {engine.RoleOperator, nil, []during{consume(time.Minute, false, false)}, engine.StatusConsumed, 5*time.Minute + 30*time.Second,
-		map[string]int{engine.ActionInterrupted: 1}},
+		map[string]int{engine.ActionDownloadInterrupted: 1}},
 	"consumed, the report late": {engine.RoleOperator, nil, []during{
 		consume(4*time.Minute+50*time.Second, false, false),
-		{5*time.Minute + 10*time.Second, func(env *testsuite.TestWorkflowEnvironment, _ *desk, _ engine.Order) { report1(env, false) }},
-	}, engine.StatusConsumed, 5*time.Minute + 10*time.Second, map[string]int{engine.ActionInterrupted: 0}},
-	"consumed, the report still queued here": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+		{5*time.Minute + 10*time.Second, func(env *testsuite.TestWorkflowEnvironment, _ *desk, _ engine.WorkflowInput) { report1(env, false) }},
+	}, engine.StatusConsumed, 5*time.Minute + 10*time.Second, map[string]int{engine.ActionDownloadInterrupted: 0}},
+	"consumed, the report still queued here": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
 		d.settle(o, engine.Consumed)
 		d.reports.mu.Lock()
 		defer d.reports.mu.Unlock()
 		d.reports.waiting[o.Request.ID] = settledNote{}
-	}}}, engine.StatusConsumed, 5 * time.Minute, map[string]int{engine.ActionInterrupted: 0}},
-	"consumed, its records gone after a long outage": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+	}}}, engine.StatusConsumed, 5 * time.Minute, map[string]int{engine.ActionDownloadInterrupted: 0}},
+	"consumed, its records gone after a long outage": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
 		d.settle(o, engine.Consumed)
 		if n, err := d.store.PurgeTokens(context.Background(), o.Request.CreatedAt.AddDate(1, 0, 0), 10); n != 1 || err != nil {
 			d.t.Errorf("purged %d, %v", n, err)
 		}
 	}}}, engine.StatusExpired, 5 * time.Minute, nil},
-	"revoked": {engine.RoleOperator, nil, []during{{time.Minute, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+	"revoked": {engine.RoleOperator, nil, []during{{time.Minute, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
 		d.settle(o, engine.Revoked)
 		report1(env, false)
-	}}}, engine.StatusRevoked, time.Minute, map[string]int{engine.ActionTokenRevoked: 0, engine.ActionInterrupted: 0}},
-	"revoked, unreported": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *desk, o engine.Order) {
+	}}}, engine.StatusRevoked, time.Minute, map[string]int{engine.ActionTokenRevoked: 0, engine.ActionDownloadInterrupted: 0}},
+	"revoked, unreported": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
 		d.settle(o, engine.Revoked)
 	}}}, engine.StatusRevoked, 5 * time.Minute, nil},
 	"expired": {engine.RoleOperator, nil, nil, engine.StatusExpired, 5 * time.Minute, map[string]int{engine.ActionTokenExpired: 1}},
-	"expired, a stray report before": {engine.RoleOperator, nil, []during{{time.Minute, func(env *testsuite.TestWorkflowEnvironment, _ *desk, _ engine.Order) {
+	"expired, a stray report before": {engine.RoleOperator, nil, []during{{time.Minute, func(env *testsuite.TestWorkflowEnvironment, _ *desk, _ engine.WorkflowInput) {
 		report1(env, false)
 	}}}, engine.StatusExpired, 5 * time.Minute, map[string]int{engine.ActionTokenExpired: 1}},
-	"denied": {engine.RoleViewer, nil, nil, engine.StatusDenied, 0, map[string]int{engine.ActionRequested: 1, engine.ActionTokenExpired: 0}},
-	"too late": {engine.RoleOperator, func(_ *desk, o *engine.Order) { o.AnswerBy = o.AnswerBy.Add(-time.Hour) }, nil,
-		engine.StatusCancelled, 0, map[string]int{engine.ActionRequested: 1}},
+	"denied": {engine.RoleViewer, nil, nil, engine.StatusDenied, 0, map[string]int{engine.ActionDownloadRequested: 1, engine.ActionTokenExpired: 0}},
+	"too late": {engine.RoleOperator, func(_ *desk, o *engine.WorkflowInput) { o.AnswerBy = o.AnswerBy.Add(-time.Hour) }, nil,
+		engine.StatusCancelled, 0, map[string]int{engine.ActionDownloadRequested: 1}},
 }
 
 func TestEndings(t *testing.T) {
@@ -75,7 +75,7 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-func (c ending) check(t *testing.T) (*desk, engine.Order) {
+func (c ending) check(t *testing.T) (*desk, engine.WorkflowInput) {
 	t.Helper()
 	d, o, env := runDownload(t, c.role, c.prepare, c.steps...)
 	if got := d.status(o.Request.ID); got != c.status {
@@ -102,13 +102,13 @@ func (d *desk) verify() {
 
 // A step whose answer is lost runs again and contradicts nothing.
 func TestLostAnswersChangeNothing(t *testing.T) {
-	d, o, _ := runDownload(t, engine.RoleOperator, func(d *desk, _ *engine.Order) {
+	d, o, _ := runDownload(t, engine.RoleOperator, func(d *desk, _ *engine.WorkflowInput) {
 		d.store.loses(map[string]int{"open": 3, "settle": 3, "advance": 1})
 	})
 	if got := d.status(o.Request.ID); got != engine.StatusExpired {
 		t.Errorf("the request is %s", got)
 	}
-	for _, action := range []string{engine.ActionRequested, engine.ActionTokenExpired} {
+	for _, action := range []string{engine.ActionDownloadRequested, engine.ActionTokenExpired} {
 		if got := d.count(o.Request.ID, action); got != 1 {
 			t.Errorf("%d entries of %s", got, action)
 		}

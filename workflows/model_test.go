@@ -23,7 +23,7 @@ func TestModel(t *testing.T) {
 	noError(t, flag.Set("rapid.checks", fmt.Sprint(sequences)))
 	var now atomic.Pointer[testsuite.TestWorkflowEnvironment] // whose clock is the desk's
 	now.Store(environment())
-	shared := newDesk(t, func() time.Time { return engine.Instant(now.Load().Now()) })
+	shared := newDesk(t, func() time.Time { return engine.NormalizeTime(now.Load().Now()) })
 	askPeople(shared, nil)
 	rapid.Check(t, func(r *rapid.T) {
 		s := &sequence{r: r, t: t, desk: shared, id: engine.NewID("req"), env: environment()}
@@ -42,7 +42,7 @@ type sequence struct {
 	id    string
 	acts  []act
 	env   *testsuite.TestWorkflowEnvironment
-	order engine.Order
+	order engine.WorkflowInput
 	model *modeltest.Model
 	// behind says that the workflow has not heard of the last claim: it finds a
 	// token that expired only when something else is due.
@@ -170,7 +170,7 @@ func (s *sequence) redeem(a act, n int, now time.Time) {
 	switch {
 	case found.End != nil:
 		code = engine.CodeOf(found.End.Err())
-	case found.Expired(engine.Instant(now)):
+	case found.Expired(engine.NormalizeTime(now)):
 		code = engine.CodeTokenExpired
 	default:
 		o := s.order
@@ -199,7 +199,7 @@ func (s *sequence) revoke(a act, now time.Time) {
 	downloads := &engine.Downloads{
 		Store: s.desk.store.Store, Workflows: notify{env: s.env}, Clock: s.desk.downloads.Clock, Log: s.desk.downloads.Log,
 	}
-	err = downloads.RevokeToken(ctx, engine.Caller{}, r)
+	err = downloads.Revoke(ctx, engine.Caller{}, r)
 	s.expect(a, s.model.Revoke(now))(engine.CodeOf(err))
 }
 
@@ -218,13 +218,13 @@ func (s *sequence) compare() {
 	}
 	for n, want := range s.model.Tokens {
 		got, err := store.Token(ctx, claimOf(s.order, fmt.Sprint(n)).Token.Digest)
-		if err != nil || got.End == nil || got.End.Kind != want.End || !got.ExpiresAt.Equal(engine.Instant(want.Expires)) {
+		if err != nil || got.End == nil || got.End.Kind != want.End || !got.ExpiresAt.Equal(engine.NormalizeTime(want.Expires)) {
 			s.r.Fatalf("token %d: %+v, want %+v: %v", n, got, want, err)
 		}
 	}
 	for action, want := range map[string]int{
-		engine.ActionRequested: 1, engine.ActionApproved: len(s.model.Votes) - s.denials(), engine.ActionDenied: s.denials(),
-		engine.ActionTokenIssued: len(s.model.Tokens), engine.ActionInterrupted: 0,
+		engine.ActionDownloadRequested: 1, engine.ActionApprovalApproved: len(s.model.Votes) - s.denials(), engine.ActionApprovalDenied: s.denials(),
+		engine.ActionTokenIssued: len(s.model.Tokens), engine.ActionDownloadInterrupted: 0,
 	} {
 		if got := s.desk.count(s.id, action); got != want {
 			s.r.Fatalf("%d entries of %s, want %d", got, action, want)

@@ -117,11 +117,11 @@ func (d *download) announce(ctx workflow.Context) {
 }
 
 func (a *activities) announce(ctx context.Context, settled engine.Request) error {
-	return a.notifications.Settled(ctx, settled, a.tell)
+	return a.notifications.ApprovalSettled(ctx, settled, a.tell)
 }
 
 func (a *activities) remind(ctx context.Context, waiting engine.Request) error {
-	return a.notifications.Remind(ctx, waiting, a.tell)
+	return a.notifications.RemindApprovers(ctx, waiting, a.tell)
 }
 
 func (a *activities) targets(ctx context.Context, n engine.Notification) ([]engine.Delivery, error) {

@@ -82,10 +82,10 @@ func TestAnnouncements(t *testing.T) {
 		"decided at once": {yes, []engine.NotificationEvent{engine.NotifyRequested, engine.NotifyDecided}},
 		"decided late": {[]during{vote(80*time.Hour, "a", engine.DecisionDeny, "")},
 			[]engine.NotificationEvent{engine.NotifyRequested, engine.NotifyReminder, engine.NotifyDecided}},
-		"never decided": {nil, []engine.NotificationEvent{engine.NotifyRequested, engine.NotifyReminder, engine.NotifyLapsed}},
+		"never decided": {nil, []engine.NotificationEvent{engine.NotifyRequested, engine.NotifyReminder, engine.NotifyExpired}},
 		"withdrawn":     {[]during{cancel(10*time.Hour, "")}, []engine.NotificationEvent{engine.NotifyRequested}},
 	} {
-		d, _, _ := runDownload(t, engine.RoleOperator, func(d *desk, o *engine.Order) {
+		d, _, _ := runDownload(t, engine.RoleOperator, func(d *desk, o *engine.WorkflowInput) {
 			askPeople(d, o)
 			d.notifying(t, "http://127.0.0.1:1")
 		}, c.steps...)
@@ -143,7 +143,7 @@ func runNotify(t *testing.T, prepare func(*desk, *testsuite.TestWorkflowEnvironm
 	t.Helper()
 	env := environment()
 	env.SetDataConverter(converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), testCodec(t)))
-	d := newDesk(t, func() time.Time { return engine.Instant(env.Now()) })
+	d := newDesk(t, func() time.Time { return engine.NormalizeTime(env.Now()) })
 	registerActivities(env, &activities{downloads: d.downloads, notifications: d.notifications, tell: d.tell, waiting: &waiters{}, reports: d.reports})
 	registerWorkflows(env)
 	n := prepare(d, env)
@@ -234,7 +234,7 @@ func TestReusedTokensAreToldOfOnce(t *testing.T) {
 				failed = true
 				return errLost
 			}
-			return d.notifications.Reused(ctx, t, d.tell)
+			return d.notifications.TokenReused(ctx, t, d.tell)
 		})
 		for asked.Load() < 2 { // the first fails, and the next try of the token is told
 			r.add(token)
@@ -250,7 +250,7 @@ func TestReusedTokensAreToldOfOnce(t *testing.T) {
 	if told := d.told(); len(told) != 1 || told[0].Event != engine.NotifyReused || told[0].CertificateName != "one" || told[0].RequestID != "req_1" {
 		t.Errorf("%+v", told)
 	}
-	if n := d.count("req_1", engine.ActionReuseTold); n != 1 {
+	if n := d.count("req_1", engine.ActionReuseNotified); n != 1 {
 		t.Errorf("%d entries on record", n)
 	}
 }

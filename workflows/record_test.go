@@ -36,7 +36,7 @@ func TestRecord(t *testing.T) {
 	defer c.Close(t.Context())
 	d.downloads.Workflows = c
 
-	begin := func(name string, role engine.Role, change func(*engine.Order)) engine.Order {
+	begin := func(name string, role engine.Role, change func(*engine.WorkflowInput)) engine.WorkflowInput {
 		o := d.order(name, role)
 		o.Request.TTLSeconds = 2
 		if change != nil {
@@ -47,15 +47,15 @@ func TestRecord(t *testing.T) {
 		return o
 	}
 	d.settle(begin("consumed", engine.RoleOperator, nil), engine.Consumed)
-	c.Settled("consumed", false)
+	c.ReportSettlement("consumed", false)
 	d.settle(begin("interrupted", engine.RoleOperator, nil), engine.Consumed)
-	c.Settled("interrupted", true)
+	c.ReportSettlement("interrupted", true)
 	d.settle(begin("unreported", engine.RoleOperator, nil), engine.Consumed)
 	d.settle(begin("revoked", engine.RoleOperator, nil), engine.Revoked)
-	c.Settled("revoked", false)
+	c.ReportSettlement("revoked", false)
 	begin("expired", engine.RoleOperator, nil)
 	begin("denied", engine.RoleViewer, nil)
-	begin("cancelled", engine.RoleOperator, func(o *engine.Order) { o.AnswerBy = time.Unix(0, 0) })
+	begin("cancelled", engine.RoleOperator, func(o *engine.WorkflowInput) { o.AnswerBy = time.Unix(0, 0) })
 	recordApprovals(d, c, begin)
 	_, err = temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "retention", TaskQueue: TaskQueue}, retentionName, Ages{Tokens: time.Hour})
 	noError(t, err)
@@ -71,7 +71,7 @@ func TestRecord(t *testing.T) {
 
 // recordApprovals runs each ending that people have a part in. Every approval
 // waits three seconds, and as long to be claimed.
-func recordApprovals(d *desk, c *Client, begin func(string, engine.Role, func(*engine.Order)) engine.Order) {
+func recordApprovals(d *desk, c *Client, begin func(string, engine.Role, func(*engine.WorkflowInput)) engine.WorkflowInput) {
 	p := engine.DefaultPolicy(project)
 	p.Version, p.Approval = 1, engine.ApprovalRule{Mode: engine.ApprovalAll, RequiredApprovals: 1, TTLSeconds: 3, ClaimWindowSeconds: 3}
 	noError(d.t, d.store.AddPolicy(d.t.Context(), p, record("policy")))
@@ -81,12 +81,12 @@ func recordApprovals(d *desk, c *Client, begin func(string, engine.Role, func(*e
 		_, err := c.Vote(ctx, b)
 		noError(d.t, err)
 	}
-	approved := func(id string) engine.Order {
+	approved := func(id string) engine.WorkflowInput {
 		o := begin(id, engine.RoleOperator, nil)
 		say(id, engine.DecisionApprove)
 		return o
 	}
-	claimed := func(o engine.Order, n string, seconds int) engine.Order {
+	claimed := func(o engine.WorkflowInput, n string, seconds int) engine.WorkflowInput {
 		claim := claimOf(o, n)
 		claim.TTLSeconds = seconds
 		_, err := c.Claim(ctx, claim)
@@ -102,22 +102,22 @@ func recordApprovals(d *desk, c *Client, begin func(string, engine.Role, func(*e
 	noError(d.t, err)
 	approved("people-unclaimed")
 	d.settle(claimed(approved("people-consumed"), "1", 30), engine.Consumed)
-	c.Settled("people-consumed", false)
+	c.ReportSettlement("people-consumed", false)
 	again := claimed(approved("people-claimed-again"), "1", 30)
 	d.settle(claimed(again, "2", 30), engine.Consumed)
-	c.Settled("people-claimed-again", false)
+	c.ReportSettlement("people-claimed-again", false)
 	claimed(approved("people-token-expired"), "1", 1)
 	_, err = c.Cancel(ctx, withdrawalOf(approved("people-approved-cancelled")))
 	noError(d.t, err)
 	d.settle(claimed(approved("people-revoked"), "1", 30), engine.Revoked)
-	c.Settled("people-revoked", false)
+	c.ReportSettlement("people-revoked", false)
 	d.settle(claimed(approved("people-interrupted"), "1", 30), engine.Consumed)
-	c.Settled("people-interrupted", true)
+	c.ReportSettlement("people-interrupted", true)
 }
 
 // recordReminder has people decide once they were reminded. Who ends before is
 // not told of.
-func recordReminder(d *desk, c *Client, temporal client.Client, begin func(string, engine.Role, func(*engine.Order)) engine.Order) {
+func recordReminder(d *desk, c *Client, temporal client.Client, begin func(string, engine.Role, func(*engine.WorkflowInput)) engine.WorkflowInput) {
 	noError(d.t, temporal.GetWorkflow(d.t.Context(), "people-interrupted", "").Get(d.t.Context(), nil))
 	p := engine.DefaultPolicy(project)
 	p.Version, p.Approval = 2, engine.ApprovalRule{Mode: engine.ApprovalAll, RequiredApprovals: 1, TTLSeconds: 60, ClaimWindowSeconds: 3}

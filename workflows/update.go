@@ -15,9 +15,9 @@ import (
 // everything else is for the step to say, which sees how the request stands.
 func (d *download) listen(ctx workflow.Context) error {
 	return errors.Join(
-		on(ctx, d, voteUpdate, voteName, func(b engine.Ballot) error { return d.request.RefuseVoter(b.Vote.Actor) }),
-		on(ctx, d, cancelUpdate, cancelName, func(engine.Withdrawal) error { return nil }),
-		on(ctx, d, claimUpdate, issueName, func(engine.Claim) error { return d.refuseClaim() }),
+		on(ctx, d, voteUpdate, voteName, func(b engine.VoteCommand) error { return d.request.CheckVoter(b.Vote.Actor) }),
+		on(ctx, d, cancelUpdate, cancelName, func(engine.CancelCommand) error { return nil }),
+		on(ctx, d, claimUpdate, issueName, func(engine.ClaimCommand) error { return d.refuseClaim() }),
 	)
 }
 

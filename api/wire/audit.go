@@ -25,7 +25,7 @@ type AuditHead struct {
 	Hash string `json:"hash"`
 }
 
-// AuditVerdict is the result of checking a chain. BrokenAt and Problem are
+// AuditVerification is the result of checking a chain. BrokenAt and Problem are
 // absent from a whole one.
 type AuditVerdict struct {
 	OK       bool      `json:"ok"`

@@ -23,7 +23,7 @@ type NewNotificationTarget struct {
 type NotificationTargetBody struct {
 	Name   string   `json:"name"`
 	URL    Secret   `json:"url" doc:"https://… for a signed webhook; smtp://user:password@host:port/?fromaddress=… for mail, with toaddresses=… unless the people concerned are to be written to; slack, teams, discord, mattermost, rocketchat, ntfy, gotify and pushover as shoutrrr has them"`
-	Events []string `json:"events" doc:"approval.requested, approval.reminder, approval.decided, approval.lapsed, token.reused"`
+	Events []string `json:"events" doc:"approval.requested, approval.reminder, approval.decided, approval.expired, token.reused"`
 }
 
 // NotificationTest says what came of a test message.

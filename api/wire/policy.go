@@ -36,7 +36,7 @@ type Verdict struct {
 	Rules             []RuleSaid `json:"rules" doc:"What each rule said that spoke, overruled ones too"`
 }
 
-// RuleSaid is what one rule of the policy said.
+// RuleResult is what one rule of the policy said.
 type RuleSaid struct {
 	Kind              string   `json:"kind" doc:"deny, approval or allow: what the rule argues for"`
 	Code              string   `json:"code" doc:"Problem code of a denial, else empty"`

@@ -71,7 +71,7 @@ func (b *bench) bare() (string, error) {
 	now := b.downloads.Clock()
 	token, id := engine.NewToken(), engine.NewID("req")
 	operator := engine.Actor{Type: engine.ActorUser, ID: benchPerson, Name: benchPerson, Person: benchPerson}
-	_, err := b.workflows.Start(b.t.Context(), engine.Order{
+	_, err := b.workflows.Start(b.t.Context(), engine.WorkflowInput{
 		Request: engine.Request{
 			ID: id, ProjectID: b.project.ID, CertificateID: b.boot.Certificates[0].ID, Requester: operator,
 			Format: "fullchain", Filename: "fullchain.pem", Options: "{}", TTLSeconds: 300, CreatedAt: now,

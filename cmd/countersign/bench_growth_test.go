@@ -71,17 +71,17 @@ func (b *bench) store1(i int) error {
 		ID: id, Version: 1, ProjectID: b.project.ID, CertificateID: token.CertificateID, Requester: by, Format: "fullchain",
 		Filename: "fullchain.pem", Options: "{}", Status: engine.StatusIssued, TokenDigest: digest, CreatedAt: now, UpdatedAt: now,
 	}
-	opened := entry(engine.ActionRequested, "request/"+id)
-	if _, err := b.store.OpenRequest(ctx, engine.Step{Request: r, Token: &token, Record: &opened}); err != nil {
+	opened := entry(engine.ActionDownloadRequested, "request/"+id)
+	if _, err := b.store.OpenRequest(ctx, engine.Transition{Request: r, Token: &token, Record: &opened}); err != nil {
 		return err
 	}
 	s := engine.Settlement{
 		Digest: digest, Kind: engine.Consumed, Attempt: engine.NewID("try"), RequestID: id, ProjectID: b.project.ID,
 		Actor: by, Format: "fullchain", Time: now,
 	}
-	if _, _, err := b.store.Settle(ctx, s, entry(engine.ActionDownloaded, "settle/"+digest)); err != nil {
+	if _, _, err := b.store.Settle(ctx, s, entry(engine.ActionCertificateDownloaded, "settle/"+digest)); err != nil {
 		return err
 	}
 	r.Version, r.Status = 2, engine.StatusConsumed
-	return b.store.AdvanceRequest(ctx, engine.Step{Request: r})
+	return b.store.AdvanceRequest(ctx, engine.Transition{Request: r})
 }

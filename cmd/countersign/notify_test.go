@@ -153,7 +153,7 @@ func TestNotificationTargetsHoldNobodyUp(t *testing.T) {
 	targets := []string{"http://" + in.host + "/slow", "http://" + in.host + "/redirect", "http://" + in.host + "/garbage", "http://" + nobody + "/down"}
 	for i, url := range targets {
 		s.must(http.StatusCreated, nil, "admin", http.MethodPost, s.project()+"/notification-targets", fmt.Sprintf(
-			`{"name":"target %d","url":%q,"events":["approval.requested","approval.decided","approval.lapsed","token.reused"]}`, i, url))
+			`{"name":"target %d","url":%q,"events":["approval.requested","approval.decided","approval.expired","token.reused"]}`, i, url))
 	}
 	s.refused("a target on loopback", 422, "invalid_request")(s.call("admin", http.MethodPost, s.project()+"/notification-targets",
 		`{"name":"inside","url":"https://localhost/x","events":["approval.decided"]}`))

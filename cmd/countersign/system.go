@@ -50,7 +50,7 @@ type system struct {
 	downloads     *engine.Downloads
 	notifications *engine.Notifications
 	admin         *engine.Admin
-	signIns       *engine.SignIns
+	signIns       *engine.Authentication
 	closers       []func(context.Context) error
 }
 
@@ -92,7 +92,7 @@ func openSystem(ctx context.Context, c Config, log *slog.Logger) (s *system, err
 		Clock: engine.SystemClock, Log: log,
 	}
 	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Passwords: &passwords.Passwords{}, Clock: engine.SystemClock}
-	s.signIns = &engine.SignIns{
+	s.signIns = &engine.Authentication{
 		Store: s.store, Passwords: s.admin.Passwords, Clock: engine.SystemClock, Idle: c.Sessions.Idle, Life: c.Sessions.Life,
 	}
 	s.notifications = &engine.Notifications{

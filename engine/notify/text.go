@@ -25,7 +25,7 @@ func subject(n engine.Notification, put manner) string {
 		return "Still waiting for approval: " + what
 	case engine.NotifyDecided:
 		return "Request " + plain(n.Status, 20) + ": " + what
-	case engine.NotifyLapsed:
+	case engine.NotifyExpired:
 		return "Approval lapsed: " + what
 	case engine.NotifyReused:
 		return "A used download token was tried again: " + what

@@ -29,7 +29,7 @@ func TestMetrics(t *testing.T) {
 	pid(t, h) // the process was replaced
 	free := occupy(t, h)
 	unwanted := job(t, rsaJob, "pid")
-	unwanted.StillWanted = func(context.Context) error { return engine.Errorf(engine.CodeTokenExpired, "meanwhile") }
+	unwanted.Recheck = func(context.Context) error { return engine.Errorf(engine.CodeTokenExpired, "meanwhile") }
 	done := wait(t, h, unwanted)
 	wantSeries(t, registry, "countersign_plugin_renders_in_flight", `{plugin="bad"} 1`, `{plugin="pem"} 0`)
 	wantSeries(t, registry, "countersign_plugin_queue_waiting", `{plugin="bad"} 1`, `{plugin="pem"} 0`)

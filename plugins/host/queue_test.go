@@ -59,7 +59,7 @@ func TestRendersBeyondTheLimitWaitInTurn(t *testing.T) {
 	var waiting []<-chan error
 	for i := range 8 {
 		j := job(t, rsaJob, "pid")
-		j.StillWanted = func(context.Context) error { order = append(order, i); return nil } // one at a time has the slot
+		j.Recheck = func(context.Context) error { order = append(order, i); return nil } // one at a time has the slot
 		waiting = append(waiting, wait(t, h, j))
 	}
 	render(t, h, job(t, rsaJob, "zip")) // other plugins go on
@@ -95,7 +95,7 @@ func TestNobodyWaitsForWhatIsNotWanted(t *testing.T) {
 	h, _ := open(t, Options{Concurrency: 1}, bad())
 	consumed := engine.Errorf(engine.CodeTokenConsumed, "used meanwhile")
 	j := job(t, rsaJob, "exit") // were it rendered, the process would end
-	j.StillWanted = func(context.Context) error { return consumed }
+	j.Recheck = func(context.Context) error { return consumed }
 	before := pid(t, h)
 	free := occupy(t, h)
 	waiting := []<-chan error{wait(t, h, j), wait(t, h, j), wait(t, h, job(t, rsaJob, "pid"))}
@@ -127,7 +127,7 @@ func TestQueueEnds(t *testing.T) {
 		refused(t, err, errQueueLong)
 		j := job(t, rsaJob, "pid")
 		gone := engine.Errorf(engine.CodeTokenRevoked, "meanwhile")
-		j.StillWanted = func(context.Context) error { return gone }
+		j.Recheck = func(context.Context) error { return gone }
 		if _, err := h.Render(t.Context(), j); !errors.Is(err, gone) {
 			t.Errorf("got %v", err)
 		}

@@ -109,8 +109,8 @@ func (r *rendering) queue(ctx context.Context, f *format) error {
 	if waited {
 		r.patience -= timer.ObserveDuration()
 	}
-	if waited && ctx.Err() == nil && r.job.StillWanted != nil {
-		if unwanted := r.job.StillWanted(ctx); unwanted != nil {
+	if waited && ctx.Err() == nil && r.job.Recheck != nil {
+		if unwanted := r.job.Recheck(ctx); unwanted != nil {
 			if err == nil {
 				f.by.slots.release()
 			}

@@ -120,7 +120,7 @@ var calls = map[string]struct {
 		return err
 	}},
 	"update": {engine.CodeUnavailable, func(ctx context.Context, s *mongo.Store) error {
-		return s.AdvanceRequest(ctx, engine.Step{Request: engine.Request{ID: "req", Version: 2}})
+		return s.AdvanceRequest(ctx, engine.Transition{Request: engine.Request{ID: "req", Version: 2}})
 	}},
 	"append": {engine.CodeAuditUnavailable, func(ctx context.Context, s *mongo.Store) error { return s.Append(ctx, entry("prj")) }},
 }

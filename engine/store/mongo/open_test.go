@@ -52,7 +52,7 @@ func TestCollectionsAndIDs(t *testing.T) {
 			store.CreateUser(ctx, engine.User{ID: "user_a", Username: "a", CreatedAt: noon}, rec()),
 			store.CreateCertificate(ctx, certificate, sealedKey, rec()),
 			store.CreateAPIKey(ctx, apiKey, rec()),
-			store.AddSession(ctx, engine.Session{ID: "session_a", ExpiresAt: noon}, rec()),
+			store.CreateSession(ctx, engine.Session{ID: "session_a", ExpiresAt: noon}, rec()),
 			store.AddPolicy(ctx, engine.CertificatePolicy{ProjectID: "prj", Version: 12}, rec()),
 			store.CreateNotificationTarget(ctx, engine.NotificationTarget{ID: "target_a", ProjectID: "prj", CreatedAt: noon}, rec()),
 		} {
@@ -61,7 +61,7 @@ func TestCollectionsAndIDs(t *testing.T) {
 			}
 		}
 		opened, approval := rec(), engine.Approval{ID: "apr_a", ProjectID: "prj", RequestID: request.ID}
-		if _, err := store.OpenRequest(ctx, engine.Step{Request: request, Token: &token, Approval: &approval, Record: &opened}); err != nil {
+		if _, err := store.OpenRequest(ctx, engine.Transition{Request: request, Token: &token, Approval: &approval, Record: &opened}); err != nil {
 			t.Fatal(err)
 		}
 		settle := rec()

@@ -113,7 +113,7 @@ var repairs = []repair{
 		}},
 	{name: "request's token", missing: []missing{{"download_tokens", "d0"}},
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
-			_, err := s.OpenRequest(ctx, engine.Step{Request: request, Token: &token, Record: &rec})
+			_, err := s.OpenRequest(ctx, engine.Transition{Request: request, Token: &token, Record: &rec})
 			return err
 		}},
 	{name: "settlement", missing: []missing{{"certificate_events", "event_a"}},
@@ -200,7 +200,7 @@ func TestALaterDecisionCompletesTheFirst(t *testing.T) {
 		uri, db := s.database(t)
 		ctx, first, later := t.Context(), engine.Record{Audit: entry("prj")}, engine.Record{Audit: entry("prj")}
 		later.Audit.Ref, later.Audit.Outcome = first.Audit.Ref, engine.AuditRefused
-		if _, err := open(t, uri).OpenRequest(ctx, engine.Step{Request: request, Token: &token, Record: &first}); err != nil {
+		if _, err := open(t, uri).OpenRequest(ctx, engine.Transition{Request: request, Token: &token, Record: &first}); err != nil {
 			t.Fatal(err)
 		}
 		whole := snapshot(t, db)
@@ -211,7 +211,7 @@ func TestALaterDecisionCompletesTheFirst(t *testing.T) {
 		}
 		denied := request
 		denied.Status, denied.TokenDigest = engine.StatusDenied, ""
-		stored, err := open(t, uri).OpenRequest(ctx, engine.Step{Request: denied, Record: &later})
+		stored, err := open(t, uri).OpenRequest(ctx, engine.Transition{Request: denied, Record: &later})
 		if err != nil || stored.Status != engine.StatusIssued {
 			t.Fatalf("the request is %s, %v", stored.Status, err)
 		}

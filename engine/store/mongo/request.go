@@ -25,7 +25,7 @@ type brings struct {
 	Event    *engine.Event      `bson:"event"`
 }
 
-func newRequestDocument(s engine.Step) (requestDocument, error) {
+func newRequestDocument(s engine.Transition) (requestDocument, error) {
 	doc := requestDocument{Request: s.Request}
 	if s.Token == nil && s.Approval == nil && s.Record == nil {
 		return doc, nil
@@ -63,7 +63,7 @@ func (s *Store) complete(ctx context.Context, doc requestDocument) error {
 }
 
 // OpenRequest implements engine.Requests.
-func (s *Store) OpenRequest(ctx context.Context, first engine.Step) (engine.Request, error) {
+func (s *Store) OpenRequest(ctx context.Context, first engine.Transition) (engine.Request, error) {
 	doc, err := newRequestDocument(first)
 	if err != nil {
 		return engine.Request{}, err
@@ -86,7 +86,7 @@ func (s *Store) OpenRequest(ctx context.Context, first engine.Step) (engine.Requ
 // AdvanceRequest implements engine.Requests. The step before is completed first,
 // where a call of somebody's may have been lost between the two. The condition is
 // the server's to check; that one workflow alone writes a request makes it enough.
-func (s *Store) AdvanceRequest(ctx context.Context, next engine.Step) error {
+func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) error {
 	doc, err := newRequestDocument(next)
 	if err != nil {
 		return err

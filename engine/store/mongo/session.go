@@ -10,8 +10,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// AddSession implements engine.Sessions.
-func (s *Store) AddSession(ctx context.Context, session engine.Session, rec engine.Record) error {
+// CreateSession implements engine.Sessions.
+func (s *Store) CreateSession(ctx context.Context, session engine.Session, rec engine.Record) error {
 	return s.create(ctx, s.db.Collection(sessionsName), session, rec)
 }
 
@@ -20,8 +20,8 @@ func (s *Store) Session(ctx context.Context, id string) (engine.Session, error) 
 	return find[engine.Session](ctx, s.db.Collection(sessionsName), append(byID(id), present))
 }
 
-// SeeSession implements engine.Sessions.
-func (s *Store) SeeSession(ctx context.Context, id string, at time.Time) error {
+// TouchSession implements engine.Sessions.
+func (s *Store) TouchSession(ctx context.Context, id string, at time.Time) error {
 	if err := s.begin(); err != nil {
 		return err
 	}

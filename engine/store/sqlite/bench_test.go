@@ -46,7 +46,7 @@ func settlement(token engine.Token) (engine.Settlement, engine.Record) {
 	rec := newRecord("prj")
 	rec.Audit.RequestID = token.RequestID
 	rec.Event = &engine.Event{
-		ID: engine.NewID("event"), ProjectID: "prj", CertificateID: "cert_a", Type: engine.ActionDownloaded, Time: rec.Audit.Time,
+		ID: engine.NewID("event"), ProjectID: "prj", CertificateID: "cert_a", Type: engine.ActionCertificateDownloaded, Time: rec.Audit.Time,
 		Actor: rec.Audit.Actor, IP: rec.Audit.IP, Format: "fullchain", RequestID: token.RequestID,
 	}
 	return engine.Settlement{

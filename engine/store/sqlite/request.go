@@ -12,11 +12,11 @@ import (
 
 // OpenRequest implements [engine.Requests]. The step is one transaction, so of a
 // stored decision nothing can be missing.
-func (s *Store) OpenRequest(ctx context.Context, first engine.Step) (engine.Request, error) {
+func (s *Store) OpenRequest(ctx context.Context, first engine.Transition) (engine.Request, error) {
 	return update(ctx, s, func(tx tx) (engine.Request, error) { return tx.open(first) })
 }
 
-func (tx tx) open(first engine.Step) (engine.Request, error) {
+func (tx tx) open(first engine.Transition) (engine.Request, error) {
 	r := first.Request
 	inserted, err := tx.insert("download_requests", "id, version, project, person, status, certificate, idempotency, at, ended", r,
 		r.ID, r.Version, r.ProjectID, r.Requester.Person, string(r.Status), r.CertificateID, orNull(r.IdempotencyID), ms(r.CreatedAt), ended(r))
@@ -30,7 +30,7 @@ func (tx tx) open(first engine.Step) (engine.Request, error) {
 }
 
 // follow writes what comes with a request. A token that is there stays.
-func (tx tx) follow(s engine.Step) error {
+func (tx tx) follow(s engine.Transition) error {
 	if t := s.Token; t != nil {
 		if _, err := tx.insert("download_tokens", "id, project, at, expires", t, t.Digest, t.ProjectID, ms(t.IssuedAt), ms(t.ExpiresAt)); err != nil {
 			return err
@@ -57,7 +57,7 @@ func ended(r engine.Request) any {
 
 // AdvanceRequest implements [engine.Requests]. A step is one transaction, so of
 // one that is stored nothing can be missing.
-func (s *Store) AdvanceRequest(ctx context.Context, next engine.Step) error {
+func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) error {
 	r := next.Request
 	text, err := json.Marshal(r)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// AddSession implements [engine.Sessions].
-func (s *Store) AddSession(ctx context.Context, session engine.Session, rec engine.Record) error {
+// CreateSession implements [engine.Sessions].
+func (s *Store) CreateSession(ctx context.Context, session engine.Session, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
 		return tx.create("sessions", "id, expires", session, session.ID, ms(session.ExpiresAt))
 	})
@@ -20,8 +20,8 @@ func (s *Store) Session(ctx context.Context, id string) (engine.Session, error) 
 	return get[engine.Session](ctx, s.reading, "sessions WHERE id = ?", id)
 }
 
-// SeeSession implements [engine.Sessions].
-func (s *Store) SeeSession(ctx context.Context, id string, at time.Time) error {
+// TouchSession implements [engine.Sessions].
+func (s *Store) TouchSession(ctx context.Context, id string, at time.Time) error {
 	_, err := update(ctx, s, func(tx tx) (struct{}, error) {
 		session, err := get[engine.Session](context.Background(), tx, "sessions WHERE id = ?", id)
 		if errors.Is(err, engine.ErrNotFound) || err == nil && !at.After(session.SeenAt) {

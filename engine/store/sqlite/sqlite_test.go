@@ -46,17 +46,17 @@ func newToken(project string) engine.Token {
 }
 
 // opening is the first step of a token's request.
-func opening(project string, token *engine.Token) engine.Step {
+func opening(project string, token *engine.Token) engine.Transition {
 	rec := newRecord(project)
 	r := engine.Request{
 		ID: token.RequestID, ProjectID: project, CertificateID: "cert_a", Status: engine.StatusIssued, CreatedAt: token.IssuedAt,
 	}
-	return engine.Step{Request: r, Token: token, Record: &rec}
+	return engine.Transition{Request: r, Token: token, Record: &rec}
 }
 
 func newRecord(project string) engine.Record {
 	return engine.Record{Audit: engine.AuditEntry{
-		Ref: engine.NewID("ref"), ProjectID: project, Time: engine.SystemClock(), Action: engine.ActionDownloaded, Outcome: engine.AuditSuccess,
+		Ref: engine.NewID("ref"), ProjectID: project, Time: engine.SystemClock(), Action: engine.ActionCertificateDownloaded, Outcome: engine.AuditSuccess,
 		Actor: engine.Actor{Type: engine.ActorAPIKey, ID: "key_ci", Name: "CI", Person: "user_alice"}, IP: "192.0.2.7", UserAgent: "curl/8.5.0",
 		CertificateID: "cert_a", RequestID: engine.NewID("req"), Format: "fullchain",
 	}}

@@ -18,7 +18,7 @@ var approvalContracts = []contract{
 
 func newApproval(r engine.Request) engine.Approval {
 	return engine.Approval{
-		ID: r.ApprovalID, Version: 1, Kind: engine.KindDownloadKey, ProjectID: r.ProjectID, RequestID: r.ID, Requester: r.Requester,
+		ID: r.ApprovalID, Version: 1, Kind: engine.ApprovalKindDownload, ProjectID: r.ProjectID, RequestID: r.ID, Requester: r.Requester,
 		Certificate: engine.ApprovalCertificate{
 			ID: "cert_a", Name: "www", Subject: "CN=www", SANs: []string{"www.example.com"}, Fingerprint: "ab", NotAfter: noon.AddDate(1, 0, 0),
 		},
@@ -28,7 +28,7 @@ func newApproval(r engine.Request) engine.Approval {
 }
 
 // waiting is the first step of a request that waits for people.
-func waiting(projectID string) engine.Step {
+func waiting(projectID string) engine.Transition {
 	r := newRequest(projectID)
 	r.Status, r.ApprovalID, r.RequiredApprovals, r.ClaimWindowSeconds = engine.StatusPendingApproval, engine.NewID("apr"), 2, 60
 	r.ApprovalExpiresAt = noon.Add(time.Hour)
@@ -67,13 +67,13 @@ func approvalAdvance(t *testing.T, s engine.Store) {
 	r.Version, newer.Version, newer.Status, newer.UpdatedAt = 3, 3, engine.ApprovalDenied, noon.Add(time.Minute)
 	r.Decisions = []engine.Vote{{ID: "vote_a", Actor: alice, Decision: engine.DecisionDeny, Comment: "no <&>", Time: noon}}
 	newer.Decisions = r.Decisions
-	ok(t, s.AdvanceRequest(ctx, engine.Step{Request: r, Approval: &newer, Record: &rec}))
+	ok(t, s.AdvanceRequest(ctx, engine.Transition{Request: r, Approval: &newer, Record: &rec}))
 	same(t, get[engine.Approval](t)(s.Approval(ctx, project, newer.ID)), newer)
 	same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)
 	for _, version := range []int{1, 2, 3} {
 		old, late := open.Request, *open.Approval
 		old.Version, late.Version, late.Status = version, version, engine.ApprovalApproved
-		refused(t, s.AdvanceRequest(ctx, engine.Step{Request: old, Approval: &late}), engine.ErrExists)
+		refused(t, s.AdvanceRequest(ctx, engine.Transition{Request: old, Approval: &late}), engine.ErrExists)
 		same(t, get[engine.Approval](t)(s.Approval(ctx, project, newer.ID)), newer)
 	}
 	onRecord(t, s, project, *open.Record, rec)
@@ -89,7 +89,7 @@ func approvalStepAgain(t *testing.T, s engine.Store) {
 	r.Version, r.Status, r.TokenDigest, r.ExpiresAt = 2, engine.StatusIssued, token.Digest, token.ExpiresAt
 	a.Version, a.Status = 2, engine.ApprovalApproved
 	for range 2 {
-		ok(t, s.AdvanceRequest(ctx, engine.Step{Request: r, Token: &token, Approval: &a, Record: &rec}))
+		ok(t, s.AdvanceRequest(ctx, engine.Transition{Request: r, Token: &token, Approval: &a, Record: &rec}))
 		same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)
 		same(t, get[engine.Approval](t)(s.Approval(ctx, project, a.ID)), a)
 		same(t, get[engine.TokenRecord](t)(s.Token(ctx, token.Digest)), engine.TokenRecord{Token: token})
@@ -139,7 +139,7 @@ func approvalRetention(t *testing.T, s engine.Store) {
 	gone, kept := waiting(project), waiting(project)
 	gone.Request.Status, gone.Request.UpdatedAt = engine.StatusDenied, past.Add(-time.Hour)
 	kept.Request.UpdatedAt = past.Add(-time.Hour)
-	for _, step := range []engine.Step{gone, kept} {
+	for _, step := range []engine.Transition{gone, kept} {
 		get[engine.Request](t)(s.OpenRequest(ctx, step))
 	}
 	get[int](t)(s.PurgeRequests(ctx, past, 1000))

@@ -121,7 +121,7 @@ func auditAfter(t *testing.T, s engine.Store) {
 // auditFilters are combinations of the listing's filters.
 func auditFilters(projectID string) []engine.AuditQuery {
 	var queries []engine.AuditQuery
-	for _, action := range []string{"", engine.ActionDownloaded} {
+	for _, action := range []string{"", engine.ActionCertificateDownloaded} {
 		for _, actor := range []string{"", "user_alice", "key_robot", "user_bob"} {
 			for _, certificate := range []string{"", "cert_b"} {
 				for _, request := range []string{"", "req_b"} {
@@ -140,7 +140,7 @@ func auditFilters(projectID string) []engine.AuditQuery {
 		engine.AuditQuery{ProjectID: projectID, Seq: 1},
 		engine.AuditQuery{ProjectID: projectID, Seq: 24},
 		engine.AuditQuery{ProjectID: projectID, Seq: 25},
-		engine.AuditQuery{ProjectID: projectID, Seq: 7, Action: engine.ActionDownloaded, Actor: "user_alice"},
+		engine.AuditQuery{ProjectID: projectID, Seq: 7, Action: engine.ActionCertificateDownloaded, Actor: "user_alice"},
 		engine.AuditQuery{ProjectID: projectID, Seq: 8, Actor: "user_bob", From: noon},
 	)
 }
@@ -160,7 +160,7 @@ func auditListing(t *testing.T, s engine.Store) {
 		e := entry(project)
 		e.Time = noon.Add(time.Duration(i*7%24/2) * time.Second) // clocks may jump, and callers overtake each other
 		if i%2 == 0 {
-			e.Action = engine.ActionDownloaded
+			e.Action = engine.ActionCertificateDownloaded
 		}
 		switch i % 3 {
 		case 0:

@@ -26,7 +26,7 @@ func record(projectID string) engine.Record {
 
 func entry(projectID string) engine.AuditEntry {
 	return engine.AuditEntry{
-		Ref: engine.NewID("ref"), ProjectID: projectID, Time: noon, Action: engine.ActionImported, Outcome: engine.AuditSuccess,
+		Ref: engine.NewID("ref"), ProjectID: projectID, Time: noon, Action: engine.ActionCertificateImported, Outcome: engine.AuditSuccess,
 		Actor: robot, IP: "192.0.2.7", UserAgent: "curl/8.5 \u2028", CertificateID: "cert_a", RequestID: "req_a",
 		Format: "fullchain", Detail: map[string]string{"name": "www", "b": "", "a": "1"},
 	}
@@ -34,7 +34,7 @@ func entry(projectID string) engine.AuditEntry {
 
 func event(projectID, certificateID string) *engine.Event {
 	return &engine.Event{
-		ID: engine.NewID("event"), ProjectID: projectID, CertificateID: certificateID, Type: engine.ActionDownloaded,
+		ID: engine.NewID("event"), ProjectID: projectID, CertificateID: certificateID, Type: engine.ActionCertificateDownloaded,
 		Time: noon, Actor: robot, IP: "192.0.2.7", Format: "fullchain", RequestID: "req_a",
 	}
 }
@@ -42,7 +42,7 @@ func event(projectID, certificateID string) *engine.Event {
 // chain returns a chain's entries after checking that it is whole.
 func chain(t *testing.T, s engine.Store, projectID string) []engine.AuditEntry {
 	t.Helper()
-	verdict := get[engine.AuditVerdict](t)(engine.VerifyAudit(t.Context(), s, projectID, engine.AuditHead{}))
+	verdict := get[engine.AuditVerification](t)(engine.VerifyAudit(t.Context(), s, projectID, engine.AuditHead{}))
 	if !verdict.OK {
 		t.Fatalf("the chain is broken at %d: %s", verdict.BrokenAt, verdict.Problem)
 	}

@@ -38,8 +38,8 @@ func newDecision(projectID string) (engine.Request, engine.Token, engine.Record)
 }
 
 // first is a request's first step.
-func first(r engine.Request, token *engine.Token, rec engine.Record) engine.Step {
-	return engine.Step{Request: r, Token: token, Record: &rec}
+func first(r engine.Request, token *engine.Token, rec engine.Record) engine.Transition {
+	return engine.Transition{Request: r, Token: token, Record: &rec}
 }
 
 func requestOpen(t *testing.T, s engine.Store) {
@@ -116,19 +116,19 @@ func requestOpenRace(t *testing.T, s engine.Store) {
 func requestAdvance(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	r, token, rec := newDecision(project)
-	refused(t, s.AdvanceRequest(ctx, engine.Step{Request: r}), engine.ErrNotFound)
+	refused(t, s.AdvanceRequest(ctx, engine.Transition{Request: r}), engine.ErrNotFound)
 	get[engine.Request](t)(s.OpenRequest(ctx, first(r, &token, rec)))
 
 	newer := r
 	newer.Version, newer.Status, newer.UpdatedAt = 3, engine.StatusConsumed, noon.Add(time.Minute)
 	for range 2 {
-		ok(t, s.AdvanceRequest(ctx, engine.Step{Request: newer}))
+		ok(t, s.AdvanceRequest(ctx, engine.Transition{Request: newer}))
 	}
 	lateToken, lateRec := newToken(project, r.ID), record(project)
 	for _, version := range []int{1, 2, 3} {
 		late := r
 		late.Version, late.Status = version, engine.StatusRevoked
-		refused(t, s.AdvanceRequest(ctx, engine.Step{Request: late, Token: &lateToken, Record: &lateRec}), engine.ErrExists)
+		refused(t, s.AdvanceRequest(ctx, engine.Transition{Request: late, Token: &lateToken, Record: &lateRec}), engine.ErrExists)
 		same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), newer)
 	}
 	_, err := s.Token(ctx, lateToken.Digest)
@@ -150,7 +150,7 @@ func requestAdvanceRace(t *testing.T, s engine.Store) {
 		if i == writers-1 {
 			mine.Reason = "the newest"
 		}
-		return s.AdvanceRequest(ctx, engine.Step{Request: mine})
+		return s.AdvanceRequest(ctx, engine.Transition{Request: mine})
 	}) {
 		if err != nil {
 			refused(t, err, engine.ErrExists)
@@ -210,7 +210,7 @@ func requestListing(t *testing.T, s engine.Store) {
 		get[engine.Request](t)(s.OpenRequest(ctx, first(r, nil, record(project))))
 		if i%5 < 2 {
 			r.Version, r.Status = 2, engine.StatusConsumed
-			ok(t, s.AdvanceRequest(ctx, engine.Step{Request: r}))
+			ok(t, s.AdvanceRequest(ctx, engine.Transition{Request: r}))
 		}
 		stored = append(stored, r)
 	}
@@ -267,7 +267,7 @@ func requestRetention(t *testing.T, s engine.Store) {
 	kept = append(kept, open(engine.StatusConsumed, past))
 	fresh := open(engine.StatusIssued, before)
 	fresh.Version, fresh.Status, fresh.UpdatedAt = 2, engine.StatusConsumed, noon
-	ok(t, s.AdvanceRequest(ctx, engine.Step{Request: fresh}))
+	ok(t, s.AdvanceRequest(ctx, engine.Transition{Request: fresh}))
 	kept = append(kept, fresh)
 
 	for _, want := range []int{2, 2, 1, 0} {

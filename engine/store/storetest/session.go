@@ -29,11 +29,11 @@ func session(t *testing.T, s engine.Store) {
 	_, err := s.Session(ctx, one.ID)
 	refused(t, err, engine.ErrNotFound)
 	refused(t, s.EndSession(ctx, one.ID, record(chain)), engine.ErrNotFound)
-	ok(t, s.AddSession(ctx, one, opened))
-	ok(t, s.AddSession(ctx, other, record(engine.SystemChain)))
+	ok(t, s.CreateSession(ctx, one, opened))
+	ok(t, s.CreateSession(ctx, other, record(engine.SystemChain)))
 	taken := one
 	taken.UserID = "user_mallory"
-	refused(t, s.AddSession(ctx, taken, record(chain)), engine.ErrExists)
+	refused(t, s.CreateSession(ctx, taken, record(chain)), engine.ErrExists)
 	same(t, get[engine.Session](t)(s.Session(ctx, one.ID)), one)
 
 	ok(t, s.EndSession(ctx, one.ID, closed))
@@ -46,24 +46,24 @@ func session(t *testing.T, s engine.Store) {
 
 func sessionSeen(t *testing.T, s engine.Store) {
 	ctx, one := t.Context(), newSession()
-	ok(t, s.SeeSession(ctx, one.ID, noon)) // one that ended
+	ok(t, s.TouchSession(ctx, one.ID, noon)) // one that ended
 	_, err := s.Session(ctx, one.ID)
 	refused(t, err, engine.ErrNotFound)
-	ok(t, s.AddSession(ctx, one, record(engine.SystemChain)))
+	ok(t, s.CreateSession(ctx, one, record(engine.SystemChain)))
 	one.SeenAt = noon.Add(time.Minute)
-	ok(t, s.SeeSession(ctx, one.ID, one.SeenAt))
-	ok(t, s.SeeSession(ctx, one.ID, noon))
+	ok(t, s.TouchSession(ctx, one.ID, one.SeenAt))
+	ok(t, s.TouchSession(ctx, one.ID, noon))
 	same(t, get[engine.Session](t)(s.Session(ctx, one.ID)), one)
 }
 
 // However many calls say when it was used, in whatever order, the last time stands.
 func sessionSeenRace(t *testing.T, s engine.Store) {
 	ctx, one := t.Context(), newSession()
-	ok(t, s.AddSession(ctx, one, record(engine.SystemChain)))
+	ok(t, s.CreateSession(ctx, one, record(engine.SystemChain)))
 	var calls sync.WaitGroup
 	var failed [20]error
 	for i := range failed {
-		calls.Go(func() { failed[i] = s.SeeSession(ctx, one.ID, noon.Add(time.Duration(i*7%20)*time.Minute)) })
+		calls.Go(func() { failed[i] = s.TouchSession(ctx, one.ID, noon.Add(time.Duration(i*7%20)*time.Minute)) })
 	}
 	calls.Wait()
 	ok(t, errors.Join(failed[:]...))
@@ -77,7 +77,7 @@ func sessionPurge(t *testing.T, s engine.Store) {
 	for i := range 3 {
 		one := newSession()
 		one.ExpiresAt = long.Add(time.Duration(i) * time.Minute)
-		ok(t, s.AddSession(ctx, one, record(engine.SystemChain)))
+		ok(t, s.CreateSession(ctx, one, record(engine.SystemChain)))
 		old = append(old, one)
 	}
 	same(t, get[int](t)(s.PurgeSessions(ctx, old[2].ExpiresAt, 1)), 1)

@@ -12,7 +12,7 @@ import (
 // Step is one step in a request's life, which the store writes as one: the
 // request, the token it gives out, the approval that changes with it, and what
 // goes on record.
-type Step struct {
+type Transition struct {
 	Request  Request
 	Token    *Token
 	Approval *Approval
@@ -22,23 +22,23 @@ type Step struct {
 // Standing is how a request stands after a step, for its workflow to go by. Wait
 // is how long nothing will be due, if that is known. Announce asks to tell of
 // the approval, which is settled.
-type Standing struct {
+type TransitionResult struct {
 	Request  Request       `json:"request"`
 	Wait     time.Duration `json:"wait"`
 	Announce bool          `json:"announce"`
 }
 
-// Ballot is a vote on its way to an approval, and where it came from. The vote
+// VoteCommand is a vote on its way to an approval, and where it came from. The vote
 // gets its time when it is counted.
-type Ballot struct {
+type VoteCommand struct {
 	ProjectID string `json:"project_id"`
 	RequestID string `json:"request_id"`
 	Vote      Vote   `json:"vote"`
 	Origin    Origin `json:"origin"`
 }
 
-// Withdrawal is a requester's wish to cancel what waits.
-type Withdrawal struct {
+// CancelCommand is a requester's wish to cancel what waits.
+type CancelCommand struct {
 	ProjectID string `json:"project_id"`
 	RequestID string `json:"request_id"`
 	Actor     Actor  `json:"actor"`
@@ -49,7 +49,7 @@ type Withdrawal struct {
 // remembers: a step whose answer was lost in a crash is seen so. compute returns
 // no record where there is nothing to do; what a crash left missing of the step
 // before is completed then. Of two steps at once one fails, to be tried again.
-func (d *Downloads) take(ctx context.Context, projectID, requestID string, compute func(Request, Approval, time.Time) (Step, error)) (Request, error) {
+func (d *Downloads) advance(ctx context.Context, projectID, requestID string, compute func(Request, Approval, time.Time) (Transition, error)) (Request, error) {
 	r, err := d.Store.Request(ctx, projectID, requestID)
 	if err != nil {
 		return r, fmt.Errorf("take step: %w", err)
@@ -79,13 +79,13 @@ func (d *Downloads) take(ctx context.Context, projectID, requestID string, compu
 
 // CastVote counts a vote. It returns CodeSelfApproval, CodeAlreadyDecided or
 // CodeNotPending. Called again with the same ballot, it comes to the same.
-func (d *Downloads) CastVote(ctx context.Context, b Ballot) (Request, error) {
-	return d.take(ctx, b.ProjectID, b.RequestID, func(r Request, a Approval, now time.Time) (Step, error) {
+func (d *Downloads) CastVote(ctx context.Context, b VoteCommand) (Request, error) {
+	return d.advance(ctx, b.ProjectID, b.RequestID, func(r Request, a Approval, now time.Time) (Transition, error) {
 		if slices.ContainsFunc(r.Decisions, func(v Vote) bool { return v.ID == b.Vote.ID }) {
-			return Step{Request: r}, nil
+			return Transition{Request: r}, nil
 		}
-		if err := a.Refuse(b.Vote.Actor, now); err != nil {
-			return Step{}, err
+		if err := a.CheckVote(b.Vote.Actor, now); err != nil {
+			return Transition{}, err
 		}
 		return r.count(b, now)
 	})
@@ -93,45 +93,45 @@ func (d *Downloads) CastVote(ctx context.Context, b Ballot) (Request, error) {
 
 // count adds a vote that may count: one denial settles, and so does the last
 // approval that was missing.
-func (r Request) count(b Ballot, now time.Time) (Step, error) {
+func (r Request) count(b VoteCommand, now time.Time) (Transition, error) {
 	b.Vote.Time = now
 	r.Decisions = append(slices.Clone(r.Decisions), b.Vote)
-	to, action := StatusPendingApproval, ActionApproved
+	to, action := StatusPendingApproval, ActionApprovalApproved
 	switch {
 	case b.Vote.Decision != DecisionApprove:
-		to, action = StatusDenied, ActionDenied
+		to, action = StatusDenied, ActionApprovalDenied
 		r.Code = CodePolicyDenied
 		r.Explanation = []string{fmt.Sprintf("%s denied the request: %s", b.Vote.Actor.Username, b.Vote.Comment)}
 	case r.approvals() >= max(1, r.RequiredApprovals):
 		to, r.ClaimExpiresAt = StatusApproved, now.Add(time.Duration(r.ClaimWindowSeconds)*time.Second)
 	}
-	r, err := r.step(to, now)
+	r, err := r.become(to, now)
 	e := r.entry(now, action, b.Vote.Actor, b.Origin)
 	e.Ref = "vote/" + r.ApprovalID + "/" + b.Vote.Actor.Person
 	e.Detail["approvals"] = fmt.Sprintf("%d of %d", r.approvals(), max(1, r.RequiredApprovals))
 	if b.Vote.Comment != "" {
 		e.Detail["comment"] = b.Vote.Comment
 	}
-	return Step{Request: r, Record: &Record{Audit: e}}, err
+	return Transition{Request: r, Record: &Record{Audit: e}}, err
 }
 
 // Withdraw cancels a request that waits, or returns CodeNotPending. Called again,
 // it comes to the same.
-func (d *Downloads) Withdraw(ctx context.Context, w Withdrawal) (Request, error) {
-	return d.take(ctx, w.ProjectID, w.RequestID, func(r Request, _ Approval, now time.Time) (Step, error) {
+func (d *Downloads) Withdraw(ctx context.Context, w CancelCommand) (Request, error) {
+	return d.advance(ctx, w.ProjectID, w.RequestID, func(r Request, _ Approval, now time.Time) (Transition, error) {
 		if r.Status == StatusCancelled {
-			return Step{Request: r}, nil
+			return Transition{Request: r}, nil
 		}
-		if err := w.Refuse(r, now); err != nil {
-			return Step{}, err
+		if err := w.CheckCancel(r, now); err != nil {
+			return Transition{}, err
 		}
-		return r.end(StatusCancelled, now, ActionCancelled, w.Actor, w.Origin)
+		return r.end(StatusCancelled, now, ActionDownloadCancelled, w.Actor, w.Origin)
 	})
 }
 
 // Refuse returns CodeNotPending unless the request still waits at now, to be
 // approved or to be claimed.
-func (w Withdrawal) Refuse(r Request, now time.Time) error {
+func (w CancelCommand) CheckCancel(r Request, now time.Time) error {
 	until := map[Status]time.Time{StatusPendingApproval: r.ApprovalExpiresAt, StatusApproved: r.ClaimExpiresAt}[r.Status]
 	switch {
 	case until.IsZero():
@@ -143,19 +143,19 @@ func (w Withdrawal) Refuse(r Request, now time.Time) error {
 }
 
 // lapse ends a request that nobody decided on in time, or that nobody claimed.
-func (r Request) lapse(now time.Time) (Step, error) {
-	action := ActionUnclaimed
+func (r Request) expire(now time.Time) (Transition, error) {
+	action := ActionDownloadExpired
 	if r.Status == StatusPendingApproval {
-		action = ActionLapsed
+		action = ActionApprovalExpired
 	}
 	return r.end(StatusExpired, now, action, System, Origin{})
 }
 
-func (r Request) end(as Status, now time.Time, action string, by Actor, from Origin) (Step, error) {
-	r, err := r.step(as, now)
+func (r Request) end(as Status, now time.Time, action string, by Actor, from Origin) (Transition, error) {
+	r, err := r.become(as, now)
 	e := r.entry(now, action, by, from)
 	e.Ref = "end/" + r.ID
-	return Step{Request: r, Record: &Record{Audit: e}}, err
+	return Transition{Request: r, Record: &Record{Audit: e}}, err
 }
 
 // entry begins an audit entry about the request.
