@@ -81,7 +81,7 @@ type Options struct {
 	Version string
 }
 
-// Plugins is the plugin host. Reload of a name it does not know is ErrNotFound.
+// Plugins is the plugin host. Reload of a name it does not know is CodeNotFound.
 type Plugins interface {
 	Plugins() []engine.PluginState
 	Reload(name string) error

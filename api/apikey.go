@@ -34,7 +34,7 @@ func (s *Server) apiKeyEndpoints() {
 		summary: "Revoke an API key", access: access{role: engine.RoleAdmin},
 	}, func(ctx context.Context, k *call, in *apiKeyIDInput) (*struct{}, error) {
 		if !ids.MatchString(in.ID) {
-			return nil, engine.ErrNotFound
+			return nil, engine.CodeNotFound
 		}
 		return nil, s.admin.RevokeAPIKey(ctx, k.Caller, in.ID)
 	})

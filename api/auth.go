@@ -47,14 +47,14 @@ func (a apiKeys) Authenticate(ctx context.Context, c *fiber.Ctx) (engine.Princip
 		return engine.Principal{}, true, engine.Errorf(engine.CodeUnauthenticated, "the Authorization header must be: Bearer <api key>")
 	}
 	key, err := a.people.APIKeyBySecret(ctx, engine.SecretDigest(engine.Secret(secret)))
-	if errors.Is(err, engine.ErrNotFound) {
+	if errors.Is(err, engine.CodeNotFound) {
 		return engine.Principal{}, true, errBadKey
 	}
 	if err != nil {
 		return engine.Principal{}, true, fmt.Errorf("look up API key: %w", err)
 	}
 	owner, err := a.people.User(ctx, key.OwnerID)
-	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+	if err != nil && !errors.Is(err, engine.CodeNotFound) {
 		return engine.Principal{}, true, fmt.Errorf("look up owner of API key: %w", err)
 	}
 	if err != nil || owner.Disabled || !key.Usable(a.clock()) {
@@ -72,7 +72,7 @@ const failedLoginsPerMinute = 60
 func (s *Server) authenticate(ctx context.Context, c *fiber.Ctx, k *call) error {
 	for _, each := range s.authenticators {
 		who, presented, err := each.Authenticate(ctx, c)
-		if engine.CodeOf(err) == engine.CodeUnauthenticated {
+		if errors.Is(err, engine.CodeUnauthenticated) {
 			if limited := s.mayFail(k); limited != nil {
 				return limited
 			}
@@ -173,15 +173,15 @@ func (s *Server) admit(ctx context.Context, c *fiber.Ctx, k *call, a access) err
 // project does not exist.
 func (s *Server) enter(ctx context.Context, k *call, pid string) error {
 	if !ids.MatchString(pid) {
-		return engine.ErrNotFound
+		return engine.CodeNotFound
 	}
 	member, err := s.store.Member(ctx, pid, k.User.ID)
-	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+	if err != nil && !errors.Is(err, engine.CodeNotFound) {
 		return fmt.Errorf("look up member: %w", err)
 	}
 	role := k.RoleIn(pid, member.Role)
 	if role == "" {
-		return engine.ErrNotFound
+		return engine.CodeNotFound
 	}
 	if k.Project, err = s.store.Project(ctx, pid); err != nil {
 		return fmt.Errorf("look up project: %w", err)
@@ -216,7 +216,7 @@ func (s *Server) find(ctx context.Context, k *call, c *fiber.Ctx) (err error) {
 // named reads what has an id in the caller's project.
 func named[T any](ctx context.Context, k *call, id string, read func(ctx context.Context, projectID, id string) (T, error)) (found T, err error) {
 	if !ids.MatchString(id) {
-		return found, engine.ErrNotFound
+		return found, engine.CodeNotFound
 	}
 	return read(ctx, k.Project.ID, id)
 }
@@ -224,7 +224,7 @@ func named[T any](ctx context.Context, k *call, id string, read func(ctx context
 // mine hides others' requests from an operator.
 func mine(k *call, requester engine.Actor) error {
 	if k.Role == engine.RoleOperator && requester.Person != k.User.ID {
-		return engine.ErrNotFound
+		return engine.CodeNotFound
 	}
 	return nil
 }

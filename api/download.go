@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"mime"
 	"net/http"
 	"regexp"
@@ -90,7 +91,7 @@ func (s *Server) knownToken(ctx context.Context, k *call, token engine.Secret) e
 		return nil // Redeem or Peek will tell
 	}
 	if shaped {
-		if _, err := s.store.Token(ctx, engine.SecretDigest(token)); engine.CodeOf(err) != engine.CodeNotFound {
+		if _, err := s.store.Token(ctx, engine.SecretDigest(token)); !errors.Is(err, engine.CodeNotFound) {
 			return nil
 		}
 	}
@@ -106,7 +107,7 @@ func (s *Server) knownToken(ctx context.Context, k *call, token engine.Secret) e
 
 // countUnknown counts an unknown token against the caller's address.
 func (s *Server) countUnknown(k *call, err error) error {
-	if engine.CodeOf(err) == engine.CodeTokenUnknown {
+	if errors.Is(err, engine.CodeTokenUnknown) {
 		s.unknownTokens.count(k.IP, s.clock())
 	}
 	return err

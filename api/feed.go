@@ -162,7 +162,7 @@ func (f *feed) requester(ctx context.Context, e engine.AuditEntry) (string, erro
 		return person, nil
 	}
 	r, err := f.store.Request(ctx, f.project, e.RequestID)
-	if errors.Is(err, engine.ErrNotFound) {
+	if errors.Is(err, engine.CodeNotFound) {
 		return "", nil
 	}
 	if err != nil {

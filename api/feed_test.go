@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync/atomic"
@@ -72,7 +73,7 @@ func TestStreamsOfAPerson(t *testing.T) {
 		}
 		leave = append(leave, l)
 	}
-	if _, _, err := h.join("ann", "p", 1); engine.CodeOf(err) != engine.CodeRateLimited {
+	if _, _, err := h.join("ann", "p", 1); !errors.Is(err, engine.CodeRateLimited) {
 		t.Fatalf("one more gave %v", err)
 	}
 	if _, l, err := h.join("bob", "p", 1); err != nil || len(h.feeds) != 2 {

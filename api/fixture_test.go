@@ -69,7 +69,7 @@ func (w *inProcess) Start(ctx context.Context, o engine.WorkflowInput) (engine.R
 	w.mu.Unlock()
 	switch {
 	case again:
-		return engine.Request{}, engine.ErrExists
+		return engine.Request{}, engine.CodeExists
 	case failure != nil:
 		return engine.Request{}, failure
 	}

@@ -33,7 +33,7 @@ func (s *Server) memberEndpoints() {
 	e.description = "Their API keys of this project stop with it."
 	register(s, e, func(ctx context.Context, k *call, in *memberIDInput) (*struct{}, error) {
 		if !ids.MatchString(in.UserID) {
-			return nil, engine.ErrNotFound
+			return nil, engine.CodeNotFound
 		}
 		return nil, s.admin.RemoveMember(ctx, k.Caller, in.UserID)
 	})
@@ -60,7 +60,7 @@ func (s *Server) members(ctx context.Context, k *call, in *struct{ Paging }) (*l
 
 func (s *Server) setMember(ctx context.Context, k *call, in *memberInput) (*memberOutput, error) {
 	if !ids.MatchString(in.UserID) {
-		return nil, engine.ErrNotFound
+		return nil, engine.CodeNotFound
 	}
 	m, err := s.admin.SetMember(ctx, k.Caller, in.UserID, engine.Role(in.Body.Role))
 	if err != nil {

@@ -39,7 +39,7 @@ func (s *Server) notificationEndpoints() {
 		summary: "Remove a notification target", description: "What is on its way to it is dropped.", access: admin,
 	}, func(ctx context.Context, k *call, in *targetIDInput) (*struct{}, error) {
 		if !ids.MatchString(in.ID) {
-			return nil, engine.ErrNotFound
+			return nil, engine.CodeNotFound
 		}
 		return nil, s.notifications.DeleteTarget(ctx, k.Caller, in.ID)
 	})
@@ -68,7 +68,7 @@ func (s *Server) createTarget(ctx context.Context, k *call, in *targetInput) (*n
 
 func (s *Server) testTarget(ctx context.Context, k *call, in *targetIDInput) (*targetTestOutput, error) {
 	if !ids.MatchString(in.ID) {
-		return nil, engine.ErrNotFound
+		return nil, engine.CodeNotFound
 	}
 	sent, problem, err := s.notifications.TestTarget(ctx, k.Caller, in.ID)
 	return &targetTestOutput{wire.NotificationTest{Sent: sent, Problem: problem}}, err

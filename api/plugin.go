@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -36,10 +37,10 @@ func (s *Server) plugins(_ context.Context, _ *call, in *struct{ Paging }) (*lis
 // one that it lists no longer.
 func (s *Server) reload(ctx context.Context, k *call, in *pluginInput) (*pluginOutput, error) {
 	if !ids.MatchString(in.Name) {
-		return nil, engine.ErrNotFound
+		return nil, engine.CodeNotFound
 	}
 	failure := s.options.Plugins.Reload(in.Name)
-	if engine.CodeOf(failure) == engine.CodeNotFound {
+	if errors.Is(failure, engine.CodeNotFound) {
 		return nil, failure
 	}
 	e := k.Entry(s.clock(), engine.ActionPluginReloaded)

@@ -48,7 +48,7 @@ func (s *Server) policyEndpoints() {
 
 func (s *Server) evaluate(ctx context.Context, k *call, in *evaluateInput) (*verdictOutput, error) {
 	c, err := s.store.Certificate(ctx, k.Project.ID, in.Body.CertificateID)
-	if errors.Is(err, engine.ErrNotFound) {
+	if errors.Is(err, engine.CodeNotFound) {
 		return nil, engine.Errorf(engine.CodeNotFound, "there is no certificate of this certificate_id")
 	}
 	if err != nil {

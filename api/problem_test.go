@@ -84,7 +84,7 @@ func TestProblemOf(t *testing.T) {
 		{engine.Errorf("no_such_code", "canary"), 500, codeInternal},
 		{fmt.Errorf("canary: %w", engine.Errorf(engine.CodeNoChain, "d").Because(cause)), 422, engine.CodeNoChain},
 		{fmt.Errorf("canary: %w", context.DeadlineExceeded), 503, engine.CodeUnavailable},
-		{fmt.Errorf("canary: %w", engine.ErrNotFound), 404, engine.CodeNotFound},
+		{fmt.Errorf("canary: %w", engine.CodeNotFound), 404, engine.CodeNotFound},
 	} {
 		p := problemOf(c.err, "r1")
 		text, err := json.Marshal(p)

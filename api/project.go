@@ -37,7 +37,7 @@ func (s *Server) projectEndpoints() {
 func (s *Server) projects(ctx context.Context, k *call, in *struct{ Paging }) (*listing[wire.Project], error) {
 	if k.Key != nil {
 		err := s.enter(ctx, k, k.Key.ProjectID)
-		if errors.Is(err, engine.ErrNotFound) { // no longer a member
+		if errors.Is(err, engine.CodeNotFound) { // no longer a member
 			return listed([]engine.Project{}, "", func(p engine.Project) wire.Project { return toProject(p, "") }), nil
 		}
 		if err != nil {
@@ -56,7 +56,7 @@ func (s *Server) projects(ctx context.Context, k *call, in *struct{ Paging }) (*
 	roles := map[string]engine.Role{}
 	for _, p := range found {
 		member, err := s.store.Member(ctx, p.ID, k.User.ID)
-		if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		if err != nil && !errors.Is(err, engine.CodeNotFound) {
 			return nil, fmt.Errorf("look up member: %w", err)
 		}
 		roles[p.ID] = k.RoleIn(p.ID, member.Role)

@@ -96,7 +96,7 @@ func readable(c *fiber.Ctx) error {
 // refusal turns an error into the answer to it, logs what is the server's fault
 // and puts a lack of rights on record.
 func (s *Server) refusal(ctx context.Context, k *call, e endpoint, err error) error {
-	if engine.CodeOf(err) == engine.CodeForbidden {
+	if errors.Is(err, engine.CodeForbidden) {
 		s.recordForbidden(ctx, k, e.access.action)
 	}
 	p := problemOf(err, k.id)

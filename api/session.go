@@ -58,7 +58,7 @@ func (a sessions) Authenticate(ctx context.Context, c *fiber.Ctx) (engine.Princi
 	}
 	who, err := a.signIns.Resume(ctx, secret)
 	switch {
-	case errors.Is(err, engine.ErrNotFound):
+	case errors.Is(err, engine.CodeNotFound):
 		return engine.Principal{}, false, nil
 	case err != nil:
 		return engine.Principal{}, true, fmt.Errorf("look up session: %w", err)
@@ -145,7 +145,7 @@ func (s *Server) sessionEndpoints() {
 	}
 	register(s, e, func(ctx context.Context, k *call, _ *struct{}) (*signedOut, error) {
 		err := s.options.SignIns.SignOut(ctx, k.Caller)
-		if errors.Is(err, engine.ErrNotFound) { // another call was faster
+		if errors.Is(err, engine.CodeNotFound) { // another call was faster
 			err = nil
 		}
 		return &signedOut{s.cookie(k, "", time.Time{})}, err
@@ -166,7 +166,7 @@ func (s *Server) signIn(ctx context.Context, k *call, in *signInInput) (*session
 	}
 	defer done()
 	who, secret, err := s.options.SignIns.SignIn(ctx, k.Origin, in.Body.Username, engine.Secret(in.Body.Password.Reveal()), in.former)
-	if engine.CodeOf(err) == engine.CodeUnauthenticated {
+	if errors.Is(err, engine.CodeUnauthenticated) {
 		s.loginFailed(ctx, k)
 	}
 	if err != nil {
@@ -183,7 +183,7 @@ func (s *Server) setPassword(ctx context.Context, k *call, in *passwordInput) (*
 	defer done()
 	b := in.Body
 	who, secret, err := s.options.SignIns.ChangePassword(ctx, k.Caller, engine.Secret(b.Current.Reveal()), engine.Secret(b.New.Reveal()))
-	if engine.CodeOf(err) == engine.CodeWrongPassword {
+	if errors.Is(err, engine.CodeWrongPassword) {
 		s.loginFailed(ctx, k)
 	}
 	if err != nil {

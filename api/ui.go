@@ -50,7 +50,7 @@ func (s *Server) ui(files fs.FS) error {
 		name := "assets/" + c.Params("name")
 		content, err := fs.ReadFile(files, name)
 		if err != nil {
-			return engine.ErrNotFound // a name that is no file's, or none at all
+			return engine.CodeNotFound // a name that is no file's, or none at all
 		}
 		c.Set(fiber.HeaderContentType, mime.TypeByExtension(path.Ext(name)))
 		c.Set(fiber.HeaderCacheControl, "public, max-age=31536000, immutable")

@@ -63,7 +63,7 @@ func (s *Server) createUser(ctx context.Context, k *call, in *userInput) (*userO
 
 func (s *Server) changeUser(ctx context.Context, k *call, in *userChangeInput) (*userOutput, error) {
 	if !ids.MatchString(in.UserID) {
-		return nil, engine.ErrNotFound
+		return nil, engine.CodeNotFound
 	}
 	change := engine.UserChange{Disabled: in.Body.Disabled}
 	if in.Body.Password != nil {

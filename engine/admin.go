@@ -75,7 +75,7 @@ func (a *Admin) SetPolicy(ctx context.Context, by Caller, p CertificatePolicy, i
 		p.ProjectID, p.Version, p.UpdatedBy, p.UpdatedAt = by.Project.ID, current.Version+1, by.Actor(), a.Clock()
 		e := by.Entry(p.UpdatedAt, ActionPolicyUpdated)
 		e.Detail = policyChanges(current, p)
-		if err := a.Store.AddPolicy(ctx, p, Record{Audit: e}); !errors.Is(err, ErrExists) {
+		if err := a.Store.AddPolicy(ctx, p, Record{Audit: e}); !errors.Is(err, CodeExists) {
 			return p, err
 		}
 	}
@@ -175,7 +175,7 @@ func (a *Admin) CreateUser(ctx context.Context, by Caller, u User) (User, error)
 	e := by.Entry(u.CreatedAt, ActionUserCreated)
 	e.ProjectID, e.Detail = SystemChain, map[string]string{"user_id": u.ID, "username": u.Username, "system_admin": strconv.FormatBool(u.SystemAdmin)}
 	err := a.Store.CreateUser(ctx, u, Record{Audit: e})
-	if errors.Is(err, ErrExists) {
+	if errors.Is(err, CodeExists) {
 		return u, Errorf(CodeInvalidRequest, "the username %s is taken", u.Username)
 	}
 	return u, err

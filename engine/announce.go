@@ -85,7 +85,7 @@ func (n *Notifications) TokenReused(ctx context.Context, t Token, tell Dispatch)
 		return err
 	}
 	certificate, err := n.Store.Certificate(ctx, t.ProjectID, t.CertificateID)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, CodeNotFound) {
 		return fmt.Errorf("tell of a reused token: %w", err)
 	}
 	now := n.Clock()
@@ -129,7 +129,7 @@ func (n *Notifications) announceApproval(ctx context.Context, event Notification
 // tell adds what people know a notification by.
 func (n *Notifications) dispatch(ctx context.Context, out Notification, tell Dispatch) error {
 	project, err := n.Store.Project(ctx, out.ProjectID)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, CodeNotFound) {
 		return fmt.Errorf("tell of %s: %w", out.Event, err)
 	}
 	out.ProjectName = project.Name

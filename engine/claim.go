@@ -85,11 +85,11 @@ func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphr
 func (d *Downloads) countStandingApprovals(ctx context.Context, a Approval) (n int, err error) {
 	for person := range approvers(a.Requester, a.Decisions) {
 		u, err := d.Store.User(ctx, person)
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err != nil && !errors.Is(err, CodeNotFound) {
 			return 0, fmt.Errorf("count approvals: %w", err)
 		}
 		m, err := d.Store.Member(ctx, a.ProjectID, person)
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err != nil && !errors.Is(err, CodeNotFound) {
 			return 0, fmt.Errorf("count approvals: %w", err)
 		}
 		if !u.Disabled && (Principal{User: u}).RoleIn(a.ProjectID, m.Role).Includes(RoleApprover) {
@@ -151,7 +151,7 @@ func (d *Downloads) revokePreviousToken(ctx context.Context, r Request, c ClaimC
 		return nil
 	}
 	before, err := d.Store.Token(ctx, r.TokenDigest)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, CodeNotFound) {
 		return nil // it ended so long ago that its record is gone
 	}
 	if err != nil {

@@ -103,7 +103,7 @@ func (n *Notifications) members(ctx context.Context, projectID string, least Rol
 // nobody to tell any more. CodeInvalidRequest is for good; other errors may pass.
 func (n *Notifications) Deliver(ctx context.Context, out Notification, to Delivery) error {
 	t, err := n.Store.NotificationTarget(ctx, out.ProjectID, to.TargetID)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, CodeNotFound) {
 		n.Log.InfoContext(ctx, "a notification was dropped: its target was deleted", "notification", out.ID, "target", to.TargetID)
 		return nil
 	}
@@ -138,14 +138,14 @@ func leastRole(out Notification, person string) Role {
 // disabled, or since the list was made left the project or lost the role.
 func (n *Notifications) addressOf(ctx context.Context, out Notification, person string) (string, error) {
 	u, err := n.Store.User(ctx, person)
-	if errors.Is(err, ErrNotFound) || err == nil && u.Disabled {
+	if errors.Is(err, CodeNotFound) || err == nil && u.Disabled {
 		return "", nil
 	}
 	var member Member
 	if err == nil {
 		member, err = n.Store.Member(ctx, out.ProjectID, person)
 	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, CodeNotFound) {
 		return "", fmt.Errorf("deliver: %w", err)
 	}
 	if !(Principal{User: u}).RoleIn(out.ProjectID, member.Role).Includes(leastRole(out, person)) {

@@ -27,7 +27,7 @@ type Downloads struct {
 // Workflows runs a request durably. Start begins the workflow of an order and
 // waits until the request is decided: by ctx's end at the latest, or
 // CodeUnavailable. A workflow that was started under this id before is
-// ErrExists.
+// CodeExists.
 type Workflows interface {
 	Start(ctx context.Context, o WorkflowInput) (Request, error)
 	// Settled tells the request's workflow, off the caller's path, that its

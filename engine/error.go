@@ -3,11 +3,16 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"maps"
 )
 
 // Code names one way in which Countersign refuses or fails. The values are part
-// of the public API.
+// of the public API. A Code is an error that says no more than its name, so that
+// errors.Is finds it: errors.Is(err, CodeNotFound).
 type Code string
+
+// Error implements error.
+func (c Code) Error() string { return string(c) }
 
 // The problem codes. Package api maps each to a status and a title.
 const (
@@ -28,6 +33,7 @@ const (
 	CodeAlreadyDecided      Code = "already_decided"
 	CodeApprovalMismatch    Code = "approval_mismatch"
 	CodeIdempotencyConflict Code = "idempotency_conflict"
+	CodeExists              Code = "already_exists"
 	CodeConflict            Code = "conflict"
 	CodePreconditionFailed  Code = "precondition_failed"
 	CodeTokenExpired        Code = "token_expired"
@@ -68,19 +74,23 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
-// With adds a member that the problem document carries beside its detail.
+// With returns a copy of e with a member that the problem document carries
+// beside its detail.
 func (e *Error) With(name string, value any) *Error {
-	if e.Fields == nil {
-		e.Fields = map[string]any{}
+	changed := *e
+	changed.Fields = maps.Clone(e.Fields)
+	if changed.Fields == nil {
+		changed.Fields = map[string]any{}
 	}
-	e.Fields[name] = value
-	return e
+	changed.Fields[name] = value
+	return &changed
 }
 
-// Because attaches the cause.
+// Because returns a copy of e with its cause.
 func (e *Error) Because(err error) *Error {
-	e.Err = err
-	return e
+	changed := *e
+	changed.Err = err
+	return &changed
 }
 
 // Error implements error.
@@ -95,19 +105,35 @@ func (e *Error) Error() string {
 	return text
 }
 
+// Is tells whether target is the code of e, for errors.Is.
+func (e *Error) Is(target error) bool { return target == e.Code }
+
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// CodeOf returns the code of the first Error in err's chain, or "" if there is none.
-func CodeOf(err error) Code {
+// AsError finds the first Error in err's chain. A Code that a store or another
+// port returned without a detail becomes an Error with one.
+func AsError(err error) (*Error, bool) {
 	if e, ok := errors.AsType[*Error](err); ok {
+		return e, true
+	}
+	code, ok := errors.AsType[Code](err)
+	if !ok {
+		return nil, false
+	}
+	details := map[Code]string{
+		CodeNotFound: "There is no such resource.",
+		CodeExists:   "A resource with this id or name exists already.",
+		CodeConflict: "The resource was changed by somebody else; read it again.",
+	}
+	return Errorf(code, "%s", details[code]), true
+}
+
+// CodeOf returns the code of the first Error or Code in err's chain, or "" if
+// there is none.
+func CodeOf(err error) Code {
+	if e, ok := AsError(err); ok {
 		return e.Code
 	}
 	return ""
 }
-
-// ErrNotFound is what a store returns for a document that does not exist.
-var ErrNotFound = &Error{Code: CodeNotFound, Detail: "no such resource"}
-
-// ErrExists is what a store returns when an insert finds its id taken.
-var ErrExists = &Error{Code: CodeConflict, Detail: "already exists"}

@@ -70,7 +70,7 @@ func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintParams) (Mint
 	}
 	decided, err := d.Workflows.Start(ctx, order)
 	switch {
-	case errors.Is(err, ErrExists):
+	case errors.Is(err, CodeExists):
 		raced, err := AwaitRequest(ctx, d.Store, r.ProjectID, r.ID)
 		return replay(&raced, r, err)
 	case err != nil:
@@ -205,7 +205,7 @@ func (d *Downloads) order(caller Caller, r Request, passphrase Secret) (Workflow
 func (d *Downloads) earlier(ctx context.Context, r *Request, key string) (*Request, error) {
 	r.IdempotencyID = idempotencyID(r.ProjectID, r.Requester.Person, r.CertificateID, key)
 	before, err := d.Store.RequestByIdempotency(ctx, r.IdempotencyID)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, CodeNotFound) {
 		return nil, err
 	}
 	retry := before.Code == CodePassphraseRequired || before.Code == CodePassphraseInvalid
@@ -236,7 +236,7 @@ func AwaitRequest(ctx context.Context, store Requests, projectID, id string) (Re
 		if err == nil {
 			return r, nil
 		}
-		if !errors.Is(err, ErrNotFound) {
+		if !errors.Is(err, CodeNotFound) {
 			return Request{}, err
 		}
 		select {

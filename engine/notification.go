@@ -75,7 +75,7 @@ type NotificationTarget struct {
 
 // NotificationTargets keeps the targets.
 type NotificationTargets interface {
-	// CreateNotificationTarget returns ErrExists when the id is taken.
+	// CreateNotificationTarget returns CodeExists when the id is taken.
 	CreateNotificationTarget(ctx context.Context, t NotificationTarget, rec Record) error
 	NotificationTarget(ctx context.Context, projectID, id string) (NotificationTarget, error)
 	NotificationTargets(ctx context.Context, projectID string, page Page) ([]NotificationTarget, string, error)

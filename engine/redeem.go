@@ -78,7 +78,7 @@ func (d *Downloads) Peek(ctx context.Context, f RedeemRequest) (*File, error) {
 // admit looks the token up and refuses, on record, whoever may not redeem it.
 func (d *Downloads) admit(ctx context.Context, f RedeemRequest) (Token, Format, error) {
 	found, err := d.Store.Token(ctx, SecretDigest(f.Token))
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, CodeNotFound) {
 		return Token{}, Format{}, d.refuseUnknown(ctx, f)
 	}
 	if err != nil {
@@ -136,7 +136,7 @@ func (d *Downloads) stillRedeemable(ctx context.Context, f RedeemRequest) error 
 // again finds it unused.
 func (d *Downloads) requesterStands(ctx context.Context, t Token) error {
 	u, err := d.Store.User(ctx, t.Requester.Person)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, CodeNotFound) {
 		return fmt.Errorf("look up requester: %w", err)
 	}
 	if err != nil || u.Disabled {
@@ -214,7 +214,7 @@ func (d *Downloads) render(ctx context.Context, t Token, format Format, f Redeem
 // lost keeps "not found" from the caller, whose token was found: that something
 // behind it is missing is the server's fault.
 func lost(what string, err error) error {
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, CodeNotFound) {
 		return fmt.Errorf("render: the %s of a token is gone", what)
 	}
 	return fmt.Errorf("render: read %s: %w", what, err)
@@ -238,7 +238,7 @@ func (d *Downloads) failed(ctx context.Context, t Token, f RedeemRequest, err er
 
 // refuse puts a refused redemption on record and returns the refusal.
 func (d *Downloads) refuse(ctx context.Context, t Token, f RedeemRequest, refusal error) error {
-	if CodeOf(refusal) == CodeTokenConsumed {
+	if errors.Is(refusal, CodeTokenConsumed) {
 		d.Workflows.ReportReuse(t)
 	}
 	d.refused(ctx, t, f, AuditRefused, refusal)

@@ -94,7 +94,7 @@ func TestPolicyBounds(t *testing.T) {
 	} {
 		p := DefaultPolicy("p")
 		change(&p)
-		if err := p.Validate(); CodeOf(err) != CodeInvalidPolicy || !strings.Contains(err.Error(), name) {
+		if err := p.Validate(); !errors.Is(err, CodeInvalidPolicy) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s out of bounds: %v", name, err)
 		}
 	}
@@ -134,11 +134,11 @@ func TestPagesBeforeATime(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		}
 	}
-	if _, err := (Page{Cursor: "no cursor!"}).Before(at); CodeOf(err) != CodeInvalidRequest {
+	if _, err := (Page{Cursor: "no cursor!"}).Before(at); !errors.Is(err, CodeInvalidRequest) {
 		t.Errorf("a foreign cursor gave %v", err)
 	}
 	for _, strange := range []time.Time{time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC), time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)} {
-		if _, err := (Page{}).Before(strange); CodeOf(err) != CodeInvalidRequest {
+		if _, err := (Page{}).Before(strange); !errors.Is(err, CodeInvalidRequest) {
 			t.Errorf("%s gave %v", strange, err)
 		}
 	}
@@ -154,7 +154,7 @@ type directory struct {
 func (d directory) User(_ context.Context, id string) (User, error) {
 	u, ok := d.people[id]
 	if !ok && d.broken == nil {
-		return u, ErrNotFound
+		return u, CodeNotFound
 	}
 	return u, d.broken
 }

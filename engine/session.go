@@ -55,7 +55,7 @@ var errSignIn = Errorf(CodeUnauthenticated, "the username or the password is not
 // session that their browser forgets now, or "", is good for nothing after.
 func (s *Authentication) SignIn(ctx context.Context, from Origin, username string, password, former Secret) (Principal, Secret, error) {
 	u, err := s.Store.UserByName(ctx, username)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, CodeNotFound) {
 		return Principal{}, "", fmt.Errorf("sign in: %w", err)
 	}
 	ok, err := s.Passwords.Matches(ctx, u.PasswordHash, password)
@@ -80,7 +80,7 @@ func (s *Authentication) leave(ctx context.Context, from Origin, secret Secret) 
 	if err == nil {
 		err = s.SignOut(ctx, Caller{Principal: who, Origin: from})
 	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, CodeNotFound) {
 		return fmt.Errorf("end former session: %w", err)
 	}
 	return nil
@@ -102,7 +102,7 @@ func (p Principal) system(from Origin, now time.Time, action string) AuditEntry 
 }
 
 // Resume finds whose session a secret is. One that ended, of a person who is
-// disabled or gone, or of before they signed out everywhere, is ErrNotFound.
+// disabled or gone, or of before they signed out everywhere, is CodeNotFound.
 func (s *Authentication) Resume(ctx context.Context, secret Secret) (Principal, error) {
 	session, err := s.Store.Session(ctx, SecretDigest(secret))
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *Authentication) Resume(ctx context.Context, secret Secret) (Principal, 
 		return Principal{}, err
 	}
 	if now := s.Clock(); u.Disabled || session.Epoch != u.Epoch || !now.Before(session.ExpiresAt) || !now.Before(session.SeenAt.Add(s.Idle)) {
-		return Principal{}, ErrNotFound
+		return Principal{}, CodeNotFound
 	}
 	return Principal{User: u, Session: &session}, nil
 }
@@ -164,7 +164,7 @@ func (s *Authentication) ChangePassword(ctx context.Context, by Caller, current,
 	u := by.User
 	change := UserChange{IfEpoch: &u.Epoch, PasswordHash: &hash, SignOut: true}
 	err = s.Store.ChangeUser(ctx, u.ID, change, Record{Audit: by.system(by.Origin, s.Clock(), ActionPasswordSet)})
-	if errors.Is(err, ErrExists) {
+	if errors.Is(err, CodeExists) {
 		return Principal{}, "", errSignedOut
 	}
 	if err != nil {

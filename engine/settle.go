@@ -46,7 +46,7 @@ func (d *Downloads) Revoke(ctx context.Context, caller Caller, r Request) error 
 		return Errorf(CodeNotPending, "this request has no token to revoke")
 	}
 	found, err := d.Store.Token(ctx, r.TokenDigest)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, CodeNotFound) {
 		return Errorf(CodeNotPending, "the token of this request ended long ago")
 	}
 	if err != nil {
@@ -124,7 +124,7 @@ func (d *Downloads) Conclude(ctx context.Context, c SettlementCheck) (Transition
 		}
 		return Transition{Request: r}, nil
 	})
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, CodeNotFound) {
 		return TransitionResult{Request: Request{ID: c.RequestID, Status: StatusExpired}}, nil // retention came first
 	}
 	if err != nil {
@@ -141,7 +141,7 @@ func (d *Downloads) concludeToken(ctx context.Context, r Request, c SettlementCh
 		return Transition{Request: next}, 0, err
 	}
 	found, err := d.Store.Token(ctx, r.TokenDigest)
-	if errors.Is(err, ErrNotFound) && !now.Before(r.ExpiresAt) {
+	if errors.Is(err, CodeNotFound) && !now.Before(r.ExpiresAt) {
 		return to(StatusExpired) // retention came first, after an outage longer than it keeps records
 	}
 	if err != nil {

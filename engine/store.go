@@ -9,7 +9,7 @@ import (
 
 // Store is the whole persistence port. Every method is safe for concurrent use
 // by many callers and, where the store is shared, many processes. Documents that
-// are not there are ErrNotFound; an insert that finds its id taken is ErrExists.
+// are not there are CodeNotFound; an insert that finds its id taken is CodeExists.
 //
 // A method that takes a Record writes it with the change or not at all where
 // the store has transactions; otherwise the change comes first, and a record
@@ -96,12 +96,12 @@ type Projects interface {
 
 // People keeps users, memberships and API keys.
 type People interface {
-	// CreateUser returns ErrExists when id or username is taken.
+	// CreateUser returns CodeExists when id or username is taken.
 	CreateUser(ctx context.Context, u User, rec Record) error
 	User(ctx context.Context, id string) (User, error)
 	UserByName(ctx context.Context, username string) (User, error)
 	Users(ctx context.Context, page Page) ([]User, string, error)
-	// ChangeUser returns ErrExists when the user is past the change's IfEpoch.
+	// ChangeUser returns CodeExists when the user is past the change's IfEpoch.
 	ChangeUser(ctx context.Context, userID string, change UserChange, rec Record) error
 
 	// SetMember adds the member or replaces their role.
@@ -155,7 +155,7 @@ type EventQuery struct {
 type Policies interface {
 	// CertificatePolicy returns the newest version, or DefaultPolicy.
 	CertificatePolicy(ctx context.Context, projectID string) (CertificatePolicy, error)
-	// AddPolicy inserts a version; ErrExists when another came first.
+	// AddPolicy inserts a version; CodeExists when another came first.
 	AddPolicy(ctx context.Context, p CertificatePolicy, rec Record) error
 }
 
@@ -178,7 +178,7 @@ type Requests interface {
 	OpenRequest(ctx context.Context, first Transition) (Request, error)
 	// AdvanceRequest writes a newer version of a request and what comes with it.
 	// If the request is there already just so, what is missing of the step that
-	// brought it is added instead; another version as new or newer is ErrExists,
+	// brought it is added instead; another version as new or newer is CodeExists,
 	// and nothing is written.
 	AdvanceRequest(ctx context.Context, next Transition) error
 	Request(ctx context.Context, projectID, id string) (Request, error)

@@ -1,6 +1,9 @@
 package engine
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Vote puts the caller's decision to an approval. It returns CodeSelfApproval,
 // CodeCommentRequired, CodeInvalidRequest, CodeAlreadyDecided, CodeNotPending or
@@ -8,7 +11,7 @@ import "context"
 func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decision Decision, comment string) (Approval, error) {
 	v := Vote{ID: NewID("vote"), Actor: caller.Actor(), Decision: decision, Comment: comment}
 	err := a.CheckVote(v.Actor, d.Clock())
-	if CodeOf(err) == CodeSelfApproval {
+	if errors.Is(err, CodeSelfApproval) {
 		e := caller.Refusal(d.Clock(), ActionAccessRefused, CodeSelfApproval)
 		e.CertificateID, e.RequestID, e.Format = a.Certificate.ID, a.RequestID, a.Format
 		d.record(ctx, e)

@@ -67,7 +67,7 @@ func (c *Client) Start(ctx context.Context, o engine.WorkflowInput) (engine.Requ
 		WorkflowTaskTimeout:                      taskTimeout,
 	}, downloadName, o)
 	if _, started := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); started {
-		return engine.Request{}, engine.ErrExists
+		return engine.Request{}, engine.CodeExists
 	}
 	if err != nil {
 		return engine.Request{}, fmt.Errorf("start workflow: %w", err)

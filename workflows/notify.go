@@ -130,7 +130,7 @@ func (a *activities) targets(ctx context.Context, n engine.Notification) ([]engi
 
 func (a *activities) deliver(ctx context.Context, n engine.Notification, to engine.Delivery) error {
 	err := a.notifications.Deliver(ctx, n, to)
-	if engine.CodeOf(err) == engine.CodeInvalidRequest {
+	if errors.Is(err, engine.CodeInvalidRequest) {
 		return refusal(err)
 	}
 	return err

@@ -96,7 +96,7 @@ func (s *system) earlierBootstrap(ctx context.Context) (*bootstrapFile, error) {
 	if before == nil || err != nil {
 		return nil, err
 	}
-	if _, err := s.store.Project(ctx, before.ProjectID); errors.Is(err, engine.ErrNotFound) {
+	if _, err := s.store.Project(ctx, before.ProjectID); errors.Is(err, engine.CodeNotFound) {
 		return nil, fmt.Errorf("the bootstrap file %s is of another installation than %s; move it away to get new keys",
 			s.config.Bootstrap, s.config.Data)
 	} else if err != nil {
@@ -110,7 +110,7 @@ func (s *system) ensurePeople(ctx context.Context) (map[string]engine.User, erro
 	users := map[string]engine.User{}
 	for _, p := range people {
 		u, err := s.store.UserByName(ctx, p.username)
-		if errors.Is(err, engine.ErrNotFound) {
+		if errors.Is(err, engine.CodeNotFound) {
 			u, err = s.admin.CreateUser(ctx, engine.Caller{Principal: installer},
 				engine.User{Username: p.username, Name: p.name, SystemAdmin: p.role == engine.RoleAdmin})
 		}
@@ -143,7 +143,7 @@ func (s *system) ensureProject(ctx context.Context, users map[string]engine.User
 	}
 	for _, p := range people {
 		_, err := s.store.Member(ctx, admin.Project.ID, users[p.key].ID)
-		if errors.Is(err, engine.ErrNotFound) {
+		if errors.Is(err, engine.CodeNotFound) {
 			_, err = s.admin.SetMember(ctx, admin, users[p.key].ID, p.role)
 		}
 		if err != nil {
@@ -163,7 +163,7 @@ func (s *system) ensureSamples(ctx context.Context, project engine.Project, admi
 	var list []bootstrapCertificate
 	for _, m := range made {
 		c, err := s.certificateNamed(ctx, project.ID, m.name)
-		if errors.Is(err, engine.ErrNotFound) {
+		if errors.Is(err, engine.CodeNotFound) {
 			c, err = s.admin.Import(ctx, caller, m.name, m.leaf, m.chain, m.key)
 		}
 		if err != nil {
@@ -187,7 +187,7 @@ func (s *system) certificateNamed(ctx context.Context, projectID, name string) (
 		return next, err
 	})
 	if err == nil && named.ID == "" {
-		err = engine.ErrNotFound
+		err = engine.CodeNotFound
 	}
 	return named, err
 }

@@ -106,7 +106,7 @@ func addPlugin(ctx context.Context, p printer, binary, sandbox, catalogue string
 	for _, missing := range added.Sandbox.Missing {
 		p.warn("it is not confined whole: %s", missing)
 	}
-	if engine.CodeOf(refused) == engine.CodeInvalidRequest {
+	if errors.Is(refused, engine.CodeInvalidRequest) {
 		return usageError{cleanError{refused}}
 	}
 	return refused

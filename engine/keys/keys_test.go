@@ -124,7 +124,7 @@ func TestOpenRefusesAnotherKeeper(t *testing.T) {
 		t.Errorf("%v does not name the keeper that is missing", err)
 	}
 	sealed.KeeperID = mustSeal(t, other).KeeperID
-	if err := refused(t, other, identity, sealed); engine.CodeOf(err) != engine.CodeUnavailable {
+	if err := refused(t, other, identity, sealed); !errors.Is(err, engine.CodeUnavailable) {
 		t.Errorf("%v, want code unavailable", err)
 	}
 }

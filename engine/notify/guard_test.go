@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -79,7 +80,7 @@ func TestRefusalsWhileSendingMayPass(t *testing.T) {
 		"smtp://user:" + path + "@localhost:9/?fromaddress=a@example.org&toaddresses=b@example.org",
 	} {
 		err := New(Options{Clock: engine.SystemClock}).Send(t.Context(), engine.Destination{URL: engine.Secret(url), Signing: secret}, sample())
-		if engine.CodeOf(err) != engine.CodeUnavailable || !strings.Contains(err.Error(), "notifications.allow_hosts") || strings.Contains(err.Error(), path) {
+		if !errors.Is(err, engine.CodeUnavailable) || !strings.Contains(err.Error(), "notifications.allow_hosts") || strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
@@ -115,7 +116,7 @@ func TestCheck(t *testing.T) {
 		"mattermost://10.0.0.1/token", "rocketchat://192.168.0.1/a/b", "slack://channel", "slack://dummy@dummy.com", "teams://x", "discord://x",
 		engine.Secret("https://127.0.0.1/" + strings.Repeat("x", maxURL)),
 	} {
-		if _, err := s.Check(t.Context(), refused); engine.CodeOf(err) != engine.CodeInvalidRequest {
+		if _, err := s.Check(t.Context(), refused); !errors.Is(err, engine.CodeInvalidRequest) {
 			t.Errorf("%s: %v", refused.Reveal(), err)
 		}
 	}
@@ -145,7 +146,7 @@ func TestEverySchemeIsGuarded(t *testing.T) {
 		"rocketchat://" + at + "/a/b", "smtp://" + at + "/?fromaddress=a@example.org&toaddresses=b@example.org",
 	} {
 		err := New(Options{Clock: engine.SystemClock}).Send(t.Context(), engine.Destination{URL: engine.Secret(u), Signing: secret}, sample())
-		if engine.CodeOf(err) != engine.CodeUnavailable || !strings.Contains(err.Error(), "not public") {
+		if !errors.Is(err, engine.CodeUnavailable) || !strings.Contains(err.Error(), "not public") {
 			t.Errorf("%s: %v", u, err)
 		}
 	}

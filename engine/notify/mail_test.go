@@ -2,6 +2,7 @@ package notify
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"mime/quotedprintable"
 	"net"
@@ -140,7 +141,7 @@ func TestPasswordsNeedTLS(t *testing.T) {
 		at, got := mailServer(t, nil)
 		to := engine.Destination{URL: engine.Secret("smtp://user:pass@" + at + "/?fromaddress=a@example.org&toaddresses=b@example.org" + query)}
 		err := sender("127.0.0.1").Send(t.Context(), to, sample())
-		if engine.CodeOf(err) != engine.CodeUnavailable || !strings.Contains(err.Error(), want) {
+		if !errors.Is(err, engine.CodeUnavailable) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", query, err)
 		}
 		if p := <-got; p.auth != "" || p.from != "" {
@@ -170,7 +171,7 @@ func TestServersThatTalkWithoutEnd(t *testing.T) {
 		said <- n
 	}()
 	to := engine.Destination{URL: engine.Secret("smtp://" + listener.Addr().String() + "/?fromaddress=a@example.org&toaddresses=b@example.org")}
-	if err := sender("127.0.0.1").Send(t.Context(), to, sample()); engine.CodeOf(err) != engine.CodeUnavailable {
+	if err := sender("127.0.0.1").Send(t.Context(), to, sample()); !errors.Is(err, engine.CodeUnavailable) {
 		t.Errorf("%v", err)
 	}
 	if n := <-said; n > 100*maxSession {

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -83,7 +84,7 @@ func TestServices(t *testing.T) {
 		for _, bad := range []int{http.StatusInternalServerError, http.StatusTooManyRequests, http.StatusFound, http.StatusNotFound} {
 			got, status, answer = nil, bad, "garbage \x00\xff"
 			err := s.Send(t.Context(), engine.Destination{URL: engine.Secret(c.url)}, n)
-			if engine.CodeOf(err) != engine.CodeUnavailable || len(got) != 1 {
+			if !errors.Is(err, engine.CodeUnavailable) || len(got) != 1 {
 				t.Errorf("%s answering %d: %v, after %d requests", name, bad, err, len(got))
 			} else if strings.Contains(err.Error(), "oken") || strings.Contains(err.Error(), "XXXX") {
 				t.Errorf("%s: the error holds a secret: %v", name, err)
@@ -106,7 +107,7 @@ func TestSlackSaysNoWith200(t *testing.T) {
 	}
 	s := sender()
 	s.transport = diverted{to}
-	if err := s.Send(t.Context(), engine.Destination{URL: engine.Secret(serviceURLs["slack bot"].url)}, sample()); engine.CodeOf(err) != engine.CodeUnavailable {
+	if err := s.Send(t.Context(), engine.Destination{URL: engine.Secret(serviceURLs["slack bot"].url)}, sample()); !errors.Is(err, engine.CodeUnavailable) {
 		t.Error(err)
 	}
 }

@@ -57,7 +57,7 @@ func TestNobodyWaitsForEver(t *testing.T) {
 	close(ended)
 	waited := 0
 	for err := range ended {
-		if errors.Is(err, context.Canceled) && engine.CodeOf(err) == engine.CodeUnavailable {
+		if errors.Is(err, context.Canceled) && errors.Is(err, engine.CodeUnavailable) {
 			waited++
 		}
 	}

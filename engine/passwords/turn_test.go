@@ -1,6 +1,7 @@
 package passwords
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,11 +17,11 @@ func TestATurnThatNeverComes(t *testing.T) {
 		for err == nil { // takes every turn there is, and then waits
 			_, err = p.turn(t.Context())
 		}
-		if engine.CodeOf(err) != engine.CodeUnavailable {
+		if !errors.Is(err, engine.CodeUnavailable) {
 			t.Errorf("no turn was free: %v", err)
 		}
 		start := time.Now()
-		if _, err := p.Matches(t.Context(), "", "x"); engine.CodeOf(err) != engine.CodeUnavailable {
+		if _, err := p.Matches(t.Context(), "", "x"); !errors.Is(err, engine.CodeUnavailable) {
 			t.Errorf("no turn was free, and yet: %v", err)
 		}
 		if waited := time.Since(start); waited != engine.AnswerWithin {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -95,7 +96,7 @@ func TestAddRefuses(t *testing.T) {
 		"nonsense":         {"misbehave", "path", Addition{Name: "path"}, "file name"},
 	} {
 		_, err := trial(t, test.binary, test.as).Add(file, test.addition)
-		if engine.CodeOf(err) != engine.CodeInvalidRequest || !strings.Contains(err.Error(), test.says) {
+		if !errors.Is(err, engine.CodeInvalidRequest) || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -209,7 +210,7 @@ func TestCheckOptions(t *testing.T) {
 		switch {
 		case c.ok && (err != nil || got != c.want):
 			t.Errorf("%s %s: got %s, %v", c.format, c.options, got, err)
-		case !c.ok && (engine.CodeOf(err) != engine.CodeInvalidOptions || !strings.Contains(err.Error(), c.want)):
+		case !c.ok && (!errors.Is(err, engine.CodeInvalidOptions) || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%s %s: got %v, want %q", c.format, c.options, err, c.want)
 		}
 	}
@@ -254,7 +255,7 @@ func FuzzSchema(f *testing.F) {
 		}
 		canonical, err := s.check(options)
 		if err != nil {
-			if engine.CodeOf(err) != engine.CodeInvalidOptions {
+			if !errors.Is(err, engine.CodeInvalidOptions) {
 				t.Errorf("got %v", err)
 			}
 			return

@@ -243,7 +243,7 @@ func answersLate(b *battlefield) {
 	for done := false; !done; {
 		select {
 		case err := <-late:
-			if engine.CodeOf(err) != engine.CodeRendererFailed || !strings.Contains(err.Error(), "it took longer than 5s") {
+			if !errors.Is(err, engine.CodeRendererFailed) || !strings.Contains(err.Error(), "it took longer than 5s") {
 				b.Errorf("got %v", err)
 			}
 			done = true

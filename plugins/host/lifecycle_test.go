@@ -202,7 +202,7 @@ func TestReloadSwapsInANewVersion(t *testing.T) {
 	if _, ok := h.Format("pid"); ok || len(h.Plugins()) != len(builtIn(t)) {
 		t.Errorf("a plugin that is not listed is still there: %+v", h.Plugins())
 	}
-	if err := h.Reload("bad"); engine.CodeOf(err) != engine.CodeNotFound {
+	if err := h.Reload("bad"); !errors.Is(err, engine.CodeNotFound) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -243,11 +243,11 @@ func TestCloseEndsRendersAndEverythingAfter(t *testing.T) {
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-ended; engine.CodeOf(err) != engine.CodeRendererFailed {
+	if err := <-ended; !errors.Is(err, engine.CodeRendererFailed) {
 		t.Errorf("got %v", err)
 	}
 	wantFailure(t, h, job(t, rsaJob, "pid"), "not running")
-	if err := h.Reload("bad"); engine.CodeOf(err) != engine.CodeUnavailable {
+	if err := h.Reload("bad"); !errors.Is(err, engine.CodeUnavailable) {
 		t.Errorf("got %v", err)
 	}
 	if err := h.Close(); err != nil {

@@ -59,9 +59,9 @@ func (m *metrics) outcome(ctx context.Context, f *format, err error) {
 		outcome = outcomeTimeout
 	case ctx.Err() != nil:
 		outcome = outcomeAbandoned
-	case engine.CodeOf(err) == engine.CodeUnavailable:
+	case errors.Is(err, engine.CodeUnavailable):
 		outcome = outcomeBusy
-	case engine.CodeOf(err) != engine.CodeRendererFailed:
+	case !errors.Is(err, engine.CodeRendererFailed):
 		outcome = outcomeUnwanted
 	}
 	m.renders.WithLabelValues(f.by.entry.Name, f.ID, outcome).Inc()

@@ -149,7 +149,7 @@ func TestQueueEnds(t *testing.T) {
 		occupy(t, h)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		if _, err := h.Render(ctx, job(t, rsaJob, "pid")); engine.CodeOf(err) != engine.CodeRendererFailed || !strings.Contains(err.Error(), "no longer waits") {
+		if _, err := h.Render(ctx, job(t, rsaJob, "pid")); !errors.Is(err, engine.CodeRendererFailed) || !strings.Contains(err.Error(), "no longer waits") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -160,7 +160,7 @@ func TestQueueEnds(t *testing.T) {
 		if err := h.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-waiting; engine.CodeOf(err) != engine.CodeRendererFailed {
+		if err := <-waiting; !errors.Is(err, engine.CodeRendererFailed) {
 			t.Errorf("got %v", err)
 		}
 	})

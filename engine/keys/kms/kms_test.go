@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -89,10 +90,10 @@ func TestVaultAsKeeper(t *testing.T) {
 	}
 	for _, mode := range []string{"denied", "empty"} {
 		vault.mode.Store(mode)
-		if _, err := s.Seal(t.Context(), "x", []byte("key")); engine.CodeOf(err) != engine.CodeUnavailable {
+		if _, err := s.Seal(t.Context(), "x", []byte("key")); !errors.Is(err, engine.CodeUnavailable) {
 			t.Errorf("%s: sealing gives %v, want code unavailable", mode, err)
 		}
-		if _, err := s.Open(t.Context(), "certificate-key/p/c", sealed); engine.CodeOf(err) != engine.CodeUnavailable {
+		if _, err := s.Open(t.Context(), "certificate-key/p/c", sealed); !errors.Is(err, engine.CodeUnavailable) {
 			t.Errorf("%s: opening gives %v, want code unavailable", mode, err)
 		}
 	}

@@ -218,7 +218,7 @@ func (a *appender) catchUp(ctx context.Context, batch []*pending) ([]*pending, e
 	}
 	last, err := find[auditDocument](ctx, c, bson.D{{Key: "project_id", Value: a.chain}}, options.FindOne().
 		SetSort(bson.D{{Key: "seq", Value: -1}}).SetProjection(bson.D{{Key: "seq", Value: 1}, {Key: "hash", Value: 1}}))
-	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+	if err != nil && !errors.Is(err, engine.CodeNotFound) {
 		return batch, err
 	}
 	a.head, a.known = engine.AuditHead{Seq: last.Seq, Hash: last.Hash}, true

@@ -36,11 +36,11 @@ func (s *Store) CreateCertificate(ctx context.Context, cert engine.Certificate, 
 	})
 }
 
-// absentOrSame returns engine.ErrExists if another document has the id.
+// absentOrSame returns engine.CodeExists if another document has the id.
 func absentOrSame(ctx context.Context, c *driver.Collection, id string, doc any) error {
 	stored, err := find[bson.Raw](ctx, c, byID(id))
 	switch {
-	case errors.Is(err, engine.ErrNotFound):
+	case errors.Is(err, engine.CodeNotFound):
 		return nil
 	case err != nil:
 		return err

@@ -59,7 +59,7 @@ func (s *Store) insert(ctx context.Context, c *driver.Collection, doc any, uniqu
 }
 
 // insertSame is insert for a document that nobody else makes: another one in its
-// place is engine.ErrExists, itself is what an earlier call left.
+// place is engine.CodeExists, itself is what an earlier call left.
 func (s *Store) insertSame(ctx context.Context, c *driver.Collection, doc any, unique ...string) (fresh bool, err error) {
 	stored, fresh, err := s.insert(ctx, c, doc, unique...)
 	if err != nil || fresh {
@@ -74,7 +74,7 @@ func sameOrExists(stored bson.Raw, doc any) error {
 		return err
 	}
 	if !bytes.Equal(stored, raw) {
-		return engine.ErrExists
+		return engine.CodeExists
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func sameKeys(raw bson.Raw, unique []string) bson.D {
 	return bson.D{{Key: "$or", Value: either}}
 }
 
-// find returns the one document that the filter selects, or engine.ErrNotFound.
+// find returns the one document that the filter selects, or engine.CodeNotFound.
 func find[T any](ctx context.Context, c *driver.Collection, filter bson.D, opts ...*options.FindOneOptions) (T, error) {
 	var doc T
 	if err := c.FindOne(ctx, filter, opts...).Decode(&doc); err != nil {

@@ -17,7 +17,7 @@ import (
 // which is for the log.
 func fault(doing string, err error) error {
 	if errors.Is(err, driver.ErrNoDocuments) {
-		return engine.ErrNotFound
+		return engine.CodeNotFound
 	}
 	err = fmt.Errorf("%s: %w", doing, err)
 	if nowhere(err) || passing(err) || errors.Is(err, driver.ErrClientDisconnected) {

@@ -83,7 +83,7 @@ func TestSettledButNotOnRecord(t *testing.T) {
 	p.harm(loseQuestion, rec.Audit.Ref, -1)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	if _, won, err := s.Settle(ctx, end, rec); engine.CodeOf(err) != engine.CodeAuditUnavailable || won {
+	if _, won, err := s.Settle(ctx, end, rec); !errors.Is(err, engine.CodeAuditUnavailable) || won {
 		t.Fatalf("won %v, %v", won, err)
 	}
 	p.harm(0, "", 0)
@@ -157,7 +157,7 @@ func TestConcernsOnTheWire(t *testing.T) {
 	if _, _, err := s.Settle(t.Context(), end, rec); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Token(t.Context(), "d0"); !errors.Is(err, engine.ErrNotFound) {
+	if _, err := s.Token(t.Context(), "d0"); !errors.Is(err, engine.CodeNotFound) {
 		t.Fatal(err)
 	}
 	if err := s.SetMember(t.Context(), member, engine.Record{Audit: entry("prj")}); err != nil {
@@ -222,7 +222,7 @@ func TestCloseDrains(t *testing.T) {
 				t.Errorf("call %d: %v", i, err)
 			}
 		}
-		if err := store.Append(t.Context(), entry("prj")); engine.CodeOf(err) != engine.CodeUnavailable {
+		if err := store.Append(t.Context(), entry("prj")); !errors.Is(err, engine.CodeUnavailable) {
 			t.Errorf("an entry after the end gave %v", err)
 		}
 		goleak.VerifyNone(t, append(ferretGoroutines, before)...)

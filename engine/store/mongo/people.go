@@ -113,7 +113,7 @@ func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, rec 
 func (s *Store) Member(ctx context.Context, projectID, userID string) (engine.Member, error) {
 	m, err := find[memberDocument](ctx, s.db.Collection(membersName), byID(memberKey(projectID, userID)))
 	if err == nil && m.RemovedBy != "" {
-		err = engine.ErrNotFound
+		err = engine.CodeNotFound
 	}
 	if err != nil {
 		return engine.Member{}, err

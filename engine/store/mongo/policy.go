@@ -23,7 +23,7 @@ func (s *Store) CertificatePolicy(ctx context.Context, projectID string) (engine
 	newest := options.FindOne().SetSort(bson.D{{Key: "version", Value: -1}})
 	doc, err := find[policyDocument](ctx, s.db.Collection(policiesName), bson.D{{Key: "project_id", Value: projectID}}, newest)
 	switch {
-	case errors.Is(err, engine.ErrNotFound):
+	case errors.Is(err, engine.CodeNotFound):
 		return engine.DefaultPolicy(projectID), nil
 	case err != nil:
 		return engine.CertificatePolicy{}, err

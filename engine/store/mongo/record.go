@@ -39,7 +39,7 @@ func auditUnavailable(err error) error {
 
 // create inserts a document that nobody else makes, and its record. Doing so
 // again completes what is missing of either; if nothing is, it is
-// engine.ErrExists, as is another document in its place.
+// engine.CodeExists, as is another document in its place.
 func (s *Store) create(ctx context.Context, c *driver.Collection, doc any, rec engine.Record, unique ...string) error {
 	return s.change(rec, func() (bool, error) {
 		fresh, err := s.insertSame(ctx, c, doc, unique...)
@@ -52,7 +52,7 @@ func (s *Store) create(ctx context.Context, c *driver.Collection, doc any, rec e
 }
 
 // change runs a write that Close waits for. A write that found everything there
-// already is engine.ErrExists.
+// already is engine.CodeExists.
 func (s *Store) change(rec engine.Record, write func() (changed bool, err error)) error {
 	if err := checkRecord(rec); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (s *Store) change(rec engine.Record, write func() (changed bool, err error)
 	defer s.end()
 	changed, err := write()
 	if err == nil && !changed {
-		return engine.ErrExists
+		return engine.CodeExists
 	}
 	return err
 }

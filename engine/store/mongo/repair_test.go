@@ -42,15 +42,15 @@ var (
 )
 
 var repairs = []repair{
-	{name: "project", third: engine.ErrExists, missing: []missing{{"members", "prj/user_a"}},
+	{name: "project", third: engine.CodeExists, missing: []missing{{"members", "prj/user_a"}},
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
 			return s.CreateProject(ctx, engine.Project{ID: "prj", Name: "Web", CreatedAt: noon}, member, rec)
 		}},
-	{name: "user", third: engine.ErrExists,
+	{name: "user", third: engine.CodeExists,
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
 			return s.CreateUser(ctx, engine.User{ID: "user_a", Username: "a", CreatedAt: noon}, rec)
 		}},
-	{name: "api key", third: engine.ErrExists,
+	{name: "api key", third: engine.CodeExists,
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
 			return s.CreateAPIKey(ctx, apiKey, rec)
 		}},
@@ -65,7 +65,7 @@ var repairs = []repair{
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
 			return s.SetMember(ctx, member, rec)
 		}},
-	{name: "member removed", third: engine.ErrNotFound,
+	{name: "member removed", third: engine.CodeNotFound,
 		before: func(ctx context.Context, s *mongo.Store) error {
 			return s.SetMember(ctx, member, engine.Record{Audit: entry("other")})
 		},
@@ -79,11 +79,11 @@ var repairs = []repair{
 			})
 			return err
 		}},
-	{name: "notification target", third: engine.ErrExists, missing: []missing{{"notification_targets", "target_a"}},
+	{name: "notification target", third: engine.CodeExists, missing: []missing{{"notification_targets", "target_a"}},
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
 			return s.CreateNotificationTarget(ctx, target, rec)
 		}},
-	{name: "notification target deleted", third: engine.ErrNotFound,
+	{name: "notification target deleted", third: engine.CodeNotFound,
 		before: func(ctx context.Context, s *mongo.Store) error {
 			return s.CreateNotificationTarget(ctx, target, engine.Record{Audit: entry("other")})
 		},
@@ -96,16 +96,16 @@ var repairs = []repair{
 			})
 			return err
 		}},
-	{name: "certificate", third: engine.ErrExists, missing: []missing{{"certificates", "cert_a"}},
+	{name: "certificate", third: engine.CodeExists, missing: []missing{{"certificates", "cert_a"}},
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
 			return s.CreateCertificate(ctx, certificate, sealedKey, rec)
 		}},
-	{name: "certificate's event", third: engine.ErrExists, missing: []missing{{"certificate_events", "event_a"}},
+	{name: "certificate's event", third: engine.CodeExists, missing: []missing{{"certificate_events", "event_a"}},
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
 			rec.Event = &engine.Event{ID: "event_a", ProjectID: "prj", CertificateID: "cert_a", Time: noon}
 			return s.CreateCertificate(ctx, certificate, sealedKey, rec)
 		}},
-	{name: "policy", third: engine.ErrExists,
+	{name: "policy", third: engine.CodeExists,
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
 			p := engine.DefaultPolicy("prj")
 			p.Version = 1

@@ -102,7 +102,7 @@ func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) erro
 	}
 	if stored.Version >= r.Version {
 		if !same(stored.Request, r) {
-			return engine.ErrExists
+			return engine.CodeExists
 		}
 		return s.complete(ctx, stored)
 	}
@@ -117,7 +117,7 @@ func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) erro
 		return fault("advance request", err)
 	}
 	if replaced.MatchedCount == 0 {
-		return engine.ErrExists
+		return engine.CodeExists
 	}
 	return s.complete(ctx, doc)
 }
@@ -138,7 +138,7 @@ func (s *Store) Request(ctx context.Context, projectID, id string) (engine.Reque
 // RequestByIdempotency implements engine.Requests.
 func (s *Store) RequestByIdempotency(ctx context.Context, idempotencyID string) (engine.Request, error) {
 	if idempotencyID == "" {
-		return engine.Request{}, engine.ErrNotFound
+		return engine.Request{}, engine.CodeNotFound
 	}
 	newest := options.FindOne().SetSort(bson.D{{Key: "created_at", Value: -1}})
 	doc, err := find[requestDocument](ctx, s.db.Collection(requestsName), bson.D{{Key: "idempotency_id", Value: idempotencyID}}, newest)

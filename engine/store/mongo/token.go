@@ -46,7 +46,7 @@ func (s *Store) Token(ctx context.Context, digest string) (engine.TokenRecord, e
 		record.End = &end.Settlement
 	}
 	if record.Digest != digest {
-		return engine.TokenRecord{}, engine.ErrNotFound
+		return engine.TokenRecord{}, engine.CodeNotFound
 	}
 	return record, nil
 }

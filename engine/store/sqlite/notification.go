@@ -28,7 +28,7 @@ func (s *Store) DeleteNotificationTarget(ctx context.Context, projectID, id stri
 	return s.change(ctx, rec, func(tx tx) error {
 		n, err := tx.exec("DELETE FROM notification_targets WHERE id = ? AND project = ?", id, projectID)
 		if err == nil && n == 0 {
-			return engine.ErrNotFound
+			return engine.CodeNotFound
 		}
 		return err
 	})

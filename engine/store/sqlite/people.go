@@ -38,7 +38,7 @@ func (s *Store) ChangeUser(ctx context.Context, userID string, change engine.Use
 			return err
 		}
 		if change.IfEpoch != nil && *change.IfEpoch != u.Epoch {
-			return engine.ErrExists
+			return engine.CodeExists
 		}
 		if change.PasswordHash != nil {
 			u.PasswordHash = *change.PasswordHash
@@ -54,7 +54,7 @@ func (s *Store) ChangeUser(ctx context.Context, userID string, change engine.Use
 }
 
 // SetMember implements [engine.People]. Somebody who is a member stays one since
-// they first were. A project that does not exist is ErrNotFound.
+// they first were. A project that does not exist is CodeNotFound.
 func (s *Store) SetMember(ctx context.Context, m engine.Member, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error { return tx.setMember(m) })
 }
@@ -72,7 +72,7 @@ func (tx tx) setMember(m engine.Member) error {
 		if _, err := tx.exec("DELETE FROM members WHERE project = ? AND id = ?", m.ProjectID, m.UserID); err != nil {
 			return err
 		}
-	case !errors.Is(err, engine.ErrNotFound):
+	case !errors.Is(err, engine.CodeNotFound):
 		return err
 	}
 	return tx.create("members", "project, id, at, project_at", m, m.ProjectID, m.UserID, ms(m.CreatedAt), ms(project.CreatedAt))
@@ -83,7 +83,7 @@ func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, rec 
 	return s.change(ctx, rec, func(tx tx) error {
 		n, err := tx.exec("DELETE FROM members WHERE project = ? AND id = ?", projectID, userID)
 		if err == nil && n == 0 {
-			return engine.ErrNotFound
+			return engine.CodeNotFound
 		}
 		return err
 	})

@@ -10,7 +10,7 @@ import (
 // CertificatePolicy implements [engine.Policies].
 func (s *Store) CertificatePolicy(ctx context.Context, projectID string) (engine.CertificatePolicy, error) {
 	p, err := get[engine.CertificatePolicy](ctx, s.reading, "certificate_policies WHERE project = ? ORDER BY version DESC", projectID)
-	if errors.Is(err, engine.ErrNotFound) {
+	if errors.Is(err, engine.CodeNotFound) {
 		return engine.DefaultPolicy(projectID), nil
 	}
 	return p, err

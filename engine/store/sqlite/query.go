@@ -77,7 +77,7 @@ func get[T any](ctx context.Context, q querier, from string, args ...any) (doc T
 		return doc, err
 	}
 	if len(found) == 0 {
-		return doc, engine.ErrNotFound
+		return doc, engine.CodeNotFound
 	}
 	return found[0], nil
 }
@@ -153,11 +153,11 @@ func (tx tx) insert(table, columns string, doc any, values ...any) (inserted boo
 	return n == 1, err
 }
 
-// create is insert where a taken key is an error: ErrExists.
+// create is insert where a taken key is an error: CodeExists.
 func (tx tx) create(table, columns string, doc any, values ...any) error {
 	inserted, err := tx.insert(table, columns, doc, values...)
 	if err == nil && !inserted {
-		return engine.ErrExists
+		return engine.CodeExists
 	}
 	return err
 }

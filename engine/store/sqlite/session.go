@@ -24,7 +24,7 @@ func (s *Store) Session(ctx context.Context, id string) (engine.Session, error) 
 func (s *Store) TouchSession(ctx context.Context, id string, at time.Time) error {
 	_, err := update(ctx, s, func(tx tx) (struct{}, error) {
 		session, err := get[engine.Session](context.Background(), tx, "sessions WHERE id = ?", id)
-		if errors.Is(err, engine.ErrNotFound) || err == nil && !at.After(session.SeenAt) {
+		if errors.Is(err, engine.CodeNotFound) || err == nil && !at.After(session.SeenAt) {
 			return struct{}{}, nil
 		}
 		if err != nil {
@@ -41,7 +41,7 @@ func (s *Store) EndSession(ctx context.Context, id string, rec engine.Record) er
 	return s.change(ctx, rec, func(tx tx) error {
 		n, err := tx.exec("DELETE FROM sessions WHERE id = ?", id)
 		if err == nil && n == 0 {
-			return engine.ErrNotFound
+			return engine.CodeNotFound
 		}
 		return err
 	})

@@ -42,21 +42,21 @@ func approvalOpen(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	step := waiting(project)
 	_, err := s.Approval(ctx, project, step.Approval.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	for range 2 {
 		same(t, get[engine.Request](t)(s.OpenRequest(ctx, step)), step.Request)
 		same(t, get[engine.Approval](t)(s.Approval(ctx, project, step.Approval.ID)), *step.Approval)
 	}
 	onRecord(t, s, project, *step.Record)
 	_, err = s.Approval(ctx, engine.NewID("prj"), step.Approval.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 
 	// Another decision on the same request brings no second approval.
 	again := waiting(project)
 	again.Request.ID, again.Approval.RequestID = step.Request.ID, step.Request.ID
 	same(t, get[engine.Request](t)(s.OpenRequest(ctx, again)), step.Request)
 	_, err = s.Approval(ctx, project, again.Approval.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 }
 
 func approvalAdvance(t *testing.T, s engine.Store) {
@@ -73,7 +73,7 @@ func approvalAdvance(t *testing.T, s engine.Store) {
 	for _, version := range []int{1, 2, 3} {
 		old, late := open.Request, *open.Approval
 		old.Version, late.Version, late.Status = version, version, engine.ApprovalApproved
-		refused(t, s.AdvanceRequest(ctx, engine.Transition{Request: old, Approval: &late}), engine.ErrExists)
+		refused(t, s.AdvanceRequest(ctx, engine.Transition{Request: old, Approval: &late}), engine.CodeExists)
 		same(t, get[engine.Approval](t)(s.Approval(ctx, project, newer.ID)), newer)
 	}
 	onRecord(t, s, project, *open.Record, rec)
@@ -144,6 +144,6 @@ func approvalRetention(t *testing.T, s engine.Store) {
 	}
 	get[int](t)(s.PurgeRequests(ctx, past, 1000))
 	_, err := s.Approval(ctx, project, gone.Approval.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	same(t, get[engine.Approval](t)(s.Approval(ctx, project, kept.Approval.ID)), *kept.Approval)
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -207,7 +208,7 @@ func auditForeignCursor(t *testing.T, s engine.Store) {
 	ok(t, s.Append(t.Context(), entry(project)))
 	foreign := engine.Cursor{Time: noon, ID: engine.NewID("cert")}.String()
 	_, _, err := s.AuditEntries(t.Context(), engine.AuditQuery{ProjectID: project, Page: engine.Page{Limit: 1, Cursor: foreign}})
-	if engine.CodeOf(err) != engine.CodeInvalidRequest {
+	if !errors.Is(err, engine.CodeInvalidRequest) {
 		t.Fatalf("the cursor of another listing gave %v, want %s", err, engine.CodeInvalidRequest)
 	}
 }

@@ -40,7 +40,7 @@ func certificateCreate(t *testing.T, s engine.Store) {
 	c := newCertificate(project, "www.example.com")
 	c.HasPrivateKey = true
 	_, err := s.Certificate(ctx, project, c.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 
 	rec := record(project)
 	rec.Event = event(project, c.ID)
@@ -51,7 +51,7 @@ func certificateCreate(t *testing.T, s engine.Store) {
 	lists(t, timeline(t, s, project, c.ID), []engine.Event{*rec.Event})
 
 	_, err = s.Certificate(ctx, engine.NewID("prj"), c.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 }
 
 func certificateWithoutKey(t *testing.T, s engine.Store) {
@@ -59,7 +59,7 @@ func certificateWithoutKey(t *testing.T, s engine.Store) {
 	ok(t, s.CreateCertificate(ctx, c, nil, record(c.ProjectID)))
 	same(t, get[engine.Certificate](t)(s.Certificate(ctx, c.ProjectID, c.ID)), c)
 	_, err := s.SealedKey(ctx, c.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 }
 
 func certificateCreateAgain(t *testing.T, s engine.Store) {
@@ -69,7 +69,7 @@ func certificateCreateAgain(t *testing.T, s engine.Store) {
 
 	other, key := newCertificate(project, "other"), newSealedKey(c.ID)
 	other.ID, key.Ciphertext = c.ID, []byte("another")
-	refused(t, s.CreateCertificate(ctx, other, key, record(project)), engine.ErrExists)
+	refused(t, s.CreateCertificate(ctx, other, key, record(project)), engine.CodeExists)
 	same(t, get[engine.Certificate](t)(s.Certificate(ctx, project, c.ID)), c)
 	same(t, get[engine.SealedKey](t)(s.SealedKey(ctx, c.ID)), newSealedKey(c.ID))
 	onRecord(t, s, project, rec)

@@ -127,7 +127,7 @@ func lists[T any](t *testing.T, list lister[T], want []T) {
 	}
 	for _, foreign := range []string{"no cursor!", "bm8gY3Vyc29y", "\x00"} {
 		_, _, err := list(engine.Page{Limit: 1, Cursor: foreign})
-		if engine.CodeOf(err) != engine.CodeInvalidRequest {
+		if !errors.Is(err, engine.CodeInvalidRequest) {
 			t.Fatalf("the cursor %q gave %v, want %s", foreign, err, engine.CodeInvalidRequest)
 		}
 	}

@@ -25,15 +25,15 @@ func notificationTarget(t *testing.T, s engine.Store) {
 	ctx, project, elsewhere := t.Context(), engine.NewID("prj"), engine.NewID("prj")
 	target, rec := newTarget(project), record(project)
 	_, err := s.NotificationTarget(ctx, project, target.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	ok(t, s.CreateNotificationTarget(ctx, target, rec))
 	same(t, get[engine.NotificationTarget](t)(s.NotificationTarget(ctx, project, target.ID)), target)
 	_, err = s.NotificationTarget(ctx, elsewhere, target.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 
 	another := newTarget(elsewhere)
 	another.ID = target.ID
-	refused(t, s.CreateNotificationTarget(ctx, another, record(elsewhere)), engine.ErrExists)
+	refused(t, s.CreateNotificationTarget(ctx, another, record(elsewhere)), engine.CodeExists)
 	same(t, get[engine.NotificationTarget](t)(s.NotificationTarget(ctx, project, target.ID)), target)
 	onRecord(t, s, project, rec)
 	onRecord(t, s, elsewhere)
@@ -42,13 +42,13 @@ func notificationTarget(t *testing.T, s engine.Store) {
 func notificationTargetDeleted(t *testing.T, s engine.Store) {
 	ctx, project, elsewhere := t.Context(), engine.NewID("prj"), engine.NewID("prj")
 	target, made, gone := newTarget(project), record(project), record(project)
-	refused(t, s.DeleteNotificationTarget(ctx, project, target.ID, record(project)), engine.ErrNotFound)
+	refused(t, s.DeleteNotificationTarget(ctx, project, target.ID, record(project)), engine.CodeNotFound)
 	ok(t, s.CreateNotificationTarget(ctx, target, made))
-	refused(t, s.DeleteNotificationTarget(ctx, elsewhere, target.ID, record(elsewhere)), engine.ErrNotFound)
+	refused(t, s.DeleteNotificationTarget(ctx, elsewhere, target.ID, record(elsewhere)), engine.CodeNotFound)
 	ok(t, s.DeleteNotificationTarget(ctx, project, target.ID, gone))
-	refused(t, s.DeleteNotificationTarget(ctx, project, target.ID, record(project)), engine.ErrNotFound)
+	refused(t, s.DeleteNotificationTarget(ctx, project, target.ID, record(project)), engine.CodeNotFound)
 	_, err := s.NotificationTarget(ctx, project, target.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	list := func(page engine.Page) ([]engine.NotificationTarget, string, error) {
 		return s.NotificationTargets(ctx, project, page)
 	}

@@ -39,9 +39,9 @@ func newAPIKey(projectID string) engine.APIKey {
 func user(t *testing.T, s engine.Store) {
 	ctx, u, chain := t.Context(), newUser(), engine.NewID("prj")
 	_, err := s.User(ctx, u.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	_, err = s.UserByName(ctx, u.Username)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 
 	rec := record(chain)
 	ok(t, s.CreateUser(ctx, u, rec))
@@ -56,11 +56,11 @@ func userTaken(t *testing.T, s engine.Store) {
 
 	sameID, sameName := newUser(), newUser()
 	sameID.ID, sameName.Username = u.ID, u.Username
-	refused(t, s.CreateUser(ctx, sameID, record(chain)), engine.ErrExists)
-	refused(t, s.CreateUser(ctx, sameName, record(chain)), engine.ErrExists)
+	refused(t, s.CreateUser(ctx, sameID, record(chain)), engine.CodeExists)
+	refused(t, s.CreateUser(ctx, sameName, record(chain)), engine.CodeExists)
 	same(t, get[engine.User](t)(s.User(ctx, u.ID)), u)
 	_, err := s.User(ctx, sameName.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	onRecord(t, s, chain)
 }
 
@@ -81,7 +81,7 @@ func userListing(t *testing.T, s engine.Store) {
 func userChanged(t *testing.T, s engine.Store) {
 	ctx, u, other, chain := t.Context(), newUser(), newUser(), engine.NewID("prj")
 	hash, yes, no, two := "$argon2id$another", true, false, 2
-	refused(t, s.ChangeUser(ctx, u.ID, engine.UserChange{PasswordHash: &hash}, record(chain)), engine.ErrNotFound)
+	refused(t, s.ChangeUser(ctx, u.ID, engine.UserChange{PasswordHash: &hash}, record(chain)), engine.CodeNotFound)
 	recs := []engine.Record{record(chain)}
 	ok(t, s.CreateUser(ctx, u, recs[0]))
 	ok(t, s.CreateUser(ctx, other, record(engine.SystemChain)))
@@ -101,8 +101,8 @@ func userChanged(t *testing.T, s engine.Store) {
 		same(t, get[engine.User](t)(s.User(ctx, u.ID)), u)
 	}
 	past := 1
-	refused(t, s.ChangeUser(ctx, u.ID, engine.UserChange{IfEpoch: &past, PasswordHash: new(string), SignOut: true}, record(chain)), engine.ErrExists)
-	refused(t, s.ChangeUser(ctx, "nobody", engine.UserChange{IfEpoch: &past, SignOut: true}, record(chain)), engine.ErrNotFound)
+	refused(t, s.ChangeUser(ctx, u.ID, engine.UserChange{IfEpoch: &past, PasswordHash: new(string), SignOut: true}, record(chain)), engine.CodeExists)
+	refused(t, s.ChangeUser(ctx, "nobody", engine.UserChange{IfEpoch: &past, SignOut: true}, record(chain)), engine.CodeNotFound)
 	same(t, get[engine.User](t)(s.UserByName(ctx, u.Username)), u)
 	same(t, get[engine.User](t)(s.User(ctx, other.ID)), other)
 	onRecord(t, s, chain, recs...)
@@ -112,14 +112,14 @@ func member(t *testing.T, s engine.Store) {
 	ctx, p, other := t.Context(), storedProject(t, s), storedProject(t, s)
 	m := newMember(p.ID, "user_bob")
 	_, err := s.Member(ctx, p.ID, "user_bob")
-	refused(t, err, engine.ErrNotFound)
-	refused(t, s.RemoveMember(ctx, p.ID, "user_bob", record(p.ID)), engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
+	refused(t, s.RemoveMember(ctx, p.ID, "user_bob", record(p.ID)), engine.CodeNotFound)
 
 	added, changed, removed := record(p.ID), record(p.ID), record(p.ID)
 	ok(t, s.SetMember(ctx, m, added))
 	same(t, get[engine.Member](t)(s.Member(ctx, p.ID, "user_bob")), m)
 	_, err = s.Member(ctx, other.ID, "user_bob")
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 
 	// Only the role is replaced: they are a member since they first were.
 	again := m
@@ -128,10 +128,10 @@ func member(t *testing.T, s engine.Store) {
 	m.Role = engine.RoleAdmin
 	same(t, get[engine.Member](t)(s.Member(ctx, p.ID, "user_bob")), m)
 
-	refused(t, s.RemoveMember(ctx, other.ID, "user_bob", record(other.ID)), engine.ErrNotFound)
+	refused(t, s.RemoveMember(ctx, other.ID, "user_bob", record(other.ID)), engine.CodeNotFound)
 	ok(t, s.RemoveMember(ctx, p.ID, "user_bob", removed))
 	_, err = s.Member(ctx, p.ID, "user_bob")
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	onRecord(t, s, p.ID, added, changed, removed)
 	onRecord(t, s, other.ID)
 }
@@ -155,7 +155,7 @@ func apiKey(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	k := newAPIKey(project)
 	_, err := s.APIKeyBySecret(ctx, k.SecretDigest)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 
 	rec := record(project)
 	ok(t, s.CreateAPIKey(ctx, k, rec))
@@ -171,11 +171,11 @@ func apiKeyTaken(t *testing.T, s engine.Store) {
 	sameID, sameSecret := newAPIKey(project), newAPIKey(project)
 	sameID.ID, sameSecret.SecretDigest = k.ID, k.SecretDigest
 	sameSecret.Role = engine.RoleAdmin
-	refused(t, s.CreateAPIKey(ctx, sameID, record(chain)), engine.ErrExists)
-	refused(t, s.CreateAPIKey(ctx, sameSecret, record(chain)), engine.ErrExists)
+	refused(t, s.CreateAPIKey(ctx, sameID, record(chain)), engine.CodeExists)
+	refused(t, s.CreateAPIKey(ctx, sameSecret, record(chain)), engine.CodeExists)
 	same(t, get[engine.APIKey](t)(s.APIKeyBySecret(ctx, k.SecretDigest)), k)
 	_, err := s.APIKeyBySecret(ctx, sameID.SecretDigest)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	onRecord(t, s, chain)
 }
 
@@ -184,8 +184,8 @@ func apiKeyRevoked(t *testing.T, s engine.Store) {
 	k := newAPIKey(project)
 	made, revoked := record(project), record(project)
 	ok(t, s.CreateAPIKey(ctx, k, made))
-	refused(t, s.RevokeAPIKey(ctx, project, engine.NewID("key"), noon, record(project)), engine.ErrNotFound)
-	refused(t, s.RevokeAPIKey(ctx, other, k.ID, noon, record(other)), engine.ErrNotFound)
+	refused(t, s.RevokeAPIKey(ctx, project, engine.NewID("key"), noon, record(project)), engine.CodeNotFound)
+	refused(t, s.RevokeAPIKey(ctx, other, k.ID, noon, record(other)), engine.CodeNotFound)
 
 	ok(t, s.RevokeAPIKey(ctx, project, k.ID, noon, revoked))
 	k.RevokedAt = noon

@@ -15,7 +15,7 @@ var projectContracts = []contract{
 func projectCreate(t *testing.T, s engine.Store) {
 	ctx, p := t.Context(), newProject()
 	_, err := s.Project(ctx, p.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 
 	rec := record(p.ID)
 	ok(t, s.CreateProject(ctx, p, newMember(p.ID, "user_alice"), rec))
@@ -31,10 +31,10 @@ func projectCreateAgain(t *testing.T, s engine.Store) {
 
 	other := p
 	other.Name = "Another"
-	refused(t, s.CreateProject(ctx, other, newMember(p.ID, "user_mallory"), record(p.ID)), engine.ErrExists)
+	refused(t, s.CreateProject(ctx, other, newMember(p.ID, "user_mallory"), record(p.ID)), engine.CodeExists)
 	same(t, get[engine.Project](t)(s.Project(ctx, p.ID)), p)
 	_, err := s.Member(ctx, p.ID, "user_mallory")
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	onRecord(t, s, p.ID, rec)
 }
 

@@ -46,14 +46,14 @@ func requestOpen(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	r, token, rec := newDecision(project)
 	_, err := s.Request(ctx, project, r.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 
 	same(t, get[engine.Request](t)(s.OpenRequest(ctx, first(r, &token, rec))), r)
 	same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)
 	same(t, get[engine.TokenRecord](t)(s.Token(ctx, token.Digest)), engine.TokenRecord{Token: token})
 	onRecord(t, s, project, rec)
 	_, err = s.Request(ctx, engine.NewID("prj"), r.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 
 	denied, deniedRec := newRequest(project), record(project)
 	denied.Status, denied.Code = engine.StatusDenied, engine.CodePolicyDenied
@@ -78,7 +78,7 @@ func requestOpenAgain(t *testing.T, s engine.Store) {
 	same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)
 	same(t, get[engine.TokenRecord](t)(s.Token(ctx, token.Digest)), engine.TokenRecord{Token: token})
 	_, err := s.Token(ctx, otherToken.Digest)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	onRecord(t, s, project, rec)
 }
 
@@ -105,7 +105,7 @@ func requestOpenRace(t *testing.T, s engine.Store) {
 		if a.token.Digest == stored.TokenDigest {
 			ok(t, err)
 		} else {
-			refused(t, err, engine.ErrNotFound)
+			refused(t, err, engine.CodeNotFound)
 		}
 	}
 	if n := len(chain(t, s, project)); n != 1 {
@@ -116,7 +116,7 @@ func requestOpenRace(t *testing.T, s engine.Store) {
 func requestAdvance(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	r, token, rec := newDecision(project)
-	refused(t, s.AdvanceRequest(ctx, engine.Transition{Request: r}), engine.ErrNotFound)
+	refused(t, s.AdvanceRequest(ctx, engine.Transition{Request: r}), engine.CodeNotFound)
 	get[engine.Request](t)(s.OpenRequest(ctx, first(r, &token, rec)))
 
 	newer := r
@@ -128,11 +128,11 @@ func requestAdvance(t *testing.T, s engine.Store) {
 	for _, version := range []int{1, 2, 3} {
 		late := r
 		late.Version, late.Status = version, engine.StatusRevoked
-		refused(t, s.AdvanceRequest(ctx, engine.Transition{Request: late, Token: &lateToken, Record: &lateRec}), engine.ErrExists)
+		refused(t, s.AdvanceRequest(ctx, engine.Transition{Request: late, Token: &lateToken, Record: &lateRec}), engine.CodeExists)
 		same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), newer)
 	}
 	_, err := s.Token(ctx, lateToken.Digest)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	onRecord(t, s, project, rec)
 	same(t, get[engine.Request](t)(s.OpenRequest(ctx, first(r, &token, rec))), newer)
 }
@@ -153,7 +153,7 @@ func requestAdvanceRace(t *testing.T, s engine.Store) {
 		return s.AdvanceRequest(ctx, engine.Transition{Request: mine})
 	}) {
 		if err != nil {
-			refused(t, err, engine.ErrExists)
+			refused(t, err, engine.CodeExists)
 		}
 	}
 	r.Version, r.Reason = 1+writers, "the newest"
@@ -163,7 +163,7 @@ func requestAdvanceRace(t *testing.T, s engine.Store) {
 func requestIdempotency(t *testing.T, s engine.Store) {
 	ctx, project, id := t.Context(), engine.NewID("prj"), engine.NewID("idem")
 	_, err := s.RequestByIdempotency(ctx, id)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	var newest engine.Request
 	for _, at := range []time.Duration{time.Hour, 3 * time.Hour, 2 * time.Hour} {
 		r := newRequest(project)
@@ -179,7 +179,7 @@ func requestIdempotency(t *testing.T, s engine.Store) {
 	unnamed.IdempotencyID = ""
 	get[engine.Request](t)(s.OpenRequest(ctx, first(unnamed, nil, record(project))))
 	_, err = s.RequestByIdempotency(ctx, "")
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 }
 
 // requestFilters are all combinations of the listing's filters.

@@ -27,19 +27,19 @@ func session(t *testing.T, s engine.Store) {
 	ctx, one, other, chain := t.Context(), newSession(), newSession(), engine.NewID("prj")
 	opened, closed := record(chain), record(chain)
 	_, err := s.Session(ctx, one.ID)
-	refused(t, err, engine.ErrNotFound)
-	refused(t, s.EndSession(ctx, one.ID, record(chain)), engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
+	refused(t, s.EndSession(ctx, one.ID, record(chain)), engine.CodeNotFound)
 	ok(t, s.CreateSession(ctx, one, opened))
 	ok(t, s.CreateSession(ctx, other, record(engine.SystemChain)))
 	taken := one
 	taken.UserID = "user_mallory"
-	refused(t, s.CreateSession(ctx, taken, record(chain)), engine.ErrExists)
+	refused(t, s.CreateSession(ctx, taken, record(chain)), engine.CodeExists)
 	same(t, get[engine.Session](t)(s.Session(ctx, one.ID)), one)
 
 	ok(t, s.EndSession(ctx, one.ID, closed))
 	_, err = s.Session(ctx, one.ID)
-	refused(t, err, engine.ErrNotFound)
-	refused(t, s.EndSession(ctx, one.ID, record(chain)), engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
+	refused(t, s.EndSession(ctx, one.ID, record(chain)), engine.CodeNotFound)
 	same(t, get[engine.Session](t)(s.Session(ctx, other.ID)), other)
 	onRecord(t, s, chain, opened, closed)
 }
@@ -48,7 +48,7 @@ func sessionSeen(t *testing.T, s engine.Store) {
 	ctx, one := t.Context(), newSession()
 	ok(t, s.TouchSession(ctx, one.ID, noon)) // one that ended
 	_, err := s.Session(ctx, one.ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	ok(t, s.CreateSession(ctx, one, record(engine.SystemChain)))
 	one.SeenAt = noon.Add(time.Minute)
 	ok(t, s.TouchSession(ctx, one.ID, one.SeenAt))
@@ -82,7 +82,7 @@ func sessionPurge(t *testing.T, s engine.Store) {
 	}
 	same(t, get[int](t)(s.PurgeSessions(ctx, old[2].ExpiresAt, 1)), 1)
 	_, err := s.Session(ctx, old[0].ID)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	same(t, get[engine.Session](t)(s.Session(ctx, old[1].ID)), old[1])
 	same(t, get[int](t)(s.PurgeSessions(ctx, old[2].ExpiresAt, 10)), 1)
 	same(t, get[engine.Session](t)(s.Session(ctx, old[2].ID)), old[2])

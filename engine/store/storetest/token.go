@@ -54,7 +54,7 @@ func tokenSettle(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	token := newToken(project, engine.NewID("req"))
 	_, err := s.Token(ctx, token.Digest)
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 	storedToken(t, s, token)
 	same(t, get[engine.TokenRecord](t)(s.Token(ctx, token.Digest)), engine.TokenRecord{Token: token})
 
@@ -69,7 +69,7 @@ func tokenSettle(t *testing.T, s engine.Store) {
 	onRecord(t, s, project, rec)
 	lists(t, timeline(t, s, project, token.CertificateID), []engine.Event{*rec.Event})
 	_, err = s.Token(ctx, token.Digest+"/end")
-	refused(t, err, engine.ErrNotFound)
+	refused(t, err, engine.CodeNotFound)
 }
 
 func tokenSettleAgain(t *testing.T, s engine.Store) {
@@ -212,7 +212,7 @@ func tokenRetention(t *testing.T, s engine.Store) {
 	}
 	for digest := range old {
 		_, err := s.Token(ctx, digest)
-		refused(t, err, engine.ErrNotFound)
+		refused(t, err, engine.CodeNotFound)
 	}
 	get[engine.TokenRecord](t)(s.Token(ctx, unsettled.Digest))
 	if get[engine.TokenRecord](t)(s.Token(ctx, onTime.Digest)).End == nil {
