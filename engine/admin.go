@@ -75,7 +75,7 @@ func (a *Admin) SetPolicy(ctx context.Context, by Caller, p CertificatePolicy, i
 		p.ProjectID, p.Version, p.UpdatedBy, p.UpdatedAt = by.Project.ID, current.Version+1, by.Actor(), a.Clock()
 		e := by.Entry(p.UpdatedAt, ActionPolicyUpdated)
 		e.Detail = policyChanges(current, p)
-		if err := a.Store.AddPolicy(ctx, p, Record{Audit: e}); !errors.Is(err, CodeExists) {
+		if err := a.Store.AddPolicy(ctx, p, Record{Audit: e}); !errors.Is(err, CodeConflict) {
 			return p, err
 		}
 	}

@@ -164,7 +164,7 @@ func (s *Authentication) ChangePassword(ctx context.Context, by Caller, current,
 	u := by.User
 	change := UserChange{IfEpoch: &u.Epoch, PasswordHash: &hash, SignOut: true}
 	err = s.Store.ChangeUser(ctx, u.ID, change, Record{Audit: by.system(by.Origin, s.Clock(), ActionPasswordSet)})
-	if errors.Is(err, CodeExists) {
+	if errors.Is(err, CodeConflict) {
 		return Principal{}, "", errSignedOut
 	}
 	if err != nil {

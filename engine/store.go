@@ -8,12 +8,15 @@ import (
 )
 
 // Store is the whole persistence port. Every method is safe for concurrent use
-// by many callers and, where the store is shared, many processes. Documents that
-// are not there are CodeNotFound; an insert that finds its id taken is CodeExists.
+// by many callers and, where the store is shared, by many processes. Errors have
+// three codes: CodeNotFound for a document that does not exist, CodeExists for an
+// insert whose id or unique name is taken, and CodeConflict for a change that is
+// based on a version which somebody else has replaced meanwhile.
 //
-// A method that takes a Record writes it with the change or not at all where
-// the store has transactions; otherwise the change comes first, and a record
-// that cannot follow is an error. Calling again with the same record repairs it.
+// A method that takes a Record writes it together with the change. A store with
+// transactions writes both or neither. A store without them writes the change
+// first and returns an error if the record cannot follow; calling again with the
+// same record then adds what is missing.
 type Store interface {
 	Projects
 	People
@@ -101,7 +104,7 @@ type People interface {
 	User(ctx context.Context, id string) (User, error)
 	UserByName(ctx context.Context, username string) (User, error)
 	Users(ctx context.Context, page Page) ([]User, string, error)
-	// ChangeUser returns CodeExists when the user is past the change's IfEpoch.
+	// ChangeUser returns CodeConflict if the user's epoch is not the change's IfEpoch.
 	ChangeUser(ctx context.Context, userID string, change UserChange, rec Record) error
 
 	// SetMember adds the member or replaces their role.
@@ -155,7 +158,8 @@ type EventQuery struct {
 type Policies interface {
 	// CertificatePolicy returns the newest version, or DefaultPolicy.
 	CertificatePolicy(ctx context.Context, projectID string) (CertificatePolicy, error)
-	// AddPolicy inserts a version; CodeExists when another came first.
+	// AddPolicy inserts a version. It returns CodeConflict if somebody else added
+	// that version first.
 	AddPolicy(ctx context.Context, p CertificatePolicy, rec Record) error
 }
 
@@ -177,9 +181,9 @@ type Requests interface {
 	// approval and record is added, and the stored request returned.
 	OpenRequest(ctx context.Context, first Transition) (Request, error)
 	// AdvanceRequest writes a newer version of a request and what comes with it.
-	// If the request is there already just so, what is missing of the step that
-	// brought it is added instead; another version as new or newer is CodeExists,
-	// and nothing is written.
+	// If exactly this version is stored already, it adds what is missing of the
+	// transition that wrote it. If another version is stored that is as new or
+	// newer, it writes nothing and returns CodeConflict.
 	AdvanceRequest(ctx context.Context, next Transition) error
 	Request(ctx context.Context, projectID, id string) (Request, error)
 	// RequestByIdempotency returns the newest request under that id.

@@ -58,8 +58,10 @@ func (s *Store) ChangeUser(ctx context.Context, id string, change engine.UserCha
 			return false, fault("change user", err)
 		}
 		if updated.MatchedCount == 0 {
-			_, err := s.User(ctx, id)
-			return false, err
+			if _, err := s.User(ctx, id); err != nil {
+				return false, err
+			}
+			return false, engine.CodeConflict // the user's epoch is another one
 		}
 		_, err = s.record(ctx, rec)
 		return true, err

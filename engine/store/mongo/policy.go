@@ -34,5 +34,9 @@ func (s *Store) CertificatePolicy(ctx context.Context, projectID string) (engine
 // AddPolicy implements engine.Policies.
 func (s *Store) AddPolicy(ctx context.Context, p engine.CertificatePolicy, rec engine.Record) error {
 	doc := policyDocument{ID: p.ProjectID + "/" + strconv.Itoa(p.Version), CertificatePolicy: p}
-	return s.create(ctx, s.db.Collection(policiesName), doc, rec)
+	err := s.create(ctx, s.db.Collection(policiesName), doc, rec)
+	if errors.Is(err, engine.CodeExists) {
+		return engine.CodeConflict
+	}
+	return err
 }

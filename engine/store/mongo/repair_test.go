@@ -105,7 +105,7 @@ var repairs = []repair{
 			rec.Event = &engine.Event{ID: "event_a", ProjectID: "prj", CertificateID: "cert_a", Time: noon}
 			return s.CreateCertificate(ctx, certificate, sealedKey, rec)
 		}},
-	{name: "policy", third: engine.CodeExists,
+	{name: "policy", third: engine.CodeConflict,
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
 			p := engine.DefaultPolicy("prj")
 			p.Version = 1

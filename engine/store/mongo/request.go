@@ -102,7 +102,7 @@ func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) erro
 	}
 	if stored.Version >= r.Version {
 		if !same(stored.Request, r) {
-			return engine.CodeExists
+			return engine.CodeConflict
 		}
 		return s.complete(ctx, stored)
 	}
@@ -117,7 +117,7 @@ func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) erro
 		return fault("advance request", err)
 	}
 	if replaced.MatchedCount == 0 {
-		return engine.CodeExists
+		return engine.CodeConflict
 	}
 	return s.complete(ctx, doc)
 }

@@ -38,7 +38,7 @@ func (s *Store) ChangeUser(ctx context.Context, userID string, change engine.Use
 			return err
 		}
 		if change.IfEpoch != nil && *change.IfEpoch != u.Epoch {
-			return engine.CodeExists
+			return engine.CodeConflict
 		}
 		if change.PasswordHash != nil {
 			u.PasswordHash = *change.PasswordHash

@@ -19,6 +19,10 @@ func (s *Store) CertificatePolicy(ctx context.Context, projectID string) (engine
 // AddPolicy implements [engine.Policies].
 func (s *Store) AddPolicy(ctx context.Context, p engine.CertificatePolicy, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		return tx.create("certificate_policies", "project, version", p, p.ProjectID, p.Version)
+		inserted, err := tx.insert("certificate_policies", "project, version", p, p.ProjectID, p.Version)
+		if err == nil && !inserted {
+			return engine.CodeConflict
+		}
+		return err
 	})
 }

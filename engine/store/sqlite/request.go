@@ -77,7 +77,7 @@ func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) erro
 	return err
 }
 
-// same tells whether a request is stored just so: engine.CodeExists if not.
+// same returns engine.CodeConflict unless exactly this request is stored.
 func (tx tx) same(id string, text []byte) error {
 	stored, err := scan(context.Background(), tx, func(rows *sql.Rows) (doc string, err error) { return doc, rows.Scan(&doc) },
 		"SELECT doc FROM download_requests WHERE id = ?", id)
@@ -87,7 +87,7 @@ func (tx tx) same(id string, text []byte) error {
 	case len(stored) == 0:
 		return engine.CodeNotFound
 	case stored[0] != string(text):
-		return engine.CodeExists
+		return engine.CodeConflict
 	}
 	return nil
 }

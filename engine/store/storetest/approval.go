@@ -73,7 +73,7 @@ func approvalAdvance(t *testing.T, s engine.Store) {
 	for _, version := range []int{1, 2, 3} {
 		old, late := open.Request, *open.Approval
 		old.Version, late.Version, late.Status = version, version, engine.ApprovalApproved
-		refused(t, s.AdvanceRequest(ctx, engine.Transition{Request: old, Approval: &late}), engine.CodeExists)
+		refused(t, s.AdvanceRequest(ctx, engine.Transition{Request: old, Approval: &late}), engine.CodeConflict)
 		same(t, get[engine.Approval](t)(s.Approval(ctx, project, newer.ID)), newer)
 	}
 	onRecord(t, s, project, *open.Record, rec)

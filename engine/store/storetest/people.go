@@ -101,7 +101,7 @@ func userChanged(t *testing.T, s engine.Store) {
 		same(t, get[engine.User](t)(s.User(ctx, u.ID)), u)
 	}
 	past := 1
-	refused(t, s.ChangeUser(ctx, u.ID, engine.UserChange{IfEpoch: &past, PasswordHash: new(string), SignOut: true}, record(chain)), engine.CodeExists)
+	refused(t, s.ChangeUser(ctx, u.ID, engine.UserChange{IfEpoch: &past, PasswordHash: new(string), SignOut: true}, record(chain)), engine.CodeConflict)
 	refused(t, s.ChangeUser(ctx, "nobody", engine.UserChange{IfEpoch: &past, SignOut: true}, record(chain)), engine.CodeNotFound)
 	same(t, get[engine.User](t)(s.UserByName(ctx, u.Username)), u)
 	same(t, get[engine.User](t)(s.User(ctx, other.ID)), other)

@@ -35,7 +35,7 @@ func policyVersions(t *testing.T, s engine.Store) {
 	}
 	other := newPolicy(project, 12)
 	other.AllowKeyExport = false
-	refused(t, s.AddPolicy(ctx, other, record(project)), engine.CodeExists)
+	refused(t, s.AddPolicy(ctx, other, record(project)), engine.CodeConflict)
 	same(t, get[engine.CertificatePolicy](t)(s.CertificatePolicy(ctx, project)), newPolicy(project, 12))
 	onRecord(t, s, project, records...)
 	same(t, get[engine.CertificatePolicy](t)(s.CertificatePolicy(ctx, "prj_other")), engine.DefaultPolicy("prj_other"))
@@ -56,7 +56,7 @@ func policyVersionsRace(t *testing.T, s engine.Store) {
 			t.Fatalf("callers %d and %d both added version 1", winner, i)
 		case err == nil:
 			winner = i
-		case !errors.Is(err, engine.CodeExists):
+		case !errors.Is(err, engine.CodeConflict):
 			t.Fatal(err)
 		}
 	}

@@ -128,7 +128,7 @@ func requestAdvance(t *testing.T, s engine.Store) {
 	for _, version := range []int{1, 2, 3} {
 		late := r
 		late.Version, late.Status = version, engine.StatusRevoked
-		refused(t, s.AdvanceRequest(ctx, engine.Transition{Request: late, Token: &lateToken, Record: &lateRec}), engine.CodeExists)
+		refused(t, s.AdvanceRequest(ctx, engine.Transition{Request: late, Token: &lateToken, Record: &lateRec}), engine.CodeConflict)
 		same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), newer)
 	}
 	_, err := s.Token(ctx, lateToken.Digest)
@@ -153,7 +153,7 @@ func requestAdvanceRace(t *testing.T, s engine.Store) {
 		return s.AdvanceRequest(ctx, engine.Transition{Request: mine})
 	}) {
 		if err != nil {
-			refused(t, err, engine.CodeExists)
+			refused(t, err, engine.CodeConflict)
 		}
 	}
 	r.Version, r.Reason = 1+writers, "the newest"
