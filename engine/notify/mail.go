@@ -1,100 +1,94 @@
 package notify
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"mime"
-	"mime/quotedprintable"
 	"net"
 	"net/mail"
-	"net/smtp"
 	"net/textproto"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	shoutrrr "github.com/nicholas-fedor/shoutrrr/pkg/services/email/smtp"
+	gomail "github.com/wneessen/go-mail"
+	"github.com/wneessen/go-mail/smtp"
 
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// mailer is a mail server and who is written to. shoutrrr reads its URL; the
-// session is our own, because shoutrrr dials by itself, out of the guard's
-// reach, and waits for a slow server without end.
-type mailer struct {
+// mailTarget is a mail server with the sender and the recipients. shoutrrr reads
+// its URL and go-mail writes and sends the message, through [publicDialer].
+type mailTarget struct {
 	*shoutrrr.Config
 	from     *mail.Address
-	personal bool
+	to       []*mail.Address
+	personal bool // each event has its own recipient
 }
 
-// nobody stands in a URL that leaves the recipients to the event.
-const nobody = "nobody@example.invalid"
+// placeholderRecipient lets shoutrrr parse a URL without recipients, which it
+// would refuse.
+const placeholderRecipient = "nobody@example.invalid"
 
-func parseMail(u *url.URL) (mailer, error) {
+func parseMail(u *url.URL) (mailTarget, error) {
 	service := &shoutrrr.Service{}
 	err := service.Initialize(u, nil)
 	personal := errors.Is(err, shoutrrr.ErrToAddressMissing)
 	if personal {
 		with := *u
 		query := with.Query()
-		query.Set("toaddresses", nobody)
+		query.Set("toaddresses", placeholderRecipient)
 		with.RawQuery = query.Encode()
 		service = &shoutrrr.Service{}
 		err = service.Initialize(&with, nil)
 	}
 	if err != nil || service.Config.Host == "" {
-		return mailer{}, engine.Errorf(engine.CodeInvalidRequest,
-			"url is not one that smtp:// understands: smtp://user:password@host:port/?fromaddress=…, and toaddresses=… unless the people concerned are to be written to")
+		return mailTarget{}, engine.Errorf(engine.CodeInvalidRequest,
+			"url is not a valid smtp:// URL; write smtp://user:password@host:port/?fromaddress=…, and add toaddresses=… unless the requester or the approvers are to get the mail")
 	}
-	m := mailer{Config: service.Config, personal: personal}
+	m := mailTarget{Config: service.Config, personal: personal}
 	m.FixEmailTags()
 	if m.SkipTLSVerify {
-		return m, engine.Errorf(engine.CodeInvalidRequest, "skiptlsverify is not accepted: whoever answered in the server's place would get the password")
+		return m, engine.Errorf(engine.CodeInvalidRequest, "url sets skiptlsverify, which would give the password to any server that answers; remove it")
 	}
 	if m.from, err = mail.ParseAddress(m.FromAddress); err != nil {
-		return m, engine.Errorf(engine.CodeInvalidRequest, "fromaddress is no mail address")
-	}
-	if m.auth() != nil && !m.startsWithTLS() && !m.mayStartTLS() {
-		return m, engine.Errorf(engine.CodeInvalidRequest, "user and password go over TLS only; url has both and rules TLS out")
+		return m, engine.Errorf(engine.CodeInvalidRequest, "fromaddress is not a valid mail address; write it as name@example.org")
 	}
 	m.from.Name = m.FromName
-	if m.ClientHost == "auto" {
-		if m.ClientHost, err = os.Hostname(); err != nil {
-			return m, fmt.Errorf("find this machine's name: %w", err)
-		}
+	if m.auth() != nil && !m.implicitTLS() && !m.startTLS() {
+		return m, engine.Errorf(engine.CodeInvalidRequest, "user and password are sent over TLS only, and url turns TLS off; allow TLS or remove user and password")
 	}
-	for i, to := range m.ToAddresses {
-		one, err := mail.ParseAddress(to)
+	for _, text := range m.ToAddresses {
+		to, err := mail.ParseAddress(text)
 		if err != nil {
-			return m, engine.Errorf(engine.CodeInvalidRequest, "toaddresses holds what is no mail address")
+			return m, engine.Errorf(engine.CodeInvalidRequest, "toaddresses contains text that is not a valid mail address; separate addresses by commas")
 		}
-		m.ToAddresses[i] = one.Address
+		m.to = append(m.to, &mail.Address{Address: to.Address})
 	}
 	return m, nil
 }
 
-func (m mailer) startsWithTLS() bool {
+// implicitTLS tells whether the connection starts with TLS (RFC 8314, section 3.3).
+func (m mailTarget) implicitTLS() bool {
 	return m.Encryption == shoutrrr.EncMethods.ImplicitTLS || m.Encryption == shoutrrr.EncMethods.Auto && m.Port == shoutrrr.ImplicitTLSPort
 }
 
-func (m mailer) mayStartTLS() bool {
+// startTLS tells whether the connection may change to TLS by STARTTLS (RFC 3207).
+func (m mailTarget) startTLS() bool {
 	return m.UseStartTLS && m.Encryption != shoutrrr.EncMethods.None
 }
 
 // auth is how to sign in, or nil.
-func (m mailer) auth() smtp.Auth {
+func (m mailTarget) auth() smtp.Auth {
 	switch m.Auth {
 	case shoutrrr.AuthTypes.Plain:
-		return smtp.PlainAuth("", m.Username, m.Password, m.Host)
+		return smtp.PlainAuth("", m.Username, m.Password, m.Host, false)
 	case shoutrrr.AuthTypes.CRAMMD5:
 		return smtp.CRAMMD5Auth(m.Username, m.Password)
 	case shoutrrr.AuthTypes.OAuth2:
-		return shoutrrr.OAuth2Auth(m.Username, m.Password)
+		return smtp.XOAuth2Auth(m.Username, m.Password)
 	}
 	return nil
 }
@@ -107,151 +101,147 @@ func (s *Sender) sendMail(ctx context.Context, u *url.URL, recipient string, n e
 	if m.personal {
 		to, err := mail.ParseAddress(recipient)
 		if err != nil {
-			return engine.Errorf(engine.CodeInvalidRequest, "the recipient has no mail address")
+			return engine.Errorf(engine.CodeInvalidRequest, "the recipient has no valid mail address; set one in the user's profile")
 		}
-		m.ToAddresses = []string{to.Address}
+		m.to = []*mail.Address{{Address: to.Address}}
 	}
 	err = s.deliver(ctx, m, n)
-	if err == nil || refusal(err) != nil {
-		return err
+	if own := engineError(err); err == nil || own != nil {
+		return own
 	}
-	if said, ok := errors.AsType[*textproto.Error](err); ok {
-		return unavailable("%s answered %d to a mail", m.Host, said.Code)
+	if reply, ok := errors.AsType[*textproto.Error](err); ok {
+		return unavailable("%s answered %d to a mail", m.Host, reply.Code)
 	}
-	return unavailable("%s took no mail", m.Host).Because(withoutURL(err))
+	return unavailable("%s did not accept the mail", m.Host).Because(withoutURL(err))
 }
 
-// deliver is one session with the server, which ends with ctx whatever the
-// server does.
-func (s *Sender) deliver(ctx context.Context, m mailer, n engine.Notification) (err error) {
-	raw, err := s.guard.DialContext(ctx, "tcp", net.JoinHostPort(m.Host, strconv.Itoa(int(m.Port))))
-	if refused := refusal(err); refused != nil {
-		return refused // in its own words
+// deliver holds one session with the server. Closing the connection when ctx ends
+// bounds the session, whatever the server does.
+func (s *Sender) deliver(ctx context.Context, m mailTarget, n engine.Notification) error {
+	var raw net.Conn
+	tlsConfig := &tls.Config{ServerName: m.Host, MinVersion: tls.VersionTLS12, RootCAs: s.roots}
+	dial := func(context.Context, string, string) (conn net.Conn, err error) {
+		if raw, err = s.dialer.DialContext(ctx, "tcp", net.JoinHostPort(m.Host, strconv.Itoa(int(m.Port)))); err != nil {
+			return nil, err
+		}
+		conn = &limitedConn{raw, maxSession}
+		if m.implicitTLS() {
+			conn = tls.Client(conn, tlsConfig)
+		}
+		context.AfterFunc(ctx, func() { _ = raw.Close() })
+		return conn, nil
+	}
+	options := []gomail.Option{
+		gomail.WithDialContextFunc(dial), gomail.WithTimeout(Timeout),
+		gomail.WithTLSConfig(tlsConfig), gomail.WithTLSPolicy(gomail.NoTLS),
+	}
+	if !m.implicitTLS() && m.startTLS() {
+		options = append(options, gomail.WithTLSPolicy(gomail.TLSOpportunistic))
+	}
+	if m.ClientHost != "auto" && m.ClientHost != "" {
+		options = append(options, gomail.WithHELO(m.ClientHost))
+	}
+	dialer, err := gomail.NewClient(m.Host, options...)
+	if err != nil {
+		return err
+	}
+	client, err := dialer.DialToSMTPClientWithContext(ctx)
+	if raw != nil {
+		defer func() { _ = raw.Close() }() // the server's answers say whether the mail was accepted
 	}
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { _ = raw.Close() })()
-	defer func() { _ = raw.Close() }() // what counts was said before
-	var conn net.Conn = &bounded{raw, maxSession}
-	tlsConfig := &tls.Config{ServerName: m.Host, MinVersion: tls.VersionTLS12}
-	if m.startsWithTLS() {
-		conn = tls.Client(conn, tlsConfig)
-	}
-	client, err := smtp.NewClient(conn, m.Host)
-	if err != nil {
+	if err := signIn(client, m); err != nil {
 		return err
 	}
-	if err := greet(client, m, tlsConfig); err != nil {
-		return err
-	}
-	if err := address(client, m); err != nil {
+	if err := envelope(client, m); err != nil {
 		return err
 	}
 	body, err := client.Data()
 	if err != nil {
 		return err
 	}
-	if _, err := body.Write(m.compose(n)); err != nil {
+	if _, err := m.compose(n).WriteTo(body); err != nil {
 		return err
 	}
 	if err := body.Close(); err != nil {
 		return err
 	}
-	_ = client.Quit() // the server has taken the mail
+	_ = client.Quit() // the server has accepted the mail
 	return nil
 }
 
-// maxSession bounds what is read of a server that talks without end.
+// maxSession is how many bytes are read from a server that sends without end.
 const maxSession = 1 << 20
 
-type bounded struct {
+type limitedConn struct {
 	net.Conn
 	left int
 }
 
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errors.New("the server said too much")
+func (c *limitedConn) Read(p []byte) (int, error) {
+	if c.left <= 0 {
+		return 0, fmt.Errorf("the server sent more than %d bytes", maxSession)
 	}
-	n, err := b.Conn.Read(p[:min(len(p), b.left)])
-	b.left -= n
+	n, err := c.Conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
 	return n, err
 }
 
-// greet says hello, by TLS where the server can, and signs in, which it does over
-// TLS only. A server that offers none today may do so at the next try: whoever
-// stands between could have taken the offer out.
-func greet(client *smtp.Client, m mailer, tlsConfig *tls.Config) error {
-	if err := client.Hello(m.ClientHost); err != nil {
-		return err
-	}
-	if _, done := client.TLSConnectionState(); !done && m.mayStartTLS() {
-		can, _ := client.Extension("STARTTLS")
-		if can {
-			if err := client.StartTLS(tlsConfig); err != nil {
-				return err
-			}
-		} else if m.RequireStartTLS || m.Encryption == shoutrrr.EncMethods.ExplicitTLS {
-			return unavailable("%s offers no TLS", m.Host)
-		}
-	}
+// signIn sends user and password, over TLS only. go-mail's own rule exempts
+// localhost. A server that offers no TLS is temporarily unavailable, because an
+// attacker on the way may have removed its offer.
+func signIn(client *smtp.Client, m mailTarget) error {
 	auth := m.auth()
-	if auth == nil {
-		return nil
+	_, encrypted := client.TLSConnectionState()
+	switch required := m.startTLS() && (m.RequireStartTLS || m.Encryption == shoutrrr.EncMethods.ExplicitTLS); {
+	case !encrypted && auth != nil:
+		return unavailable("%s offers no TLS, and user and password are sent over TLS only", m.Host)
+	case !encrypted && required:
+		return unavailable("%s offers no TLS", m.Host)
+	case auth != nil:
+		return client.Auth(auth)
 	}
-	if _, encrypted := client.TLSConnectionState(); !encrypted {
-		return unavailable("%s offers no TLS, and user and password go over TLS only", m.Host)
-	}
-	return client.Auth(auth)
+	return nil
 }
 
-// address names sender and recipients. Of several recipients, those whom the
-// server will never take are passed over if it takes another: the mail would go
-// to the others again and again.
-func address(client *smtp.Client, m mailer) error {
-	if err := client.Mail(m.from.Address); err != nil {
+// envelope names the sender and the recipients. A recipient that the server
+// refuses for good is skipped if another is accepted: a retry would send the mail
+// to the others again. go-mail's Send would refuse the mail to all of them.
+func envelope(client *smtp.Client, m mailTarget) error {
+	if err := client.Mail((&mail.Address{Address: m.from.Address}).String()); err != nil {
 		return err
 	}
-	taken := false
+	accepted := false
 	var refused error
-	for _, to := range m.ToAddresses {
-		err := client.Rcpt(to)
-		if said, ok := errors.AsType[*textproto.Error](err); ok && said.Code/100 == 5 {
-			refused = engine.Errorf(engine.CodeInvalidRequest, "%s refused the recipients for good (%d)", m.Host, said.Code)
+	for _, to := range m.to {
+		err := client.Rcpt(to.String())
+		if reply, ok := errors.AsType[*textproto.Error](err); ok && reply.Code/100 == 5 {
+			refused = engine.Errorf(engine.CodeInvalidRequest, "%s refuses every recipient for good (%d); correct the mail addresses", m.Host, reply.Code)
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		taken = true
+		accepted = true
 	}
-	if !taken {
+	if !accepted {
 		return refused
 	}
 	return nil
 }
 
-// compose is the mail (RFC 5322). Its Message-ID is the notification's, so that
-// a mail that was sent twice shows as one.
-func (m mailer) compose(n engine.Notification) []byte {
-	var b bytes.Buffer
-	domain := m.from.Address[strings.LastIndex(m.from.Address, "@")+1:]
-	to := (&mail.Address{Address: m.ToAddresses[0]}).String()
-	for _, more := range m.ToAddresses[1:] {
-		to += ", " + (&mail.Address{Address: more}).String()
-	}
-	for _, header := range [][2]string{
-		{"From", m.from.String()}, {"To", to}, {"Subject", mime.QEncoding.Encode("utf-8", subject(n, asItIs))},
-		{"Date", n.Time.Format(time.RFC1123Z)}, {"Message-ID", "<" + n.ID + "@" + domain + ">"},
-		{"Auto-Submitted", "auto-generated"}, {"MIME-Version", "1.0"},
-		{"Content-Type", "text/plain; charset=utf-8"}, {"Content-Transfer-Encoding", "quoted-printable"},
-	} {
-		_, _ = fmt.Fprintf(&b, "%s: %s\r\n", header[0], header[1]) // a buffer never fails
-	}
-	b.WriteString("\r\n")
-	body := quotedprintable.NewWriter(&b)
-	_, _ = body.Write([]byte(strings.ReplaceAll(mailText(n), "\n", "\r\n") + "\r\n"))
-	_ = body.Close()
-	return b.Bytes()
+// compose makes the mail (RFC 5322). Its Message-ID is the notification's id, so
+// that mail programs show a mail that was sent twice once.
+func (m mailTarget) compose(n engine.Notification) *gomail.Msg {
+	msg := gomail.NewMsg(gomail.WithEncoding(gomail.EncodingQP), gomail.WithNoDefaultUserAgent())
+	msg.FromMailAddress(m.from)
+	msg.ToMailAddress(m.to...)
+	msg.Subject(subject(n, unescaped))
+	msg.SetDateWithValue(n.Time)
+	msg.SetMessageIDWithValue(n.ID + m.from.Address[strings.LastIndex(m.from.Address, "@"):])
+	msg.SetGenHeader("Auto-Submitted", "auto-generated")
+	msg.SetBodyString(gomail.TypeTextPlain, mailText(n)+"\n")
+	return msg
 }

@@ -2,10 +2,13 @@ package notify
 
 import (
 	"bufio"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"mime/quotedprintable"
 	"net"
+	"net/http/httptest"
 	"net/mail"
 	"net/textproto"
 	"strings"
@@ -14,70 +17,87 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// post is what one session left with a mail server.
-type post struct {
+// session is what a mail server got in one session.
+type session struct {
 	auth string
 	from string
 	to   []string
 	data string
 }
 
-// mailServer answers one session by the rules of RFC 5321, except that it
-// answers what refuse says to some commands.
-func mailServer(t *testing.T, refuse map[string]string) (address string, got <-chan post) {
+// server describes a mail server. It answers the commands that refuse lists with
+// the reply given there.
+type server struct {
+	refuse      map[string]string
+	tls         *tls.Config // nil for a server without TLS
+	implicitTLS bool
+}
+
+// start answers one session as RFC 5321 requires.
+func (s server) start(t *testing.T) (address string, got <-chan session) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	posts := make(chan post, 1)
+	sessions := make(chan session, 1)
 	go func() {
-		defer close(posts)
+		defer close(sessions)
 		conn, err := listener.Accept()
 		if err != nil {
 			return
 		}
 		defer func() { _ = conn.Close() }()
-		posts <- session(textproto.NewConn(conn), refuse)
+		if s.implicitTLS {
+			conn = tls.Server(conn, s.tls)
+		}
+		sessions <- s.serve(conn)
 	}()
-	return listener.Addr().String(), posts
+	return listener.Addr().String(), sessions
 }
 
-func session(c *textproto.Conn, refuse map[string]string) (p post) {
+func (s server) serve(conn net.Conn) (got session) {
+	c := textproto.NewConn(conn)
 	_ = c.PrintfLine("220 ready")
 	for {
 		line, err := c.ReadLine()
 		if err != nil {
-			return p
+			return got
 		}
 		answer := "250 ok"
 		switch verb, _, _ := strings.Cut(strings.ToUpper(line), " "); {
-		case refuse[line] != "":
-			answer = refuse[line]
+		case s.refuse[line] != "":
+			answer = s.refuse[line]
+		case verb == "EHLO" && s.tls != nil:
+			answer = "250-here\r\n250-AUTH PLAIN\r\n250 STARTTLS"
+		case verb == "STARTTLS" && s.tls != nil:
+			_ = c.PrintfLine("220 go ahead")
+			c = textproto.NewConn(tls.Server(conn, s.tls))
+			continue
 		case verb == "AUTH":
-			p.auth = line
+			got.auth, answer = line, "235 welcome"
 		case verb == "MAIL":
-			p.from = line
+			got.from = line
 		case verb == "RCPT":
-			p.to = append(p.to, strings.TrimSuffix(strings.TrimPrefix(line, "RCPT TO:<"), ">"))
+			got.to = append(got.to, strings.TrimSuffix(strings.TrimPrefix(line, "RCPT TO:<"), ">"))
 		case verb == "DATA":
 			_ = c.PrintfLine("354 go ahead")
 			data, err := c.ReadDotBytes()
 			if err != nil {
-				return post{}
+				return session{}
 			}
-			p.data = string(data)
+			got.data = string(data)
 		case verb == "QUIT":
 			_ = c.PrintfLine("221 bye")
-			return p
+			return got
 		}
 		_ = c.PrintfLine("%s", answer)
 	}
 }
 
 func TestMail(t *testing.T) {
-	at, got := mailServer(t, nil)
+	at, got := server{}.start(t)
 	n := sample()
 	n.CertificateName = "www\r\nBcc: eve@example.org\r\n\r\nünïcode"
 	to := engine.Destination{URL: engine.Secret("smtp://" + at + "/?fromaddress=countersign@example.org&fromname=Countersign"), Recipient: "Bob <bob@example.org>"}
@@ -101,13 +121,13 @@ func TestMail(t *testing.T) {
 		}
 	}
 	body, err := io.ReadAll(quotedprintable.NewReader(m.Body))
-	if err != nil || !strings.Contains(string(body), "Approval asked for: pkcs12 of www Bcc: eve@example.org ünïcode\n") ||
+	if err != nil || !strings.Contains(string(body), "Approval requested: pkcs12 of www Bcc: eve@example.org ünïcode\n") ||
 		!strings.Contains(string(body), "Requester: alice\n") || !strings.Contains(string(body), "Id: ntf_1\n") {
 		t.Errorf("%s: %v", body, err)
 	}
 }
 
-func TestMailToManyPassesOverWhoIsRefusedForGood(t *testing.T) {
+func TestMailSkipsRecipientsThatAreRefusedForGood(t *testing.T) {
 	const gone, full = "RCPT TO:<gone@example.org>", "RCPT TO:<full@example.org>"
 	for name, c := range map[string]struct {
 		to     string
@@ -120,7 +140,7 @@ func TestMailToManyPassesOverWhoIsRefusedForGood(t *testing.T) {
 		"one of two comes late": {"full@example.org,bob@example.org", map[string]string{full: "452 try later"}, engine.CodeUnavailable, ""},
 		"the server is busy":    {"bob@example.org", map[string]string{"DATA": "451 try later"}, engine.CodeUnavailable, "bob@example.org"},
 	} {
-		at, got := mailServer(t, c.refuse)
+		at, got := server{refuse: c.refuse}.start(t)
 		to := engine.Destination{URL: engine.Secret("smtp://" + at + "/?fromaddress=a@example.org&toaddresses=" + c.to)}
 		if err := sender("127.0.0.1").Send(t.Context(), to, sample()); engine.CodeOf(err) != c.want {
 			t.Errorf("%s: %v", name, err)
@@ -133,12 +153,12 @@ func TestMailToManyPassesOverWhoIsRefusedForGood(t *testing.T) {
 
 func TestPasswordsNeedTLS(t *testing.T) {
 	for query, want := range map[string]string{
-		"":                     "user and password go over TLS only",
-		"&auth=crammd5":        "user and password go over TLS only",
-		"&auth=oauth2":         "user and password go over TLS only",
+		"":                     "user and password are sent over TLS only",
+		"&auth=crammd5":        "user and password are sent over TLS only",
+		"&auth=oauth2":         "user and password are sent over TLS only",
 		"&requirestarttls=yes": "127.0.0.1 offers no TLS",
 	} {
-		at, got := mailServer(t, nil)
+		at, got := server{}.start(t)
 		to := engine.Destination{URL: engine.Secret("smtp://user:pass@" + at + "/?fromaddress=a@example.org&toaddresses=b@example.org" + query)}
 		err := sender("127.0.0.1").Send(t.Context(), to, sample())
 		if !errors.Is(err, engine.CodeUnavailable) || !strings.Contains(err.Error(), want) {
@@ -150,13 +170,36 @@ func TestPasswordsNeedTLS(t *testing.T) {
 	}
 }
 
-func TestServersThatTalkWithoutEnd(t *testing.T) {
+func TestPasswordsGoToVerifiedServersOnly(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // has a certificate for 127.0.0.1
+	t.Cleanup(web.Close)
+	trusted := x509.NewCertPool()
+	trusted.AddCert(web.Certificate())
+	for query, implicit := range map[string]bool{"": false, "&encryption=explicittls": false, "&encryption=implicittls": true} {
+		for _, roots := range []*x509.CertPool{trusted, nil} {
+			at, got := server{tls: &tls.Config{Certificates: web.TLS.Certificates, MinVersion: tls.VersionTLS12}, implicitTLS: implicit}.start(t)
+			s := sender("127.0.0.1")
+			s.roots = roots
+			to := engine.Destination{URL: engine.Secret("smtp://user:pass@" + at + "/?fromaddress=a@example.org&toaddresses=b@example.org" + query)}
+			err := s.Send(t.Context(), to, sample())
+			p := <-got
+			if roots == nil && (!errors.Is(err, engine.CodeUnavailable) || p.auth != "" || p.from != "") {
+				t.Errorf("%q, unknown certificate: %v, %+v", query, err, p)
+			}
+			if roots != nil && (err != nil || p.auth != "AUTH PLAIN AHVzZXIAcGFzcw==" || p.data == "") {
+				t.Errorf("%q: %v, %+v", query, err, p)
+			}
+		}
+	}
+}
+
+func TestServersThatSendWithoutEnd(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	said := make(chan int)
+	written := make(chan int)
 	go func() {
 		conn, err := listener.Accept()
 		if err != nil {
@@ -168,13 +211,13 @@ func TestServersThatTalkWithoutEnd(t *testing.T) {
 			_, err = conn.Write(line)
 			n += len(line)
 		}
-		said <- n
+		written <- n
 	}()
 	to := engine.Destination{URL: engine.Secret("smtp://" + listener.Addr().String() + "/?fromaddress=a@example.org&toaddresses=b@example.org")}
 	if err := sender("127.0.0.1").Send(t.Context(), to, sample()); !errors.Is(err, engine.CodeUnavailable) {
 		t.Errorf("%v", err)
 	}
-	if n := <-said; n > 100*maxSession {
+	if n := <-written; n > 100*maxSession {
 		t.Errorf("read on for %d bytes", n)
 	}
 }

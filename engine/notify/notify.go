@@ -1,26 +1,27 @@
-// Package notify sends notifications to where a URL says. Start with [Sender],
-// the [engine.Notifier] port.
+// Package notify sends notifications to webhooks, chats and mailboxes. Start with
+// [Sender], the [engine.Notifier] port.
 //
-// https:// is a webhook of our own: JSON, signed as Standard Webhooks has it.
-// smtp:// is mail, and the other schemes are shoutrrr's chat services, in the
-// URL forms that shoutrrr documents.
+// A target is a URL. https:// is a webhook: JSON, signed as Standard Webhooks 1.0
+// specifies. smtp:// is mail, and the other schemes are shoutrrr's chat services,
+// in the URL forms that shoutrrr documents.
 //
-// The package promises, of every scheme it accepts:
-//   - no connection is made to a loopback, private, link-local, metadata or
-//     otherwise special address, unless the operator allows the host by name;
-//     that is checked on the address that is dialled, so neither a name that
-//     changes its address nor a redirect gets around it. When a target is made
-//     that refuses it; later it fails a try, and the next may succeed;
-//   - a try ends after [Within], reads no more than a little of any answer and
-//     follows no redirect;
-//   - text that others chose (a reason, a comment, a name) cannot mention,
-//     format or link anything in a chat, nor add a header to a mail;
-//   - a mail server gets user and password over TLS only, whatever is allowed;
-//   - no error holds more of a URL than its scheme and host.
+// The package promises for every scheme that it accepts:
+//   - No connection is made to a loopback, private, link-local, metadata or
+//     otherwise special address, unless the operator allows the host by name. The
+//     address that is dialled is checked, so a name that changes its address and
+//     a redirect cannot bypass the rule. Such a URL is refused when the target is
+//     made; later it fails one attempt, and the next may succeed.
+//   - An attempt ends after [Timeout], reads a bounded part of an answer and
+//     follows no redirect.
+//   - Text that users chose (a reason, a comment, a name) cannot mention, format
+//     or link anything in a chat, nor add a header to a mail.
+//   - A mail server gets user and password over TLS only, whatever is allowed.
+//   - No error contains more of a URL than its scheme and host.
 package notify
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -31,8 +32,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// Within bounds one try.
-const Within = 10 * time.Second
+// Timeout bounds one delivery attempt.
+const Timeout = 10 * time.Second
 
 // Options say what the operator allows. AllowHosts are host names or addresses,
 // exactly as URLs name them, to which the rules on addresses and on plain http
@@ -44,30 +45,32 @@ type Options struct {
 
 // Sender sends notifications.
 type Sender struct {
-	guard     guard
+	dialer    publicDialer
 	clock     engine.Clock
 	transport http.RoundTripper
+	roots     *x509.CertPool // certificate authorities of mail servers; nil for the system's
 }
 
 var _ engine.Notifier = (*Sender)(nil)
 
-// New makes a Sender. It uses no proxy: behind one, no address can be checked.
+// New makes a Sender. It uses no proxy, because the address behind a proxy cannot
+// be checked.
 func New(o Options) *Sender {
-	g := newGuard(o.AllowHosts)
-	return &Sender{guard: g, clock: o.Clock, transport: &http.Transport{
-		DialContext: g.DialContext, TLSHandshakeTimeout: Within, ResponseHeaderTimeout: Within,
+	d := newPublicDialer(o.AllowHosts)
+	return &Sender{dialer: d, clock: o.Clock, transport: &http.Transport{
+		DialContext: d.DialContext, TLSHandshakeTimeout: Timeout, ResponseHeaderTimeout: Timeout,
 		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxAnswer,
 	}}
 }
 
-// Check implements [engine.Notifier]. A name that has no address now is let
-// pass: it is checked again whenever it is dialled.
+// Check implements [engine.Notifier]. It accepts a name that has no address now:
+// the name is checked again whenever it is dialled.
 func (s *Sender) Check(ctx context.Context, raw engine.Secret) (engine.DestinationKind, error) {
 	u, err := parse(raw)
 	if err != nil {
 		return engine.DestinationKind{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, Within)
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	kind := engine.DestinationKind{Address: u.Scheme + "://" + u.Host}
 	if u.Scheme == "smtp" {
@@ -76,23 +79,23 @@ func (s *Sender) Check(ctx context.Context, raw engine.Secret) (engine.Destinati
 			return kind, err
 		}
 		kind.Personal = m.personal
-		return kind, s.guard.check(ctx, m.Host)
+		return kind, s.dialer.check(ctx, m.Host)
 	}
-	// A rehearsal shows which host the service would go to.
-	x := s.exchange(ctx)
-	x.rehearsal = true
-	err = s.post(x, u, engine.Destination{Signing: rehearsalSecret}, engine.Notification{})
-	if x.refused != nil {
-		return kind, x.refused
+	// A dry run shows to which host the service would send.
+	a := s.attempt(ctx)
+	a.dryRun = true
+	err = s.post(a, u, engine.Destination{Signing: dryRunSecret}, engine.Notification{})
+	if a.refused != nil {
+		return kind, a.refused
 	}
-	if x.host == "" {
-		return kind, engine.Errorf(engine.CodeInvalidRequest, "url is not one that %s:// understands", u.Scheme).Because(withoutURL(err))
+	if a.host == "" {
+		return kind, engine.Errorf(engine.CodeInvalidRequest, "url is not a valid %s:// URL; see shoutrrr's documentation for its form", u.Scheme).Because(withoutURL(err))
 	}
-	kind.Signed = webhook(u)
+	kind.Signed = isWebhook(u)
 	if !kind.Signed {
-		kind.Address = u.Scheme + "://" + x.host // a service's URL may hold a secret where others have the host
+		kind.Address = u.Scheme + "://" + a.host // some services' URLs hold a secret where others have the host
 	}
-	return kind, s.guard.check(ctx, x.host)
+	return kind, s.dialer.check(ctx, a.host)
 }
 
 // Send implements [engine.Notifier].
@@ -101,18 +104,18 @@ func (s *Sender) Send(ctx context.Context, to engine.Destination, n engine.Notif
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, Within)
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	if u.Scheme == "smtp" {
 		return s.sendMail(ctx, u, to.Recipient, n)
 	}
-	x := s.exchange(ctx)
-	return x.outcome(s.post(x, u, to, n))
+	a := s.attempt(ctx)
+	return a.result(s.post(a, u, to, n))
 }
 
-func (s *Sender) post(x *exchange, u *url.URL, to engine.Destination, n engine.Notification) error {
-	client := &http.Client{Transport: x, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	if webhook(u) {
+func (s *Sender) post(a *attempt, u *url.URL, to engine.Destination, n engine.Notification) error {
+	client := &http.Client{Transport: a, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if isWebhook(u) {
 		return sendWebhook(client, u, to.Signing, n, s.clock())
 	}
 	return sendService(client, u, n)
@@ -120,24 +123,26 @@ func (s *Sender) post(x *exchange, u *url.URL, to engine.Destination, n engine.N
 
 const maxURL = 2000
 
-// parse splits a URL of a scheme that is accepted.
+// parse accepts a URL of a known scheme.
 func parse(raw engine.Secret) (*url.URL, error) {
 	u, err := url.Parse(raw.Reveal())
 	switch {
-	case err != nil || u.Scheme == "" || u.Opaque != "" || len(raw) > maxURL:
-		return nil, engine.Errorf(engine.CodeInvalidRequest, "url is none, or longer than %d characters", maxURL)
-	case webhook(u) && u.Hostname() == "":
-		return nil, engine.Errorf(engine.CodeInvalidRequest, "url names no host")
-	case !webhook(u) && u.Scheme != "smtp" && services[u.Scheme] == nil:
-		return nil, engine.Errorf(engine.CodeInvalidRequest, "url begins with %q; it may begin with %s", u.Scheme, strings.Join(schemes(), ", "))
+	case len(raw) > maxURL:
+		return nil, engine.Errorf(engine.CodeInvalidRequest, "url is longer than %d characters; give a shorter one", maxURL)
+	case err != nil || u.Scheme == "" || u.Opaque != "":
+		return nil, engine.Errorf(engine.CodeInvalidRequest, "url is not a valid URL; give an https URL, or one of %s", strings.Join(schemes()[1:], ", "))
+	case isWebhook(u) && u.Hostname() == "":
+		return nil, engine.Errorf(engine.CodeInvalidRequest, "url has no host; write https://host/path")
+	case !isWebhook(u) && u.Scheme != "smtp" && services[u.Scheme] == nil:
+		return nil, engine.Errorf(engine.CodeInvalidRequest, "url has the unknown scheme %q; use one of %s", u.Scheme, strings.Join(schemes(), ", "))
 	}
 	return u, nil
 }
 
-func webhook(u *url.URL) bool { return u.Scheme == "https" || u.Scheme == "http" }
+func isWebhook(u *url.URL) bool { return u.Scheme == "https" || u.Scheme == "http" }
 
-// withoutURL keeps what failed and drops where: the URL may hold secrets, and so
-// may whatever a service's own error says.
+// withoutURL keeps the cause of a network error and drops its address, because
+// the URL and a service's own error text may hold secrets.
 func withoutURL(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err

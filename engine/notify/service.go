@@ -23,20 +23,20 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// service makes a service from its URL, whose every request goes through client.
+// service makes a chat service from its URL. All its requests go through client.
 type service func(u *url.URL, client *http.Client) (send func(text string) error, err error)
 
-// services are the schemes that are accepted beside https and smtp. Of each it
-// was seen in shoutrrr v0.13.2 that it takes the client given to it; the others
-// use http.DefaultClient or one of their own, out of the guard's reach. Slack
-// and Teams do so too: of them only URL and message format are shoutrrr's.
+// services are the accepted schemes beside https and smtp. Each of them uses the
+// client given to it (checked in shoutrrr v0.13.2); shoutrrr's other services use
+// http.DefaultClient or a client of their own, which would bypass [publicDialer].
+// Slack and Teams do so too: only their URL and message format are shoutrrr's.
 var services = map[string]service{
 	"slack": sendSlack,
 	"teams": sendTeams,
 	"discord": func(u *url.URL, client *http.Client) (func(string) error, error) {
 		s := &discord.Service{}
 		err := s.Initialize(u, nil)
-		s.HTTPClient, s.Sleeper = client, sleepless{}
+		s.HTTPClient, s.Sleeper = client, noRetry{}
 		return sending(s), err
 	},
 	"mattermost": func(u *url.URL, client *http.Client) (func(string) error, error) {
@@ -77,21 +77,21 @@ func schemes() []string {
 	return append([]string{"https", "smtp"}, slices.Sorted(maps.Keys(services))...)
 }
 
-// sleepless keeps a service from trying again by itself: the workflow does.
-type sleepless struct{}
+// noRetry lets a service return at once, because the workflow retries.
+type noRetry struct{}
 
-func (sleepless) Sleep(time.Duration) {}
+func (noRetry) Sleep(time.Duration) {}
 
 func sending(s types.Sender) func(string) error {
 	return func(text string) error { return s.Send(text, &types.Params{}) }
 }
 
-// sendService sends through one of the services. Some of them stumble over URLs
-// that are not theirs, which must not end the process.
+// sendService sends through one of the services. Some of them panic on a URL that
+// is not theirs, which must not end the process.
 func sendService(client *http.Client, u *url.URL, n engine.Notification) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = errors.New("the service cannot make anything of the URL")
+			err = errors.New("the chat service cannot read the URL")
 		}
 	}()
 	send, err := services[u.Scheme](u, client)
@@ -101,13 +101,13 @@ func sendService(client *http.Client, u *url.URL, n engine.Notification) (err er
 	return send(chatText(n))
 }
 
-// slackAPI is where messages go whose URL has a bot's token instead of a webhook's.
+// slackAPI gets the messages of a URL with a bot's token instead of a webhook's.
 const slackAPI = "https://slack.com/api/chat.postMessage"
 
 func sendSlack(u *url.URL, client *http.Client) (func(string) error, error) {
 	config, err := slack.CreateConfigFromURL(u)
 	if err == nil {
-		_, err = slack.ParseToken(config.Token.String()) // shoutrrr lets a dummy pass
+		_, err = slack.ParseToken(config.Token.String()) // CreateConfigFromURL accepts a malformed token
 	}
 	return func(text string) error {
 		body, err := json.Marshal(slack.CreateJSONPayload(config, text))
@@ -118,8 +118,8 @@ func sendSlack(u *url.URL, client *http.Client) (func(string) error, error) {
 			return postJSON(client, config.Token.WebhookURL(), body, nil, nil)
 		}
 		return postJSON(client, slackAPI, body, http.Header{"Authorization": {config.Token.Authorization()}}, func(answer *json.Decoder) error {
-			var said slack.APIResponse
-			if err := answer.Decode(&said); err != nil || !said.Ok {
+			var reply slack.APIResponse
+			if err := answer.Decode(&reply); err != nil || !reply.Ok {
 				return errNotAccepted
 			}
 			return nil

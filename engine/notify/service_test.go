@@ -12,11 +12,11 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// diverted sends every request to one server, in the place of the hosts that
-// services insist on.
-type diverted struct{ to *url.URL }
+// redirected sends every request to one server instead of the host that a service
+// has fixed.
+type redirected struct{ to *url.URL }
 
-func (d diverted) RoundTrip(r *http.Request) (*http.Response, error) {
+func (d redirected) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("X-Meant-For", r.URL.String())
 	r.URL.Scheme, r.URL.Host = "http", d.to.Host
@@ -54,7 +54,7 @@ func TestServices(t *testing.T) {
 	for name, c := range serviceURLs {
 		tested[strings.Fields(name)[0]] = true
 		s := sender()
-		s.transport = diverted{to}
+		s.transport = redirected{to}
 		n := sample()
 		n.Reason = "<!channel> @everyone [click](https://evil.example)\nStatus: approved _as_ __said__ :tada: $x$ at www.evil.example or evil.example."
 
@@ -98,7 +98,7 @@ func TestServices(t *testing.T) {
 	}
 }
 
-func TestSlackSaysNoWith200(t *testing.T) {
+func TestSlackRefusesWithStatus200(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"ok":false,"error":"x"}`) }))
 	t.Cleanup(server.Close)
 	to, err := url.Parse(server.URL)
@@ -106,13 +106,13 @@ func TestSlackSaysNoWith200(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := sender()
-	s.transport = diverted{to}
+	s.transport = redirected{to}
 	if err := s.Send(t.Context(), engine.Destination{URL: engine.Secret(serviceURLs["slack bot"].url)}, sample()); !errors.Is(err, engine.CodeUnavailable) {
 		t.Error(err)
 	}
 }
 
-func TestPlainText(t *testing.T) {
+func TestSingleLine(t *testing.T) {
 	for in, want := range map[string]string{
 		"a\r\nb\tc\x00\x1b[31m": "a b c[31m",
 		"right\u202eleft\u200b": "rightleft",
@@ -120,19 +120,19 @@ func TestPlainText(t *testing.T) {
 		"0123456789abc":         "012345678…",
 		"bad\xff":               "bad\ufffd",
 	} {
-		if got := plain(in, 10); got != want {
+		if got := singleLine(in, 10); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
 }
 
-// What chats give a meaning to is shown all the same; what is ours stays as it is.
+// Characters with a meaning to chats stay readable, and our own text is unchanged.
 func TestChatText(t *testing.T) {
 	n := sample()
 	n.Reason, n.Comment, n.Requester.Username = "_x_ __y__ :tada: $z$ see: www.evil.example. Yes.", "mailto:a@b.c", "first_last"
-	want := "Approval asked for: pkcs12 of www․example․org\nProject: Payments\nRequester: first＿last\n" +
+	want := "Approval requested: pkcs12 of www․example․org\nProject: Payments\nRequester: first＿last\n" +
 		"Reason: ＿x＿ ＿＿y＿＿ ∶tada: ＄z＄ see: www․evil․example. Yes․\nComment: mailto∶a＠b․c\n" +
-		"Approvals needed: 2\nLapses: 2026-02-04T04:05:06Z\nRequest: req_1\nhttps://countersign.example/approvals/apr_1\nId: ntf_1"
+		"Approvals needed: 2\nExpires: 2026-02-04T04:05:06Z\nRequest: req_1\nhttps://countersign.example/approvals/apr_1\nId: ntf_1"
 	if got := chatText(n); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // sendWebhook posts the notification as JSON, signed as Standard Webhooks 1.0
-// has it: HMAC-SHA256 of "id.timestamp.body" under the bytes behind "whsec_".
+// specifies: HMAC-SHA256 of "id.timestamp.body" under the bytes behind "whsec_".
 func sendWebhook(client *http.Client, u *url.URL, signing engine.Secret, n engine.Notification, now time.Time) error {
 	body, err := json.Marshal(struct {
 		Type string              `json:"type"`
@@ -38,13 +38,13 @@ func sendWebhook(client *http.Client, u *url.URL, signing engine.Secret, n engin
 	}, nil)
 }
 
-// rehearsalSecret signs what is never sent.
-const rehearsalSecret = engine.Secret("whsec_AAAA")
+// dryRunSecret signs a request that is never sent.
+const dryRunSecret = engine.Secret("whsec_AAAA")
 
 func sign(secret engine.Secret, id, timestamp string, body []byte) (string, error) {
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret.Reveal(), "whsec_"))
 	if err != nil || len(key) == 0 {
-		return "", errors.New("the target's signing secret is damaged")
+		return "", errors.New("the target's signing secret is not valid base64; make the target again")
 	}
 	mac := hmac.New(sha256.New, key)
 	_, _ = fmt.Fprintf(mac, "%s.%s.", id, timestamp) // a hash never fails
@@ -54,9 +54,10 @@ func sign(secret engine.Secret, id, timestamp string, body []byte) (string, erro
 
 var errNotAccepted = errors.New("the message was not accepted")
 
-// postJSON posts and takes 2xx for yes, unless into finds otherwise in the answer.
-func postJSON(client *http.Client, url string, body []byte, header http.Header, into func(*json.Decoder) error) (err error) {
-	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body)) //nolint:noctx // the client's exchange has it
+// postJSON posts a body. An answer with status 2xx is accepted, unless check finds
+// an error in it.
+func postJSON(client *http.Client, url string, body []byte, header http.Header, check func(*json.Decoder) error) (err error) {
+	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body)) //nolint:noctx // the client's attempt adds it
 	if err != nil {
 		return err
 	}
@@ -73,8 +74,8 @@ func postJSON(client *http.Client, url string, body []byte, header http.Header, 
 	if answer.StatusCode/100 != 2 {
 		return errNotAccepted
 	}
-	if into != nil {
-		return into(json.NewDecoder(answer.Body))
+	if check != nil {
+		return check(json.NewDecoder(answer.Body))
 	}
 	return nil
 }

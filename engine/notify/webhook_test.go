@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// key is 32 bytes, base64, as a receiver has noted them.
+	// key is a receiver's copy of the signing key: 32 bytes in base64.
 	key    = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="
 	secret = engine.Secret("whsec_" + key)
 	path   = "a-path-that-is-a-secret"
@@ -127,14 +127,14 @@ func TestEndlessAnswersAreNotReadToTheEnd(t *testing.T) {
 }
 
 func TestSlowServersAreCutOff(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never says a word
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and never answers
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = silent.Close() })
 	at := silent.Addr().String()
 	for _, u := range []string{"http://" + at + "/" + path, "smtp://" + at + "/?fromaddress=a@example.org&toaddresses=b@example.org", "ntfy://" + at + "/topic?scheme=http"} {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond) // Within, for those who cannot wait
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond) // a short Timeout
 		err := sender("127.0.0.1").Send(ctx, engine.Destination{URL: engine.Secret(u), Signing: secret}, sample())
 		cancel()
 		if !errors.Is(err, engine.CodeUnavailable) {

@@ -16,7 +16,7 @@ import (
 
 func TestPublicAddresses(t *testing.T) {
 	for _, text := range []string{"8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00:1450::8", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"} {
-		if !public(netip.MustParseAddr(text)) {
+		if !isPublic(netip.MustParseAddr(text)) {
 			t.Errorf("%s is refused", text)
 		}
 	}
@@ -26,13 +26,13 @@ func TestPublicAddresses(t *testing.T) {
 		"::", "::1", "::127.0.0.1", "fe80::1", "fe80::1%lo", "fec0::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001::1", "2001:db8::1", "2002:7f00:1::",
 		"::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::127.0.0.1", "64:ff9b::10.0.0.1", "64:ff9b:1::1",
 	} {
-		if public(netip.MustParseAddr(text)) {
-			t.Errorf("%s is let pass", text)
+		if isPublic(netip.MustParseAddr(text)) {
+			t.Errorf("%s is accepted", text)
 		}
 	}
 }
 
-// counting is a server on loopback that counts who got through to it.
+// counting is a server on loopback that counts the requests that reach it.
 func counting(t *testing.T, handle http.HandlerFunc) (port string, seen *atomic.Int32) {
 	t.Helper()
 	seen = &atomic.Int32{}
@@ -60,7 +60,7 @@ func TestOnlyAllowedNamesReachLoopback(t *testing.T) {
 		}
 	}
 	if n := seen.Load(); n != 0 {
-		t.Errorf("%d tries got through", n)
+		t.Errorf("%d requests arrived", n)
 	}
 	for _, host := range []string{"127.0.0.1", "localhost", "LocalHost"} {
 		if err := sender(host).Send(t.Context(), engine.Destination{URL: engine.Secret("http://" + host + ":" + port), Signing: secret}, sample()); err != nil {
@@ -68,13 +68,13 @@ func TestOnlyAllowedNamesReachLoopback(t *testing.T) {
 		}
 	}
 	if n := seen.Load(); n != 3 {
-		t.Errorf("%d of 3 allowed tries got through", n)
+		t.Errorf("%d of 3 allowed requests arrived", n)
 	}
 }
 
-// A name may have another address by the next try, and an operator may allow it:
-// what is refused while sending is not refused for good.
-func TestRefusalsWhileSendingMayPass(t *testing.T) {
+// A name may have another address at the next attempt, and an operator may allow
+// it, so a refusal while sending is temporary.
+func TestRefusalsWhileSendingAreTemporary(t *testing.T) {
 	for _, url := range []string{
 		"https://localhost:9/" + path, "http://localhost:9/" + path, "ntfy://localhost:9/" + path,
 		"smtp://user:" + path + "@localhost:9/?fromaddress=a@example.org&toaddresses=b@example.org",
@@ -122,8 +122,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestEverySchemeIsGuarded(t *testing.T) {
-	// Each on loopback by TLS, so that a dial that is not refused would be seen.
+func TestEverySchemeUsesThePublicDialer(t *testing.T) {
+	// The listener on loopback counts every connection that is not refused.
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
