@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/countersign-dev/countersign/engine"
 )
 
@@ -53,31 +55,30 @@ func readBootstrap(path string) (*bootstrapFile, error) {
 	return &b, nil
 }
 
-// write replaces the file in one step, so that a crash leaves the old or the new.
+// write replaces the file in one step, so that a crash leaves the old or the new
+// one. The file's mode is 0600, whatever the old file's was.
 func (b bootstrapFile) write(path string) (err error) {
-	text, err := json.MarshalIndent(b, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write bootstrap file: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("write bootstrap file: %w", err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".bootstrap-*") // made 0600
-	if err != nil {
-		return fmt.Errorf("write bootstrap file: %w", err)
-	}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("write bootstrap file: %w", errors.Join(err, os.Remove(f.Name())))
+			err = fmt.Errorf("write bootstrap file: %w", err)
 		}
 	}()
-	if _, err := f.Write(append(text, '\n')); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	text, err := json.MarshalIndent(b, "", "  ")
+	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path))) // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Cleanup()) }()
+	if _, err := f.Write(append(text, '\n')); err != nil {
+		return err
+	}
+	return f.CloseAtomicallyReplace()
 }
 
 // installer is the actor of what an installation does to itself.

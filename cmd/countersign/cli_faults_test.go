@@ -151,7 +151,7 @@ func TestInterruptedTransferLeavesNothing(t *testing.T) {
 	noError(t, cmd.Start())
 	<-arrived
 	eventually(t, "half a file", func() bool {
-		found, err := filepath.Glob(filepath.Join(cmd.Dir, ".countersign-*"))
+		found, err := filepath.Glob(filepath.Join(cmd.Dir, ".*"))
 		noError(t, err)
 		if len(found) != 1 {
 			return false

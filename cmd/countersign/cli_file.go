@@ -11,20 +11,22 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/google/renameio/v2"
 )
 
-// output is a file on its way. It gets its name only once it is whole, so that
-// nothing half is left behind by what breaks off; until then it is beside it
-// under a name of its own. Its mode is 0600 from the first byte.
+// output is a file that is being written. It is a temporary file in the same folder
+// until it is complete, so that an interrupted transfer leaves no partial file
+// under its name. Its mode is 0600 from the first byte.
 type output struct {
 	path  string // "-" is standard output
 	force bool
 	out   io.Writer
-	temp  *os.File
+	temp  *renameio.PendingFile
 }
 
-// createOutput refuses what is there already unless force says to replace it,
-// and whatever is no plain file in any case.
+// createOutput refuses an existing file unless force is set, and always refuses
+// what is not a regular file.
 func createOutput(path string, force bool, out io.Writer) (*output, error) {
 	o := &output{path: path, force: force, out: out}
 	if path == "-" {
@@ -34,8 +36,8 @@ func createOutput(path string, force bool, out io.Writer) (*output, error) {
 		return nil, err
 	}
 	var err error
-	if o.temp, err = os.CreateTemp(filepath.Dir(path), ".countersign-*"); err != nil { // made 0600
-		return nil, fmt.Errorf("make a file beside %s: %w", path, err)
+	if o.temp, err = renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path))); err != nil { // mode 0600
+		return nil, fmt.Errorf("create a temporary file in the folder of %s: %w", path, err)
 	}
 	o.out = o.temp
 	return o, nil
@@ -77,35 +79,31 @@ func (o *output) fill(from io.Reader, progress io.Writer) (receipt, error) {
 	return receipt{o.path, hex.EncodeToString(hash.Sum(nil)), size}, nil
 }
 
-// keep gives the file its name. Without force the name is taken first, by a
-// creation that only one can win.
+// keep gives the file its name. Without force it first creates an empty file under
+// that name, which fails if another process has made one meanwhile.
 func (o *output) keep() error {
 	if o.temp == nil {
 		return nil
 	}
-	if err := errors.Join(o.temp.Sync(), o.temp.Close()); err != nil {
+	if o.force {
+		return o.temp.CloseAtomicallyReplace()
+	}
+	reserved, err := os.OpenFile(o.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
 		return err
 	}
-	if !o.force {
-		taken, err := os.OpenFile(o.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(taken.Close(), os.Rename(o.temp.Name(), o.path)); err != nil {
-			return errors.Join(err, os.Remove(o.path))
-		}
-		return nil
+	if err := errors.Join(reserved.Close(), o.temp.CloseAtomicallyReplace()); err != nil {
+		return errors.Join(err, os.Remove(o.path))
 	}
-	return os.Rename(o.temp.Name(), o.path)
+	return nil
 }
 
-// drop removes what has not got its name.
+// drop removes the temporary file, if the file was not kept.
 func (o *output) drop() error {
 	if o.temp == nil {
 		return nil
 	}
-	_ = o.temp.Close() // it may be closed already, and is on its way out
-	if err := os.Remove(o.temp.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := o.temp.Cleanup(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove an unfinished file: %w", err)
 	}
 	return nil

@@ -10,25 +10,26 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/google/renameio/v2"
 	"gocloud.dev/secrets/localsecrets"
 )
 
-// maxKeyFile is more than a key file's length: 32 bytes in base64 and a newline.
+// maxKeyFile is more than the length of a key file: 32 bytes in base64 and a newline.
 const maxKeyFile = 256
 
-// openKeyFile reads a local key file, as `openssl rand -base64 32` writes it. One
-// that is missing is made if create is set; any other is refused, never
-// overwritten: what it sealed would be lost.
+// openKeyFile reads a local key file, as `openssl rand -base64 32` writes it. It
+// makes a missing file if create is set. It never overwrites a file, because the
+// keys sealed under the old one would be lost.
 func openKeyFile(path string, create bool) (keeper, error) {
 	if path == "" {
-		return keeper{}, errors.New("open key file: no path is given, and no keeper either")
+		return keeper{}, errors.New("open key file: no path is set; set keeper.url or keeper.file")
 	}
 	key, err := readKeyFile(path)
 	if create && errors.Is(err, os.ErrNotExist) {
 		if err := createKeyFile(path); err != nil && !errors.Is(err, os.ErrExist) {
 			return keeper{}, fmt.Errorf("create key file: %w", err)
 		}
-		key, err = readKeyFile(path) // ours, or that of a process that came first
+		key, err = readKeyFile(path) // this process or another one has made it
 	}
 	if err != nil {
 		return keeper{}, fmt.Errorf("open key file: %w", err)
@@ -51,7 +52,7 @@ func readKeyFile(path string) ([32]byte, error) {
 		return [32]byte{}, fmt.Errorf("%s is not a regular file", path)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return [32]byte{}, fmt.Errorf("%s is open to others (mode %04o); make sure that nobody read it, then chmod 0600", path, mode)
+		return [32]byte{}, fmt.Errorf("%s can be read or written by other users (mode %04o); make sure that nobody has copied the key, then chmod 0600 the file", path, mode)
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile))
 	if err != nil {
@@ -60,43 +61,39 @@ func readKeyFile(path string) ([32]byte, error) {
 	defer clear(text)
 	key, err := localsecrets.Base64KeyStd(string(bytes.TrimSpace(text)))
 	if err != nil {
-		return [32]byte{}, fmt.Errorf("%s is not a key file (32 bytes in base64); restore it from a backup, it is not overwritten", path)
+		return [32]byte{}, fmt.Errorf("%s is not a key file (32 bytes in base64); restore it from a backup; this program does not overwrite it", path)
 	}
 	return key, nil
 }
 
-// createKeyFile makes a key file that nobody else can read. It appears under its
-// name complete and on disk, or not at all, and never in place of another.
+// createKeyFile makes a key file that nobody else can read. The file gets its name
+// when it is complete and on disk. The name is a hard link and not renameio's
+// rename, which would replace the key file of another process.
 func createKeyFile(path string) (err error) {
 	folder := filepath.Dir(path)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(folder, ".new-key-*") // O_EXCL, mode 0600
+	file, err := renameio.NewPendingFile(path, renameio.WithTempDir(folder)) // mode 0600
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(file.Name())) }()
-	if err := writeKey(file); err != nil {
+	defer func() { err = errors.Join(err, file.Cleanup()) }()
+	key := make([]byte, 32)
+	defer clear(key)
+	_, _ = rand.Read(key) // crypto/rand.Read never fails: it crashes the program instead
+	text := base64.StdEncoding.AppendEncode(nil, key)
+	defer clear(text)
+	if _, err := file.Write(append(text, '\n')); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
 		return err
 	}
 	if err := os.Link(file.Name(), path); err != nil {
 		return err
 	}
 	return syncFolder(folder)
-}
-
-func writeKey(file *os.File) error {
-	key := make([]byte, 32)
-	defer clear(key)
-	_, _ = rand.Read(key) // crypto/rand.Read never fails: it crashes the program instead
-	text := base64.StdEncoding.AppendEncode(nil, key)
-	defer clear(text)
-	_, err := file.Write(append(text, '\n'))
-	if err == nil {
-		err = file.Sync()
-	}
-	return errors.Join(err, file.Close())
 }
 
 func syncFolder(path string) error {

@@ -71,7 +71,7 @@ func TestManyProcessesAgreeOnTheKeyFile(t *testing.T) {
 	}
 }
 
-func TestKeyFileThatIsNotOneIsRefusedAndKept(t *testing.T) {
+func TestInvalidKeyFileIsRefusedAndKept(t *testing.T) {
 	good := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32)) + "\n"
 	for name, c := range map[string]struct {
 		content string
@@ -82,9 +82,9 @@ func TestKeyFileThatIsNotOneIsRefusedAndKept(t *testing.T) {
 		"short":             {"c2hvcnQ=\n", 0o600, "not a key file"},
 		"garbage":           {strings.Repeat("?", 4096), 0o600, "not a key file"},
 		"two keys":          {good + good, 0o600, "not a key file"},
-		"readable by group": {good, 0o640, "open to others"},
-		"readable by all":   {good, 0o604, "open to others"},
-		"writable by group": {good, 0o620, "open to others"},
+		"readable by group": {good, 0o640, "by other users"},
+		"readable by all":   {good, 0o604, "by other users"},
+		"writable by group": {good, 0o620, "by other users"},
 	} {
 		path := filepath.Join(t.TempDir(), "local.key")
 		if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
@@ -103,7 +103,7 @@ func TestKeyFileThatIsNotOneIsRefusedAndKept(t *testing.T) {
 	}
 }
 
-func TestKeyFileOfOpenSSLIsTaken(t *testing.T) {
+func TestKeyFileOfOpenSSLIsAccepted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "local.key")
 	run(t, "openssl", "rand", "-base64", "-out", path, "32")
 	if err := os.Chmod(path, 0o600); err != nil {

@@ -10,43 +10,43 @@ import (
 	"sync"
 
 	"github.com/alexedwards/argon2id"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// Passwords hashes as many passwords at a time as there are processors, so that a
-// crowd that signs in takes time, not memory. The zero value is ready to use.
+// Passwords hashes at most one password per processor at a time, which bounds the
+// memory that many simultaneous sign-ins use. The zero value is ready to use.
 type Passwords struct {
-	// MemoryKiB is what one hash takes, in KiB. Default 64 MiB; tests that hash
-	// many take less.
+	// MemoryKiB is the memory that one hash uses, in KiB. The default is 64 MiB;
+	// tests that hash many passwords use less.
 	MemoryKiB uint32
 
 	once  sync.Once
-	turns chan struct{}
+	slots *semaphore.Weighted
 }
 
 var _ engine.Passwords = (*Passwords)(nil)
 
-// recommended is 64 MiB in KiB.
-const recommended = 64 << 10
+const defaultMemoryKiB = 64 << 10
 
 func (p *Passwords) params() *argon2id.Params {
-	return &argon2id.Params{Memory: cmp.Or(p.MemoryKiB, recommended), Iterations: 3, Parallelism: 4, SaltLength: 16, KeyLength: 32}
+	return &argon2id.Params{Memory: cmp.Or(p.MemoryKiB, defaultMemoryKiB), Iterations: 3, Parallelism: 4, SaltLength: 16, KeyLength: 32}
 }
 
-// nobody is the hash that is compared where there is none: of a password that
-// nobody knows, and as costly as any other.
-func (p *Passwords) nobody() string {
+// dummyHash is compared for a user that does not exist or has no password, so that
+// the time of an answer does not show it. No known password matches it.
+func (p *Passwords) dummyHash() string {
 	return fmt.Sprintf("$argon2id$v=19$m=%d,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", p.params().Memory)
 }
 
 // Hash implements engine.Passwords.
 func (p *Passwords) Hash(ctx context.Context, password engine.Secret) (string, error) {
-	done, err := p.turn(ctx)
+	release, err := p.acquire(ctx)
 	if err != nil {
 		return "", err
 	}
-	defer done()
+	defer release()
 	hash, err := argon2id.CreateHash(password.Reveal(), p.params())
 	if err != nil {
 		return "", fmt.Errorf("hash password: %w", err)
@@ -57,13 +57,13 @@ func (p *Passwords) Hash(ctx context.Context, password engine.Secret) (string, e
 // Matches implements engine.Passwords.
 func (p *Passwords) Matches(ctx context.Context, hash string, password engine.Secret) (bool, error) {
 	if hash == "" {
-		hash = p.nobody()
+		hash = p.dummyHash()
 	}
-	done, err := p.turn(ctx)
+	release, err := p.acquire(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer done()
+	defer release()
 	same, err := argon2id.ComparePasswordAndHash(password.Reveal(), hash)
 	if err != nil {
 		return false, fmt.Errorf("compare password: %w", err)
@@ -71,16 +71,13 @@ func (p *Passwords) Matches(ctx context.Context, hash string, password engine.Se
 	return same, nil
 }
 
-// turn waits until a processor is free, as long as the caller does and no longer
-// than callers wait for any answer.
-func (p *Passwords) turn(ctx context.Context) (done func(), err error) {
-	p.once.Do(func() { p.turns = make(chan struct{}, runtime.GOMAXPROCS(0)) })
+// acquire waits for a free processor, at most as long as any answer may take.
+func (p *Passwords) acquire(ctx context.Context) (release func(), err error) {
+	p.once.Do(func() { p.slots = semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))) })
 	ctx, cancel := context.WithTimeout(ctx, engine.AnswerWithin)
 	defer cancel()
-	select {
-	case p.turns <- struct{}{}:
-		return func() { <-p.turns }, nil
-	case <-ctx.Done():
-		return nil, engine.Errorf(engine.CodeUnavailable, "too many passwords are being checked; try again in a moment").Because(context.Cause(ctx))
+	if err := p.slots.Acquire(ctx, 1); err != nil {
+		return nil, engine.Errorf(engine.CodeUnavailable, "too many passwords are being checked; try again in a moment").Because(err)
 	}
+	return func() { p.slots.Release(1) }, nil
 }

@@ -9,20 +9,20 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// However many sign in, nobody waits for a turn longer than for any other answer.
-func TestATurnThatNeverComes(t *testing.T) {
+// Nobody waits for a free processor longer than for any other answer.
+func TestWaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Passwords
 		var err error
-		for err == nil { // takes every turn there is, and then waits
-			_, err = p.turn(t.Context())
+		for err == nil { // acquires every slot, and then waits in vain
+			_, err = p.acquire(t.Context())
 		}
 		if !errors.Is(err, engine.CodeUnavailable) {
-			t.Errorf("no turn was free: %v", err)
+			t.Errorf("with no free slot: %v", err)
 		}
 		start := time.Now()
 		if _, err := p.Matches(t.Context(), "", "x"); !errors.Is(err, engine.CodeUnavailable) {
-			t.Errorf("no turn was free, and yet: %v", err)
+			t.Errorf("with no free slot: %v", err)
 		}
 		if waited := time.Since(start); waited != engine.AnswerWithin {
 			t.Errorf("it waited %v", waited)
