@@ -1,11 +1,11 @@
 // The pages and their addresses.
 import { lazy, Suspense } from "react";
 import { Navigate, Route, Routes } from "react-router";
-import { Layout } from "./layout";
-import { Alone, NoProject } from "./parts/alone";
-import { Heading, Waiting } from "./parts/states";
-import { ProjectProvider, useProjects } from "./project";
-import { SignedIn } from "./session";
+import { Layout } from "./components/layout";
+import { Alone, NoProject } from "./components/standalone-layout";
+import { Heading, Waiting } from "./components/page-states";
+import { ProjectProvider, useProjects } from "./hooks/project";
+import { SignedIn } from "./components/session";
 
 const Certificates = lazy(() => import("./pages/certificates"));
 const Certificate = lazy(() => import("./pages/certificate"));

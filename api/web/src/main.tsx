@@ -10,9 +10,9 @@ import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
 import { ProblemError } from "./api/client";
 import { App } from "./app";
-import { Connection } from "./connection";
-import { Boundary } from "./parts/boundary";
-import { readable, theme } from "./theme";
+import { Connection } from "./components/connection-lost";
+import { Boundary } from "./components/error-boundary";
+import { readable, theme } from "./components/theme";
 
 const queries = new QueryClient({
   defaultOptions: {

@@ -1,7 +1,7 @@
 // The client of the API, made from its own OpenAPI document (schema.d.ts).
 import createClient, { type Middleware } from "openapi-fetch";
-import { unattended } from "../attended";
-import { setClock } from "../clock";
+import { unattended } from "../hooks/idle";
+import { setClock } from "../hooks/clock";
 import type { components, paths } from "./schema";
 
 export type Schemas = components["schemas"];

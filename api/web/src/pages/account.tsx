@@ -3,9 +3,9 @@ import { Alert, Button, Paper, PasswordInput, Stack, Text, Title } from "@mantin
 import { useForm } from "@mantine/form";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { answer, api, setForgeryToken } from "../api/client";
-import { useRefuge } from "../parts/refuge";
-import { Failure, Heading } from "../parts/states";
-import { useMe } from "../session";
+import { useRefuge } from "../hooks/focus";
+import { Failure, Heading } from "../components/page-states";
+import { useMe } from "../components/session";
 
 export default function Account() {
   const { user } = useMe();

@@ -3,14 +3,14 @@ import { Alert, Badge, Select, Table, Text, TextInput } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
-import { now } from "../clock";
-import { mayDo, roles, useMembers } from "../members";
-import { Copied } from "../parts/copied";
-import { Dialog, text } from "../parts/dialog";
-import { Paged, usePages } from "../parts/pages";
-import { Empty, Heading } from "../parts/states";
-import { fromNow, Time } from "../parts/time";
-import { useProject } from "../project";
+import { now } from "../hooks/clock";
+import { mayDo, roles, useMembers } from "../hooks/members";
+import { Copied } from "../components/copyable";
+import { Dialog, text } from "../components/action-dialog";
+import { Paged, usePages } from "../components/paged-list";
+import { Empty, Heading } from "../components/page-states";
+import { fromNow, Time } from "../components/time";
+import { useProject } from "../hooks/project";
 
 type Key = Schemas["APIKey"];
 

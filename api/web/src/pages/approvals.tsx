@@ -2,14 +2,14 @@
 import { Anchor, Badge, Table, Tabs, Text } from "@mantine/core";
 import { Link, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
-import { File } from "../parts/asked";
-import { Paged, usePages } from "../parts/pages";
-import { Empty, Heading } from "../parts/states";
-import { approvalStates, Status } from "../parts/status";
-import { Countdown, Time } from "../parts/time";
-import { Awaited, called, usePending } from "../people";
-import { useMay, useProject } from "../project";
-import { useMe } from "../session";
+import { File } from "../components/request-details";
+import { Paged, usePages } from "../components/paged-list";
+import { Empty, Heading } from "../components/page-states";
+import { approvalStates, Status } from "../components/status";
+import { Countdown, Time } from "../components/time";
+import { Awaited, called, usePending } from "../components/awaited-approvers";
+import { useMay, useProject } from "../hooks/project";
+import { useMe } from "../components/session";
 
 export default function Approvals() {
   const [search, setSearch] = useSearchParams();

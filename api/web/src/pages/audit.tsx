@@ -4,14 +4,14 @@ import { IconFileExport } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
 import { useSearchParams } from "react-router";
 import { answer, api } from "../api/client";
-import { EntryDetail, EntryTable } from "../audit/entry";
-import { type Filter, filterOf, Filters } from "../audit/filters";
-import { readAudit } from "../audit/read";
-import { Verify } from "../audit/verify";
-import { Paged, usePages } from "../parts/pages";
-import { Empty, Heading } from "../parts/states";
-import { useProject } from "../project";
-import { useMe } from "../session";
+import { EntryDetail, EntryTable } from "./audit/entries";
+import { type Filter, filterOf, Filters } from "./audit/filters";
+import { readAudit } from "./audit/read";
+import { Verify } from "./audit/verify";
+import { Paged, usePages } from "../components/paged-list";
+import { Empty, Heading } from "../components/page-states";
+import { useProject } from "../hooks/project";
+import { useMe } from "../components/session";
 
 /** The chain of what belongs to no project, such as users and plugins. */
 const system = "system";

@@ -4,13 +4,13 @@ import { IconDownload } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
-import { Download } from "../download/modal";
-import { Copied } from "../parts/copied";
-import { Facts } from "../parts/facts";
-import { Paged, usePages } from "../parts/pages";
-import { Heading, Unready } from "../parts/states";
-import { Time } from "../parts/time";
-import { useMay, useProject } from "../project";
+import { Download } from "../components/download/download-dialog";
+import { Copied } from "../components/copyable";
+import { Facts } from "../components/facts";
+import { Paged, usePages } from "../components/paged-list";
+import { Heading, Unready } from "../components/page-states";
+import { Time } from "../components/time";
+import { useMay, useProject } from "../hooks/project";
 import { Expiry } from "./certificates";
 
 export default function Certificate() {

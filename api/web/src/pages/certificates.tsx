@@ -5,11 +5,11 @@ import { IconSearch } from "@tabler/icons-react";
 import { useEffect, useRef } from "react";
 import { Link, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
-import { now } from "../clock";
-import { Paged, usePages } from "../parts/pages";
-import { Empty, Heading } from "../parts/states";
-import { fromNow, Time } from "../parts/time";
-import { useProject } from "../project";
+import { now } from "../hooks/clock";
+import { Paged, usePages } from "../components/paged-list";
+import { Empty, Heading } from "../components/page-states";
+import { fromNow, Time } from "../components/time";
+import { useProject } from "../hooks/project";
 
 const day = 86_400_000;
 

@@ -3,13 +3,13 @@ import { Select, Table, Text, TextInput } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
-import { mayDo, roles } from "../members";
-import { Dialog, text } from "../parts/dialog";
-import { Paged, readAll, usePages } from "../parts/pages";
-import { Empty, Heading } from "../parts/states";
-import { Time } from "../parts/time";
-import { useMay, useProject } from "../project";
-import { useMe } from "../session";
+import { mayDo, roles } from "../hooks/members";
+import { Dialog, text } from "../components/action-dialog";
+import { Paged, readAll, usePages } from "../components/paged-list";
+import { Empty, Heading } from "../components/page-states";
+import { Time } from "../components/time";
+import { useMay, useProject } from "../hooks/project";
+import { useMe } from "../components/session";
 
 type Member = Schemas["Member"];
 

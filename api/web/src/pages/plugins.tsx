@@ -4,10 +4,10 @@ import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { answer, api, type Schemas } from "../api/client";
-import { pluginMillis } from "../download/choice";
-import { Dialog } from "../parts/dialog";
-import { Paged, usePages } from "../parts/pages";
-import { Empty, Heading } from "../parts/states";
+import { pluginMillis } from "../hooks/formats";
+import { Dialog } from "../components/action-dialog";
+import { Paged, usePages } from "../components/paged-list";
+import { Empty, Heading } from "../components/page-states";
 
 type Plugin = Schemas["Plugin"];
 

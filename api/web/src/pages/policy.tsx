@@ -1,11 +1,11 @@
 // The certificate policy: what may be downloaded, by whose leave and how.
 import { Alert } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { Heading, Unready } from "../parts/states";
-import { PolicyEditor, readPolicy } from "../policy/editor";
-import { SettingTable } from "../policy/form";
-import { effect } from "../policy/settings";
-import { useMay, useProject } from "../project";
+import { Heading, Unready } from "../components/page-states";
+import { PolicyEditor, readPolicy } from "./policy/editor";
+import { SettingTable } from "./policy/setting-inputs";
+import { effect } from "./policy/settings";
+import { useMay, useProject } from "../hooks/project";
 
 export default function Policy() {
   const { id: pid } = useProject();

@@ -2,15 +2,15 @@
 import { Anchor, Group, SegmentedControl, Select, Table, Text } from "@mantine/core";
 import { Link, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
-import { CertificateName } from "../parts/asked";
-import { Paged, usePages } from "../parts/pages";
-import { Empty, Heading } from "../parts/states";
-import { requestStates, Status } from "../parts/status";
-import { Countdown, Time } from "../parts/time";
-import { Awaited, called, usePending } from "../people";
-import { useMay, useProject } from "../project";
-import { useMe } from "../session";
-import { clearable } from "../theme";
+import { CertificateName } from "../components/request-details";
+import { Paged, usePages } from "../components/paged-list";
+import { Empty, Heading } from "../components/page-states";
+import { requestStates, Status } from "../components/status";
+import { Countdown, Time } from "../components/time";
+import { Awaited, called, usePending } from "../components/awaited-approvers";
+import { useMay, useProject } from "../hooks/project";
+import { useMe } from "../components/session";
+import { clearable } from "../components/theme";
 
 type Request = Schemas["Request"];
 

@@ -3,11 +3,11 @@ import { Badge, Checkbox, PasswordInput, Table, Text, TextInput } from "@mantine
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
-import { Dialog, text } from "../parts/dialog";
-import { Paged, usePages } from "../parts/pages";
-import { Empty, Heading } from "../parts/states";
-import { Time } from "../parts/time";
-import { useMe } from "../session";
+import { Dialog, text } from "../components/action-dialog";
+import { Paged, usePages } from "../components/paged-list";
+import { Empty, Heading } from "../components/page-states";
+import { Time } from "../components/time";
+import { useMe } from "../components/session";
 
 type User = Schemas["User"];
 

@@ -2,10 +2,10 @@
 import { Alert, Button, Group, Stack, Text } from "@mantine/core";
 import { IconHourglass } from "@tabler/icons-react";
 import { Link } from "react-router";
-import type { Schemas } from "../api/client";
-import { useRefuge } from "../parts/refuge";
-import { Time } from "../parts/time";
-import { useProject } from "../project";
+import type { Schemas } from "../../api/client";
+import { useRefuge } from "../../hooks/focus";
+import { Time } from "../time";
+import { useProject } from "../../hooks/project";
 
 export function Asked({ pending, close }: { pending: Schemas["Pending"]; close: () => void }) {
   const { id: pid } = useProject();

@@ -2,8 +2,8 @@
 import { Button, Container, Group } from "@mantine/core";
 import { IconLogout } from "@tabler/icons-react";
 import type { ReactNode } from "react";
-import { useSignOut } from "../session";
-import { Failure, Heading } from "./states";
+import { useSignOut } from "./session";
+import { Failure, Heading } from "./page-states";
 
 export function Alone({ children }: { children: ReactNode }) {
   const leave = useSignOut();

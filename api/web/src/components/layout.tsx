@@ -4,10 +4,10 @@ import { useDisclosure, useMediaQuery } from "@mantine/hooks";
 import { IconCertificate, IconChecklist, IconDownload, IconHistory, IconKey, IconLogout, IconMoon, IconPlug, IconShieldLock, IconSun, IconUser, IconUserCog, IconUsers } from "@tabler/icons-react";
 import { type ReactNode, Suspense } from "react";
 import { Link, Outlet, useLocation, useNavigate } from "react-router";
-import { Boundary } from "./parts/boundary";
-import { Waiting } from "./parts/states";
-import { usePending } from "./people";
-import { useMay, useProject, useProjects } from "./project";
+import { Boundary } from "./error-boundary";
+import { Waiting } from "./page-states";
+import { usePending } from "./awaited-approvers";
+import { useMay, useProject, useProjects } from "../hooks/project";
 import { useMe, useSignOut } from "./session";
 
 export function Layout() {

@@ -2,10 +2,10 @@
 import { Alert, List, Skeleton, Text } from "@mantine/core";
 import { IconCheck, IconHourglass, IconX } from "@tabler/icons-react";
 import { keepPreviousData, useQuery, type UseQueryResult } from "@tanstack/react-query";
-import { answer, api, type Schemas } from "../api/client";
-import { Failure } from "../parts/states";
-import { useApprovers } from "../people";
-import { useProject } from "../project";
+import { answer, api, type Schemas } from "../../api/client";
+import { Failure } from "../page-states";
+import { useApprovers } from "../awaited-approvers";
+import { useProject } from "../../hooks/project";
 import { useMe } from "../session";
 
 type Verdict = Schemas["Verdict"];

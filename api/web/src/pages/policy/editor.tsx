@@ -4,12 +4,12 @@ import { Alert, Button, Group, Modal, Stack, Text } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type SubmitEvent, useState } from "react";
-import { api, ProblemError } from "../api/client";
-import { useRefuge } from "../parts/refuge";
-import { Failure } from "../parts/states";
-import { useProject } from "../project";
+import { api, ProblemError } from "../../api/client";
+import { useRefuge } from "../../hooks/focus";
+import { Failure } from "../../components/page-states";
+import { useProject } from "../../hooks/project";
 import { Changes, Conflict } from "./changes";
-import { SettingInputs } from "./form";
+import { SettingInputs } from "./setting-inputs";
 import { differing, effect, type Flat, flat, nested } from "./settings";
 
 /** A policy, and which version of it this is. */

@@ -3,10 +3,10 @@
 import { Button, Group, Stack, Text } from "@mantine/core";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { answer, api, type Schemas } from "../api/client";
-import { Failure, Unready } from "../parts/states";
-import { useProject } from "../project";
-import { useFormats, usePolicy } from "./choice";
+import { answer, api, type Schemas } from "../../api/client";
+import { Failure, Unready } from "../page-states";
+import { useProject } from "../../hooks/project";
+import { useFormats, usePolicy } from "../../hooks/formats";
 import { Passphrase } from "./passphrase";
 
 interface Props {

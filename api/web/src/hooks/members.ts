@@ -1,7 +1,7 @@
 // The people of a project, as several pages name them.
 import { useQuery } from "@tanstack/react-query";
-import { answer, api } from "./api/client";
-import { readAll } from "./parts/pages";
+import { answer, api } from "../api/client";
+import { readAll } from "../components/paged-list";
 import { useProject } from "./project";
 
 export const roles = ["viewer", "operator", "approver", "admin"] as const;

@@ -3,11 +3,11 @@ import { Anchor, Badge, Drawer, Table, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useRef } from "react";
 import { Link } from "react-router";
-import type { Schemas } from "../api/client";
-import { Copied } from "../parts/copied";
-import { Unready } from "../parts/states";
-import { Time } from "../parts/time";
-import { useProject } from "../project";
+import type { Schemas } from "../../api/client";
+import { Copied } from "../../components/copyable";
+import { Unready } from "../../components/page-states";
+import { Time } from "../../components/time";
+import { useProject } from "../../hooks/project";
 import { called } from "./actions";
 import { readAudit } from "./read";
 

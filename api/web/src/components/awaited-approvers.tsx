@@ -1,8 +1,8 @@
 // Who asks, who decides, and what waits for them.
 import { useQuery } from "@tanstack/react-query";
-import { answer, api, type Schemas } from "./api/client";
-import { useMembers } from "./members";
-import { useMay, useProject } from "./project";
+import { answer, api, type Schemas } from "../api/client";
+import { useMembers } from "../hooks/members";
+import { useMay, useProject } from "../hooks/project";
 import { useMe } from "./session";
 
 /** Who did something: a person, perhaps by an API key of theirs. */

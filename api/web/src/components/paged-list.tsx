@@ -2,7 +2,7 @@
 import { Button } from "@mantine/core";
 import { keepPreviousData, useInfiniteQuery, type UseInfiniteQueryResult, type InfiniteData } from "@tanstack/react-query";
 import type { ReactNode } from "react";
-import { Unready } from "./states";
+import { Unready } from "./page-states";
 
 interface Page<T> {
   items: T[] | null;

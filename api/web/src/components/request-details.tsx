@@ -3,9 +3,9 @@ import { Badge, Group, List, Text, Timeline } from "@mantine/core";
 import { IconCheck, IconX } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
-import { optionsOf, useFormats } from "../download/choice";
-import { called } from "../people";
-import { useProject } from "../project";
+import { optionsOf, useFormats } from "../hooks/formats";
+import { called } from "./awaited-approvers";
+import { useProject } from "../hooks/project";
 import { Time } from "./time";
 
 /** A file, and whether the private key is in it. */

@@ -3,14 +3,14 @@ import { Accordion, Badge, Button, Checkbox, Group, Radio, Select, Stack, Text, 
 import { useDebouncedValue } from "@mantine/hooks";
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
-import { answer, api, type Schemas } from "../api/client";
-import { useRefuge } from "../parts/refuge";
-import { Failure } from "../parts/states";
-import { useProject } from "../project";
+import { answer, api, type Schemas } from "../../api/client";
+import { useRefuge } from "../../hooks/focus";
+import { Failure } from "../page-states";
+import { useProject } from "../../hooks/project";
 import { clearable } from "../theme";
-import { type Choice, chosenOptions, destinations, type Format, nothing, type Option, optionsOf, type Outcome } from "./choice";
+import { type Choice, chosenOptions, destinations, type Format, nothing, type Option, optionsOf, type Outcome } from "../../hooks/formats";
 import { Passphrase } from "./passphrase";
-import { Preview, usePreview } from "./preview";
+import { Preview, usePreview } from "./policy-verdict";
 
 interface Props {
   certificate: Schemas["Certificate"];

@@ -2,10 +2,10 @@
 import { Alert, Button, Code, Group, Text } from "@mantine/core";
 import { IconAlertTriangle, IconShieldCheck } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
-import { answer, api, type Schemas } from "../api/client";
-import { now } from "../clock";
-import { Failure } from "../parts/states";
-import { Time } from "../parts/time";
+import { answer, api, type Schemas } from "../../api/client";
+import { now } from "../../hooks/clock";
+import { Failure } from "../../components/page-states";
+import { Time } from "../../components/time";
 
 export function Verify({ chain }: { chain: string }) {
   const verify = useMutation({

@@ -1,7 +1,7 @@
 // Times, in the reader's zone with UTC on hover, and how long is left.
 import { Tooltip } from "@mantine/core";
 import { useEffect, useState } from "react";
-import { now } from "../clock";
+import { now } from "../hooks/clock";
 
 const zoned = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 /** The words around it are English. */

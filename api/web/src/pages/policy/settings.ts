@@ -1,6 +1,6 @@
 // What a certificate policy says, setting by setting and in plain words: the form,
 // the confirmation and the comparison are all made from this list.
-import type { Schemas } from "../api/client";
+import type { Schemas } from "../../api/client";
 
 type Policy = Schemas["Policy"];
 

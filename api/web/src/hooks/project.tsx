@@ -2,11 +2,11 @@
 import { useQuery } from "@tanstack/react-query";
 import { createContext, useContext } from "react";
 import { Outlet, useParams } from "react-router";
-import { answer, api, ProblemError, type Schemas } from "./api/client";
-import { NoProject } from "./parts/alone";
-import { readAll } from "./parts/pages";
-import { Waiting } from "./parts/states";
-import { useLive } from "./live";
+import { answer, api, ProblemError, type Schemas } from "../api/client";
+import { NoProject } from "../components/standalone-layout";
+import { readAll } from "../components/paged-list";
+import { Waiting } from "../components/page-states";
+import { useLive } from "./live-updates";
 
 const ProjectContext = createContext<Schemas["Project"] | null>(null);
 

@@ -2,7 +2,7 @@
 // what they are about.
 import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
-import { api } from "./api/client";
+import { api } from "../api/client";
 
 /** What each event is about, by the first member of the queries' keys. */
 const about: Record<string, string[]> = {

@@ -4,7 +4,7 @@ import { useDocumentTitle } from "@mantine/hooks";
 import { IconAlertTriangle } from "@tabler/icons-react";
 import { type ReactNode, useEffect } from "react";
 import { ProblemError } from "../api/client";
-import { useRefuge } from "./refuge";
+import { useRefuge } from "../hooks/focus";
 
 export function Waiting() {
   return (

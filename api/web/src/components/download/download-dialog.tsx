@@ -1,12 +1,12 @@
 // The download dialog: choose a format, see what the policy will say, get a link.
 import { Modal } from "@mantine/core";
 import { useState } from "react";
-import type { Schemas } from "../api/client";
-import { Unready } from "../parts/states";
-import { type Outcome, useFormats, usePolicy } from "./choice";
-import { DownloadForm } from "./form";
+import type { Schemas } from "../../api/client";
+import { Unready } from "../page-states";
+import { type Outcome, useFormats, usePolicy } from "../../hooks/formats";
+import { DownloadForm } from "./download-form";
 import { Link } from "./link";
-import { Asked } from "./asked";
+import { Asked } from "./approval-requested";
 
 interface Props {
   certificate: Schemas["Certificate"];

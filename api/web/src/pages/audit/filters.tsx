@@ -4,10 +4,10 @@ import { useForm } from "@mantine/form";
 import { useDebouncedValue } from "@mantine/hooks";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
-import { answer, api } from "../api/client";
-import { useMembers } from "../members";
-import { useProject } from "../project";
-import { clearable } from "../theme";
+import { answer, api } from "../../api/client";
+import { useMembers } from "../../hooks/members";
+import { useProject } from "../../hooks/project";
+import { clearable } from "../../components/theme";
 import { actions } from "./actions";
 
 const names = ["action", "actor", "certificate_id", "request_id", "from", "to"] as const;

@@ -5,8 +5,8 @@ import { useForm } from "@mantine/form";
 import { notifications } from "@mantine/notifications";
 import { type QueryClient, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useState } from "react";
-import { answer, api, on, ProblemError, type Schemas, setForgeryToken } from "./api/client";
-import { Failure, Waiting } from "./parts/states";
+import { answer, api, on, ProblemError, type Schemas, setForgeryToken } from "../api/client";
+import { Failure, Waiting } from "./page-states";
 
 const MeContext = createContext<Schemas["Me"] | null>(null);
 

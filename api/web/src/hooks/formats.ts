@@ -1,7 +1,7 @@
 // What a person chooses in the download dialog, and what is asked of the server.
 import { useQuery } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
-import { useProject } from "../project";
+import { useProject } from "./project";
 
 export type Format = Schemas["Format"];
 export type Target = Schemas["FormatTarget"];

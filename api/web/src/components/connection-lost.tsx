@@ -2,7 +2,7 @@
 import { Affix, Notification } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
-import { on } from "./api/client";
+import { on } from "../api/client";
 
 const retryMillis = 2_000;
 

@@ -1,6 +1,6 @@
 // The entries of the audit log as the API lists them.
-import { answer, api, type Schemas } from "../api/client";
-import type { paths } from "../api/schema";
+import { answer, api, type Schemas } from "../../api/client";
+import type { paths } from "../../api/schema";
 
 type Query = NonNullable<paths["/api/v1/projects/{pid}/audit-logs"]["get"]["parameters"]["query"]>;
 

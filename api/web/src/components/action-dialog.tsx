@@ -3,8 +3,8 @@ import { Button, Group, Modal, Stack } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { useMutation } from "@tanstack/react-query";
 import type { ReactNode } from "react";
-import { useHeadingNext } from "./refuge";
-import { Failure } from "./states";
+import { useHeadingNext } from "../hooks/focus";
+import { Failure } from "./page-states";
 
 interface Props<T> {
   /** What the button says. */

@@ -3,13 +3,13 @@
 import { Alert, Button, Code, Group, Stack, Text } from "@mantine/core";
 import { IconCheck, IconDownload } from "@tabler/icons-react";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { answer, api, type Schemas } from "../api/client";
-import { CopiedField } from "../parts/copied";
-import { useRefuge } from "../parts/refuge";
-import { Failure } from "../parts/states";
-import { Countdown, Time, useSecondsLeft } from "../parts/time";
-import { useProject } from "../project";
-import { type Format, importCommand } from "./choice";
+import { answer, api, type Schemas } from "../../api/client";
+import { CopiedField } from "../copyable";
+import { useRefuge } from "../../hooks/focus";
+import { Failure } from "../page-states";
+import { Countdown, Time, useSecondsLeft } from "../time";
+import { useProject } from "../../hooks/project";
+import { type Format, importCommand } from "../../hooks/formats";
 
 interface Props {
   certificate: { id: string };
