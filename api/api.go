@@ -1,20 +1,20 @@
-// Package api serves Countersign over HTTP: Fiber routes, authentication and
-// the one mapping from the domain's errors to problem documents (RFC 9457). The
+// Package api serves Countersign over HTTP: Fiber routes, authentication and the
+// one mapping from the domain's errors to problem documents (RFC 9457). The
 // OpenAPI 3.1 document at /openapi.json is generated from the types in api/wire.
 //
-// Start with [New], which takes [Options] and lists the endpoints; each is in
-// the file of its concept. route.go has what all share: the guard that settles
-// authentication (401), what the path names (404) and the role (403) before the
-// body is read. problem.go has every code with its status and title.
+// Start with [New], which takes [Options] and registers the endpoints; each is in
+// the file of its concept. route.go has what they share, access.go who may call
+// them: the guard checks authentication (401), what the path names (404) and the
+// role (403) before the body is read. problem.go has every code with its status
+// and title. Package stream has the server-sent events.
 //
-// The package promises that no answer but a mint's holds a token, that no log
-// record, metric or problem holds a secret, and that HEAD, prefetches and link
-// previews never reach the code that redeems.
+// The package promises that only the answers to a mint and a claim hold a token,
+// that no log record, metric or problem holds a secret, and that HEAD, prefetches
+// and link previews never consume a token.
 package api
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,49 +31,47 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/countersign-dev/countersign/api/stream"
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// Options is what a server is made from. Downloads, Admin, Notifications, Plugins
-// and the two importers must be set; the zero value of every other member works.
+// Options configures a server. The members up to PolicyStatus must be set; the
+// zero value of every other member works.
 type Options struct {
-	Downloads     *engine.Downloads
-	Admin         *engine.Admin
-	Notifications *engine.Notifications
-	Plugins       Plugins
+	Downloads      *engine.Downloads
+	Admin          *engine.Admin
+	Authentication *engine.Authentication
+	Notifications  *engine.Notifications
+	Store          Store
+	Clock          engine.Clock
 
-	// ImportPEM and ImportPKCS12 read certificates in; they return the code
-	// that says what is wrong with them.
-	ImportPEM    func(certificate, chain, key string) (Bundle, error)
-	ImportPKCS12 func(file []byte, passphrase engine.Secret) (Bundle, error)
-
-	// Authenticators are asked after API keys and sessions.
-	Authenticators []Authenticator
-	// Authentication is how people sign in with a browser; without it, nobody does.
-	SignIns *engine.Authentication
+	// ImportPEM and ImportPKCS12 read certificates; their errors have a code
+	// that tells what is wrong.
+	ImportPEM    func(certificate, chain, key string) (engine.Bundle, error)
+	ImportPKCS12 func(file []byte, passphrase engine.Secret) (engine.Bundle, error)
+	// PolicyStatus tells which policy rules are in force, for /readyz.
+	PolicyStatus func() engine.PolicyStatus
 
 	// UI is the built web UI, web.Files(); without it, only the API is served.
 	UI fs.FS
 
 	// PublicURL is the address under which callers reach the server, such as
 	// https://countersign.example.com. Without it, the URL in the answer to a
-	// mint is made from that request's own Host header: right for one machine,
-	// but the caller's claim.
+	// mint is made from the Host header of that request: this is right on one
+	// machine, but the caller can choose it.
 	PublicURL string
-	// TrustedProxies are the addresses and networks (CIDR) whose
+	// TrustedProxies are the addresses and networks (CIDR) whose headers
 	// X-Forwarded-For, -Proto and -Host are believed. None by default.
 	TrustedProxies []string
-	// UnknownTokensPerMinute is how many tokens that do not exist an address
-	// may try, 60 by default. Tokens that exist are never limited.
+	// UnknownTokensPerMinute limits how many unknown tokens an address may
+	// present, 60 by default. Tokens that exist are never limited.
 	UnknownTokensPerMinute int
 
-	// Stream is how streams of events keep time.
-	Stream StreamPace
+	// Stream sets the intervals of event streams.
+	Stream stream.Pace
 
-	// Ready are asked by /readyz.
+	// Ready are the checks of /readyz.
 	Ready []Check
-	// PolicyStatus is detail of /readyz; without it, only the revision is.
-	PolicyStatus func() engine.PolicyStatus
 	// Registry holds the metrics that /metrics shows; a new one by default.
 	Registry *prometheus.Registry
 	Log      *slog.Logger
@@ -81,21 +79,23 @@ type Options struct {
 	Version string
 }
 
-// Plugins is the plugin host. Reload of a name it does not know is CodeNotFound.
-type Plugins interface {
-	Plugins() []engine.PluginState
-	Reload(name string) error
+// Store is what the API reads directly; it changes nothing except through the use
+// cases of package engine. Each part is declared with the endpoints that need it.
+type Store interface {
+	accessReader
+	accountReader
+	projectReader
+	certificateReader
+	policyReader
+	requestReader
+	approvalReader
+	tokenReader
+	targetReader
+	auditReader
+	stream.Store
 }
 
-// Bundle is a certificate as an importer read and verified it: the leaf, its
-// issuers from the leaf upwards, and its private key (PKCS#8 DER, nil for none).
-type Bundle struct {
-	Leaf       *x509.Certificate
-	Chain      []*x509.Certificate
-	PrivateKey []byte
-}
-
-// Check is one thing that must answer before requests can be served.
+// Check is a service that must answer before requests can be served.
 type Check struct {
 	Name string
 	Ask  func(context.Context) error
@@ -106,17 +106,19 @@ type Server struct {
 	options        Options
 	downloads      *engine.Downloads
 	admin          *engine.Admin
+	authentication *engine.Authentication
 	notifications  *engine.Notifications
-	store          engine.Store
+	store          Store
 	clock          engine.Clock
 	log            *slog.Logger
-	authenticators []Authenticator
 	proxies        []netip.Prefix
 	unknownTokens  *limiter
 	failedLogins   *limiter
 	metrics        *metrics
 	app            *fiber.App
 	huma           huma.API
+	registered     []endpoint
+	publicPages    []string
 
 	serving  sync.Mutex
 	listener net.Listener
@@ -128,36 +130,37 @@ const (
 	writeTimeout = 60 * time.Second
 	idleTimeout  = 75 * time.Second
 
-	// Fiber refuses a body above this before anything else is known of the
-	// request; up to it, who may not call is told so first.
+	// Fiber refuses a larger body before anything else is known of the request.
+	// Up to this size, a caller without the right gets 401, 404 or 403 instead.
 	bodyLimit = 2 * maxBody
 )
 
 // New makes a server with all endpoints. It does not listen yet.
 func New(o Options) (*Server, error) {
+	configureHuma()
 	s := &Server{
-		options: o, downloads: o.Downloads, admin: o.Admin, notifications: o.Notifications, store: o.Downloads.Store, clock: o.Downloads.Clock, log: o.Log,
-		authenticators: []Authenticator{apiKeys{o.Downloads.Store, o.Downloads.Clock}},
+		options: o, downloads: o.Downloads, admin: o.Admin, authentication: o.Authentication, notifications: o.Notifications,
+		store: o.Store, clock: o.Clock, log: o.Log,
 	}
-	if o.SignIns != nil {
-		s.authenticators = append(s.authenticators, sessions{o.SignIns})
-	}
-	s.authenticators = append(s.authenticators, o.Authenticators...)
 	if s.log == nil {
 		s.log = slog.Default()
 	}
 	if o.UnknownTokensPerMinute == 0 {
 		o.UnknownTokensPerMinute = 60
 	}
-	s.unknownTokens = newLimiter(o.UnknownTokensPerMinute)
-	s.failedLogins = newLimiter(failedLoginsPerMinute)
-	if err := s.address(); err != nil {
-		return nil, err
-	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
 	var err error
+	if s.unknownTokens, err = newLimiter(o.UnknownTokensPerMinute); err != nil {
+		return nil, err
+	}
+	if s.failedLogins, err = newLimiter(failedLoginsPerMinute); err != nil {
+		return nil, err
+	}
+	if err := s.checkAddresses(); err != nil {
+		return nil, err
+	}
 	if s.metrics, err = newMetrics(o.Registry); err != nil {
 		return nil, err
 	}
@@ -171,15 +174,15 @@ func New(o Options) (*Server, error) {
 	s.app.Server().Handler = s.knownMethods(s.app.Server().Handler)
 	s.app.Use(s.observe)
 	s.huma = humafiber.New(s.app, documentation(o.Version))
-	s.endpoints()
+	s.registerEndpoints()
 	if err := s.operations(o.Registry); err != nil {
 		return nil, err
 	}
 	return s, s.ui(o.UI)
 }
 
-// address checks the settings that say where the server is reached.
-func (s *Server) address() error {
+// checkAddresses checks the options that tell how callers reach the server.
+func (s *Server) checkAddresses() error {
 	var err error
 	if s.proxies, err = proxyPrefixes(s.options.TrustedProxies); err != nil {
 		return err
@@ -189,16 +192,18 @@ func (s *Server) address() error {
 	}
 	u, err := url.Parse(s.options.PublicURL)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return errors.New("the public URL is not of the form https://host[:port]") // not quoted: it may hold a password
+		return errors.New("the public URL is not valid; give one of the form https://host[:port]") // not quoted: it may hold a password
 	}
 	s.options.PublicURL = strings.TrimSuffix(s.options.PublicURL, "/")
 	return nil
 }
 
-// endpoints registers the API, concept by concept.
-func (s *Server) endpoints() {
-	s.downloadEndpoints()
+// registerEndpoints registers the API, concept by concept.
+func (s *Server) registerEndpoints() {
+	s.mintEndpoints()
+	s.redeemEndpoints()
 	s.requestEndpoints()
+	s.claimEndpoints()
 	s.approvalEndpoints()
 	s.certificateEndpoints()
 	s.policyEndpoints()
@@ -216,13 +221,10 @@ func (s *Server) endpoints() {
 	s.healthEndpoints()
 }
 
-// App is the Fiber application, for routes beside the API.
-func (s *Server) App() *fiber.App { return s.app }
-
-// Serve answers requests on a listener until Shutdown. It is called once.
+// Serve answers requests on a listener until Shutdown. Call it once.
 func (s *Server) Serve(l net.Listener) error {
 	if !s.open(l) {
-		return nil // shut down already
+		return nil // Shutdown came first
 	}
 	if err := s.app.Listener(l); err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
@@ -230,20 +232,20 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// open notes the listener, or closes it if Shutdown came first.
+// open keeps the listener for Shutdown, or closes it if Shutdown came first.
 func (s *Server) open(l net.Listener) bool {
 	s.serving.Lock()
 	defer s.serving.Unlock()
 	if s.stopped {
-		_ = l.Close() // nobody was served
+		_ = l.Close() // it never accepted a connection
 		return false
 	}
 	s.listener = l
 	return true
 }
 
-// Shutdown stops listening, waits for the requests under way until ctx ends,
-// then breaks them off.
+// Shutdown stops listening, waits for the requests under way until ctx ends, and
+// then closes their connections.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.serving.Lock()
 	defer s.serving.Unlock()

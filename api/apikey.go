@@ -18,26 +18,24 @@ type apiKeyIDInput struct {
 type newAPIKeyOutput struct{ Body wire.NewAPIKey }
 
 func (s *Server) apiKeyEndpoints() {
-	e := endpoint{
-		id: "list-api-keys", method: http.MethodGet, path: base + "/projects/{pid}/api-keys", tag: "API keys", summary: "List API keys",
-		access: access{role: engine.RoleAdmin},
-	}
-	register(s, e, func(ctx context.Context, k *call, in *struct{ Paging }) (*listing[wire.APIKey], error) {
-		found, next, err := s.store.APIKeys(ctx, k.Project.ID, in.page())
-		return listed(found, next, toAPIKey), err
-	})
-	e.id, e.method, e.summary, e.status = "create-api-key", http.MethodPost, "Make an API key", http.StatusCreated
-	e.description = "It acts for its maker, with at most their role. Its secret is told here and nowhere again."
-	register(s, e, s.createAPIKey)
 	register(s, endpoint{
-		id: "revoke-api-key", method: http.MethodDelete, path: base + "/projects/{pid}/api-keys/{kid}", tag: "API keys",
-		summary: "Revoke an API key", access: access{role: engine.RoleAdmin},
-	}, func(ctx context.Context, k *call, in *apiKeyIDInput) (*struct{}, error) {
-		if !ids.MatchString(in.ID) {
-			return nil, engine.CodeNotFound
-		}
-		return nil, s.admin.RevokeAPIKey(ctx, k.Caller, in.ID)
-	})
+		id: "list-api-keys", method: http.MethodGet, path: base + "/projects/{pid}/api-keys", access: role(engine.RoleAdmin), tag: "API keys",
+		summary: "List API keys",
+	}, s.listAPIKeys)
+	register(s, endpoint{
+		id: "create-api-key", method: http.MethodPost, path: base + "/projects/{pid}/api-keys", access: role(engine.RoleAdmin), tag: "API keys",
+		summary: "Create an API key", description: "The key acts for the user who creates it, with at most their role. The answer is the only one that shows its secret.",
+		status: http.StatusCreated,
+	}, s.createAPIKey)
+	register(s, endpoint{
+		id: "revoke-api-key", method: http.MethodDelete, path: base + "/projects/{pid}/api-keys/{kid}", access: role(engine.RoleAdmin), tag: "API keys",
+		summary: "Revoke an API key",
+	}, s.revokeAPIKey)
+}
+
+func (s *Server) listAPIKeys(ctx context.Context, k *call, in *struct{ Paging }) (*listing[wire.APIKey], error) {
+	found, next, err := s.store.APIKeys(ctx, k.Project.ID, in.page())
+	return listed(found, next, toAPIKey), err
 }
 
 func (s *Server) createAPIKey(ctx context.Context, k *call, in *apiKeyInput) (*newAPIKeyOutput, error) {
@@ -50,6 +48,13 @@ func (s *Server) createAPIKey(ctx context.Context, k *call, in *apiKeyInput) (*n
 		return nil, err
 	}
 	return &newAPIKeyOutput{wire.NewAPIKey{APIKey: toAPIKey(key), Secret: wire.Secret(secret)}}, nil
+}
+
+func (s *Server) revokeAPIKey(ctx context.Context, k *call, in *apiKeyIDInput) (*struct{}, error) {
+	if !ids.MatchString(in.ID) {
+		return nil, engine.CodeNotFound
+	}
+	return nil, s.admin.RevokeAPIKey(ctx, k.Caller, in.ID)
 }
 
 func toAPIKey(k engine.APIKey) wire.APIKey {

@@ -8,9 +8,15 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
+// approvalReader reads approvals.
+type approvalReader interface {
+	Approval(ctx context.Context, projectID, id string) (engine.Approval, error)
+	Approvals(ctx context.Context, q engine.ApprovalQuery) ([]engine.Approval, string, error)
+}
+
 type approvalsInput struct {
 	Paging
-	Status string `query:"status" doc:"Only approvals in this state; settled: in any but pending"`
+	Status string `query:"status" doc:"Only approvals in this state; settled means every state except pending"`
 }
 
 // voteInput has a body that may be left out.
@@ -18,27 +24,33 @@ type voteInput struct{ Body *wire.VoteBody }
 
 type approvalOutput struct{ Body wire.Approval }
 
+const voteDescription = "Requesters cannot vote on their own request, whatever key or session they use: 403 self_approval. " +
+	"A second vote of the same person is 409 already_decided; a vote on a settled approval is 409 not_pending."
+
 func (s *Server) approvalEndpoints() {
-	path := base + "/projects/{pid}/approvals"
-	e := endpoint{
-		id: "list-approvals", method: http.MethodGet, path: path, tag: "Approvals", summary: "List approvals",
-		description: "An approver and an admin see all, an operator those of their own requests.", access: access{role: engine.RoleOperator},
-	}
-	register(s, e, s.approvals)
-	e.id, e.path, e.summary = "get-approval", path+"/{aid}", "Read an approval"
-	register(s, e, func(_ context.Context, k *call, _ *struct{}) (*approvalOutput, error) {
-		return &approvalOutput{toApproval(k.approval)}, nil
-	})
-	e.access.role, e.errors = engine.RoleApprover, []int{http.StatusConflict}
-	e.description = "Never the requester, by whatever key or session: 403 self_approval. A second decision by the same person is 409 already_decided, " +
-		"on a settled approval 409 not_pending."
-	e.id, e.method, e.path, e.summary = "approve", http.MethodPost, path+"/{aid}/approve", "Approve a download"
-	register(s, e, s.vote(engine.DecisionApprove))
-	e.id, e.path, e.summary = "deny", path+"/{aid}/deny", "Deny a download, with a comment"
-	register(s, e, s.vote(engine.DecisionDeny))
+	register(s, endpoint{
+		id: "list-approvals", method: http.MethodGet, path: base + "/projects/{pid}/approvals", access: role(engine.RoleOperator), tag: "Approvals",
+		summary: "List approvals", description: "Approvers and admins see all approvals, operators those of their own requests.",
+	}, s.listApprovals)
+	register(s, endpoint{
+		id: "get-approval", method: http.MethodGet, path: base + "/projects/{pid}/approvals/{aid}", access: role(engine.RoleOperator), tag: "Approvals",
+		summary: "Read an approval", description: "Approvers and admins see all approvals, operators those of their own requests.",
+	}, s.getApproval)
+	register(s, endpoint{
+		id: "approve", method: http.MethodPost, path: base + "/projects/{pid}/approvals/{aid}/approve", access: role(engine.RoleApprover), tag: "Approvals",
+		summary: "Approve a download", description: voteDescription, errors: []int{http.StatusConflict},
+	}, s.vote(engine.DecisionApprove))
+	register(s, endpoint{
+		id: "deny", method: http.MethodPost, path: base + "/projects/{pid}/approvals/{aid}/deny", access: role(engine.RoleApprover), tag: "Approvals",
+		summary: "Deny a download, with a comment", description: voteDescription, errors: []int{http.StatusConflict},
+	}, s.vote(engine.DecisionDeny))
 }
 
-func (s *Server) approvals(ctx context.Context, k *call, in *approvalsInput) (*listing[wire.Approval], error) {
+func (s *Server) getApproval(_ context.Context, k *call, _ *struct{}) (*approvalOutput, error) {
+	return &approvalOutput{toApproval(k.approval)}, nil
+}
+
+func (s *Server) listApprovals(ctx context.Context, k *call, in *approvalsInput) (*listing[wire.Approval], error) {
 	q := engine.ApprovalQuery{ProjectID: k.Project.ID, Page: in.page()}
 	switch status := engine.ApprovalStatus(in.Status); {
 	case status == "settled":
@@ -46,7 +58,7 @@ func (s *Server) approvals(ctx context.Context, k *call, in *approvalsInput) (*l
 	case status == "" || status.Valid():
 		q.Status = status
 	default:
-		return nil, engine.Errorf(engine.CodeInvalidRequest, "status is neither one of the states of an approval nor settled")
+		return nil, engine.Errorf(engine.CodeInvalidRequest, "status is not a state of an approval; give pending, approved, denied, expired, cancelled or settled")
 	}
 	if !k.Role.Includes(engine.RoleApprover) {
 		q.Person = k.User.ID
@@ -65,7 +77,7 @@ func (s *Server) vote(decision engine.Decision) func(context.Context, *call, *vo
 			comment = in.Body.Comment
 		}
 		decided, err := s.downloads.Vote(ctx, k.Caller, k.approval, decision, comment)
-		outcome(s.metrics.votes, string(decision), err)
+		countOutcome(s.metrics.votes, string(decision), err)
 		if err != nil {
 			return nil, err
 		}

@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -214,32 +213,16 @@ func TestClaimAsksThePolicyAgain(t *testing.T) {
 	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").is(200)
 }
 
-// moved is a store in which another certificate stands behind an id.
-type moved struct {
-	engine.Store
-	leaf []byte
-}
-
-func (m *moved) Certificate(ctx context.Context, project, id string) (engine.Certificate, error) {
-	c, err := m.Store.Certificate(ctx, project, id)
-	if m.leaf != nil {
-		c.Leaf = m.leaf
-	}
-	return c, err
-}
-
 func TestOnlyWhatWasApprovedLeaves(t *testing.T) {
 	f := newFixture(t)
 	f.mode(false, engine.ApprovalKeyExport)
 	p := f.approved(`{"format":"key"}`)
 	path := "{p}/requests/" + p.RequestID + "/token"
-	store := &moved{Store: f.store}
-	f.downloads.Store = store
 	m := read[wire.Minted](f.do("operator", "POST", path, `{}`).is(201))
-	store.leaf = f.certs["alone"].Leaf
+	f.faults.leaf = f.certs["alone"].Leaf
 	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").problem(409, engine.CodeApprovalMismatch)
 	f.do("operator", "POST", path, `{}`).problem(409, engine.CodeApprovalMismatch)
-	store.leaf = nil
+	f.faults.leaf = nil
 	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").is(200)
 }
 

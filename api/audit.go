@@ -12,39 +12,46 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
+// auditReader reads the audit chains.
+type auditReader interface {
+	AuditEntries(ctx context.Context, q engine.AuditQuery) ([]engine.AuditEntry, string, error)
+	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]engine.AuditEntry, error)
+}
+
 type auditInput struct {
 	Paging
-	Seq           int64     `query:"seq" minimum:"1" doc:"Only the entry of this number"`
+	Seq           int64     `query:"seq" minimum:"1" doc:"Only the entry with this number"`
 	Action        string    `query:"action" maxLength:"100" doc:"Only this action, such as cert.downloaded"`
-	Actor         string    `query:"actor" maxLength:"200" doc:"Only by this actor: id of a user or API key"`
+	Actor         string    `query:"actor" maxLength:"200" doc:"Only this actor: the id of a user or an API key"`
 	CertificateID string    `query:"certificate_id" maxLength:"200"`
 	RequestID     string    `query:"request_id" maxLength:"200"`
-	From          time.Time `query:"from" doc:"Not before this time"`
+	From          time.Time `query:"from" doc:"At or after this time"`
 	To            time.Time `query:"to" doc:"Before this time"`
-	Format        string    `query:"format" enum:"ndjson,csv" doc:"Export all that match, newest first, instead of a page"`
+	Format        string    `query:"format" enum:"ndjson,csv" doc:"Export all entries that match, newest first, instead of a page"`
 }
 
 // auditOutput is a page or an export.
 type auditOutput struct{ Body func(huma.Context) }
 
 type verifyInput struct {
-	AnchorSeq  int64  `query:"anchor_seq" minimum:"0" doc:"With anchor_hash: a head noted earlier, which the chain must still hold"`
+	AnchorSeq  int64  `query:"anchor_seq" minimum:"0" doc:"With anchor_hash: a head that you noted earlier and that the chain must still contain"`
 	AnchorHash string `query:"anchor_hash" maxLength:"64"`
 }
 
 type verifyOutput struct{ Body wire.AuditVerdict }
 
 func (s *Server) auditEndpoints() {
-	e := endpoint{
-		id: "list-audit-logs", method: http.MethodGet, path: base + "/projects/{pid}/audit-logs", tag: "Audit",
+	register(s, endpoint{
+		id: "list-audit-logs", method: http.MethodGet, path: base + "/projects/{pid}/audit-logs", access: role(engine.RoleAdmin).orSystemChain(), tag: "Audit",
 		summary:     "Read or export the audit log",
-		description: "A system administrator may read the chain of what belongs to no project as project \"system\".",
-		access:      access{role: engine.RoleAdmin, chain: true},
-	}
-	e.responses = s.auditResponses()
-	register(s, e, s.auditLogs)
-	e.id, e.path, e.summary, e.responses = "verify-audit-logs", e.path+"/verify", "Check the audit chain for any change, gap or reordering", nil
-	register(s, e, s.verifyAudit)
+		description: "System administrators can read the chain of everything that belongs to no project as project \"system\".",
+		responses:   s.auditResponses(),
+	}, s.auditLogs)
+	register(s, endpoint{
+		id: "verify-audit-logs", method: http.MethodGet, path: base + "/projects/{pid}/audit-logs/verify", access: role(engine.RoleAdmin).orSystemChain(), tag: "Audit",
+		summary:     "Check the audit chain for a change, a gap or another order",
+		description: "System administrators can check the chain of everything that belongs to no project as project \"system\".",
+	}, s.verifyAudit)
 }
 
 func (s *Server) auditResponses() map[string]*huma.Response {
@@ -81,7 +88,7 @@ func (s *Server) auditLogs(ctx context.Context, k *call, in *auditInput) (*audit
 
 func (s *Server) verifyAudit(ctx context.Context, k *call, in *verifyInput) (*verifyOutput, error) {
 	if (in.AnchorSeq > 0) != (in.AnchorHash != "") {
-		return nil, engine.Errorf(engine.CodeInvalidRequest, "anchor_seq and anchor_hash go together")
+		return nil, engine.Errorf(engine.CodeInvalidRequest, "anchor_seq and anchor_hash belong together; give both or neither")
 	}
 	v, err := engine.VerifyAudit(ctx, s.store, k.Project.ID, engine.AuditHead{Seq: in.AnchorSeq, Hash: in.AnchorHash})
 	if err != nil {

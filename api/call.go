@@ -12,18 +12,18 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// call is one HTTP request as the handlers see it: who calls from where, and
-// what the path names. Nothing in it refers to Fiber's reused buffers.
+// call is one HTTP request as the handlers see it: who calls, from which address,
+// and what the path names. Nothing in it refers to buffers that Fiber reuses.
 type call struct {
 	id       string // request id
-	route    string // pattern of the path: a path itself may hold a token
-	base     string // scheme and host that the caller can reach
+	route    string // pattern of the path, for logs: the path itself may hold a token
+	base     string // scheme and host under which the caller reaches the server
 	prefetch bool
 	engine.Caller
-	forgeryToken string // of the caller's session
-	certificate  engine.Certificate
-	request      engine.Request
-	approval     engine.Approval
+	csrfToken   string // of the caller's session
+	certificate engine.Certificate
+	request     engine.Request
+	approval    engine.Approval
 }
 
 type callKey struct{}
@@ -46,8 +46,8 @@ var (
 	hosts      = regexp.MustCompile(`^[A-Za-z0-9._-]+(:[0-9]{1,5})?$|^\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?$`)
 )
 
-// begin makes the call of a request. An id that the caller brings is kept if it
-// cannot be mistaken for anything else in a log.
+// begin makes the call of a request. It keeps an id that the caller sends if the
+// id is safe to write to a log.
 func (s *Server) begin(c *fiber.Ctx) *call {
 	k := &call{id: c.Get(requestIDHeader), route: "unmatched", base: s.options.PublicURL, prefetch: isPrefetch(c)}
 	if !requestIDs.MatchString(k.id) {
@@ -70,8 +70,8 @@ func userAgent(c *fiber.Ctx) string {
 }
 
 // clientIP is the peer's address or, behind trusted proxies, the last address in
-// X-Forwarded-For that is not one of them: what stands before it is the
-// caller's own claim.
+// X-Forwarded-For that is not a trusted proxy: the caller can write what comes
+// before it.
 func (s *Server) clientIP(c *fiber.Ctx) string {
 	peer, ok := netip.AddrFromSlice(c.Context().RemoteIP())
 	if !ok {
@@ -109,7 +109,7 @@ func proxyPrefixes(texts []string) ([]netip.Prefix, error) {
 		if err != nil {
 			ip, errIP := netip.ParseAddr(text)
 			if errIP != nil {
-				return nil, engine.Errorf(engine.CodeInvalidRequest, "trusted proxy %q is neither an address nor a network", text)
+				return nil, engine.Errorf(engine.CodeInvalidRequest, "trusted proxy %q is not an IP address or a network; give one such as 10.0.0.0/8", text)
 			}
 			prefix = netip.PrefixFrom(ip.Unmap(), ip.Unmap().BitLen())
 		}

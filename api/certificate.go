@@ -12,14 +12,21 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
+// certificateReader reads certificates and their timelines.
+type certificateReader interface {
+	Certificate(ctx context.Context, projectID, id string) (engine.Certificate, error)
+	Certificates(ctx context.Context, projectID, query string, page engine.Page) ([]engine.Certificate, string, error)
+	Events(ctx context.Context, q engine.EventQuery) ([]engine.Event, string, error)
+}
+
 type certificatesInput struct {
 	Paging
-	Query string `query:"q" maxLength:"200" doc:"Words that name, subject, alternative names, serial or fingerprint contain"`
+	Query string `query:"q" maxLength:"200" doc:"Words that must be in the name, subject, alternative names, serial or fingerprint"`
 }
 
 type eventsInput struct {
 	Paging
-	RequestID string `query:"request_id" maxLength:"200" doc:"Only what this request brought about"`
+	RequestID string `query:"request_id" maxLength:"200" doc:"Only the events of this request"`
 }
 
 type certificateOutput struct{ Body wire.Certificate }
@@ -32,39 +39,42 @@ type importOutput struct {
 }
 
 func (s *Server) certificateEndpoints() {
-	path := base + "/projects/{pid}/certificates"
-	e := endpoint{
-		id: "list-certificates", method: http.MethodGet, path: path, tag: "Certificates", summary: "List and search certificates",
-		access: access{role: engine.RoleViewer},
-	}
-	register(s, e, s.certificates)
-	e.id, e.path, e.summary = "get-certificate", path+"/{cid}", "Read a certificate"
-	register(s, e, func(_ context.Context, k *call, _ *struct{}) (*certificateOutput, error) {
-		c := toCertificate(k.certificate)
-		for _, der := range k.certificate.Chain {
-			parsed, err := x509.ParseCertificate(der)
-			if err != nil {
-				return nil, fmt.Errorf("read chain: %w", err)
-			}
-			var above engine.Certificate
-			above.SetLeaf(parsed)
-			c.Chain = append(c.Chain, wire.ChainCertificate{
-				Subject: above.Subject, Issuer: above.Issuer, NotAfter: above.NotAfter, Fingerprint: above.Fingerprint,
-			})
-		}
-		return &certificateOutput{c}, nil
-	})
-	e.id, e.path, e.summary = "list-events", path+"/{cid}/events", "Read a certificate's timeline"
-	e.description = "What happened to the certificate; refusals are in the audit log alone."
-	register(s, e, s.events)
 	register(s, endpoint{
-		id: "import-certificate", method: http.MethodPost, path: path, tag: "Certificates", summary: "Import a certificate",
-		description: "As PEM or as PKCS#12. Its chain must lead upwards from it and the key must be its own, or nothing is stored.",
-		status:      http.StatusCreated, access: access{role: engine.RoleAdmin},
+		id: "list-certificates", method: http.MethodGet, path: base + "/projects/{pid}/certificates", access: role(engine.RoleViewer), tag: "Certificates",
+		summary: "List and search certificates",
+	}, s.listCertificates)
+	register(s, endpoint{
+		id: "get-certificate", method: http.MethodGet, path: base + "/projects/{pid}/certificates/{cid}", access: role(engine.RoleViewer), tag: "Certificates",
+		summary: "Read a certificate",
+	}, s.getCertificate)
+	register(s, endpoint{
+		id: "list-events", method: http.MethodGet, path: base + "/projects/{pid}/certificates/{cid}/events", access: role(engine.RoleViewer), tag: "Certificates",
+		summary: "Read a certificate's timeline", description: "What happened to the certificate. Refusals are in the audit log only.",
+	}, s.events)
+	register(s, endpoint{
+		id: "import-certificate", method: http.MethodPost, path: base + "/projects/{pid}/certificates", access: role(engine.RoleAdmin), tag: "Certificates",
+		summary: "Import a certificate", description: "As PEM or as PKCS#12. Nothing is stored unless the chain leads upwards from the certificate and the key belongs to it.",
+		status: http.StatusCreated,
 	}, s.importCertificate)
 }
 
-func (s *Server) certificates(ctx context.Context, k *call, in *certificatesInput) (*listing[wire.Certificate], error) {
+func (s *Server) getCertificate(_ context.Context, k *call, _ *struct{}) (*certificateOutput, error) {
+	c := toCertificate(k.certificate)
+	for _, der := range k.certificate.Chain {
+		parsed, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("read chain: %w", err)
+		}
+		var issuer engine.Certificate
+		issuer.SetLeaf(parsed)
+		c.Chain = append(c.Chain, wire.ChainCertificate{
+			Subject: issuer.Subject, Issuer: issuer.Issuer, NotAfter: issuer.NotAfter, Fingerprint: issuer.Fingerprint,
+		})
+	}
+	return &certificateOutput{c}, nil
+}
+
+func (s *Server) listCertificates(ctx context.Context, k *call, in *certificatesInput) (*listing[wire.Certificate], error) {
 	found, next, err := s.store.Certificates(ctx, k.Project.ID, strings.ToLower(strings.TrimSpace(in.Query)), in.page())
 	if err != nil {
 		return nil, err
@@ -87,34 +97,34 @@ func (s *Server) events(ctx context.Context, k *call, in *eventsInput) (*listing
 }
 
 func (s *Server) importCertificate(ctx context.Context, k *call, in *importInput) (*importOutput, error) {
-	bundle, err := s.read(in.Body)
+	bundle, err := s.readBundle(in.Body)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(bundle.PrivateKey)
-	c, err := s.admin.Import(ctx, k.Caller, in.Body.Name, bundle.Leaf, bundle.Chain, bundle.PrivateKey)
+	c, err := s.admin.Import(ctx, k.Caller, in.Body.Name, bundle)
 	if err != nil {
 		return nil, err
 	}
 	return &importOutput{base + "/projects/" + k.Project.ID + "/certificates/" + c.ID, toCertificate(c)}, nil
 }
 
-// read gives the body to the importer of its form. A body of neither form holds
-// no certificate, which the PEM importer says.
-func (s *Server) read(b wire.ImportBody) (Bundle, error) {
+// readBundle gives the body to the importer of its form. A body of neither form
+// goes to the PEM importer, which says that there is no certificate.
+func (s *Server) readBundle(b wire.ImportBody) (engine.Bundle, error) {
 	if b.PKCS12Base64 == "" {
 		if b.Passphrase != "" {
-			return Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "passphrase goes with pkcs12_base64 only; private_key_pem must not be encrypted")
+			return engine.Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "passphrase is only for pkcs12_base64; decrypt private_key_pem before you send it")
 		}
 		return s.options.ImportPEM(b.CertificatePEM, b.ChainPEM, b.PrivateKeyPEM.Reveal())
 	}
 	if b.CertificatePEM != "" || b.ChainPEM != "" || b.PrivateKeyPEM != "" {
-		return Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "send either the PEM members or pkcs12_base64")
+		return engine.Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "the body has both forms; send either the PEM members or pkcs12_base64")
 	}
 	text := strings.Join(strings.Fields(b.PKCS12Base64.Reveal()), "")
 	file, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "pkcs12_base64 is not base64")
+		return engine.Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "pkcs12_base64 is not valid base64")
 	}
 	defer clear(file)
 	return s.options.ImportPKCS12(file, engine.Secret(b.Passphrase))

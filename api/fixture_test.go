@@ -16,6 +16,7 @@ import (
 
 	"github.com/countersign-dev/countersign/api"
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/certimport"
 	"github.com/countersign-dev/countersign/engine/keys"
 	"github.com/countersign-dev/countersign/engine/notify"
 	"github.com/countersign-dev/countersign/engine/passwords"
@@ -32,11 +33,14 @@ type fixture struct {
 	admin     *engine.Admin
 	workflows *inProcess
 	// notifications may go to 127.0.0.1.
-	notifications *engine.Notifications
-	server        *api.Server
-	registry      *prometheus.Registry
-	log           *buffer
-	skew          atomic.Int64 // of the server's clock, in nanoseconds
+	notifications  *engine.Notifications
+	server         *api.Server
+	registry       *prometheus.Registry
+	log            *buffer
+	authentication *engine.Authentication
+	faults         *faultyStore
+	skew           atomic.Int64              // what the clock is ahead, in nanoseconds
+	frozen         atomic.Pointer[time.Time] // when set, the clock stands still here
 
 	project engine.Project
 	users   map[string]engine.User   // by name: viewer, operator, second, approver, another, admin, root
@@ -128,15 +132,17 @@ func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 		users: map[string]engine.User{}, keys: map[string]engine.Secret{}, certs: map[string]engine.Certificate{},
 	}
 	dir := t.TempDir()
-	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "store", "db"))
+	real, err := sqlite.Open(t.Context(), filepath.Join(dir, "store", "db"))
 	must(t, err)
-	t.Cleanup(func() { must(t, store.Close()) })
+	t.Cleanup(func() { must(t, real.Close()) })
+	store := &faultyStore{Store: real}
 	log := slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	sealer, err := keys.Open(t.Context(), keys.Options{KeyFile: filepath.Join(dir, "key"), Logger: log})
 	must(t, err)
-	clock := func() time.Time { return engine.NormalizeTime(time.Now().Add(time.Duration(f.skew.Load()))) }
-	f.store = store
-	f.admin = &engine.Admin{Store: store, Keys: sealer, Passwords: &passwords.Passwords{MemoryKiB: 64}, Clock: clock}
+	clock := f.now
+	f.store, f.faults = store, store
+	f.admin = &engine.Admin{Store: store, Keys: sealer, Passwords: &passwords.Passwords{MemoryKiB: 64}, Plugins: renderers, Clock: clock}
+	f.authentication = &engine.Authentication{Store: store, Passwords: f.admin.Passwords, Clock: clock, Log: log, Idle: time.Hour, Life: 12 * time.Hour}
 	f.workflows = &inProcess{started: map[string]bool{}, reports: make(chan report, 10_000), reused: make(chan engine.Token, 10_000)}
 	f.downloads = &engine.Downloads{
 		Store: store, Formats: renderers, Keys: sealer, Policy: rules, Workflows: f.workflows, Clock: clock, Log: log,
@@ -151,14 +157,34 @@ func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 	return f
 }
 
+// now is the fixture's clock.
+func (f *fixture) now() time.Time {
+	at := time.Now()
+	if frozen := f.frozen.Load(); frozen != nil {
+		at = *frozen
+	}
+	return engine.NormalizeTime(at.Add(time.Duration(f.skew.Load())))
+}
+
+// freeze stops the clock, so that a rate limiter gives nothing back meanwhile.
+func (f *fixture) freeze() {
+	at := time.Now()
+	f.frozen.Store(&at)
+}
+
+// options are those of a server on the fixture's services.
+func (f *fixture) options() api.Options {
+	return api.Options{
+		Downloads: f.downloads, Admin: f.admin, Authentication: f.authentication, Notifications: f.notifications, Store: f.store, Clock: f.now,
+		ImportPEM: certimport.PEM, ImportPKCS12: certimport.PKCS12,
+		PolicyStatus: func() engine.PolicyStatus { return engine.PolicyStatus{Revision: rules.Revision()} },
+	}
+}
+
 func (f *fixture) serve(log *slog.Logger, change ...func(*fixture, *api.Options)) {
 	f.t.Helper()
-	o := api.Options{
-		Downloads: f.downloads, Admin: f.admin, Notifications: f.notifications, Plugins: renderers, ImportPEM: importPEM, ImportPKCS12: importPKCS12,
-		Registry: f.registry, Log: log, Version: "test",
-		Ready: []api.Check{{Name: "store", Ask: f.store.Ping}},
-	}
-	o.SignIns = &engine.Authentication{Store: f.store, Passwords: f.admin.Passwords, Clock: f.admin.Clock, Idle: time.Hour, Life: 12 * time.Hour}
+	o := f.options()
+	o.Registry, o.Log, o.Version, o.Ready = f.registry, log, "test", []api.Check{{Name: "store", Ask: f.store.Ping}}
 	for _, c := range change {
 		c(f, &o)
 	}
@@ -180,7 +206,7 @@ func (f *fixture) serve(log *slog.Logger, change ...func(*fixture, *api.Options)
 // people makes a project with a person of each role, and someone outside it.
 func (f *fixture) people() {
 	ctx := f.t.Context()
-	root, err := f.admin.CreateUser(ctx, engine.Caller{}, engine.User{Username: "root", SystemAdmin: true})
+	root, err := f.admin.CreateUser(ctx, engine.Caller{}, engine.User{Username: "root", SystemAdmin: true}, "")
 	must(f.t, err)
 	by := engine.Caller{Principal: engine.Principal{User: root}, Role: engine.RoleAdmin}
 	f.project, err = f.admin.CreateProject(ctx, by, "Payments")
@@ -201,7 +227,7 @@ func (f *fixture) people() {
 }
 
 func (f *fixture) person(by engine.Caller, name string, role engine.Role) {
-	u, err := f.admin.CreateUser(f.t.Context(), by, engine.User{Username: name, Name: "The " + name})
+	u, err := f.admin.CreateUser(f.t.Context(), by, engine.User{Username: name, Name: "The " + name}, "")
 	must(f.t, err)
 	_, err = f.admin.SetMember(f.t.Context(), by, u.ID, role)
 	must(f.t, err)

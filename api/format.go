@@ -13,12 +13,12 @@ import (
 
 func (s *Server) formatEndpoints() {
 	register(s, endpoint{
-		id: "list-formats", method: http.MethodGet, path: base + "/projects/{pid}/formats", tag: "Formats",
-		summary: "List what certificates can be downloaded as", access: access{role: engine.RoleViewer},
-	}, s.formats)
+		id: "list-formats", method: http.MethodGet, path: base + "/projects/{pid}/formats", access: role(engine.RoleViewer), tag: "Formats",
+		summary: "List the formats in which certificates can be downloaded",
+	}, s.listFormats)
 }
 
-func (s *Server) formats(_ context.Context, k *call, in *struct{ Paging }) (*listing[wire.Format], error) {
+func (s *Server) listFormats(_ context.Context, k *call, in *struct{ Paging }) (*listing[wire.Format], error) {
 	all := slices.SortedFunc(slices.Values(s.downloads.ProjectFormats(k.Project.ID)), func(a, b engine.Format) int { return strings.Compare(a.ID, b.ID) })
 	return paged(all, in.Paging, func(f engine.Format) string { return f.ID }, toFormat)
 }
@@ -26,7 +26,7 @@ func (s *Server) formats(_ context.Context, k *call, in *struct{ Paging }) (*lis
 func toFormat(f engine.Format) wire.Format {
 	schema := f.OptionsSchema
 	if len(schema) == 0 {
-		schema = json.RawMessage(`{"type":"object","additionalProperties":false}`) // a format without options
+		schema = json.RawMessage(`{"type":"object","additionalProperties":false}`) // the format has no options
 	}
 	targets := []wire.FormatTarget{}
 	for _, t := range f.Targets {
@@ -41,7 +41,7 @@ func toFormat(f engine.Format) wire.Format {
 
 func toFormatTarget(t engine.FormatTarget) wire.FormatTarget {
 	options := map[string]any{}
-	_ = json.Unmarshal([]byte(t.Options), &options) // an object, as the engine promises
+	_ = json.Unmarshal([]byte(t.Options), &options) // the engine guarantees an object
 	return wire.FormatTarget{ID: t.ID, Title: t.Title, Options: options, ImportCommand: t.ImportCommand}
 }
 

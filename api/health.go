@@ -14,8 +14,8 @@ import (
 // probes are the routes that machines ask every few seconds.
 var probes = []string{"/healthz", "/readyz", "/metrics"}
 
-// askWithin is how long a check may take before it counts as no answer.
-const askWithin = 3 * time.Second
+// checkTimeout is how long a check may take before it counts as no answer.
+const checkTimeout = 3 * time.Second
 
 type healthOutput struct{ Body wire.Health }
 
@@ -23,26 +23,29 @@ type readinessOutput struct{ Body wire.Readiness }
 
 func (s *Server) healthEndpoints() {
 	register(s, endpoint{
-		id: "health", method: http.MethodGet, path: "/healthz", tag: "Health", summary: "Tell that the process lives",
-		access: access{public: true},
-	}, func(context.Context, *call, *struct{}) (*healthOutput, error) {
-		return &healthOutput{wire.Health{Status: "ok"}}, nil
-	})
+		id: "health", method: http.MethodGet, path: "/healthz", access: public, tag: "Health",
+		summary: "Tell that the process is running",
+	}, s.health)
 	register(s, endpoint{
-		id: "readiness", method: http.MethodGet, path: "/readyz", tag: "Health", summary: "Tell whether requests can be served",
-		description: "503 unavailable names in its detail what does not answer; its member checks lists all, its member plugins the renderers, its member policy the rules in force.",
-		access:      access{public: true},
+		id: "readiness", method: http.MethodGet, path: "/readyz", access: public, tag: "Health",
+		summary: "Tell whether requests can be served",
+		description: "503 unavailable names in its detail what does not answer. Its member checks lists all checks, its member plugins the renderers " +
+			"and its member policy the rules in force.",
 	}, s.readiness)
 }
 
+func (s *Server) health(context.Context, *call, *struct{}) (*healthOutput, error) {
+	return &healthOutput{wire.Health{Status: "ok"}}, nil
+}
+
 func (s *Server) readiness(ctx context.Context, k *call, _ *struct{}) (*readinessOutput, error) {
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	checks := make([]wire.Check, len(s.options.Ready))
 	var all sync.WaitGroup
 	for i, check := range s.options.Ready {
 		all.Go(func() {
-			err := ask(ctx, check)
+			err := runCheck(ctx, check)
 			checks[i] = wire.Check{Name: check.Name, OK: err == nil}
 			if err != nil {
 				s.log.WarnContext(ctx, "a readiness check failed", "request_id", k.id, "check", check.Name, "error", err)
@@ -50,35 +53,28 @@ func (s *Server) readiness(ctx context.Context, k *call, _ *struct{}) (*readines
 		})
 	}
 	all.Wait()
-	var silent []string
+	var unanswered []string
 	for _, check := range checks {
 		if !check.OK {
-			silent = append(silent, check.Name)
+			unanswered = append(unanswered, check.Name)
 		}
 	}
 	plugins := []wire.Plugin{}
-	for _, plugin := range s.options.Plugins.Plugins() {
+	for _, plugin := range s.admin.Plugins.Plugins() {
 		plugins = append(plugins, toPlugin(plugin))
 	}
-	policy := s.policyStatus()
-	if len(silent) > 0 {
-		return nil, engine.Errorf(engine.CodeUnavailable, "no answer from: %s", strings.Join(silent, ", ")).
+	status := s.options.PolicyStatus()
+	policy := wire.PolicyStatus{Revision: status.Revision, LoadedAt: wire.Instant(status.LoadedAt), Problem: status.Problem}
+	if len(unanswered) > 0 {
+		return nil, engine.Errorf(engine.CodeUnavailable, "no answer from: %s", strings.Join(unanswered, ", ")).
 			With("checks", checks).With("plugins", plugins).With("policy", policy)
 	}
 	return &readinessOutput{wire.Readiness{Status: "ready", Checks: checks, Plugins: plugins, Policy: policy}}, nil
 }
 
-func (s *Server) policyStatus() wire.PolicyStatus {
-	if s.options.PolicyStatus == nil {
-		return wire.PolicyStatus{Revision: s.downloads.Policy.Revision()}
-	}
-	p := s.options.PolicyStatus()
-	return wire.PolicyStatus{Revision: p.Revision, LoadedAt: &p.LoadedAt, Problem: p.Problem}
-}
-
-// ask returns when the check has answered or ctx has ended, even if the check
-// does not heed ctx.
-func ask(ctx context.Context, check Check) error {
+// runCheck returns when the check has answered or ctx has ended, even if the check
+// ignores ctx.
+func runCheck(ctx context.Context, check Check) error {
 	answer := make(chan error, 1)
 	go func() { answer <- check.Ask(ctx) }()
 	select {

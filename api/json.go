@@ -18,12 +18,12 @@ var (
 	errDuplicate = errors.New("the body names a member twice")
 )
 
-// strictJSON is JSON as RFC 7493 (I-JSON) restricts it: UTF-8, and no member
-// twice, so that no two readers of one body can understand it differently.
+// strictJSON is JSON as RFC 7493 (I-JSON) restricts it: UTF-8 only, and each member
+// once, so that two programs cannot understand the same body differently.
 var strictJSON = huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
 
-// unmarshal is called twice per body: first into an any, which is validated,
-// then into its type.
+// unmarshal decodes a body. huma calls it twice for each: first into an any, which
+// it validates, then into the type.
 func unmarshal(body []byte, v any) error {
 	if _, first := v.(*any); first {
 		if !utf8.Valid(body) {
@@ -37,12 +37,12 @@ func unmarshal(body []byte, v any) error {
 	return json.Unmarshal(body, v)
 }
 
-// uniqueMembers refuses an object that names a member twice. The text is known
-// to be JSON.
+// uniqueMembers refuses an object that names a member twice. The caller has
+// checked that the text is JSON.
 func uniqueMembers(d *json.Decoder) error {
 	type level struct {
 		members map[string]bool // nil in an array
-		name    bool            // a member's name comes next
+		name    bool            // the next token is a member's name
 	}
 	var open []level
 	for {

@@ -16,8 +16,7 @@ func unknownToken(i int) string { return fmt.Sprintf("%043d", i) }
 func TestUnknownTokensAreLimited(t *testing.T) {
 	f := newFixture(t, func(f *fixture, o *api.Options) {
 		o.UnknownTokensPerMinute = 6
-		now := engine.NormalizeTime(time.Now()) // stands still, so that nothing is given back meanwhile
-		f.downloads.Clock = func() time.Time { return now.Add(time.Duration(f.skew.Load())) }
+		f.freeze()
 	})
 	m := f.mint("operator", "shop", `{"format":"cert"}`)
 	for i := range 6 {
@@ -54,8 +53,7 @@ func TestUnknownTokensAreLimited(t *testing.T) {
 func TestLimitIsPerAddress(t *testing.T) {
 	f := newFixture(t, func(f *fixture, o *api.Options) {
 		o.TrustedProxies = []string{"127.0.0.0/8"}
-		now := engine.NormalizeTime(time.Now())
-		f.downloads.Clock = func() time.Time { return now }
+		f.freeze()
 	})
 	try := func(from string, n int) int {
 		refused := 0
@@ -119,7 +117,7 @@ func TestBadOptions(t *testing.T) {
 		func(o *api.Options) { o.PublicURL = "https://user:pw@sign.example.com" },
 		func(o *api.Options) { o.Registry = f.registry }, // taken by the fixture's server
 	} {
-		o := api.Options{Downloads: f.downloads, Admin: f.admin, Plugins: renderers, ImportPEM: importPEM, ImportPKCS12: importPKCS12}
+		o := f.options()
 		change(&o)
 		if _, err := api.New(o); err == nil || strings.Contains(err.Error(), "user:pw") {
 			t.Errorf("%+v: %v", o.PublicURL, err)

@@ -21,41 +21,39 @@ type memberInput struct {
 type memberOutput struct{ Body wire.Member }
 
 func (s *Server) memberEndpoints() {
-	e := endpoint{
-		id: "list-members", method: http.MethodGet, path: base + "/projects/{pid}/members", tag: "Members", summary: "List members",
-		access: access{role: engine.RoleViewer},
-	}
-	register(s, e, s.members)
-	e.access.role, e.path = engine.RoleAdmin, e.path+"/{uid}"
-	e.id, e.method, e.summary = "set-member", http.MethodPut, "Give a user a role in the project"
-	register(s, e, s.setMember)
-	e.id, e.method, e.summary = "remove-member", http.MethodDelete, "Take a user out of the project"
-	e.description = "Their API keys of this project stop with it."
-	register(s, e, func(ctx context.Context, k *call, in *memberIDInput) (*struct{}, error) {
-		if !ids.MatchString(in.UserID) {
-			return nil, engine.CodeNotFound
-		}
-		return nil, s.admin.RemoveMember(ctx, k.Caller, in.UserID)
-	})
+	register(s, endpoint{
+		id: "list-members", method: http.MethodGet, path: base + "/projects/{pid}/members", access: role(engine.RoleViewer), tag: "Members",
+		summary: "List members",
+	}, s.listMembers)
+	register(s, endpoint{
+		id: "set-member", method: http.MethodPut, path: base + "/projects/{pid}/members/{uid}", access: role(engine.RoleAdmin), tag: "Members",
+		summary: "Give a user a role in the project",
+	}, s.setMember)
+	register(s, endpoint{
+		id: "remove-member", method: http.MethodDelete, path: base + "/projects/{pid}/members/{uid}", access: role(engine.RoleAdmin), tag: "Members",
+		summary: "Remove a user from the project", description: "Their API keys of this project stop working.",
+	}, s.removeMember)
 }
 
-func (s *Server) members(ctx context.Context, k *call, in *struct{ Paging }) (*listing[wire.Member], error) {
+func (s *Server) removeMember(ctx context.Context, k *call, in *memberIDInput) (*struct{}, error) {
+	if !ids.MatchString(in.UserID) {
+		return nil, engine.CodeNotFound
+	}
+	return nil, s.admin.RemoveMember(ctx, k.Caller, in.UserID)
+}
+
+func (s *Server) listMembers(ctx context.Context, k *call, in *struct{ Paging }) (*listing[wire.Member], error) {
 	found, next, err := s.store.Members(ctx, k.Project.ID, in.page())
 	if err != nil {
 		return nil, err
 	}
-	out := &listing[wire.Member]{Body: wire.Page[wire.Member]{Items: []wire.Member{}}}
-	for _, m := range found {
-		shown, err := s.toMember(ctx, m)
-		if err != nil {
+	shown := make([]wire.Member, len(found))
+	for i, m := range found {
+		if shown[i], err = s.toMember(ctx, m); err != nil {
 			return nil, err
 		}
-		out.Body.Items = append(out.Body.Items, shown)
 	}
-	if next != "" {
-		out.Body.NextCursor = &next
-	}
-	return out, nil
+	return listed(shown, next, func(m wire.Member) wire.Member { return m }), nil
 }
 
 func (s *Server) setMember(ctx context.Context, k *call, in *memberInput) (*memberOutput, error) {

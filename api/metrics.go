@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -10,8 +11,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// metrics are what /metrics shows of the API. No label holds what a caller
-// chose but for its kind: routes are patterns, outcomes problem codes.
+// metrics are the API's part of /metrics. No label holds text that a caller chose:
+// routes are patterns and outcomes are problem codes.
 type metrics struct {
 	requests    *prometheus.CounterVec
 	durations   *prometheus.HistogramVec
@@ -27,20 +28,20 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 			Name: "countersign_http_requests_total", Help: "Requests answered, by method, route and status.",
 		}, []string{"method", "route", "status"}),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "countersign_http_request_duration_seconds", Help: "Time to an answer, by method and route.",
+			Name: "countersign_http_request_duration_seconds", Help: "Time to the answer, by method and route.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}, []string{"method", "route"}),
 		mints: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "countersign_mints_total", Help: "Downloads asked for, by outcome: issued, replayed or a problem code.",
+			Name: "countersign_mints_total", Help: "Download requests, by outcome: issued, replayed or a problem code.",
 		}, []string{"outcome"}),
 		votes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "countersign_votes_total", Help: "Decisions on approvals, by outcome: approve, deny or a problem code.",
+			Name: "countersign_votes_total", Help: "Votes on approvals, by outcome: approve, deny or a problem code.",
 		}, []string{"outcome"}),
 		claims: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_claims_total", Help: "Tokens claimed after approval, by outcome: issued or a problem code.",
 		}, []string{"outcome"}),
 		redemptions: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "countersign_redemptions_total", Help: "Tokens presented for their file, by outcome: consumed or a problem code.",
+			Name: "countersign_redemptions_total", Help: "Attempts to redeem a token, by outcome: consumed or a problem code.",
 		}, []string{"outcome"}),
 	}
 	for _, c := range []prometheus.Collector{m.requests, m.durations, m.mints, m.redemptions, m.votes, m.claims} {
@@ -56,13 +57,10 @@ func (m *metrics) served(method, route string, status int, took time.Duration) {
 	m.durations.WithLabelValues(method, route).Observe(took.Seconds())
 }
 
-// outcome counts one more of what went well, or of the code it failed with.
-func outcome(counter *prometheus.CounterVec, well string, err error) {
+// countOutcome counts a success under the given label, or an error under its code.
+func countOutcome(counter *prometheus.CounterVec, success string, err error) {
 	if err != nil {
-		well = string(engine.CodeOf(err))
-		if well == "" {
-			well = string(codeInternal)
-		}
+		success = cmp.Or(string(engine.CodeOf(err)), string(codeInternal))
 	}
-	counter.WithLabelValues(well).Inc()
+	counter.WithLabelValues(success).Inc()
 }

@@ -11,7 +11,7 @@ import (
 )
 
 type mintInput struct {
-	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" doc:"Names this mint for 24 hours: sent again with the same body, it answers 200 with the request and no token"`
+	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" doc:"Names this mint for 24 hours. The same key with the same body is answered with 200 and the request, without the token"`
 	Body           wire.MintBody
 }
 
@@ -22,31 +22,20 @@ type mintOutput struct {
 	Body   any
 }
 
-func (s *Server) downloadEndpoints() {
-	mint := endpoint{
-		id: "mint", method: http.MethodPost, path: base + "/projects/{pid}/certificates/{cid}/downloads", tag: "Downloads",
-		summary:     "Ask for a download",
-		description: "Answers with a token that fetches the file once, told here and nowhere again. Where the policy asks for approval, 202: claim the token once it is given.",
-		status:      http.StatusCreated,
-		access:      access{role: engine.RoleOperator, action: engine.ActionDownloadRefused},
-		errors:      []int{http.StatusConflict},
-		responses:   s.mintResponses(),
-	}
-	register(s, mint, s.mint)
-	s.redeemEndpoints()
-}
-
-func (s *Server) mintResponses() map[string]*huma.Response {
-	responses := s.claimResponses()
-	responses["200"] = &huma.Response{
-		Description: "The request that the Idempotency-Key names already", Content: bodyOf[wire.Replayed](s),
-	}
-	responses["202"] = &huma.Response{Description: "Waits for approval", Content: bodyOf[wire.Pending](s)}
-	return responses
-}
-
-func (s *Server) claimResponses() map[string]*huma.Response {
-	return map[string]*huma.Response{"201": {Description: "Issued", Content: bodyOf[wire.Minted](s)}}
+func (s *Server) mintEndpoints() {
+	register(s, endpoint{
+		id: "mint", method: http.MethodPost, path: base + "/projects/{pid}/certificates/{cid}/downloads",
+		access: role(engine.RoleOperator), refusedAs: engine.ActionDownloadRefused, tag: "Downloads",
+		summary: "Request a download",
+		description: "Answers with a token that fetches the file once; the answer is the only one that shows it. " +
+			"Where the policy requires approval, the answer is 202: claim the token after the approval.",
+		status: http.StatusCreated, errors: []int{http.StatusConflict},
+		responses: map[string]*huma.Response{
+			"200": {Description: "The request that the Idempotency-Key names already", Content: bodyOf[wire.Replayed](s)},
+			"201": {Description: "Issued", Content: bodyOf[wire.Minted](s)},
+			"202": {Description: "Waits for approval", Content: bodyOf[wire.Pending](s)},
+		},
+	}, s.mint)
 }
 
 func (s *Server) mint(ctx context.Context, k *call, in *mintInput) (*mintOutput, error) {
@@ -56,15 +45,15 @@ func (s *Server) mint(ctx context.Context, k *call, in *mintInput) (*mintOutput,
 		IdempotencyKey: in.IdempotencyKey,
 	})
 	if err != nil {
-		outcome(s.metrics.mints, "", err)
+		countOutcome(s.metrics.mints, "", err)
 		return nil, err
 	}
 	if minted.Replayed {
-		outcome(s.metrics.mints, "replayed", nil)
+		countOutcome(s.metrics.mints, "replayed", nil)
 		r := toRequest(minted.Request)
 		return &mintOutput{http.StatusOK, wire.Replayed{Request: r, RequestID: r.ID, Replayed: true}}, nil
 	}
-	outcome(s.metrics.mints, string(minted.Request.Status), nil)
+	countOutcome(s.metrics.mints, string(minted.Request.Status), nil)
 	if minted.Request.Status == engine.StatusPendingApproval {
 		return &mintOutput{http.StatusAccepted, s.toPending(minted.Request)}, nil
 	}
@@ -77,14 +66,4 @@ func (s *Server) toPending(r engine.Request) wire.Pending {
 		RequestID: r.ID, Status: string(r.Status), ApprovalID: r.ApprovalID, ApprovalExpiresAt: r.ApprovalExpiresAt,
 		RequiredApprovals: r.RequiredApprovals, PassphraseAtClaim: format.NeedsPassphrase, ClaimWindowSeconds: r.ClaimWindowSeconds,
 	}
-}
-
-// issued is the answer with a token.
-func issued(k *call, minted engine.Minted) *mintOutput {
-	r := minted.Request
-	return &mintOutput{http.StatusCreated, wire.Minted{
-		RequestID: r.ID, Status: string(r.Status), Token: wire.Secret(minted.Token),
-		URL:       wire.Secret(k.base + base + "/downloads/" + minted.Token.Reveal()),
-		ExpiresAt: r.ExpiresAt, Format: r.Format, Filename: r.Filename,
-	}}
 }

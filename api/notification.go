@@ -8,6 +8,11 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
+// targetReader reads notification targets.
+type targetReader interface {
+	NotificationTargets(ctx context.Context, projectID string, page engine.Page) ([]engine.NotificationTarget, string, error)
+}
+
 type targetInput struct{ Body wire.NotificationTargetBody }
 
 type targetIDInput struct {
@@ -21,32 +26,38 @@ type newTargetOutput struct {
 type targetTestOutput struct{ Body wire.NotificationTest }
 
 func (s *Server) notificationEndpoints() {
-	const path = base + "/projects/{pid}/notification-targets"
-	admin := access{role: engine.RoleAdmin}
 	register(s, endpoint{
-		id: "list-notification-targets", method: http.MethodGet, path: path, tag: "Notifications", summary: "List notification targets", access: admin,
-	}, func(ctx context.Context, k *call, in *struct{ Paging }) (*listing[wire.NotificationTarget], error) {
-		found, next, err := s.store.NotificationTargets(ctx, k.Project.ID, in.page())
-		return listed(found, next, toTarget), err
-	})
+		id: "list-notification-targets", method: http.MethodGet, path: base + "/projects/{pid}/notification-targets",
+		access: role(engine.RoleAdmin), tag: "Notifications", summary: "List notification targets",
+	}, s.listTargets)
 	register(s, endpoint{
-		id: "create-notification-target", method: http.MethodPost, path: path, tag: "Notifications", summary: "Add a notification target",
-		description: "Private, loopback and metadata addresses are refused unless the operator allows the host by name.",
-		status:      http.StatusCreated, access: admin,
+		id: "create-notification-target", method: http.MethodPost, path: base + "/projects/{pid}/notification-targets",
+		access: role(engine.RoleAdmin), tag: "Notifications", summary: "Add a notification target",
+		description: "Private, loopback and metadata addresses are refused unless the installation's configuration allows the host by name.",
+		status:      http.StatusCreated,
 	}, s.createTarget)
 	register(s, endpoint{
-		id: "delete-notification-target", method: http.MethodDelete, path: path + "/{tid}", tag: "Notifications",
-		summary: "Remove a notification target", description: "What is on its way to it is dropped.", access: admin,
-	}, func(ctx context.Context, k *call, in *targetIDInput) (*struct{}, error) {
-		if !ids.MatchString(in.ID) {
-			return nil, engine.CodeNotFound
-		}
-		return nil, s.notifications.DeleteTarget(ctx, k.Caller, in.ID)
-	})
+		id: "delete-notification-target", method: http.MethodDelete, path: base + "/projects/{pid}/notification-targets/{tid}",
+		access: role(engine.RoleAdmin), tag: "Notifications", summary: "Delete a notification target",
+		description: "Notifications that were not delivered yet are dropped.",
+	}, s.deleteTarget)
 	register(s, endpoint{
-		id: "test-notification-target", method: http.MethodPost, path: path + "/{tid}/test", tag: "Notifications",
-		summary: "Send a test message", description: "Once, and the answer says what came of it.", access: admin,
+		id: "test-notification-target", method: http.MethodPost, path: base + "/projects/{pid}/notification-targets/{tid}/test",
+		access: role(engine.RoleAdmin), tag: "Notifications", summary: "Send a test message",
+		description: "One attempt; the answer has its result.",
 	}, s.testTarget)
+}
+
+func (s *Server) listTargets(ctx context.Context, k *call, in *struct{ Paging }) (*listing[wire.NotificationTarget], error) {
+	found, next, err := s.store.NotificationTargets(ctx, k.Project.ID, in.page())
+	return listed(found, next, toTarget), err
+}
+
+func (s *Server) deleteTarget(ctx context.Context, k *call, in *targetIDInput) (*struct{}, error) {
+	if !ids.MatchString(in.ID) {
+		return nil, engine.CodeNotFound
+	}
+	return nil, s.notifications.DeleteTarget(ctx, k.Caller, in.ID)
 }
 
 func (s *Server) createTarget(ctx context.Context, k *call, in *targetInput) (*newTargetOutput, error) {

@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gofiber/fiber/v2"
-
 	"github.com/countersign-dev/countersign/api"
 	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
@@ -108,25 +106,15 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 	}
 }
 
-// faulty panics or fails as the caller's header says.
-type faulty struct{}
-
-func (faulty) Authenticate(_ context.Context, c *fiber.Ctx) (engine.Principal, bool, error) {
-	switch c.Get("X-Fault") {
-	case "panic":
-		panic("canary-panic")
-	case "error":
-		return engine.Principal{}, true, errBroken
-	case "late":
-		return engine.Principal{}, true, fmt.Errorf("ask the store: %w", context.DeadlineExceeded)
-	}
-	return engine.Principal{}, false, nil
-}
-
 func TestServerFaults(t *testing.T) {
-	f := newFixture(t, func(_ *fixture, o *api.Options) { o.Authenticators = []api.Authenticator{faulty{}} })
+	f := newFixture(t)
 	for fault, want := range map[string]int{"panic": 500, "error": 500, "late": 503} {
-		a := f.do("", "GET", "/me", "", "X-Fault", fault)
+		f.faults.apiKey = map[string]func() error{
+			"panic": func() error { panic("canary-panic") },
+			"error": func() error { return errBroken },
+			"late":  func() error { return fmt.Errorf("read the store: %w", context.DeadlineExceeded) },
+		}[fault]
+		a := f.do("viewer", "GET", "/me", "")
 		p := a.problem(want, map[int]engine.Code{500: "internal", 503: engine.CodeUnavailable}[want])
 		for _, leak := range []string{"canary", "goroutine", ".go:", "store"} {
 			if strings.Contains(string(a.body), leak) {
@@ -140,12 +128,13 @@ func TestServerFaults(t *testing.T) {
 	if !strings.Contains(f.log.String(), "canary-panic") || !strings.Contains(f.log.String(), errBroken.Error()) {
 		t.Error("the log does not say what happened")
 	}
+	f.faults.apiKey = nil
 	f.do("viewer", "GET", "/me", "").is(200)
 }
 
 func TestFaultsOfADownload(t *testing.T) {
-	store := &brokenStore{}
-	f := newFixture(t, func(f *fixture, _ *api.Options) { store.Store, f.downloads.Store = f.downloads.Store, store })
+	f := newFixture(t)
+	store := f.faults
 	m := f.mint("operator", "shop", `{"format":"cert"}`)
 	path := "/downloads/" + m.Token.Reveal()
 	whole := f.downloads.Formats

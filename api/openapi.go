@@ -15,23 +15,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// documentation configures huma to serve neither pages that load scripts from
-// elsewhere nor links to schemas.
+// documentation configures huma without its pages, which load scripts from other
+// hosts, and without links to schemas.
 func documentation(version string) huma.Config {
 	config := huma.DefaultConfig("Countersign", version)
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil
 	config.Formats = map[string]huma.Format{fiber.MIMEApplicationJSON: strictJSON, "json": strictJSON}
-	config.Info.Description = "Hands out certificates and private keys: on request, by policy, after approval, once."
+	config.Info.Description = "Hands out certificates and private keys by request, under policy, after approval, once."
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"apiKey":  {Type: "http", Scheme: "bearer", Description: "An API key of the project"},
-		"session": {Type: "apiKey", In: "cookie", Name: plainCookie, Description: "A browser in which somebody signed in; calls that change something also need the header " + forgeryHeader},
+		"session": {Type: "apiKey", In: "cookie", Name: plainCookie, Description: "A browser in which a user signed in; calls that change something also need the header " + csrfHeader},
 	}
 	return config
 }
 
-// operations registers what serves operators and tools: the metrics and the
-// OpenAPI document, which is complete once every endpoint is registered.
+// operations registers the metrics and the OpenAPI document, which is complete
+// once every endpoint is registered.
 func (s *Server) operations(registry *prometheus.Registry) error {
 	if problem := s.huma.OpenAPI().Components.Schemas.Map()["Problem"]; problem != nil {
 		for _, code := range slices.Sorted(maps.Keys(kinds)) {
@@ -43,11 +43,11 @@ func (s *Server) operations(registry *prometheus.Registry) error {
 	if err != nil {
 		return fmt.Errorf("write OpenAPI document: %w", err)
 	}
-	s.get("/openapi.json", func(c *fiber.Ctx) error {
+	s.publicPage("/openapi.json", func(c *fiber.Ctx) error {
 		c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
 		return c.Send(document)
 	})
-	s.get("/metrics", adaptor.HTTPHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry})))
+	s.publicPage("/metrics", adaptor.HTTPHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry})))
 	return nil
 }
 
@@ -57,8 +57,8 @@ func bodyOf[T any](s *Server) map[string]*huma.MediaType {
 	return map[string]*huma.MediaType{fiber.MIMEApplicationJSON: {Schema: schema}}
 }
 
-// pathIDs documents the ids of a path that its guard looks up; handlers declare
-// the others themselves.
+// pathIDs documents the ids of a path that the guard looks up. The input types of
+// the handlers declare the others.
 func pathIDs(path string) []*huma.Param {
 	var params []*huma.Param
 	for _, id := range []struct{ name, of string }{{"pid", "project"}, {"cid", "certificate"}, {"rid", "download request"}, {"aid", "approval"}} {
@@ -75,19 +75,11 @@ func pathIDs(path string) []*huma.Param {
 func fileResponse() map[string]*huma.Response {
 	text := &huma.Schema{Type: huma.TypeString}
 	return map[string]*huma.Response{"200": {
-		Description: "The file; the token is used up",
+		Description: "The file; the token is consumed",
 		Headers: map[string]*huma.Param{
-			"Content-Disposition": {Schema: text, Description: "attachment, with the file's name (RFC 6266)"},
+			"Content-Disposition": {Schema: text, Description: "attachment, with the name of the file (RFC 6266)"},
 			"Repr-Digest":         {Schema: text, Description: "SHA-256 of the file (RFC 9530)"},
 		},
 		Content: map[string]*huma.MediaType{fiber.MIMEOctetStream: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
 	}}
-}
-
-// get registers a route outside the API. HEAD may run it: it changes nothing.
-func (s *Server) get(path string, handler fiber.Handler) {
-	s.app.Get(path, func(c *fiber.Ctx) error {
-		callOf(c.Context()).route = path
-		return handler(c)
-	})
 }

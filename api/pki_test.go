@@ -11,6 +11,8 @@ import (
 	"math/big"
 	"sync"
 	"time"
+
+	"github.com/countersign-dev/countersign/engine"
 )
 
 // pki is a root, an issuer below it and leaves of that, made once per run.
@@ -89,20 +91,16 @@ func (i *identity) keyPEM() string {
 func (f *fixture) certificates() {
 	f.t.Helper()
 	chain := []*x509.Certificate{pki().issuer.cert}
-	for name, parts := range map[string]struct {
-		chain   []*x509.Certificate
-		withKey bool
-	}{
-		"shop":    {chain, true},
-		"keyless": {chain, false},
-		"alone":   {nil, true},
-	} {
+	for _, name := range []string{"shop", "keyless", "alone"} {
 		id := leaf(name + ".example.com")
-		var key []byte
-		if parts.withKey {
-			key = id.pkcs8()
+		b := engine.Bundle{Leaf: id.cert, Chain: chain, PrivateKey: id.pkcs8()}
+		switch name {
+		case "keyless":
+			b.PrivateKey = nil
+		case "alone":
+			b.Chain = nil
 		}
-		c, err := f.admin.Import(f.t.Context(), f.caller("admin"), name, id.cert, parts.chain, key)
+		c, err := f.admin.Import(f.t.Context(), f.caller("admin"), name, b)
 		must(f.t, err)
 		f.certs[name] = c
 	}

@@ -9,13 +9,18 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
+// policyReader reads certificate policies.
+type policyReader interface {
+	CertificatePolicy(ctx context.Context, projectID string) (engine.CertificatePolicy, error)
+}
+
 type policyOutput struct {
 	ETag string `header:"ETag"`
 	Body wire.Policy
 }
 
 type policyInput struct {
-	IfMatch string `header:"If-Match" maxLength:"100" doc:"The ETag of the policy that was changed; 412 if another came between"`
+	IfMatch string `header:"If-Match" maxLength:"100" doc:"The ETag of the policy that you changed; 412 if somebody else changed it meanwhile"`
 	Body    wire.Policy
 }
 
@@ -24,32 +29,35 @@ type evaluateInput struct{ Body wire.EvaluateBody }
 type verdictOutput struct{ Body wire.Verdict }
 
 func (s *Server) policyEndpoints() {
-	path := base + "/projects/{pid}/certificate-policy"
-	e := endpoint{
-		id: "get-policy", method: http.MethodGet, path: path, tag: "Policy", summary: "Read the certificate policy",
-		access: access{role: engine.RoleViewer},
-	}
-	register(s, e, func(ctx context.Context, k *call, _ *struct{}) (*policyOutput, error) {
-		p, err := s.store.CertificatePolicy(ctx, k.Project.ID)
-		return toPolicy(p), err
-	})
-	e.id, e.method, e.summary, e.access.role = "set-policy", http.MethodPut, "Replace the certificate policy", engine.RoleAdmin
-	e.errors = []int{http.StatusPreconditionFailed}
-	register(s, e, func(ctx context.Context, k *call, in *policyInput) (*policyOutput, error) {
-		p, err := s.admin.SetPolicy(ctx, k.Caller, fromPolicy(in.Body), in.IfMatch)
-		return toPolicy(p), err
-	})
 	register(s, endpoint{
-		id: "evaluate-policy", method: http.MethodPost, path: path + "/evaluate", tag: "Policy",
-		summary: "Tell what a mint would meet", description: "Decides nothing and writes nothing.",
-		access: access{role: engine.RoleOperator},
+		id: "get-policy", method: http.MethodGet, path: base + "/projects/{pid}/certificate-policy", access: role(engine.RoleViewer), tag: "Policy",
+		summary: "Read the certificate policy",
+	}, s.getPolicy)
+	register(s, endpoint{
+		id: "set-policy", method: http.MethodPut, path: base + "/projects/{pid}/certificate-policy", access: role(engine.RoleAdmin), tag: "Policy",
+		summary: "Replace the certificate policy", errors: []int{http.StatusPreconditionFailed},
+	}, s.setPolicy)
+	register(s, endpoint{
+		id: "evaluate-policy", method: http.MethodPost, path: base + "/projects/{pid}/certificate-policy/evaluate",
+		access: role(engine.RoleOperator), tag: "Policy",
+		summary: "Evaluate the policy for a download", description: "Tells what a mint would be answered. Nothing is decided or stored.",
 	}, s.evaluate)
+}
+
+func (s *Server) getPolicy(ctx context.Context, k *call, _ *struct{}) (*policyOutput, error) {
+	p, err := s.store.CertificatePolicy(ctx, k.Project.ID)
+	return toPolicy(p), err
+}
+
+func (s *Server) setPolicy(ctx context.Context, k *call, in *policyInput) (*policyOutput, error) {
+	p, err := s.admin.SetPolicy(ctx, k.Caller, fromPolicy(in.Body), in.IfMatch)
+	return toPolicy(p), err
 }
 
 func (s *Server) evaluate(ctx context.Context, k *call, in *evaluateInput) (*verdictOutput, error) {
 	c, err := s.store.Certificate(ctx, k.Project.ID, in.Body.CertificateID)
 	if errors.Is(err, engine.CodeNotFound) {
-		return nil, engine.Errorf(engine.CodeNotFound, "there is no certificate of this certificate_id")
+		return nil, engine.Errorf(engine.CodeNotFound, "certificate_id names no certificate of this project")
 	}
 	if err != nil {
 		return nil, err
@@ -58,9 +66,9 @@ func (s *Server) evaluate(ctx context.Context, k *call, in *evaluateInput) (*ver
 	if err != nil {
 		return nil, err
 	}
-	rules := make([]wire.RuleSaid, len(v.Rules))
+	rules := make([]wire.RuleResult, len(v.Rules))
 	for i, r := range v.Rules {
-		rules[i] = wire.RuleSaid{
+		rules[i] = wire.RuleResult{
 			Kind: string(r.Kind), Code: string(r.Code), Why: r.Why, Remedies: texts(r.Remedies), RequiredApprovals: r.RequiredApprovals,
 		}
 	}

@@ -6,13 +6,13 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// purposeHeaders are where a browser says that nobody asked for a page yet.
-// Sec-Purpose is a structured field such as "prefetch;prerender".
+// purposeHeaders are the headers in which a browser says that no person opened the
+// page yet. Sec-Purpose is a structured field such as "prefetch;prerender".
 var purposeHeaders = []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"}
 
-// previewAgents are parts of the user agents, in lower case, by which crawlers
-// of links in messages and pages declare themselves. People do not browse with
-// these, so a token they meet is not theirs to burn.
+// previewAgents are parts of the user agents, in lower case, by which crawlers of
+// links in messages and pages identify themselves. People do not browse with them,
+// so they must not consume a token.
 var previewAgents = []string{
 	"slackbot", "slack-imgproxy", "discordbot", "facebookexternalhit", "facebookcatalog", "facebot", "meta-externalfetcher",
 	"twitterbot", "linkedinbot", "whatsapp", "telegrambot", "skypeuripreview", "microsoftpreview", "ms office", "microsoft office",
@@ -24,7 +24,7 @@ var previewAgents = []string{
 	"viber", "kakaotalk-scrap", "line-poker",
 }
 
-// isPrefetch tells whether the request declares that no person asked for it.
+// isPrefetch tells whether the request says that no person asked for it.
 func isPrefetch(c *fiber.Ctx) bool {
 	for _, header := range purposeHeaders {
 		purpose := strings.ToLower(c.Get(header))

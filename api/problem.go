@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -23,35 +24,36 @@ const (
 	codeHeadersTooLarge  engine.Code = "headers_too_large"
 )
 
-// kind is how a code shows itself to callers.
+// kind is the status and the title of a code.
 type kind struct {
 	status int
 	title  string
 }
 
-// kinds is the one mapping from codes to what callers see.
+// kinds is the one mapping from codes to statuses and titles.
 var kinds = map[engine.Code]kind{
-	codeBadRequest:                 {400, "not an HTTP request this server understands"},
+	codeBadRequest:                 {400, "bad request"},
 	engine.CodeMalformedJSON:       {400, "malformed JSON"},
 	engine.CodeUnauthenticated:     {401, "not authenticated"},
 	engine.CodeForbidden:           {403, "not allowed"},
 	engine.CodeKeyExportDisabled:   {403, "key export disabled"},
 	engine.CodeLegacyDisabled:      {403, "legacy encryption disabled"},
 	engine.CodePolicyDenied:        {403, "denied by policy"},
-	engine.CodeSelfApproval:        {403, "nobody approves their own request"},
+	engine.CodeSelfApproval:        {403, "own request cannot be approved"},
 	engine.CodePrefetchRefused:     {403, "prefetch refused"},
-	engine.CodeCrossSiteRequest:    {403, "not from this server's own pages"},
+	engine.CodeCrossSiteRequest:    {403, "cross-site request refused"},
 	engine.CodeIPMismatch:          {403, "token bound to another address"},
 	engine.CodeNotFound:            {404, "not found"},
 	engine.CodeTokenUnknown:        {404, "token unknown"},
 	codeMethodNotAllowed:           {405, "method not allowed"},
-	codeRequestTimeout:             {408, "request took too long to arrive"},
+	codeRequestTimeout:             {408, "request timeout"},
 	engine.CodeNotPending:          {409, "no longer pending"},
 	engine.CodeAlreadyDecided:      {409, "already decided"},
 	engine.CodeNotApproved:         {409, "not approved"},
-	engine.CodeApprovalMismatch:    {409, "not what was approved"},
+	engine.CodeApprovalMismatch:    {409, "not the approved download"},
 	engine.CodeIdempotencyConflict: {409, "idempotency key used for another request"},
-	engine.CodeConflict:            {409, "conflict"},
+	engine.CodeExists:              {409, "already exists"},
+	engine.CodeConflict:            {409, "changed meanwhile"},
 	engine.CodeTokenExpired:        {410, "token expired"},
 	engine.CodeTokenConsumed:       {410, "token already used"},
 	engine.CodeTokenRevoked:        {410, "token revoked"},
@@ -70,7 +72,7 @@ var kinds = map[engine.Code]kind{
 	engine.CodeNoPrivateKey:        {422, "certificate has no private key"},
 	engine.CodeInvalidCertificate:  {422, "invalid certificate"},
 	engine.CodeKeyMismatch:         {422, "private key does not match"},
-	engine.CodeChainMismatch:       {422, "chain does not lead from the certificate"},
+	engine.CodeChainMismatch:       {422, "chain does not belong to the certificate"},
 	engine.CodeRateLimited:         {429, "too many attempts"},
 	codeHeadersTooLarge:            {431, "request headers too large"},
 	codeInternal:                   {500, "internal error"},
@@ -79,12 +81,10 @@ var kinds = map[engine.Code]kind{
 	engine.CodeAuditUnavailable:    {503, "audit record unavailable"},
 }
 
-// retryAfter is the member that says in how many seconds to try again; it is
-// also sent as the Retry-After header.
-const retryAfter = "retry_after_seconds"
+var errInternal = engine.Errorf(codeInternal, "the server failed; look for this request id in its log")
 
-// problemOf translates an error. Whatever is no engine.Error becomes "internal"
-// and keeps its text to the log.
+// problemOf translates an error. An error that is neither a wire.Problem nor has
+// an engine.Code becomes "internal"; its text goes to the log only.
 func problemOf(err error, requestID string) *wire.Problem {
 	if p, ok := errors.AsType[*wire.Problem](err); ok {
 		if p.RequestID == "" {
@@ -92,18 +92,17 @@ func problemOf(err error, requestID string) *wire.Problem {
 		}
 		return p
 	}
-	e, ok := errors.AsType[*engine.Error](err)
+	e, ok := engine.AsError(err)
 	switch {
 	case ok:
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		e = engine.Errorf(engine.CodeUnavailable, "the server did not get its answer in time")
+		e = engine.Errorf(engine.CodeUnavailable, "the server did not get an answer in time; try again")
 	default:
-		e = engine.Errorf(codeInternal, "the server failed; its log says more under this request id")
+		e = errInternal
 	}
 	k, known := kinds[e.Code]
 	if !known {
-		e = engine.Errorf(codeInternal, "the server failed; its log says more under this request id")
-		k = kinds[codeInternal]
+		e, k = errInternal, kinds[codeInternal]
 	}
 	p := &wire.Problem{
 		Type: wire.ProblemType + string(e.Code), Title: k.title, Status: k.status,
@@ -124,7 +123,7 @@ func headersOf(p *wire.Problem) http.Header {
 	if p.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="countersign"`)
 	}
-	if seconds, ok := p.Fields[retryAfter].(int); ok {
+	if seconds, ok := p.Fields[wire.RetryAfter].(int); ok {
 		h.Set("Retry-After", strconv.Itoa(seconds))
 	}
 	return h
@@ -132,8 +131,8 @@ func headersOf(p *wire.Problem) http.Header {
 
 const maxDetail = 1000
 
-// ofValidation translates what huma found wrong with a request. Values are never
-// repeated: one of them may be a secret.
+// ofValidation translates what huma found wrong with a request. It never repeats
+// a value, which may be a secret.
 func ofValidation(ctx huma.Context, status int, _ string, errs ...error) huma.StatusError {
 	code, ok := map[int]engine.Code{
 		http.StatusBadRequest:            engine.CodeMalformedJSON,
@@ -147,9 +146,9 @@ func ofValidation(ctx huma.Context, status int, _ string, errs ...error) huma.St
 	detail := ""
 	switch code {
 	case engine.CodeMalformedJSON:
-		detail = "the body must be one JSON object in UTF-8, each member named once"
+		detail = "the body must be one JSON object in UTF-8 that names each member once"
 	case engine.CodeBodyTooLarge:
-		detail = fmt.Sprintf("a body has at most %d bytes", maxBody)
+		detail = fmt.Sprintf("a body may have at most %d bytes", maxBody)
 	case engine.CodeInvalidRequest:
 		detail = strings.Join(findings(errs), "; ")
 	}
@@ -163,7 +162,7 @@ func ofValidation(ctx huma.Context, status int, _ string, errs ...error) huma.St
 	return problemOf(engine.Errorf(code, "%s", detail), id)
 }
 
-// findings says which members are wrong and why.
+// findings tells which members are wrong and why.
 func findings(errs []error) []string {
 	texts := []string{}
 	for _, err := range errs {
@@ -174,19 +173,20 @@ func findings(errs []error) []string {
 		d := detailer.ErrorDetail()
 		where, what := strings.TrimPrefix(strings.TrimPrefix(d.Location, "body."), "query."), d.Message
 		if strings.Contains(what, "json:") || strings.Contains(what, "unmarshal") {
-			what = "has a value of the wrong type or size" // encoding/json repeats the value
+			what = "has a value of the wrong type or size" // the text of encoding/json repeats the value
 		}
 		texts = append(texts, where+": "+what)
 	}
 	return texts
 }
 
-// huma takes these settings as package variables only.
-func init() {
+// configureHuma sets what huma has as package variables only. New calls it, so
+// that importing this package changes nothing.
+var configureHuma = sync.OnceFunc(func() {
 	huma.NewErrorWithContext = ofValidation
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
 		return ofValidation(nil, status, msg, errs...)
 	}
 	huma.ValidateStrictCasing = true
 	huma.DefaultArrayNullable = false
-}
+})

@@ -10,31 +10,46 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
+// accessReader reads what the guard checks: projects and memberships.
+type accessReader interface {
+	Project(ctx context.Context, id string) (engine.Project, error)
+	Member(ctx context.Context, projectID, userID string) (engine.Member, error)
+}
+
+// projectReader lists projects; memberID "" lists all.
+type projectReader interface {
+	Projects(ctx context.Context, memberID string, page engine.Page) ([]engine.Project, string, error)
+}
+
 type projectInput struct{ Body wire.ProjectBody }
 
 type projectOutput struct{ Body wire.Project }
 
 func (s *Server) projectEndpoints() {
-	e := endpoint{
-		id: "list-projects", method: http.MethodGet, path: base + "/projects", tag: "Projects", summary: "List the caller's projects",
-		description: "An API key has one; a system administrator in person has all.",
-	}
-	register(s, e, s.projects)
-	e.id, e.path, e.summary, e.access = "get-project", base+"/projects/{pid}", "Read a project", access{role: engine.RoleViewer}
-	e.description = ""
-	register(s, e, func(_ context.Context, k *call, _ *struct{}) (*projectOutput, error) {
-		return &projectOutput{toProject(k.Project, k.Role)}, nil
-	})
 	register(s, endpoint{
-		id: "create-project", method: http.MethodPost, path: base + "/projects", tag: "Projects", summary: "Make a project",
-		description: "The caller becomes its first administrator.", status: http.StatusCreated, access: access{system: true},
-	}, func(ctx context.Context, k *call, in *projectInput) (*projectOutput, error) {
-		p, err := s.admin.CreateProject(ctx, k.Caller, in.Body.Name)
-		return &projectOutput{toProject(p, engine.RoleAdmin)}, err
-	})
+		id: "list-projects", method: http.MethodGet, path: base + "/projects", access: signedIn, tag: "Projects",
+		summary: "List the caller's projects", description: "An API key has one project; the session of a system administrator has all.",
+	}, s.listProjects)
+	register(s, endpoint{
+		id: "get-project", method: http.MethodGet, path: base + "/projects/{pid}", access: role(engine.RoleViewer), tag: "Projects",
+		summary: "Read a project",
+	}, s.getProject)
+	register(s, endpoint{
+		id: "create-project", method: http.MethodPost, path: base + "/projects", access: systemAdmin, tag: "Projects",
+		summary: "Create a project", description: "The caller becomes its first administrator.", status: http.StatusCreated,
+	}, s.createProject)
 }
 
-func (s *Server) projects(ctx context.Context, k *call, in *struct{ Paging }) (*listing[wire.Project], error) {
+func (s *Server) getProject(_ context.Context, k *call, _ *struct{}) (*projectOutput, error) {
+	return &projectOutput{toProject(k.Project, k.Role)}, nil
+}
+
+func (s *Server) createProject(ctx context.Context, k *call, in *projectInput) (*projectOutput, error) {
+	p, err := s.admin.CreateProject(ctx, k.Caller, in.Body.Name)
+	return &projectOutput{toProject(p, engine.RoleAdmin)}, err
+}
+
+func (s *Server) listProjects(ctx context.Context, k *call, in *struct{ Paging }) (*listing[wire.Project], error) {
 	if k.Key != nil {
 		err := s.enter(ctx, k, k.Key.ProjectID)
 		if errors.Is(err, engine.CodeNotFound) { // no longer a member

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -17,33 +19,32 @@ import (
 const base = "/api/v1"
 
 // endpoint describes one operation, for its guard and for the OpenAPI document.
+// Write each one as a complete literal: what is copied from another endpoint, its
+// access above all, is easily wrong and hard to see.
 type endpoint struct {
-	id, method, path, summary string
-	description, tag          string
-	status                    int
+	id, method, path          string
+	tag, summary, description string
 	access                    access
-	errors                    []int // beyond those of every endpoint of its kind
+	status                    int   // of a success; by default 200, or 204 without a body
+	errors                    []int // statuses beyond those that access, method, path and body imply
 	responses                 map[string]*huma.Response
+	refusedAs                 string // audit action of a missing right; engine.ActionAccessRefused by default
 }
 
-// register adds an endpoint. What comes before the body (who calls, what the
-// path names, may they) is settled before huma reads it.
+// register adds an endpoint. The guard checks who calls, what the path names and
+// whether the caller may use it, before huma reads the body.
 func register[I, O any](s *Server, e endpoint, handle func(ctx context.Context, k *call, in *I) (*O, error)) {
+	if e.access.audience == undeclared {
+		panic("endpoint " + e.id + " does not declare its access")
+	}
+	_, hasBody := reflect.TypeFor[I]().FieldByName("Body")
 	op := huma.Operation{
 		OperationID: e.id, Method: e.method, Path: e.path, Summary: e.summary, Description: e.description,
 		Tags: []string{e.tag}, DefaultStatus: e.status, Responses: e.responses, MaxBodyBytes: maxBody + 1,
-		Parameters: pathIDs(e.path), Middlewares: huma.Middlewares{s.guard(e)},
-		Errors: append([]int{http.StatusUnsupportedMediaType, http.StatusServiceUnavailable}, e.errors...),
+		Parameters: pathIDs(e.path), Middlewares: huma.Middlewares{s.guard(e)}, Errors: e.refusals(hasBody),
 	}
-	if !e.access.public {
+	if e.access.authenticated() {
 		op.Security = []map[string][]string{{"apiKey": {}}, {"session": {}}}
-		op.Errors = append(op.Errors, http.StatusUnauthorized)
-		if e.access.role != "" || e.access.system {
-			op.Errors = append(op.Errors, http.StatusForbidden, http.StatusNotFound)
-		}
-	}
-	if e.method == http.MethodPost || e.method == http.MethodPut || e.method == http.MethodPatch {
-		op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusRequestEntityTooLarge)
 	}
 	huma.Register(s.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		k := callOf(ctx)
@@ -53,10 +54,32 @@ func register[I, O any](s *Server, e endpoint, handle func(ctx context.Context, 
 		}
 		return out, nil
 	})
+	s.registered = append(s.registered, e)
 }
 
-// guard settles what comes before the body, refuses what would be read
-// differently from how it was sent, and makes JSON of every content type.
+// refusals are the error statuses that the document lists for an endpoint: those
+// that the guard can answer, those of reading a body, and its own.
+func (e endpoint) refusals(hasBody bool) []int {
+	statuses := append([]int{
+		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusInternalServerError, http.StatusServiceUnavailable,
+	}, e.errors...)
+	if hasBody {
+		statuses = append(statuses, http.StatusBadRequest, http.StatusRequestEntityTooLarge)
+	}
+	if strings.Contains(e.path, "{") {
+		statuses = append(statuses, http.StatusNotFound)
+	}
+	if e.access.authenticated() {
+		statuses = append(statuses, http.StatusUnauthorized, http.StatusTooManyRequests)
+	}
+	if e.access.restricted() || e.access.authenticated() && !safe(e.method) { // the latter without a CSRF token
+		statuses = append(statuses, http.StatusForbidden)
+	}
+	return statuses
+}
+
+// guard checks what comes before the body, refuses what would be read differently
+// from how it was sent, and makes JSON of every content type.
 func (s *Server) guard(e endpoint) func(huma.Context, func(huma.Context)) {
 	return func(hc huma.Context, next func(huma.Context)) {
 		c := humafiber.Unwrap(hc)
@@ -72,18 +95,18 @@ func (s *Server) guard(e endpoint) func(huma.Context, func(huma.Context)) {
 			return
 		}
 		c.Request().Header.SetContentType(fiber.MIMEApplicationJSON)
-		c.Request().Header.Del(fiber.HeaderAccept) // there is one form of answer
+		c.Request().Header.Del(fiber.HeaderAccept) // every endpoint has one form of answer
 		next(hc)
 	}
 }
 
-var errNotText = engine.Errorf(engine.CodeInvalidRequest, "the query is not UTF-8")
+var errNotText = engine.Errorf(engine.CodeInvalidRequest, "the query is not valid UTF-8; encode it as UTF-8")
 
 // readable refuses encoded bodies, which Fiber would decompress without limit,
-// and queries that are no text.
+// and queries that are not text.
 func readable(c *fiber.Ctx) error {
 	if len(c.Request().Header.Peek(fiber.HeaderContentEncoding)) > 0 {
-		return engine.Errorf(engine.CodeUnsupportedEncoding, "send the body as it is, without Content-Encoding")
+		return engine.Errorf(engine.CodeUnsupportedEncoding, "send the body without a Content-Encoding")
 	}
 	for name, value := range c.Context().QueryArgs().All() {
 		if !utf8.Valid(name) || !utf8.Valid(value) {
@@ -93,11 +116,11 @@ func readable(c *fiber.Ctx) error {
 	return nil
 }
 
-// refusal turns an error into the answer to it, logs what is the server's fault
-// and puts a lack of rights on record.
+// refusal turns an error into the answer to it. It logs an error that is the
+// server's fault and has a missing right recorded in the audit log.
 func (s *Server) refusal(ctx context.Context, k *call, e endpoint, err error) error {
 	if errors.Is(err, engine.CodeForbidden) {
-		s.recordForbidden(ctx, k, e.access.action)
+		s.recordForbidden(ctx, k, e.refusedAs)
 	}
 	p := problemOf(err, k.id)
 	if p.Status >= http.StatusInternalServerError {
@@ -106,8 +129,7 @@ func (s *Server) refusal(ctx context.Context, k *call, e endpoint, err error) er
 	return huma.ErrorWithHeaders(p, headersOf(p))
 }
 
-// answer writes a problem past huma: for what happens before an endpoint or
-// without one.
+// answer writes a problem without huma: for errors before or outside an endpoint.
 func (s *Server) answer(c *fiber.Ctx, err error) {
 	p := problemOf(err, "")
 	if h, ok := errors.AsType[huma.HeadersError](err); ok {
@@ -124,47 +146,12 @@ func (s *Server) answer(c *fiber.Ctx, err error) {
 	c.Status(p.Status).Response().SetBody(text)
 }
 
-// Paging is the part of every listing's query.
-type Paging struct {
-	Limit  int    `query:"limit" default:"50" minimum:"1" maximum:"200" doc:"How many items at most"`
-	Cursor string `query:"cursor" maxLength:"1000" doc:"next_cursor of the page before"`
-}
-
-func (p Paging) page() engine.Page { return engine.Page{Limit: p.Limit, Cursor: p.Cursor} }
-
-// listing is the answer of a collection.
-type listing[T any] struct {
-	Body wire.Page[T]
-}
-
-// listed makes the answer of a page of a store's listing.
-func listed[From, To any](items []From, next string, to func(From) To) *listing[To] {
-	out := &listing[To]{Body: wire.Page[To]{Items: make([]To, 0, len(items))}}
-	for _, item := range items {
-		out.Body.Items = append(out.Body.Items, to(item))
-	}
-	if next != "" {
-		out.Body.NextCursor = &next
-	}
-	return out
-}
-
-// paged cuts a page out of a list that is kept in memory, sorted by name.
-func paged[From, To any](all []From, p Paging, name func(From) string, to func(From) To) (*listing[To], error) {
-	at, started, err := p.page().Position()
-	if err != nil {
-		return nil, err
-	}
-	items, next := []From{}, ""
-	for _, item := range all {
-		switch {
-		case started && name(item) <= at.ID:
-		case len(items) == p.Limit:
-			next = engine.Cursor{ID: name(items[len(items)-1])}.String()
-			return listed(items, next, to), nil
-		default:
-			items = append(items, item)
-		}
-	}
-	return listed(items, next, to), nil
+// publicPage registers a GET route beside the API that everybody may read, and
+// that HEAD may run, because it changes nothing.
+func (s *Server) publicPage(path string, handler fiber.Handler) {
+	s.app.Get(path, func(c *fiber.Ctx) error {
+		callOf(c.Context()).route = path
+		return handler(c)
+	})
+	s.publicPages = append(s.publicPages, path)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,15 +17,15 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// The session's cookie. Over HTTPS its name makes browsers see to it that no
-// other host set it (RFC 6265bis, section 4.1.3.2).
+// The names of the session cookie. With the prefix __Host-, which needs HTTPS,
+// browsers refuse a cookie that another host set (RFC 6265bis, section 4.1.3.2).
 const (
 	plainCookie  = "countersign_session"
 	secureCookie = "__Host-countersign_session"
 )
 
-// forgeryHeader proves that a change was made by a page of the UI.
-const forgeryHeader = "X-CSRF-Token"
+// csrfHeader proves that a page of the UI made a change.
+const csrfHeader = "X-CSRF-Token"
 
 func cookieName(k *call) string {
 	if strings.HasPrefix(k.base, "https://") {
@@ -35,57 +34,29 @@ func cookieName(k *call) string {
 	return plainCookie
 }
 
-// sessionSecret is what the browser's cookie holds, or "".
+// sessionSecret is the content of the session cookie, or "".
 func sessionSecret(c *fiber.Ctx, k *call) engine.Secret {
 	return engine.Secret(c.Cookies(cookieName(k)))
 }
 
-// sessions recognises the cookie of somebody who signed in with a browser.
-type sessions struct{ signIns *engine.Authentication }
+// unattendedHeader marks what a page reads by itself while nobody uses it.
+const unattendedHeader = "X-Unattended"
 
-var _ Authenticator = sessions{}
-
-// Authenticate implements Authenticator. A session that ended is no failed login:
-// it is as if there were none.
-func (a sessions) Authenticate(ctx context.Context, c *fiber.Ctx) (engine.Principal, bool, error) {
-	k, ok := c.Locals(callKey{}).(*call)
-	if !ok {
-		return engine.Principal{}, false, nil
-	}
-	secret := sessionSecret(c, k)
-	if secret == "" {
-		return engine.Principal{}, false, nil
-	}
-	who, err := a.signIns.Resume(ctx, secret)
-	switch {
-	case errors.Is(err, engine.CodeNotFound):
-		return engine.Principal{}, false, nil
-	case err != nil:
-		return engine.Principal{}, true, fmt.Errorf("look up session: %w", err)
-	case !safe(c.Method()) && (crossSite(c, k) || !sameText(c.Get(forgeryHeader), engine.CSRFToken(secret))):
-		return engine.Principal{}, true, errForgery
-	}
-	return who, true, nil
-}
-
-// unattended marks what a page reads by itself while nobody touches it.
-const unattended = "X-Unattended"
-
-// seen notes that somebody used their session, and what proves that their pages
-// make a change. A stream that is open all day is no use of it, and what a page
-// reads because of it is none either.
-func (s *Server) seen(ctx context.Context, c *fiber.Ctx, k *call) error {
+// touch records that a session was used, and notes its CSRF token for the answer.
+// An open stream does not count as use, nor does what a page reads by itself:
+// otherwise a page left open would keep its session for ever.
+func (s *Server) touch(ctx context.Context, c *fiber.Ctx, k *call) error {
 	if k.Session == nil {
 		return nil
 	}
-	k.forgeryToken = engine.CSRFToken(sessionSecret(c, k))
-	if k.route == streamPath || c.Get(unattended) != "" {
+	k.csrfToken = engine.CSRFToken(sessionSecret(c, k))
+	if k.route == streamPath || c.Get(unattendedHeader) != "" {
 		return nil
 	}
-	return s.options.SignIns.Touch(ctx, *k.Session)
+	return s.authentication.Touch(ctx, *k.Session)
 }
 
-var errForgery = engine.Errorf(engine.CodeCrossSiteRequest, "a change that a session makes must come from this server's own pages, with the header %s", forgeryHeader)
+var errCrossSite = engine.Errorf(engine.CodeCrossSiteRequest, "a session's change must come from this server's own pages, with the header %s", csrfHeader)
 
 // safe tells whether a method changes nothing (RFC 9110, section 9.2.1).
 func safe(method string) bool {
@@ -111,7 +82,7 @@ func sameText(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), [
 
 type signInInput struct {
 	Body   wire.SignInBody
-	former engine.Secret // of the session that the browser has now
+	former engine.Secret // secret of the session that the browser had before
 }
 
 // Resolve implements huma.Resolver.
@@ -132,40 +103,46 @@ type signedOut struct {
 type passwordInput struct{ Body wire.PasswordBody }
 
 func (s *Server) sessionEndpoints() {
-	if s.options.SignIns == nil {
-		return
-	}
 	register(s, endpoint{
-		id: "sign-in", method: http.MethodPost, path: base + "/session", tag: "Users", summary: "Sign in with a browser",
-		description: "Sets the session's cookie; a session that the browser had before ends. Calls that change something then need the header " + forgeryHeader + " with csrf_token.",
-		access:      access{public: true, pages: true}, errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests},
+		id: "sign-in", method: http.MethodPost, path: base + "/session", access: fromOwnPages, tag: "Users",
+		summary: "Sign in with a browser",
+		description: "Sets the session cookie and ends the session that the browser had before. " +
+			"Calls that change something then need the header " + csrfHeader + " with csrf_token.",
+		errors: []int{http.StatusUnauthorized, http.StatusTooManyRequests},
 	}, s.signIn)
-	e := endpoint{
-		id: "sign-out", method: http.MethodDelete, path: base + "/session", tag: "Users", summary: "Sign out",
+	register(s, endpoint{
+		id: "sign-out", method: http.MethodDelete, path: base + "/session", access: signedIn, tag: "Users",
+		summary: "Sign out",
+	}, s.signOut)
+	register(s, endpoint{
+		id: "sign-out-everywhere", method: http.MethodDelete, path: base + "/sessions", access: signedIn, tag: "Users",
+		summary: "Sign out everywhere",
+	}, s.signOutEverywhere)
+	register(s, endpoint{
+		id: "set-password", method: http.MethodPut, path: base + "/me/password", access: signedIn, tag: "Users",
+		summary: "Set one's own password", description: "Ends every other session.",
+	}, s.setPassword)
+}
+
+func (s *Server) signOut(ctx context.Context, k *call, _ *struct{}) (*signedOut, error) {
+	err := s.authentication.SignOut(ctx, k.Caller)
+	if errors.Is(err, engine.CodeNotFound) { // another call ended the session meanwhile
+		err = nil
 	}
-	register(s, e, func(ctx context.Context, k *call, _ *struct{}) (*signedOut, error) {
-		err := s.options.SignIns.SignOut(ctx, k.Caller)
-		if errors.Is(err, engine.CodeNotFound) { // another call was faster
-			err = nil
-		}
-		return &signedOut{s.cookie(k, "", time.Time{})}, err
-	})
-	e.id, e.path, e.summary = "sign-out-everywhere", base+"/sessions", "Sign out everywhere"
-	register(s, e, func(ctx context.Context, k *call, _ *struct{}) (*signedOut, error) {
-		return &signedOut{s.cookie(k, "", time.Time{})}, s.options.SignIns.SignOutEverywhere(ctx, k.Caller)
-	})
-	e.id, e.method, e.path, e.summary = "set-password", http.MethodPut, base+"/me/password", "Set one's own password"
-	e.description = "Ends every other session."
-	register(s, e, s.setPassword)
+	return &signedOut{s.cookie(k, "", time.Time{})}, err
+}
+
+func (s *Server) signOutEverywhere(ctx context.Context, k *call, _ *struct{}) (*signedOut, error) {
+	return &signedOut{s.cookie(k, "", time.Time{})}, s.authentication.SignOutEverywhere(ctx, k.Caller)
 }
 
 func (s *Server) signIn(ctx context.Context, k *call, in *signInInput) (*sessionOutput, error) {
-	done, err := s.mayTry(k)
+	done, err := s.beginLogin(k)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	who, secret, err := s.options.SignIns.SignIn(ctx, k.Origin, in.Body.Username, engine.Secret(in.Body.Password.Reveal()), in.former)
+	who, secret, err := s.authentication.SignIn(ctx, k.Origin, in.Body.Username, engine.Secret(in.Body.Password.Reveal()), in.former)
 	if errors.Is(err, engine.CodeUnauthenticated) {
 		s.loginFailed(ctx, k)
 	}
@@ -176,13 +153,13 @@ func (s *Server) signIn(ctx context.Context, k *call, in *signInInput) (*session
 }
 
 func (s *Server) setPassword(ctx context.Context, k *call, in *passwordInput) (*sessionOutput, error) {
-	done, err := s.mayTry(k)
+	done, err := s.beginLogin(k)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	b := in.Body
-	who, secret, err := s.options.SignIns.ChangePassword(ctx, k.Caller, engine.Secret(b.Current.Reveal()), engine.Secret(b.New.Reveal()))
+	who, secret, err := s.authentication.ChangePassword(ctx, k.Caller, engine.Secret(b.Current.Reveal()), engine.Secret(b.New.Reveal()))
 	if errors.Is(err, engine.CodeWrongPassword) {
 		s.loginFailed(ctx, k)
 	}
@@ -196,16 +173,16 @@ func (s *Server) opened(k *call, who engine.Principal, secret engine.Secret) *se
 	return &sessionOutput{SetCookie: s.cookie(k, secret, who.Session.ExpiresAt), Body: *s.toSession(who, engine.CSRFToken(secret))}
 }
 
-func (s *Server) toSession(who engine.Principal, forgeryToken string) *wire.Session {
+func (s *Server) toSession(who engine.Principal, csrfToken string) *wire.Session {
 	return &wire.Session{
-		User: toUser(who.User), CSRFToken: wire.Secret(forgeryToken),
-		ExpiresAt: who.Session.ExpiresAt, IdleSeconds: int(s.options.SignIns.Idle.Seconds()),
+		User: toUser(who.User), CSRFToken: wire.Secret(csrfToken),
+		ExpiresAt: who.Session.ExpiresAt, IdleSeconds: int(s.authentication.Idle.Seconds()),
 	}
 }
 
-// cookie is the session's, or what removes it.
+// cookie sets the session cookie, or removes it if the secret is "".
 func (s *Server) cookie(k *call, secret engine.Secret, expires time.Time) http.Cookie {
-	c := http.Cookie{ //nolint:gosec // Secure wherever the server is reached over HTTPS
+	c := http.Cookie{ //nolint:gosec // Secure wherever callers reach the server over HTTPS
 		Name: cookieName(k), Value: secret.Reveal(), Path: "/", Expires: expires,
 		HttpOnly: true, Secure: cookieName(k) == secureCookie, SameSite: http.SameSiteStrictMode,
 	}

@@ -267,10 +267,9 @@ func (m *meanwhile) Matches(ctx context.Context, hash string, password engine.Se
 
 func withMeanwhile(t *testing.T) (*fixture, *meanwhile) {
 	m := &meanwhile{}
-	return newFixture(t, func(f *fixture, o *api.Options) {
-		m.Passwords, o.SignIns.Passwords = f.admin.Passwords, m
-		now := engine.NormalizeTime(time.Now()) // stands still, so that no attempt is given back
-		f.downloads.Clock = func() time.Time { return now }
+	return newFixture(t, func(f *fixture, _ *api.Options) {
+		m.Passwords, f.authentication.Passwords = f.admin.Passwords, m
+		f.freeze()
 	}), m
 }
 

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/countersign-dev/countersign/api"
+	"github.com/countersign-dev/countersign/api/stream"
 	"github.com/countersign-dev/countersign/engine"
 )
 
@@ -43,7 +44,7 @@ func TestStreamEndsWithRights(t *testing.T) {
 	} {
 		// The pulse is too slow to tell.
 		f := newFixture(t, func(_ *fixture, o *api.Options) {
-			o.Stream = api.StreamPace{Poll: 5 * time.Millisecond, Beat: time.Hour}
+			o.Stream = stream.Pace{Poll: 5 * time.Millisecond, Heartbeat: time.Hour}
 		})
 		var b browser
 		var headers []string
@@ -87,7 +88,7 @@ func TestStreamEndsWithTheServer(t *testing.T) {
 	f := newFixture(t)
 	// fasthttp's own looks after its workers for ten seconds more.
 	before := []goleak.Option{goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2")}
-	f.beside(api.StreamPace{})
+	f.beside(stream.Pace{})
 	var bodies []*bufio.Reader
 	for _, as := range []string{"viewer", "admin"} {
 		bodies = append(bodies, bufio.NewReader(f.open(as, "").Body))
@@ -144,7 +145,7 @@ func (f *fixture) until(what string, holds func() bool) {
 func TestStuckClientIsCutOff(t *testing.T) {
 	f := newFixture(t)
 	before := f.head()
-	f.beside(api.StreamPace{Poll: 5 * time.Millisecond, Stall: 300 * time.Millisecond})
+	f.beside(stream.Pace{Poll: 5 * time.Millisecond, SendTimeout: 300 * time.Millisecond})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
 	must(t, err)
 	defer func() { _ = conn.Close() }()
@@ -181,7 +182,7 @@ func ended(log, requestID string) bool {
 			Msg       string `json:"msg"`
 			RequestID string `json:"request_id"`
 		}
-		if json.Unmarshal([]byte(line), &record) == nil && record.Msg == "a stream ended" && record.RequestID == requestID {
+		if json.Unmarshal([]byte(line), &record) == nil && record.Msg == "stream ended" && record.RequestID == requestID {
 			return true
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign-dev/countersign/api"
 	"github.com/countersign-dev/countersign/api/client"
+	"github.com/countersign-dev/countersign/api/stream"
 	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -23,7 +24,7 @@ func brisk(_ *fixture, o *api.Options) {
 	o.Stream = briskly
 }
 
-var briskly = api.StreamPace{Poll: 5 * time.Millisecond, Beat: 20 * time.Millisecond}
+var briskly = stream.Pace{Poll: 5 * time.Millisecond, Heartbeat: 20 * time.Millisecond}
 
 // narrow is a listener whose connections hold little that is not read.
 type narrow struct{ net.Listener }
@@ -37,12 +38,11 @@ func (n narrow) Accept() (net.Conn, error) {
 }
 
 // beside starts another server on the same store; f calls it from then on.
-func (f *fixture) beside(pace api.StreamPace) {
+func (f *fixture) beside(pace stream.Pace) {
 	f.t.Helper()
-	server, err := api.New(api.Options{
-		Downloads: f.downloads, Admin: f.admin, Plugins: renderers, ImportPEM: importPEM, ImportPKCS12: importPKCS12,
-		Log: slog.New(slog.NewJSONHandler(f.log, nil)), Stream: pace,
-	})
+	o := f.options()
+	o.Log, o.Stream = slog.New(slog.NewJSONHandler(f.log, nil)), pace
+	server, err := api.New(o)
 	must(f.t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(f.t, err)

@@ -10,14 +10,13 @@ import (
 
 func (s *Server) tokenEndpoints() {
 	register(s, endpoint{
-		id: "list-download-tokens", method: http.MethodGet, path: base + "/projects/{pid}/download-tokens", tag: "Audit",
+		id: "list-download-tokens", method: http.MethodGet, path: base + "/projects/{pid}/download-tokens", access: role(engine.RoleAdmin), tag: "Audit",
 		summary:     "Read the forensic record of tokens",
-		description: "Never a token: its digest is that of 256 random bits, from which nothing of them can be found.",
-		access:      access{role: engine.RoleAdmin},
-	}, s.tokens)
+		description: "Never a token itself: a digest of 256 random bits does not tell anything about them.",
+	}, s.listTokens)
 }
 
-func (s *Server) tokens(ctx context.Context, k *call, in *struct{ Paging }) (*listing[wire.DownloadToken], error) {
+func (s *Server) listTokens(ctx context.Context, k *call, in *struct{ Paging }) (*listing[wire.DownloadToken], error) {
 	found, next, err := s.store.Tokens(ctx, k.Project.ID, in.page())
 	if err != nil {
 		return nil, err

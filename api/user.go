@@ -8,6 +8,14 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
+// accountReader reads users, memberships and API keys.
+type accountReader interface {
+	User(ctx context.Context, id string) (engine.User, error)
+	Users(ctx context.Context, page engine.Page) ([]engine.User, string, error)
+	Members(ctx context.Context, projectID string, page engine.Page) ([]engine.Member, string, error)
+	APIKeys(ctx context.Context, projectID string, page engine.Page) ([]engine.APIKey, string, error)
+}
+
 type meOutput struct{ Body wire.Me }
 
 type userInput struct{ Body wire.UserBody }
@@ -21,43 +29,45 @@ type userOutput struct{ Body wire.User }
 
 func (s *Server) userEndpoints() {
 	register(s, endpoint{
-		id: "me", method: http.MethodGet, path: base + "/me", tag: "Users", summary: "Tell who calls",
-	}, func(_ context.Context, k *call, _ *struct{}) (*meOutput, error) {
-		me := wire.Me{User: toUser(k.User)}
-		if k.Session != nil {
-			me.Session = s.toSession(k.Principal, k.forgeryToken)
-		}
-		if k.Key != nil {
-			key := toAPIKey(*k.Key)
-			me.APIKey = &key
-		}
-		return &meOutput{me}, nil
-	})
-	e := endpoint{
-		id: "list-users", method: http.MethodGet, path: base + "/users", tag: "Users", summary: "List users", access: access{system: true},
+		id: "me", method: http.MethodGet, path: base + "/me", access: signedIn, tag: "Users",
+		summary: "Read who the caller is",
+	}, s.me)
+	register(s, endpoint{
+		id: "list-users", method: http.MethodGet, path: base + "/users", access: systemAdmin, tag: "Users",
+		summary: "List users",
+	}, s.listUsers)
+	register(s, endpoint{
+		id: "create-user", method: http.MethodPost, path: base + "/users", access: systemAdmin, tag: "Users",
+		summary: "Create a user", status: http.StatusCreated,
+	}, s.createUser)
+	register(s, endpoint{
+		id: "change-user", method: http.MethodPatch, path: base + "/users/{uid}", access: systemAdmin, tag: "Users",
+		summary:     "Set a user's password, or disable or enable them",
+		description: "Each change signs the user out everywhere. A disabled user is refused at once, also with an API key.",
+	}, s.changeUser)
+}
+
+func (s *Server) me(_ context.Context, k *call, _ *struct{}) (*meOutput, error) {
+	me := wire.Me{User: toUser(k.User)}
+	if k.Session != nil {
+		me.Session = s.toSession(k.Principal, k.csrfToken)
 	}
-	register(s, e, func(ctx context.Context, _ *call, in *struct{ Paging }) (*listing[wire.User], error) {
-		found, next, err := s.store.Users(ctx, in.page())
-		return listed(found, next, toUser), err
-	})
-	e.id, e.method, e.summary, e.status = "create-user", http.MethodPost, "Make a user", http.StatusCreated
-	register(s, e, s.createUser)
-	e.id, e.method, e.path, e.summary, e.status = "change-user", http.MethodPatch, e.path+"/{uid}", "Set a user's password, disable or enable them", 0
-	e.description = "Either signs them out everywhere. Whoever is disabled is cut off at once, API keys included."
-	register(s, e, s.changeUser)
+	if k.Key != nil {
+		key := toAPIKey(*k.Key)
+		me.APIKey = &key
+	}
+	return &meOutput{me}, nil
+}
+
+func (s *Server) listUsers(ctx context.Context, _ *call, in *struct{ Paging }) (*listing[wire.User], error) {
+	found, next, err := s.store.Users(ctx, in.page())
+	return listed(found, next, toUser), err
 }
 
 func (s *Server) createUser(ctx context.Context, k *call, in *userInput) (*userOutput, error) {
 	b := in.Body
-	u := engine.User{Username: b.Username, Name: b.Name, Email: b.Email, SystemAdmin: b.SystemAdmin}
-	if b.Password != "" {
-		hash, err := s.admin.Passwords.Hash(ctx, engine.Secret(b.Password.Reveal()))
-		if err != nil {
-			return nil, err
-		}
-		u.PasswordHash = hash
-	}
-	u, err := s.admin.CreateUser(ctx, k.Caller, u)
+	u, err := s.admin.CreateUser(ctx, k.Caller,
+		engine.User{Username: b.Username, Name: b.Name, Email: b.Email, SystemAdmin: b.SystemAdmin}, engine.Secret(b.Password))
 	return &userOutput{toUser(u)}, err
 }
 
@@ -65,15 +75,7 @@ func (s *Server) changeUser(ctx context.Context, k *call, in *userChangeInput) (
 	if !ids.MatchString(in.UserID) {
 		return nil, engine.CodeNotFound
 	}
-	change := engine.UserChange{Disabled: in.Body.Disabled}
-	if in.Body.Password != nil {
-		hash, err := s.admin.Passwords.Hash(ctx, engine.Secret(in.Body.Password.Reveal()))
-		if err != nil {
-			return nil, err
-		}
-		change.PasswordHash = &hash
-	}
-	u, err := s.admin.ChangeUser(ctx, k.Caller, in.UserID, change)
+	u, err := s.admin.ChangeUser(ctx, k.Caller, in.UserID, (*engine.Secret)(in.Body.Password), in.Body.Disabled)
 	return &userOutput{toUser(u)}, err
 }
 

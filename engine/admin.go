@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"regexp"
@@ -11,13 +10,22 @@ import (
 	"time"
 )
 
-// Admin is what administrators do: certificates, policies, members, keys and
-// users. Every change is on record with who made it. All fields must be set.
+// Admin holds the use cases of administrators: certificates, policies, members,
+// API keys, users, projects and plugins. Every change is in the audit log with
+// the person who made it. All fields must be set.
 type Admin struct {
 	Store     Store
 	Keys      Keys
 	Passwords Passwords
+	Plugins   Plugins
 	Clock     Clock
+}
+
+// Plugins is the plugin host. Reload returns CodeNotFound for a name that it does
+// not know.
+type Plugins interface {
+	Plugins() []PluginState
+	Reload(name string) error
 }
 
 const maxName = 200
@@ -29,20 +37,19 @@ func checkName(member, name string) error {
 	return nil
 }
 
-// Import stores a certificate that was verified to match its chain and key. The
-// key is PKCS#8 DER, nil for none.
-func (a *Admin) Import(ctx context.Context, by Caller, name string, leaf *x509.Certificate, chain []*x509.Certificate, key []byte) (Certificate, error) {
+// Import stores a certificate that was verified to match its chain and key.
+func (a *Admin) Import(ctx context.Context, by Caller, name string, b Bundle) (Certificate, error) {
 	if err := checkName("name", name); err != nil {
 		return Certificate{}, err
 	}
-	c := Certificate{ID: NewID("cert"), ProjectID: by.Project.ID, Name: name, HasPrivateKey: key != nil, Chain: [][]byte{}, CreatedAt: a.Clock()}
-	c.SetLeaf(leaf)
-	for _, issuer := range chain {
+	c := Certificate{ID: NewID("cert"), ProjectID: by.Project.ID, Name: name, HasPrivateKey: b.PrivateKey != nil, Chain: [][]byte{}, CreatedAt: a.Clock()}
+	c.SetLeaf(b.Leaf)
+	for _, issuer := range b.Chain {
 		c.Chain = append(c.Chain, issuer.Raw)
 	}
 	var sealed *SealedKey
-	if key != nil {
-		s, err := a.Keys.Seal(ctx, KeyIdentity(c.ProjectID, c.ID), key)
+	if b.PrivateKey != nil {
+		s, err := a.Keys.Seal(ctx, KeyIdentity(c.ProjectID, c.ID), b.PrivateKey)
 		if err != nil {
 			return Certificate{}, fmt.Errorf("import: %w", err)
 		}
@@ -162,11 +169,19 @@ func (a *Admin) RevokeAPIKey(ctx context.Context, by Caller, id string) error {
 
 var username = regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,99}$`)
 
-// CreateUser adds a person; CreatedAt is made here and, unless given, the ID. The
-// entry goes to the system chain. A username that is taken is CodeInvalidRequest.
-func (a *Admin) CreateUser(ctx context.Context, by Caller, u User) (User, error) {
+// CreateUser adds a user with a password; with the password "" they cannot sign
+// in with one. It sets PasswordHash, CreatedAt and, unless it is given, the ID.
+// The audit entry goes to the system chain. CodeInvalidRequest says that the
+// username is not valid or taken.
+func (a *Admin) CreateUser(ctx context.Context, by Caller, u User, password Secret) (User, error) {
 	if !username.MatchString(u.Username) {
 		return u, Errorf(CodeInvalidRequest, "username must be 1 to 100 lower-case letters, digits and . _ @ -, starting with a letter or digit")
+	}
+	if password != "" {
+		var err error
+		if u.PasswordHash, err = a.Passwords.Hash(ctx, password); err != nil {
+			return u, fmt.Errorf("create user: %w", err)
+		}
 	}
 	if u.ID == "" {
 		u.ID = NewID("user")
@@ -181,29 +196,33 @@ func (a *Admin) CreateUser(ctx context.Context, by Caller, u User) (User, error)
 	return u, err
 }
 
-// ChangeUser sets a user's password, already hashed, or disables or enables them.
-// Either signs them out everywhere. Nobody disables themselves: the last
-// administrator could not come back.
-func (a *Admin) ChangeUser(ctx context.Context, by Caller, userID string, change UserChange) (User, error) {
+// ChangeUser sets a user's password, or disables or enables them; nil leaves a
+// setting as it is. Both changes sign the user out everywhere. Administrators
+// cannot disable themselves: the last one could not come back.
+func (a *Admin) ChangeUser(ctx context.Context, by Caller, userID string, password *Secret, disabled *bool) (User, error) {
+	change := UserChange{Disabled: disabled, SignOut: true}
 	e := by.Entry(a.Clock(), ActionUserChanged)
 	e.ProjectID, e.Detail = SystemChain, map[string]string{"user_id": userID}
-	if change.PasswordHash != nil {
-		e.Detail["password"] = "set"
+	if password != nil {
+		hash, err := a.Passwords.Hash(ctx, *password)
+		if err != nil {
+			return User{}, fmt.Errorf("change user: %w", err)
+		}
+		change.PasswordHash, e.Detail["password"] = &hash, "set"
 	}
-	if change.Disabled != nil {
-		e.Detail["disabled"] = strconv.FormatBool(*change.Disabled)
-		if *change.Disabled && userID == by.User.ID {
-			return User{}, Errorf(CodeInvalidRequest, "nobody can disable themselves")
+	if disabled != nil {
+		e.Detail["disabled"] = strconv.FormatBool(*disabled)
+		if *disabled && userID == by.User.ID {
+			return User{}, Errorf(CodeInvalidRequest, "you cannot disable yourself; another system administrator can")
 		}
 	}
-	change.SignOut = true
 	if err := a.Store.ChangeUser(ctx, userID, change, Record{Audit: e}); err != nil {
 		return User{}, err
 	}
 	return a.Store.User(ctx, userID)
 }
 
-// CreateProject makes a project whose first administrator is the caller.
+// CreateProject makes a project; the caller becomes its first administrator.
 func (a *Admin) CreateProject(ctx context.Context, by Caller, name string) (Project, error) {
 	if err := checkName("name", name); err != nil {
 		return Project{}, err
@@ -213,4 +232,31 @@ func (a *Admin) CreateProject(ctx context.Context, by Caller, name string) (Proj
 	e.ProjectID, e.Detail = p.ID, map[string]string{"name": name}
 	m := Member{ProjectID: p.ID, UserID: by.User.ID, Role: RoleAdmin, CreatedAt: p.CreatedAt}
 	return p, a.Store.CreateProject(ctx, p, m, Record{Audit: e})
+}
+
+// ReloadPlugin starts a plugin again as the catalogue lists it now: it also adds a
+// plugin that is new in the catalogue and removes one that is gone from it. The
+// attempt is recorded whether or not it succeeds.
+func (a *Admin) ReloadPlugin(ctx context.Context, by Caller, name string) (PluginState, error) {
+	failure := a.Plugins.Reload(name)
+	if errors.Is(failure, CodeNotFound) {
+		return PluginState{}, failure
+	}
+	e := by.Entry(a.Clock(), ActionPluginReloaded)
+	e.ProjectID, e.Detail = SystemChain, map[string]string{"plugin": name}
+	if failure != nil {
+		e.Outcome = AuditFailed
+	}
+	if err := a.Store.Append(ctx, e); err != nil {
+		return PluginState{}, Errorf(CodeAuditUnavailable, "the plugin was reloaded, but the audit entry could not be written").Because(err)
+	}
+	if failure != nil {
+		return PluginState{}, fmt.Errorf("reload plugin: %w", failure)
+	}
+	for _, p := range a.Plugins.Plugins() {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return PluginState{Name: name, State: "removed"}, nil
 }

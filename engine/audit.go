@@ -136,10 +136,15 @@ type AuditVerification struct {
 
 const verifyPage = 1000
 
+// AuditReader reads a chain in order; see [AuditLog].
+type AuditReader interface {
+	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]AuditEntry, error)
+}
+
 // VerifyAudit walks a chain from its first entry and finds any change, gap or
 // reordering. That entries were cut off its end shows only against a head noted
 // elsewhere: give it as anchor (zero for none).
-func VerifyAudit(ctx context.Context, log AuditLog, chain string, anchor AuditHead) (AuditVerification, error) {
+func VerifyAudit(ctx context.Context, log AuditReader, chain string, anchor AuditHead) (AuditVerification, error) {
 	verdict := AuditVerification{OK: true}
 	for {
 		page, err := log.AuditAfter(ctx, chain, verdict.Head.Seq, verifyPage)

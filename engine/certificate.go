@@ -33,6 +33,16 @@ type Certificate struct {
 	CreatedAt     time.Time `json:"created_at"`
 }
 
+// Bundle is a certificate that was read in and verified. Chain leads upwards from
+// the leaf's issuer: each certificate is signed by the next one, and self-signed
+// roots are left out. PrivateKey belongs to the leaf: PKCS#8 DER (RFC 5958), or
+// nil if there is none.
+type Bundle struct {
+	Leaf       *x509.Certificate
+	Chain      []*x509.Certificate
+	PrivateKey []byte
+}
+
 // SealedKey is a private key (PKCS#8, RFC 5958) under envelope encryption: a
 // data key of its own seals it, with the record's identity as associated data;
 // KeeperID names the keeper that wrapped the data key.

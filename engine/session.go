@@ -8,14 +8,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 )
 
-// Session is a person signed in with a browser. ID is the SHA-256 of its secret,
-// in hex: 256 random bits need no slower hash. It ends at ExpiresAt, or once it
-// was not used for as long as the installation allows, or when the person's
-// sign-ins reach another Epoch.
+// Session is a browser in which a user signed in. ID is the SHA-256 of its secret,
+// in hex: 256 random bits need no slower hash. A session ends at ExpiresAt, after
+// [Authentication].Idle without use, or when the user's Epoch is no longer its own.
 type Session struct {
 	ID        string    `json:"_id"`
 	UserID    string    `json:"user_id"`
@@ -25,7 +25,7 @@ type Session struct {
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
-// Passwords hashes passwords and compares them, slowly on purpose.
+// Passwords hashes and compares passwords. Both are slow on purpose.
 type Passwords interface {
 	Hash(ctx context.Context, password Secret) (string, error)
 	// Matches takes as long for the hash "", which no password matches, as for
@@ -33,26 +33,64 @@ type Passwords interface {
 	Matches(ctx context.Context, hash string, password Secret) (bool, error)
 }
 
-// Authentication is how people sign in and out. All fields must be set: Idle is how long
-// a session lasts without use, Life how long at most.
+// Authentication finds out who calls, by an API key or a session, and signs
+// people in and out. A session ends after Idle without use, and at the latest
+// after Life. All fields must be set.
 type Authentication struct {
 	Store      Store
 	Passwords  Passwords
 	Clock      Clock
+	Log        *slog.Logger
 	Idle, Life time.Duration
 }
 
-// seenEvery is how exactly it is known when a session was last used: not each
-// call writes.
-const seenEvery = time.Minute
+// errInvalidKey is the same for every reason, so that a caller does not learn
+// which keys exist.
+var errInvalidKey = Errorf(CodeUnauthenticated, "this API key is unknown, expired or revoked; ask for a new one")
 
-// errSignIn says the same to somebody who is unknown, who is disabled, who has no
-// password and who gave another: nobody learns which people there are.
-var errSignIn = Errorf(CodeUnauthenticated, "the username or the password is not right")
+// CheckAPIKey finds whose API key a secret is. A key that is unknown, expired or
+// revoked, or whose owner is disabled, is CodeUnauthenticated.
+func (s *Authentication) CheckAPIKey(ctx context.Context, secret Secret) (Principal, error) {
+	key, err := s.Store.APIKeyBySecret(ctx, SecretDigest(secret))
+	if errors.Is(err, CodeNotFound) {
+		return Principal{}, errInvalidKey
+	}
+	if err != nil {
+		return Principal{}, fmt.Errorf("look up API key: %w", err)
+	}
+	owner, err := s.Store.User(ctx, key.OwnerID)
+	if err != nil && !errors.Is(err, CodeNotFound) {
+		return Principal{}, fmt.Errorf("look up owner of API key: %w", err)
+	}
+	if err != nil || owner.Disabled || !key.Usable(s.Clock()) {
+		return Principal{}, errInvalidKey
+	}
+	return Principal{User: owner, Key: &key}, nil
+}
 
-// Open signs a person in. The secret of the session is returned here and nowhere
-// again. It is new whatever the caller had before: former, the secret of a
-// session that their browser forgets now, or "", is good for nothing after.
+// RecordForbidden adds the refusal of a call for which the caller lacks a right to
+// the audit log of their project, or else of the system. The refusal is valid
+// whether or not it can be recorded, so a failure is only logged.
+func (s *Authentication) RecordForbidden(ctx context.Context, by Caller, action, route, certificateID, requestID string) {
+	e := by.Refusal(s.Clock(), action, CodeForbidden)
+	if e.ProjectID == "" {
+		e.ProjectID = SystemChain
+	}
+	e.CertificateID, e.RequestID, e.Detail["route"] = certificateID, requestID, route
+	if err := s.Store.Append(context.WithoutCancel(ctx), e); err != nil {
+		s.Log.ErrorContext(ctx, "cannot write the audit entry of a refusal", "action", action, "project", e.ProjectID, "error", err)
+	}
+}
+
+// touchInterval limits how often the use of a session is written to the store.
+const touchInterval = time.Minute
+
+// errSignIn is the same for users who are unknown, disabled or have no password
+// and for a wrong password, so that nobody learns which users exist.
+var errSignIn = Errorf(CodeUnauthenticated, "the username or the password is wrong")
+
+// SignIn opens a session and returns its secret, which is nowhere else. It ends
+// former, the session that the browser had before (its secret, or "").
 func (s *Authentication) SignIn(ctx context.Context, from Origin, username string, password, former Secret) (Principal, Secret, error) {
 	u, err := s.Store.UserByName(ctx, username)
 	if err != nil && !errors.Is(err, CodeNotFound) {
@@ -65,14 +103,14 @@ func (s *Authentication) SignIn(ctx context.Context, from Origin, username strin
 	case !ok || u.Disabled:
 		return Principal{}, "", errSignIn
 	}
-	if err := s.leave(ctx, from, former); err != nil {
+	if err := s.endFormer(ctx, from, former); err != nil {
 		return Principal{}, "", err
 	}
 	return s.open(ctx, from, u)
 }
 
-// leave ends the session of a secret, if there is one.
-func (s *Authentication) leave(ctx context.Context, from Origin, secret Secret) error {
+// endFormer ends the session of a secret, if there is one.
+func (s *Authentication) endFormer(ctx context.Context, from Origin, secret Secret) error {
 	if secret == "" {
 		return nil
 	}
@@ -90,19 +128,20 @@ func (s *Authentication) open(ctx context.Context, from Origin, u User) (Princip
 	now, secret := s.Clock(), Secret(strings.ToLower(rand.Text()+rand.Text()))
 	session := Session{ID: SecretDigest(secret), UserID: u.ID, Epoch: u.Epoch, CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(s.Life)}
 	who := Principal{User: u, Session: &session}
-	return who, secret, s.Store.CreateSession(ctx, session, Record{Audit: who.system(from, now, ActionSessionOpened)})
+	return who, secret, s.Store.CreateSession(ctx, session, Record{Audit: who.systemEntry(from, now, ActionSessionOpened)})
 }
 
-// system begins an entry of the system chain about what somebody did to
-// themselves.
-func (p Principal) system(from Origin, now time.Time, action string) AuditEntry {
+// systemEntry begins an audit entry of the system chain about a change that the
+// caller made to their own account.
+func (p Principal) systemEntry(from Origin, now time.Time, action string) AuditEntry {
 	e := Caller{Principal: p, Origin: from}.Entry(now, action)
 	e.ProjectID = SystemChain
 	return e
 }
 
-// Resume finds whose session a secret is. One that ended, of a person who is
-// disabled or gone, or of before they signed out everywhere, is CodeNotFound.
+// Resume finds whose session a secret is. CodeNotFound means that the session
+// ended, that its user is disabled or deleted, or that the user signed out
+// everywhere after it was opened.
 func (s *Authentication) Resume(ctx context.Context, secret Secret) (Principal, error) {
 	session, err := s.Store.Session(ctx, SecretDigest(secret))
 	if err != nil {
@@ -118,34 +157,34 @@ func (s *Authentication) Resume(ctx context.Context, secret Secret) (Principal, 
 	return Principal{User: u, Session: &session}, nil
 }
 
-// Seen notes that the person used their session.
+// Touch records that the session was used, at most once a minute.
 func (s *Authentication) Touch(ctx context.Context, session Session) error {
-	if now := s.Clock(); now.Sub(session.SeenAt) >= min(seenEvery, s.Idle/2) {
+	if now := s.Clock(); now.Sub(session.SeenAt) >= min(touchInterval, s.Idle/2) {
 		return s.Store.TouchSession(ctx, session.ID, now)
 	}
 	return nil
 }
 
-// Close signs the caller out of this session.
+// SignOut ends the caller's session.
 func (s *Authentication) SignOut(ctx context.Context, by Caller) error {
 	if by.Session == nil {
 		return errNoSession
 	}
-	return s.Store.EndSession(ctx, by.Session.ID, Record{Audit: by.system(by.Origin, s.Clock(), ActionSessionClosed)})
+	return s.Store.EndSession(ctx, by.Session.ID, Record{Audit: by.systemEntry(by.Origin, s.Clock(), ActionSessionClosed)})
 }
 
-// SignOutEverywhere signs the caller out everywhere.
+// SignOutEverywhere ends every session of the caller.
 func (s *Authentication) SignOutEverywhere(ctx context.Context, by Caller) error {
 	if by.Session == nil {
 		return errNoSession
 	}
-	return s.Store.ChangeUser(ctx, by.User.ID, UserChange{SignOut: true}, Record{Audit: by.system(by.Origin, s.Clock(), ActionSessionsClosedEverywhere)})
+	return s.Store.ChangeUser(ctx, by.User.ID, UserChange{SignOut: true}, Record{Audit: by.systemEntry(by.Origin, s.Clock(), ActionSessionsClosedEverywhere)})
 }
 
-var errNoSession = Errorf(CodeInvalidRequest, "nobody is signed in: the call came with an API key")
+var errNoSession = Errorf(CodeInvalidRequest, "the call has an API key and no session; sign in with a browser to use it")
 
-// ChangePassword replaces the caller's password. It ends every session of theirs
-// and opens another, whose secret it returns.
+// ChangePassword replaces the caller's password. It ends all of the caller's
+// sessions and opens a new one, whose secret it returns.
 func (s *Authentication) ChangePassword(ctx context.Context, by Caller, current, next Secret) (Principal, Secret, error) {
 	if by.Session == nil {
 		return Principal{}, "", errNoSession
@@ -155,7 +194,7 @@ func (s *Authentication) ChangePassword(ctx context.Context, by Caller, current,
 		return Principal{}, "", fmt.Errorf("change password: %w", err)
 	}
 	if !ok {
-		return Principal{}, "", Errorf(CodeWrongPassword, "the current password is another")
+		return Principal{}, "", Errorf(CodeWrongPassword, "the current password is wrong")
 	}
 	hash, err := s.Passwords.Hash(ctx, next)
 	if err != nil {
@@ -163,7 +202,7 @@ func (s *Authentication) ChangePassword(ctx context.Context, by Caller, current,
 	}
 	u := by.User
 	change := UserChange{IfEpoch: &u.Epoch, PasswordHash: &hash, SignOut: true}
-	err = s.Store.ChangeUser(ctx, u.ID, change, Record{Audit: by.system(by.Origin, s.Clock(), ActionPasswordSet)})
+	err = s.Store.ChangeUser(ctx, u.ID, change, Record{Audit: by.systemEntry(by.Origin, s.Clock(), ActionPasswordSet)})
 	if errors.Is(err, CodeConflict) {
 		return Principal{}, "", errSignedOut
 	}
@@ -174,13 +213,13 @@ func (s *Authentication) ChangePassword(ctx context.Context, by Caller, current,
 	return s.open(ctx, by.Origin, u)
 }
 
-// errSignedOut is for a session that was ended while it changed the password:
-// what ended it, such as an administrator's new password, stands.
+// errSignedOut refuses a change of password whose session was ended meanwhile, for
+// example because an administrator set another password, which stays.
 var errSignedOut = Errorf(CodeUnauthenticated, "you were signed out meanwhile; sign in again")
 
-// CSRFToken is what a page of the UI sends with each change, and what another
-// site that has the browser send the session's cookie cannot know (the
-// synchronizer token pattern): the secret's HMAC-SHA-256, in hex.
+// CSRFToken is the HMAC-SHA-256 of the session's secret, in hex. A page of the UI
+// sends it with each change. Another site can make the browser send the session's
+// cookie but cannot know this token (the synchronizer token pattern).
 func CSRFToken(secret Secret) string {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte("countersign forgery token"))

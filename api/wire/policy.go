@@ -27,17 +27,17 @@ type EvaluateBody struct {
 // Verdict is what the policy would decide. Code is the problem code of a
 // denial, else empty.
 type Verdict struct {
-	Outcome           string     `json:"outcome" doc:"allow, approval or deny"`
-	Code              string     `json:"code"`
-	Explanation       []string   `json:"explanation"`
-	Remedies          []string   `json:"remedies" doc:"What would change a denial or the need of approval"`
-	RequiredApprovals int        `json:"required_approvals"`
-	PolicyRevision    string     `json:"policy_revision" doc:"Which rules decided"`
-	Rules             []RuleSaid `json:"rules" doc:"What each rule said that spoke, overruled ones too"`
+	Outcome           string       `json:"outcome" doc:"allow, approval or deny"`
+	Code              string       `json:"code"`
+	Explanation       []string     `json:"explanation"`
+	Remedies          []string     `json:"remedies" doc:"What would change a denial or the need of approval"`
+	RequiredApprovals int          `json:"required_approvals"`
+	PolicyRevision    string       `json:"policy_revision" doc:"Which rules decided"`
+	Rules             []RuleResult `json:"rules" doc:"The result of each rule that applies, also of overruled ones"`
 }
 
-// RuleResult is what one rule of the policy said.
-type RuleSaid struct {
+// RuleResult is the result of one policy rule that applies.
+type RuleResult struct {
 	Kind              string   `json:"kind" doc:"deny, approval or allow: what the rule argues for"`
 	Code              string   `json:"code" doc:"Problem code of a denial, else empty"`
 	Why               string   `json:"why"`

@@ -13,6 +13,10 @@ const ProblemMediaType = "application/problem+json"
 // the same, not an address (RFC 9457, section 3.1.1).
 const ProblemType = "urn:countersign:problem:"
 
+// RetryAfter is the member of a problem that says after how many seconds to try
+// again; the header Retry-After says the same.
+const RetryAfter = "retry_after_seconds"
+
 // Problem is an error as the API answers it (RFC 9457). Fields are the members
 // that some problems have beside these, such as remedies or available.
 type Problem struct {

@@ -134,7 +134,7 @@ func (s *server) crowd(n int) (names []string) {
 	by := engine.Caller{Principal: engine.Principal{User: root}, Role: engine.RoleAdmin, Project: project}
 	admin := &engine.Admin{Store: store, Clock: engine.SystemClock}
 	for i := range n {
-		u, err := admin.CreateUser(ctx, by, engine.User{Username: fmt.Sprint("crowd", i)})
+		u, err := admin.CreateUser(ctx, by, engine.User{Username: fmt.Sprint("crowd", i)}, "")
 		noError(s.t, err)
 		_, err = admin.SetMember(ctx, by, u.ID, engine.RoleApprover)
 		noError(s.t, err)

@@ -98,7 +98,7 @@ func startBench(t *testing.T) *bench {
 	b.project, err = s.store.Project(t.Context(), b.boot.ProjectID)
 	must(t, err)
 	b.allowKeys()
-	_, err = s.admin.CreateUser(t.Context(), engine.Caller{}, engine.User{ID: benchPerson, Username: benchPerson})
+	_, err = s.admin.CreateUser(t.Context(), engine.Caller{}, engine.User{ID: benchPerson, Username: benchPerson}, "")
 	must(t, err)
 	return b
 }

@@ -100,11 +100,8 @@ func (s *system) bootstrapServe(ctx context.Context, url string) error {
 	if before, err := readBootstrap(path); before != nil || err != nil {
 		return errors.Join(err, fmt.Errorf("the bootstrap file %s is there already, but the installation is empty; move it away", path))
 	}
-	ui, hash, err := s.newPassword(ctx, "admin")
-	if err != nil {
-		return err
-	}
-	person := engine.User{ID: engine.NewID("user"), Username: ui.Username, Name: "Administrator", SystemAdmin: true, PasswordHash: hash}
+	ui := newPassword("admin")
+	person := engine.User{ID: engine.NewID("user"), Username: ui.Username, Name: "Administrator", SystemAdmin: true}
 	project, err := s.admin.CreateProject(ctx, engine.Caller{Principal: engine.Principal{User: person}}, "Default")
 	if err != nil {
 		return err
@@ -120,7 +117,7 @@ func (s *system) bootstrapServe(ctx context.Context, url string) error {
 	if err := b.write(path); err != nil {
 		return err
 	}
-	if _, err := s.admin.CreateUser(ctx, engine.Caller{Principal: installer}, person); err != nil {
+	if _, err := s.admin.CreateUser(ctx, engine.Caller{Principal: installer}, person, engine.Secret(ui.Password)); err != nil {
 		return errors.Join(err, os.Remove(path))
 	}
 	s.log.Info("the first administrator's key is in the bootstrap file", "file", path)
@@ -139,17 +136,13 @@ func (s *system) bootstrapKey(ctx context.Context, project engine.Project, perso
 // renewPassword gives a person a random password, which only the bootstrap file
 // knows.
 func (s *system) renewPassword(ctx context.Context, u engine.User) (bootstrapUI, error) {
-	ui, hash, err := s.newPassword(ctx, u.Username)
-	if err != nil {
-		return ui, err
-	}
-	_, err = s.admin.ChangeUser(ctx, engine.Caller{Principal: installer}, u.ID, engine.UserChange{PasswordHash: &hash})
+	ui := newPassword(u.Username)
+	password := engine.Secret(ui.Password)
+	_, err := s.admin.ChangeUser(ctx, engine.Caller{Principal: installer}, u.ID, &password, nil)
 	return ui, err
 }
 
-// newPassword makes a random password and its hash.
-func (s *system) newPassword(ctx context.Context, username string) (bootstrapUI, string, error) {
-	password := strings.ToLower(rand.Text())
-	hash, err := s.admin.Passwords.Hash(ctx, engine.Secret(password))
-	return bootstrapUI{username, password}, hash, err
+// newPassword makes a random password.
+func newPassword(username string) bootstrapUI {
+	return bootstrapUI{username, strings.ToLower(rand.Text())}
 }

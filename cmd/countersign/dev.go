@@ -112,7 +112,7 @@ func (s *system) ensurePeople(ctx context.Context) (map[string]engine.User, erro
 		u, err := s.store.UserByName(ctx, p.username)
 		if errors.Is(err, engine.CodeNotFound) {
 			u, err = s.admin.CreateUser(ctx, engine.Caller{Principal: installer},
-				engine.User{Username: p.username, Name: p.name, SystemAdmin: p.role == engine.RoleAdmin})
+				engine.User{Username: p.username, Name: p.name, SystemAdmin: p.role == engine.RoleAdmin}, "")
 		}
 		if err != nil {
 			return nil, err
@@ -164,7 +164,7 @@ func (s *system) ensureSamples(ctx context.Context, project engine.Project, admi
 	for _, m := range made {
 		c, err := s.certificateNamed(ctx, project.ID, m.name)
 		if errors.Is(err, engine.CodeNotFound) {
-			c, err = s.admin.Import(ctx, caller, m.name, m.leaf, m.chain, m.key)
+			c, err = s.admin.Import(ctx, caller, m.name, engine.Bundle{Leaf: m.leaf, Chain: m.chain, PrivateKey: m.key})
 		}
 		if err != nil {
 			return nil, err

@@ -91,9 +91,9 @@ func openSystem(ctx context.Context, c Config, log *slog.Logger) (s *system, err
 		Store: s.store, Formats: s.host, Keys: s.keys, Policy: s.policy, Workflows: s.workflows,
 		Clock: engine.SystemClock, Log: log,
 	}
-	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Passwords: &passwords.Passwords{}, Clock: engine.SystemClock}
+	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Passwords: &passwords.Passwords{}, Plugins: s.host, Clock: engine.SystemClock}
 	s.signIns = &engine.Authentication{
-		Store: s.store, Passwords: s.admin.Passwords, Clock: engine.SystemClock, Idle: c.Sessions.Idle, Life: c.Sessions.Life,
+		Store: s.store, Passwords: s.admin.Passwords, Clock: engine.SystemClock, Log: log, Idle: c.Sessions.Idle, Life: c.Sessions.Life,
 	}
 	s.notifications = &engine.Notifications{
 		Store: s.store, Keys: s.keys, Clock: engine.SystemClock, Log: log, PublicURL: strings.TrimSuffix(c.PublicURL, "/"),
@@ -223,9 +223,10 @@ const shutdownWithin = 15 * time.Second
 // serve answers on the listener until ctx ends, then closes everything.
 func (s *system) serve(ctx context.Context, listener net.Listener) error {
 	server, err := api.New(api.Options{
-		Downloads: s.downloads, Admin: s.admin, Notifications: s.notifications, Plugins: s.host, SignIns: s.signIns, UI: web.Files(),
+		Downloads: s.downloads, Admin: s.admin, Authentication: s.signIns, Notifications: s.notifications, Store: s.store,
+		Clock: engine.SystemClock, UI: web.Files(),
 		PublicURL: s.config.PublicURL, TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
-		ImportPEM: importPEM, ImportPKCS12: importPKCS12,
+		ImportPEM: certimport.PEM, ImportPKCS12: certimport.PKCS12,
 		Ready:        []api.Check{{Name: "store", Ask: s.store.Ping}, {Name: "temporal", Ask: s.workflows.Ready}},
 		PolicyStatus: s.policy.Status, Registry: s.metrics,
 		Log: s.log, Version: version,
@@ -243,16 +244,6 @@ func (s *system) serve(ctx context.Context, listener net.Listener) error {
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWithin)
 	defer cancel()
 	return errors.Join(err, server.Shutdown(closing), s.close(closing))
-}
-
-func importPEM(certificate, chain, key string) (api.Bundle, error) {
-	b, err := certimport.PEM(certificate, chain, key)
-	return api.Bundle(b), err
-}
-
-func importPKCS12(file []byte, passphrase engine.Secret) (api.Bundle, error) {
-	b, err := certimport.PKCS12(file, passphrase)
-	return api.Bundle(b), err
 }
 
 // url is where a caller on this machine, at least, reaches the server.

@@ -2,7 +2,7 @@
 // leaf, the chain that leads up from it, and the private key that belongs to it.
 //
 // Start with [PEM] and [PKCS12]. Both take bytes that nobody has checked and
-// return either a [Bundle] that holds together or an *engine.Error that says what
+// return either an [engine.Bundle] that holds together or an *engine.Error that says what
 // is wrong and never quotes key material. Work is bounded before it is done:
 // sizes, counts, key lengths and the iteration counts of key derivations.
 //
@@ -32,36 +32,27 @@ const (
 	maxRSABits      = 8192
 )
 
-// Bundle is a certificate that holds together. Chain leads upwards from the
-// leaf's issuer, each certificate signed by the next; self-signed roots are left
-// out. PrivateKey is the leaf's, in PKCS#8 DER (RFC 5958), or nil.
-type Bundle struct {
-	Leaf       *x509.Certificate
-	Chain      []*x509.Certificate
-	PrivateKey []byte
-}
-
 // PEM reads a certificate from PEM (RFC 7468). certificatePEM holds the leaf and
 // may hold its chain, in any order; chainPEM and keyPEM may be empty. Keys come
 // as PKCS#1, SEC 1 or PKCS#8, unencrypted. The error's code is
 // CodeInvalidCertificate, CodeChainMismatch, CodeKeyMismatch, or for the key and
 // what is in the wrong place CodeInvalidRequest.
-func PEM(certificatePEM, chainPEM, keyPEM string) (Bundle, error) {
+func PEM(certificatePEM, chainPEM, keyPEM string) (engine.Bundle, error) {
 	certificates, err := parseCertificates("certificate_pem", certificatePEM)
 	if err != nil {
-		return Bundle{}, err
+		return engine.Bundle{}, err
 	}
 	if len(certificates) == 0 {
-		return Bundle{}, engine.Errorf(engine.CodeInvalidCertificate, "certificate_pem holds no certificate")
+		return engine.Bundle{}, engine.Errorf(engine.CodeInvalidCertificate, "certificate_pem holds no certificate")
 	}
 	chain, err := parseCertificates("chain_pem", chainPEM)
 	if err != nil {
-		return Bundle{}, err
+		return engine.Bundle{}, err
 	}
 	var key crypto.Signer
 	if strings.TrimSpace(keyPEM) != "" {
 		if key, err = parseKey(keyPEM); err != nil {
-			return Bundle{}, err
+			return engine.Bundle{}, err
 		}
 	}
 	return assemble(certificates, chain, key)
@@ -69,25 +60,25 @@ func PEM(certificatePEM, chainPEM, keyPEM string) (Bundle, error) {
 
 // assemble verifies that the parts belong together. The leaf is among the
 // candidates; others only lead up from it.
-func assemble(candidates, others []*x509.Certificate, key crypto.Signer) (Bundle, error) {
+func assemble(candidates, others []*x509.Certificate, key crypto.Signer) (engine.Bundle, error) {
 	pool, err := newPool(candidates, others)
 	if err != nil {
-		return Bundle{}, err
+		return engine.Bundle{}, err
 	}
 	leaf, err := pool.leaf(key)
 	if err != nil {
-		return Bundle{}, err
+		return engine.Bundle{}, err
 	}
-	bundle := Bundle{Leaf: pool.certificates[leaf]}
+	bundle := engine.Bundle{Leaf: pool.certificates[leaf]}
 	if problem := keyProblem(bundle.Leaf.PublicKey); problem != "" {
-		return Bundle{}, engine.Errorf(engine.CodeInvalidCertificate, "the key of the certificate %s is %s", nameOf(bundle.Leaf), problem)
+		return engine.Bundle{}, engine.Errorf(engine.CodeInvalidCertificate, "the key of the certificate %s is %s", nameOf(bundle.Leaf), problem)
 	}
 	if bundle.Chain, err = pool.chain(leaf); err != nil {
-		return Bundle{}, err
+		return engine.Bundle{}, err
 	}
 	if key != nil {
 		if bundle.PrivateKey, err = x509.MarshalPKCS8PrivateKey(key); err != nil {
-			return Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "the private key cannot be encoded").Because(err)
+			return engine.Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "the private key cannot be encoded").Because(err)
 		}
 	}
 	return bundle, nil

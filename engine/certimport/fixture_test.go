@@ -89,7 +89,7 @@ func keyPEM(t testing.TB, key crypto.Signer) string {
 }
 
 // names are the common names of a bundle, leaf first.
-func names(b Bundle) string {
+func names(b engine.Bundle) string {
 	text := b.Leaf.Subject.CommonName
 	for _, c := range b.Chain {
 		text += " " + c.Subject.CommonName

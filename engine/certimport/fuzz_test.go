@@ -12,7 +12,7 @@ import (
 )
 
 // holds checks what every result must satisfy, whatever the input was.
-func holds(t *testing.T, b Bundle, err error, secrets ...string) {
+func holds(t *testing.T, b engine.Bundle, err error, secrets ...string) {
 	t.Helper()
 	if err != nil {
 		if e, ok := errors.AsType[*engine.Error](err); !ok || e.Detail == "" {

@@ -16,36 +16,36 @@ import (
 // error's code is CodeInvalidCertificate, CodeChainMismatch or CodeKeyMismatch.
 //
 // Key derivations of more than 1,000,000 iterations are refused before any runs.
-func PKCS12(data []byte, passphrase engine.Secret) (bundle Bundle, err error) {
+func PKCS12(data []byte, passphrase engine.Secret) (bundle engine.Bundle, err error) {
 	defer func() {
 		if cause := recover(); cause != nil { // the library panics on some input
-			bundle, err = Bundle{}, unreadable(fmt.Errorf("decoding panicked: %v", cause))
+			bundle, err = engine.Bundle{}, unreadable(fmt.Errorf("decoding panicked: %v", cause))
 		}
 	}()
 	if len(data) > maxInput {
-		return Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "the PKCS#12 file is %d bytes long; at most %d are taken", len(data), maxInput)
+		return engine.Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "the PKCS#12 file is %d bytes long; at most %d are taken", len(data), maxInput)
 	}
 	safe, err := inspect(data)
 	if err != nil {
-		return Bundle{}, err
+		return engine.Bundle{}, err
 	}
 	// A key bag inside encrypted content would name an iteration count that nobody
 	// has seen. In this order the library meets the inspected key first and
 	// refuses a second one before it derives anything for it.
 	visibleFirst, err := safe.reordered(passphrase)
 	if err != nil {
-		return Bundle{}, err
+		return engine.Bundle{}, err
 	}
 	if _, _, _, err := pkcs12.DecodeChain(visibleFirst, passphrase.Reveal()); err != nil {
-		return Bundle{}, explain(data, passphrase, err)
+		return engine.Bundle{}, explain(data, passphrase, err)
 	}
 	key, first, rest, err := pkcs12.DecodeChain(data, passphrase.Reveal())
 	if err != nil {
-		return Bundle{}, explain(data, passphrase, err)
+		return engine.Bundle{}, explain(data, passphrase, err)
 	}
 	signer, err := asSigner(key)
 	if err != nil {
-		return Bundle{}, err
+		return engine.Bundle{}, err
 	}
 	return assemble(append([]*x509.Certificate{first}, rest...), nil, signer)
 }

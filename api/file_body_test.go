@@ -16,13 +16,13 @@ var errGone = errors.New("connection gone")
 func (brokenWriter) Write([]byte) (int, error) { return 0, errGone }
 
 // However it ends, the domain is told once, and the content is wiped then.
-func TestTransmission(t *testing.T) {
+func TestFileBody(t *testing.T) {
 	content := []byte("canary")
 	for name, c := range map[string]struct {
-		run  func(*transmission) error
+		run  func(*fileBody) error
 		want error
 	}{
-		"written": {func(s *transmission) error {
+		"written": {func(s *fileBody) error {
 			var out bytes.Buffer
 			_, err := s.WriteTo(bufio.NewWriter(&out))
 			if out.String() != "canary" {
@@ -30,16 +30,16 @@ func TestTransmission(t *testing.T) {
 			}
 			return err
 		}, nil},
-		"broken while flushing": {func(s *transmission) error {
+		"broken while flushing": {func(s *fileBody) error {
 			_, err := s.WriteTo(bufio.NewWriter(brokenWriter{}))
 			return err
 		}, errGone},
-		"headers not written": {func(s *transmission) error { return s.CloseWithError(errGone) }, errGone},
-		"given up":            {func(s *transmission) error { return s.CloseWithError(nil) }, errNotSent},
+		"headers not written": {func(s *fileBody) error { return s.CloseWithError(errGone) }, errGone},
+		"given up":            {func(s *fileBody) error { return s.CloseWithError(nil) }, errNotSent},
 	} {
 		var told []error
 		file := &engine.File{Content: bytes.Clone(content), Sent: func(err error) { told = append(told, err) }}
-		s := newTransmission(file)
+		s := newFileBody(file)
 		err := c.run(s)
 		if closed := s.CloseWithError(err); closed != nil {
 			t.Errorf("%s: %v", name, closed)

@@ -1,4 +1,4 @@
-package api
+package stream
 
 import (
 	"bytes"
@@ -80,7 +80,7 @@ func TestEventOfThePolicy(t *testing.T) {
 	set := entry(engine.ActionPolicyUpdated, engine.AuditSuccess, "allow_key_export", "canary-old → canary-new")
 	set.RequestID, set.CertificateID, set.Format = "", "", ""
 	var w bytes.Buffer
-	occurrence{seq: 7, events: eventsOf(set)}.write(&w, engine.Caller{Role: engine.RoleViewer})
+	entryEvents{seq: 7, events: eventsOf(set)}.write(&w, engine.Caller{Role: engine.RoleViewer})
 	const want = "event: policy.updated\n" +
 		`data: {"request_id":"","certificate_id":"","format":"","action":"policy.updated","time":"1970-01-01T00:00:00Z"}` + "\nid: 7\n\n"
 	if w.String() != want {
@@ -89,12 +89,12 @@ func TestEventOfThePolicy(t *testing.T) {
 }
 
 // Of the events of one entry the last that a caller may have carries the id.
-func TestWriteOccurrence(t *testing.T) {
-	o := occurrence{seq: 7, person: "ann", events: eventsOf(entry(engine.ActionCertificateDownloaded, engine.AuditSuccess))}
+func TestWriteEvents(t *testing.T) {
+	o := entryEvents{seq: 7, requester: "ann", events: eventsOf(entry(engine.ActionCertificateDownloaded, engine.AuditSuccess))}
 	forgotten := o
-	forgotten.person = ""
+	forgotten.requester = ""
 	for _, c := range []struct {
-		o      occurrence
+		o      entryEvents
 		person string
 		role   engine.Role
 		want   []string
@@ -106,7 +106,7 @@ func TestWriteOccurrence(t *testing.T) {
 		{o, "bob", engine.RoleAdmin, []string{"request.updated", "cert.downloaded"}},
 		{forgotten, "", engine.RoleOperator, []string{"cert.downloaded"}},
 		{forgotten, "bob", engine.RoleAdmin, []string{"cert.downloaded"}},
-		{occurrence{seq: 7, person: "ann", events: o.events[:1]}, "bob", engine.RoleOperator, nil},
+		{entryEvents{seq: 7, requester: "ann", events: o.events[:1]}, "bob", engine.RoleOperator, nil},
 	} {
 		var w bytes.Buffer
 		c.o.write(&w, engine.Caller{Principal: engine.Principal{User: engine.User{ID: c.person}}, Role: c.role})

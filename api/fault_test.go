@@ -23,27 +23,46 @@ func (brokenFormats) Render(context.Context, engine.RenderJob) ([]byte, error) {
 	return nil, engine.Errorf(engine.CodeRendererFailed, "the renderer failed").Because(errBroken)
 }
 
-// brokenStore is a real store, some of whose methods fail.
-type brokenStore struct {
+// faultyStore is a real store whose methods fail where a test says so.
+type faultyStore struct {
 	engine.Store
 	settle, token, append error
+	apiKey                func() error
+	leaf                  []byte // when set, every certificate is this one
 }
 
-func (b *brokenStore) Settle(ctx context.Context, s engine.Settlement, rec engine.Record) (engine.Settlement, bool, error) {
+func (b *faultyStore) APIKeyBySecret(ctx context.Context, digest string) (engine.APIKey, error) {
+	if b.apiKey != nil {
+		if err := b.apiKey(); err != nil {
+			return engine.APIKey{}, err
+		}
+	}
+	return b.Store.APIKeyBySecret(ctx, digest)
+}
+
+func (b *faultyStore) Certificate(ctx context.Context, project, id string) (engine.Certificate, error) {
+	c, err := b.Store.Certificate(ctx, project, id)
+	if b.leaf != nil {
+		c.Leaf = b.leaf
+	}
+	return c, err
+}
+
+func (b *faultyStore) Settle(ctx context.Context, s engine.Settlement, rec engine.Record) (engine.Settlement, bool, error) {
 	if b.settle != nil {
 		return engine.Settlement{}, false, b.settle
 	}
 	return b.Store.Settle(ctx, s, rec)
 }
 
-func (b *brokenStore) Token(ctx context.Context, digest string) (engine.TokenRecord, error) {
+func (b *faultyStore) Token(ctx context.Context, digest string) (engine.TokenRecord, error) {
 	if b.token != nil {
 		return engine.TokenRecord{}, b.token
 	}
 	return b.Store.Token(ctx, digest)
 }
 
-func (b *brokenStore) Append(ctx context.Context, e engine.AuditEntry) error {
+func (b *faultyStore) Append(ctx context.Context, e engine.AuditEntry) error {
 	if b.append != nil {
 		return b.append
 	}

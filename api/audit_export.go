@@ -21,7 +21,7 @@ import (
 // exportPage is how many entries of an export are in memory at once.
 const exportPage = 500
 
-// exportFormat is a form in which the audit log is exported.
+// exportFormat is a file format of an export.
 type exportFormat struct {
 	mediaType, extension string
 	head                 string
@@ -33,11 +33,11 @@ var (
 	csvFormat = exportFormat{"text/csv; charset=utf-8; header=present", "csv", csvHead, csvRow} // RFC 4180
 )
 
-// export is an audit log on its way out: fasthttp reads from it, and it reads
-// from the store, page by page.
+// export is the body of an exported audit log: fasthttp reads from it, and it
+// reads from the store, page by page.
 type export struct {
 	ctx    context.Context
-	store  engine.AuditLog
+	store  auditReader
 	query  engine.AuditQuery
 	format exportFormat
 	found  []engine.AuditEntry
@@ -50,14 +50,14 @@ type export struct {
 
 var _ io.Reader = (*export)(nil)
 
-// export answers with everything that matches q, whose first page was read
-// already: until then, failures are problems.
+// export answers with all entries that match q. The caller has read the first page
+// already, so that its failure could be answered with a problem.
 func (s *Server) export(c *fiber.Ctx, k *call, format string, q engine.AuditQuery, found []engine.AuditEntry, next string) {
 	e := &export{
 		ctx: c.UserContext(), store: s.store, query: q, format: ndjson, found: found, next: next,
 		conn: c.Context().Conn(), clock: s.clock,
 		failed: func(err error) {
-			s.log.Error("an audit export broke off", "request_id", k.id, "project", q.ProjectID, "error", err)
+			s.log.Error("an audit export failed", "request_id", k.id, "project", q.ProjectID, "error", err)
 		},
 	}
 	if format == csvFormat.extension {
@@ -70,15 +70,15 @@ func (s *Server) export(c *fiber.Ctx, k *call, format string, q engine.AuditQuer
 	c.Context().SetBodyStream(e, -1)
 }
 
-// Read implements io.Reader. An error makes fasthttp break the connection off,
-// so that a part is never taken for the whole.
+// Read implements io.Reader. An error makes fasthttp close the connection, so that
+// nobody takes a part for the whole.
 func (e *export) Read(p []byte) (int, error) {
 	for e.buffer.Len() == 0 {
 		if len(e.found) == 0 {
 			if e.next == "" {
 				return 0, io.EOF
 			}
-			if err := e.turn(); err != nil {
+			if err := e.nextPage(); err != nil {
 				e.failed(err)
 				return 0, err
 			}
@@ -94,8 +94,8 @@ func (e *export) Read(p []byte) (int, error) {
 	return e.buffer.Read(p)
 }
 
-// turn reads the next page and gives the caller time to take it.
-func (e *export) turn() (err error) {
+// nextPage reads the next page and extends the time that the caller has to read it.
+func (e *export) nextPage() (err error) {
 	if err := e.conn.SetWriteDeadline(e.clock().Add(writeTimeout)); err != nil {
 		return fmt.Errorf("export audit log: %w", err)
 	}
@@ -127,7 +127,7 @@ func csvRow(w *bytes.Buffer, e wire.AuditEntry) error {
 		e.IP, e.UserAgent, e.CertificateID, e.RequestID, e.Format, string(detail), e.PrevHash, e.Hash,
 	}
 	for i := range row {
-		row[i] = inert(row[i])
+		row[i] = escapeFormula(row[i])
 	}
 	line := csv.NewWriter(w)
 	line.UseCRLF = true
@@ -138,11 +138,11 @@ func csvRow(w *bytes.Buffer, e wire.AuditEntry) error {
 	return line.Error()
 }
 
-// formula finds where a spreadsheet may take what follows for a formula: at the
-// start of a cell, also of one that begins inside of ours because the
-// spreadsheet's locale separates cells otherwise than RFC 4180 does.
+// formula finds the places where a spreadsheet may read a formula: at the start of
+// a cell, also of a cell that begins inside ours because the spreadsheet's locale
+// has other separators than RFC 4180.
 var formula = regexp.MustCompile(`(^|[;,|"\t\r\n])( *[=+\-@\t\r])`)
 
-// inert keeps a spreadsheet from running a cell as a formula: a caller's user
-// agent is whatever the caller says. ndjson has every value as it is.
-func inert(cell string) string { return formula.ReplaceAllString(cell, "$1'$2") }
+// escapeFormula keeps a spreadsheet from running a cell as a formula: callers choose
+// their user agent freely. ndjson has every value unchanged.
+func escapeFormula(cell string) string { return formula.ReplaceAllString(cell, "$1'$2") }

@@ -1,9 +1,10 @@
-package api
+package stream
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -35,7 +36,7 @@ func TestFeedWindow(t *testing.T) {
 	head := int64(11)
 	for range 3 * feedWindow / 2 {
 		head += 2 // every other entry is no event
-		f.grow([]occurrence{{seq: head - 1}}, head)
+		f.grow([]entryEvents{{seq: head - 1}}, head)
 	}
 	if _, _, _, known := f.after(11); known || len(f.window) != feedWindow {
 		t.Fatalf("it remembers %d, the first too: %v", len(f.window), known)
@@ -64,7 +65,7 @@ func TestFeedWindow(t *testing.T) {
 }
 
 func TestStreamsOfAPerson(t *testing.T) {
-	h := &streams{poll: 1 << 40, feeds: map[string]*feed{}, open: map[string]int{}}
+	h := New(nil, engine.SystemClock, slog.New(slog.DiscardHandler), Pace{Poll: 1 << 40})
 	var leave []func()
 	for i := range maxStreams {
 		_, l, err := h.join("ann", []string{"p", "q"}[i%2], 1)
@@ -91,7 +92,6 @@ func TestStreamsOfAPerson(t *testing.T) {
 
 // archive is a chain of requests, with nothing else.
 type archive struct {
-	engine.Store
 	length          int64
 	reading, asked  atomic.Int32
 	entered, answer chan struct{} // of every read, where they are set
@@ -114,18 +114,22 @@ func (a *archive) AuditAfter(_ context.Context, _ string, at int64, limit int) (
 	return found, nil
 }
 
+func (a *archive) AuditEntries(context.Context, engine.AuditQuery) ([]engine.AuditEntry, string, error) {
+	return nil, "", nil
+}
+
 func (a *archive) Request(context.Context, string, string) (engine.Request, error) {
 	a.asked.Add(1)
 	return engine.Request{Requester: engine.Actor{Person: "ann"}}, nil
 }
 
 // behind is a stream at the beginning of a project whose feed began at its end.
-func (a *archive) behind(t *testing.T, f *feed, role engine.Role) *stream {
+func (a *archive) behind(t *testing.T, f *feed, role engine.Role) *Stream {
 	f.store, f.from, f.head = a, a.length, a.length
 	near, far := net.Pipe()
-	st := &stream{
-		caller: engine.Caller{Principal: engine.Principal{User: engine.User{ID: "ann"}}, Role: role}, feed: f, pace: StreamPace{}.orDefault(),
-		beat: time.NewTicker(time.Millisecond), conn: near, clock: engine.SystemClock, holds: func() error { return nil },
+	st := &Stream{
+		caller: engine.Caller{Principal: engine.Principal{User: engine.User{ID: "ann"}}, Role: role}, feed: f, pace: Pace{}.orDefault(),
+		beat: time.NewTicker(time.Millisecond), conn: near, clock: engine.SystemClock, allowed: func() error { return nil },
 	}
 	t.Cleanup(func() { st.beat.Stop(); _, _ = near.Close(), far.Close() })
 	return st
@@ -135,7 +139,7 @@ func newFeed() *feed {
 	return &feed{grown: make(chan struct{}), requesters: map[string]string{}, turn: make(chan struct{}, 1)}
 }
 
-func read(t *testing.T, st *stream) string {
+func read(t *testing.T, st *Stream) string {
 	t.Helper()
 	text := make([]byte, 64<<10)
 	n, err := st.Read(text)

@@ -1,4 +1,4 @@
-package api
+package stream
 
 import (
 	"bytes"
@@ -17,17 +17,17 @@ const (
 	eventPolicy     = "policy.updated"
 )
 
-// occurrence is an audit entry as streams show it: made once, written to each
-// stream that may have it.
-type occurrence struct {
-	seq    int64
-	person string // the requester's user id; "" once the request is forgotten
-	rights bool   // somebody's rights changed, perhaps those of a stream's caller
-	events []event
+// entryEvents has the stream events of one audit entry. It is made once and written
+// to each stream that may have it.
+type entryEvents struct {
+	seq           int64
+	requester     string // user id; "" after the request was deleted
+	rightsChanged bool   // a person has other rights now, perhaps a stream's caller
+	events        []event
 }
 
-// needsRequester tells whether the caller may be shown events that depend on who
-// made the request.
+// needsRequester tells whether the caller may see events that depend on who made
+// the request.
 func needsRequester(to engine.Caller) bool { return to.Role.Includes(engine.RoleOperator) }
 
 type event struct {
@@ -35,8 +35,8 @@ type event struct {
 	data []byte // JSON, which holds no line break
 }
 
-// eventsOf is what an audit entry tells: nothing, that the certificate policy
-// changed, or that a request did, followed by what else did.
+// eventsOf are the events of an audit entry: none, a change of the certificate
+// policy, or a change of a request and of what depends on it.
 func eventsOf(e engine.AuditEntry) []event {
 	if e.Action == engine.ActionPolicyUpdated && e.Outcome == engine.AuditSuccess {
 		return []event{newEvent(eventPolicy, wire.StreamEvent{Action: e.Action, Time: e.Time})}
@@ -61,8 +61,8 @@ func eventsOf(e engine.AuditEntry) []event {
 	return events
 }
 
-// changesRequest leaves out refusals, but for the denial that a request begins
-// and ends with.
+// changesRequest tells whether the entry changed a request. Of refusals, only the
+// denial of a new request does.
 func changesRequest(e engine.AuditEntry) bool {
 	switch e.Action {
 	case engine.ActionDownloadRequested:
@@ -86,8 +86,9 @@ func changesApproval(e engine.AuditEntry) bool {
 	return false
 }
 
-// approvalStatus is what an entry made of its approval; "" where it does not
-// say: a request may be cancelled before its approval is settled, and after.
+// approvalStatus is the state of the approval after the entry; "" where the entry
+// does not tell: a request can be cancelled before and after its approval is
+// settled.
 func approvalStatus(e engine.AuditEntry) string {
 	switch e.Action {
 	case engine.ActionDownloadRequested:
@@ -98,7 +99,7 @@ func approvalStatus(e engine.AuditEntry) string {
 	return e.Detail["approval_status"]
 }
 
-// changesRights tells whether somebody may do more or less than before.
+// changesRights tells whether the entry changed what a person may do.
 func changesRights(e engine.AuditEntry) bool {
 	switch e.Action {
 	case engine.ActionAPIKeyRevoked, engine.ActionMemberUpdated, engine.ActionMemberRemoved:
@@ -115,27 +116,26 @@ func newEvent(name string, data wire.StreamEvent) event {
 	return event{name, text}
 }
 
-// shows tells whether the caller may GET what the event is about: everybody a
-// certificate's timeline and the policy, an operator their own requests, an
-// approver all.
-func (o occurrence) shows(e event, to engine.Caller) bool {
+// visible tells whether the caller may GET what the event is about: everybody may
+// read timelines and the policy, operators their own requests, approvers all.
+func (o entryEvents) visible(e event, to engine.Caller) bool {
 	switch {
 	case e.name == eventDownloaded || e.name == eventPolicy:
 		return true
-	case o.person == "":
+	case o.requester == "":
 		return false
 	case to.Role.Includes(engine.RoleApprover):
 		return true
 	}
-	return to.Role.Includes(engine.RoleOperator) && o.person == to.User.ID
+	return to.Role.Includes(engine.RoleOperator) && o.requester == to.User.ID
 }
 
-// write appends the events that the caller may have. Only the last carries the
-// id: whoever resumes from it has had them all.
-func (o occurrence) write(w *bytes.Buffer, to engine.Caller) {
+// write appends the events that the caller may have. Only the last has the id, so
+// that a stream which continues from it misses none.
+func (o entryEvents) write(w *bytes.Buffer, to engine.Caller) {
 	wrote := false
 	for _, e := range o.events {
-		if !o.shows(e, to) {
+		if !o.visible(e, to) {
 			continue
 		}
 		if wrote {

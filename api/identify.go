@@ -1,0 +1,92 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+var errNoCredential = engine.Errorf(engine.CodeUnauthenticated, "sign in, or send the header Authorization: Bearer <api key>")
+
+// identify finds the caller from an API key in the header Authorization (RFC 6750,
+// section 2.1) or, without that header, from the session cookie. It returns
+// errNoCredential if the request has neither; a session that ended is the same as
+// none. A credential that is not valid is CodeUnauthenticated. A browser sends a
+// cookie by itself, so a session's change also needs the CSRF token.
+func (s *Server) identify(ctx context.Context, c *fiber.Ctx, k *call) (engine.Principal, error) {
+	if header := c.Get(fiber.HeaderAuthorization); header != "" {
+		scheme, secret, _ := strings.Cut(header, " ")
+		if secret = strings.TrimSpace(secret); !strings.EqualFold(scheme, "Bearer") || secret == "" {
+			return engine.Principal{}, engine.Errorf(engine.CodeUnauthenticated, "the Authorization header must be: Bearer <api key>")
+		}
+		return s.authentication.CheckAPIKey(ctx, engine.Secret(secret))
+	}
+	secret := sessionSecret(c, k)
+	if secret == "" {
+		return engine.Principal{}, errNoCredential
+	}
+	who, err := s.authentication.Resume(ctx, secret)
+	switch {
+	case errors.Is(err, engine.CodeNotFound):
+		return engine.Principal{}, errNoCredential
+	case err != nil:
+		return engine.Principal{}, fmt.Errorf("look up session: %w", err)
+	case !safe(c.Method()) && (crossSite(c, k) || !sameText(c.Get(csrfHeader), engine.CSRFToken(secret))):
+		return engine.Principal{}, errCrossSite
+	}
+	return who, nil
+}
+
+// authenticate identifies the caller. A credential that is not valid counts as a
+// failed login and is recorded.
+func (s *Server) authenticate(ctx context.Context, c *fiber.Ctx, k *call) error {
+	who, err := s.identify(ctx, c, k)
+	if errors.Is(err, engine.CodeUnauthenticated) && !errors.Is(err, errNoCredential) {
+		if limited := s.checkLoginLimit(k); limited != nil {
+			return limited
+		}
+		s.loginFailed(ctx, k)
+	}
+	if err != nil {
+		return err
+	}
+	k.Principal = who
+	return s.touch(ctx, c, k)
+}
+
+// failedLoginsPerMinute limits the invalid credentials of one address; valid ones
+// are never limited.
+const failedLoginsPerMinute = 60
+
+// checkLoginLimit refuses an address that presented too many invalid credentials.
+func (s *Server) checkLoginLimit(k *call) error {
+	if seconds, limited := s.failedLogins.exhausted(k.IP, s.clock()); limited {
+		return tooManyFailedLogins(seconds)
+	}
+	return nil
+}
+
+// beginLogin is checkLoginLimit for an attempt that takes a while. The caller calls
+// done at its end, after it counted a failure.
+func (s *Server) beginLogin(k *call) (done func(), err error) {
+	done, seconds, limited := s.failedLogins.begin(k.IP, s.clock())
+	if limited {
+		return nil, tooManyFailedLogins(seconds)
+	}
+	return done, nil
+}
+
+func tooManyFailedLogins(seconds int) error {
+	return rateLimited(seconds, "too many failed logins from this address; try again later")
+}
+
+// loginFailed counts a failed login and has it recorded.
+func (s *Server) loginFailed(ctx context.Context, k *call) {
+	s.failedLogins.count(k.IP, s.clock())
+	s.downloads.RecordSystemRefusal(ctx, engine.ActionLoginFailed, engine.CodeUnauthenticated, k.Caller)
+}
