@@ -51,17 +51,12 @@ type fixture struct {
 // inProcess takes a request's steps at once, as its workflow does, and notes what
 // the server reports. It has no timers.
 type inProcess struct {
-	downloads *engine.Downloads
-	mu        sync.Mutex
-	started   map[string]bool
-	reports   chan report
-	reused    chan engine.Token
-	fail      error // when set, no workflow is started
-}
-
-type report struct {
-	requestID   string
-	interrupted bool
+	transitions *engine.Transitions
+	mu          sync.Mutex
+	started     map[string]bool
+	reports     chan engine.SettlementReport
+	reused      chan engine.Token
+	fail        error // when set, no workflow is started
 }
 
 var _ engine.Workflows = (*inProcess)(nil)
@@ -77,19 +72,19 @@ func (w *inProcess) Start(ctx context.Context, o engine.WorkflowInput) (engine.R
 	case failure != nil:
 		return engine.Request{}, failure
 	}
-	return w.downloads.Decide(ctx, o)
+	return w.transitions.EvaluatePolicy(ctx, o)
 }
 
 func (w *inProcess) Vote(ctx context.Context, b engine.VoteCommand) (engine.Request, error) {
-	return turn(w, func() (engine.Request, error) { return w.downloads.CastVote(ctx, b) })
+	return turn(w, func() (engine.Request, error) { return w.transitions.Vote(ctx, b) })
 }
 
 func (w *inProcess) Cancel(ctx context.Context, o engine.CancelCommand) (engine.Request, error) {
-	return turn(w, func() (engine.Request, error) { return w.downloads.Withdraw(ctx, o) })
+	return turn(w, func() (engine.Request, error) { return w.transitions.Cancel(ctx, o) })
 }
 
 func (w *inProcess) Claim(ctx context.Context, c engine.ClaimCommand) (engine.Request, error) {
-	return turn(w, func() (engine.Request, error) { return w.downloads.Issue(ctx, c) })
+	return turn(w, func() (engine.Request, error) { return w.transitions.Claim(ctx, c) })
 }
 
 // turn takes one step at a time, as a request's workflow does.
@@ -99,13 +94,13 @@ func turn(w *inProcess, step func() (engine.Request, error)) (engine.Request, er
 	return step()
 }
 
-func (w *inProcess) PendingReport(string) (interrupted, known bool) { return false, false }
+func (w *inProcess) PendingReport(string) (engine.SettlementReport, bool) {
+	return engine.SettlementReport{}, false
+}
 
 func (w *inProcess) ReportReuse(t engine.Token) { w.reused <- t }
 
-func (w *inProcess) ReportSettlement(requestID string, interrupted bool) {
-	w.reports <- report{requestID, interrupted}
-}
+func (w *inProcess) ReportSettlement(r engine.SettlementReport) { w.reports <- r }
 
 // buffer is a log that can be read while it is written.
 type buffer struct {
@@ -143,14 +138,14 @@ func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 	f.store, f.faults = store, store
 	f.admin = &engine.Admin{Store: store, Keys: sealer, Passwords: &passwords.Passwords{MemoryKiB: 64}, Plugins: renderers, Clock: clock}
 	f.authentication = &engine.Authentication{Store: store, Passwords: f.admin.Passwords, Clock: clock, Log: log, Idle: time.Hour, Life: 12 * time.Hour}
-	f.workflows = &inProcess{started: map[string]bool{}, reports: make(chan report, 10_000), reused: make(chan engine.Token, 10_000)}
+	f.workflows = &inProcess{started: map[string]bool{}, reports: make(chan engine.SettlementReport, 10_000), reused: make(chan engine.Token, 10_000)}
 	f.downloads = &engine.Downloads{
 		Store: store, Formats: renderers, Keys: sealer, Policy: rules, Workflows: f.workflows, Clock: clock, Log: log,
 	}
 	f.notifications = &engine.Notifications{
 		Store: store, Keys: sealer, Clock: clock, Log: log, Notifier: notify.New(notify.Options{AllowHosts: []string{"127.0.0.1"}, Clock: clock}),
 	}
-	f.workflows.downloads = f.downloads
+	f.workflows.transitions = &engine.Transitions{Store: store, Policy: rules, Reports: f.workflows, Clock: clock, Log: log}
 	f.people()
 	f.certificates()
 	f.serve(log, change...)
@@ -264,14 +259,14 @@ func (f *fixture) policy(change func(p *engine.CertificatePolicy)) {
 }
 
 // reported waits for what the server said became of a file.
-func (f *fixture) reported() report {
+func (f *fixture) reported() engine.SettlementReport {
 	f.t.Helper()
 	select {
 	case r := <-f.workflows.reports:
 		return r
 	case <-time.After(10 * time.Second):
 		f.t.Fatal("the server reported nothing")
-		return report{}
+		return engine.SettlementReport{}
 	}
 }
 

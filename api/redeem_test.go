@@ -51,7 +51,7 @@ func TestDownload(t *testing.T) {
 		if got.header.Get("Content-Length") != strconv.Itoa(len(got.body)) || head.header.Get("Content-Length") != "" || len(got.body) < 100 {
 			t.Errorf("%s: length %q, to HEAD %q, of %d bytes", c.name, got.header.Get("Content-Length"), head.header.Get("Content-Length"), len(got.body))
 		}
-		if r := f.reported(); r.requestID != m.RequestID || r.interrupted {
+		if r := f.reported(); r.RequestID != m.RequestID || r.Interrupted {
 			t.Errorf("%s: reported %+v", c.name, r)
 		}
 		p := f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").problem(410, engine.CodeTokenConsumed)
@@ -195,7 +195,7 @@ func TestInterruptedDownload(t *testing.T) {
 		t.Fatalf("status line %q", status)
 	}
 	must(t, conn.Close())
-	if r := f.reported(); r.requestID != m.RequestID || !r.interrupted {
+	if r := f.reported(); r.RequestID != m.RequestID || !r.Interrupted {
 		t.Fatalf("reported %+v", r)
 	}
 	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").problem(410, engine.CodeTokenConsumed)

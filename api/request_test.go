@@ -124,7 +124,7 @@ func TestRevoke(t *testing.T) {
 	if a := f.do("operator", "DELETE", path, "").is(204); len(a.body) != 0 {
 		t.Fatalf("%q", a.body)
 	}
-	if r := f.reported(); r.requestID != m.RequestID || r.interrupted {
+	if r := f.reported(); r.RequestID != m.RequestID || r.Interrupted {
 		t.Fatalf("%+v", r)
 	}
 	f.do("operator", "DELETE", path, "").problem(409, engine.CodeNotPending)

@@ -9,10 +9,11 @@ import (
 	"unicode/utf8"
 )
 
-// ApprovalKindDownload is the one kind of approval there is.
+// ApprovalKindDownload is the kind of every approval, for formats with and without
+// the private key. The public API fixes its value.
 const ApprovalKindDownload = "download_key"
 
-// ApprovalStatus is where an approval stands: pending, then settled for good.
+// ApprovalStatus is the state of an approval: pending, then settled for good.
 type ApprovalStatus string
 
 // The states of an approval.
@@ -29,9 +30,9 @@ func (s ApprovalStatus) Valid() bool {
 	return slices.Contains([]ApprovalStatus{ApprovalPending, ApprovalApproved, ApprovalDenied, ApprovalExpired, ApprovalCancelled}, s)
 }
 
-// Approval is what approvers decide about: exactly what would leave, to whom and
-// why. Digest binds it to that. How it stands follows from its request, which
-// holds the decisions; Version is the request's. Required is at least 1.
+// Approval is what approvers decide on: exactly what would leave, to whom and
+// why. Digest binds it to that. Its status follows from its request, which holds
+// the decisions; Version is the request's. Required is at least 1.
 type Approval struct {
 	ID          string              `json:"_id"`
 	Version     int                 `json:"version"`
@@ -64,7 +65,7 @@ type ApprovalCertificate struct {
 	NotAfter    time.Time `json:"not_after"`
 }
 
-// Decision is what an approver says.
+// Decision is what an approver decides.
 type Decision string
 
 // The decisions.
@@ -73,8 +74,8 @@ const (
 	DecisionDeny    Decision = "deny"
 )
 
-// Vote is one person's decision on an approval. ID tells it from another try of
-// the same person.
+// Vote is one person's decision on an approval. ID distinguishes it from another
+// attempt of the same person.
 type Vote struct {
 	ID       string    `json:"id"`
 	Actor    Actor     `json:"actor"`
@@ -83,7 +84,7 @@ type Vote struct {
 	Time     time.Time `json:"time"`
 }
 
-// of is the approval as its request has it.
+// of is the approval in the state that its request gives it.
 func (a Approval) of(r Request) Approval {
 	a.Version, a.Decisions, a.Status, a.UpdatedAt = r.Version, r.Decisions, r.approvalStatus(), r.UpdatedAt
 	if a.Decisions == nil {
@@ -92,7 +93,7 @@ func (a Approval) of(r Request) Approval {
 	return a
 }
 
-// approvalStatus is how the request's approval stands.
+// approvalStatus is the state of the request's approval.
 func (r Request) approvalStatus() ApprovalStatus {
 	switch {
 	case slices.ContainsFunc(r.Decisions, func(v Vote) bool { return v.Decision != DecisionApprove }):
@@ -107,7 +108,7 @@ func (r Request) approvalStatus() ApprovalStatus {
 	return ApprovalPending
 }
 
-// approvals is how many distinct people approved, the requester never among them.
+// approvals is how many different people approved. The requester never counts.
 func (r Request) approvals() int { return len(approvers(r.Requester, r.Decisions)) }
 
 func approvers(requester Actor, decisions []Vote) map[string]bool {
@@ -121,12 +122,12 @@ func approvers(requester Actor, decisions []Vote) map[string]bool {
 }
 
 // approvalOf opens the approval that a request waits for.
-func approvalOf(r Request, c Certificate) *Approval {
+func approvalOf(r Request, c PolicyCertificate) *Approval {
 	a := Approval{
 		ID: r.ApprovalID, Kind: ApprovalKindDownload, ProjectID: r.ProjectID, RequestID: r.ID, Requester: r.Requester,
 		Certificate: ApprovalCertificate{ID: c.ID, Name: c.Name, Subject: c.Subject, SANs: c.SANs, Fingerprint: c.Fingerprint, NotAfter: c.NotAfter},
 		Format:      r.Format, Filename: r.Filename, ContainsKey: r.ContainsKey, Options: r.Options, Reason: r.Reason,
-		Digest: approvalDigest(c, r.Requester, r.Format, r.Options, r.Reason), Required: r.RequiredApprovals,
+		Digest: approvalDigest(r.ProjectID, c.ID, c.Fingerprint, r.Requester, r.Format, r.Options, r.Reason), Required: r.RequiredApprovals,
 		CreatedAt: r.CreatedAt, ExpiresAt: r.ApprovalExpiresAt,
 	}.of(r)
 	return &a
@@ -134,21 +135,21 @@ func approvalOf(r Request, c Certificate) *Approval {
 
 // approvalDigest binds an approval to certificate, format, options, requester
 // (the person) and reason: the SHA-256 of them all, in hex.
-func approvalDigest(c Certificate, requester Actor, format, options, reason string) string {
-	leaf := sha256.Sum256(c.Leaf)
-	return digest("approval", c.ProjectID, c.ID, hex.EncodeToString(leaf[:]), format, options, requester.Person, reason)
+func approvalDigest(projectID, certificateID, fingerprint string, requester Actor, format, options, reason string) string {
+	return digest("approval", projectID, certificateID, fingerprint, format, options, requester.Person, reason)
 }
 
-// Permits tells whether people approved that this certificate leaves as the
-// token says: the approval is given, and its digest is that of what would leave.
+// Permits tells whether people approved that this certificate leaves as the token
+// says: the approval is given, and its digest is that of what would leave.
 func (a Approval) Permits(c Certificate, t Token) bool {
+	leaf := sha256.Sum256(c.Leaf)
 	return a.Status == ApprovalApproved && a.RequestID == t.RequestID && len(approvers(a.Requester, a.Decisions)) >= max(1, a.Required) &&
-		a.Digest == approvalDigest(c, t.Requester, t.Format, t.Options, a.Reason)
+		a.Digest == approvalDigest(c.ProjectID, c.ID, hex.EncodeToString(leaf[:]), t.Requester, t.Format, t.Options, a.Reason)
 }
 
-// Refuse tells why somebody's decision cannot count at now, or nil: the person
-// decides, whatever keys or roles they hold. It returns CodeSelfApproval,
-// CodeAlreadyDecided or CodeNotPending.
+// CheckVote tells why a person's vote cannot count at now, or nil. It is the
+// person who counts, whatever API key or role they call with. It returns
+// CodeSelfApproval, CodeAlreadyDecided or CodeNotPending.
 func (a Approval) CheckVote(by Actor, now time.Time) error {
 	switch err := checkVoter(a.Requester, a.Decisions, by); {
 	case err != nil:
@@ -156,20 +157,20 @@ func (a Approval) CheckVote(by Actor, now time.Time) error {
 	case a.Status != ApprovalPending:
 		return Errorf(CodeNotPending, "this approval is %s", a.Status)
 	case !now.Before(a.ExpiresAt):
-		return Errorf(CodeNotPending, "this approval lapsed at %s", a.ExpiresAt.Format(time.RFC3339))
+		return Errorf(CodeNotPending, "this approval expired at %s", a.ExpiresAt.Format(time.RFC3339))
 	}
 	return nil
 }
 
-// CheckVoter is the part of that which stays true for good.
+// CheckVoter is the part of CheckVote whose answer never changes back to nil.
 func (r Request) CheckVoter(by Actor) error { return checkVoter(r.Requester, r.Decisions, by) }
 
 func checkVoter(requester Actor, decisions []Vote, by Actor) error {
 	switch {
 	case by.Person == "" || by.Person == requester.Person:
-		return Errorf(CodeSelfApproval, "nobody decides on their own request")
+		return Errorf(CodeSelfApproval, "you cannot decide on your own request")
 	case slices.ContainsFunc(decisions, func(v Vote) bool { return v.Actor.Person == by.Person }):
-		return Errorf(CodeAlreadyDecided, "you decided on this approval before")
+		return Errorf(CodeAlreadyDecided, "you have already decided on this approval")
 	}
 	return nil
 }
@@ -181,9 +182,9 @@ const maxComment = 2000
 func (v Vote) checkComment() error {
 	switch {
 	case v.Decision == DecisionDeny && strings.TrimSpace(v.Comment) == "":
-		return Errorf(CodeCommentRequired, "say in a comment why you deny")
+		return Errorf(CodeCommentRequired, "a denial needs a comment that says why")
 	case utf8.RuneCountInString(v.Comment) > maxComment:
-		return Errorf(CodeInvalidRequest, "comment has %d characters; at most %d are kept", utf8.RuneCountInString(v.Comment), maxComment)
+		return Errorf(CodeInvalidRequest, "comment has %d characters; use at most %d", utf8.RuneCountInString(v.Comment), maxComment)
 	}
 	return nil
 }

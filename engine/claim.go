@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Claim is an approved request's token on its way to be issued. Token lacks
-// only its life: TTLSeconds from when it is issued.
+// ClaimCommand asks a request's workflow to issue the token of an approved
+// request. Token lacks its times: it lives TTLSeconds from when it is issued.
 type ClaimCommand struct {
 	Token          Token  `json:"token"`
 	TTLSeconds     int    `json:"ttl_seconds"`
@@ -25,9 +25,9 @@ func (r Request) CheckClaim(now time.Time) error {
 	case r.Status.Ended():
 		return Errorf(CodeNotPending, "this request is %s", r.Status)
 	case r.Status == StatusPendingApproval && !now.Before(r.ApprovalExpiresAt):
-		return Errorf(CodeNotPending, "nobody approved this request by %s", r.ApprovalExpiresAt.Format(time.RFC3339))
+		return Errorf(CodeNotPending, "this request was not approved before %s", r.ApprovalExpiresAt.Format(time.RFC3339))
 	case r.ApprovalID == "" || r.Status == StatusPendingApproval:
-		return Errorf(CodeNotApproved, "this request is %s; only an approved one is claimed", r.Status)
+		return Errorf(CodeNotApproved, "this request is %s; only an approved request can be claimed", r.Status)
 	case !now.Before(r.ClaimExpiresAt):
 		return Errorf(CodeNotPending, "this request could be claimed until %s", r.ClaimExpiresAt.Format(time.RFC3339))
 	}
@@ -36,53 +36,60 @@ func (r Request) CheckClaim(now time.Time) error {
 
 // Claim gives the requester the token of an approved request, after asking the
 // policy again. A token that was claimed before and not used is revoked. It
-// returns CodeNotApproved, CodeNotPending, CodeUnknownFormat where the project
-// has the format no more, CodeApprovalMismatch, the code of the policy's denial,
+// returns CodeNotApproved, CodeNotPending, CodeUnknownFormat if the project no
+// longer has the format, CodeApprovalMismatch, the code of the policy's denial,
 // or CodeUnavailable.
 func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphrase Secret) (Minted, error) {
 	now := d.Clock()
 	if err := r.CheckClaim(now); err != nil {
 		return Minted{}, err
 	}
-	if _, err := d.formatIn(r.ProjectID, r.Format); err != nil {
+	format, err := d.projectFormat(r.ProjectID, r.Format)
+	if err != nil {
 		return Minted{}, err
 	}
 	approval, err := d.Store.Approval(ctx, r.ProjectID, r.ApprovalID)
 	if err != nil {
-		return Minted{}, fmt.Errorf("claim: %w", err)
+		return Minted{}, fmt.Errorf("claim: load approval: %w", err)
 	}
-	o, token, err := d.order(caller, r, passphrase)
+	certificate, err := d.Store.Certificate(ctx, r.ProjectID, r.CertificateID)
+	if err != nil {
+		return Minted{}, fmt.Errorf("claim: load certificate: %w", err)
+	}
+	policy, err := d.Store.CertificatePolicy(ctx, r.ProjectID)
+	if err != nil {
+		return Minted{}, fmt.Errorf("claim: load policy: %w", err)
+	}
+	approvals, err := d.countPresentApprovers(ctx, approval)
 	if err != nil {
 		return Minted{}, err
 	}
-	approvals, err := d.countStandingApprovals(ctx, approval)
+	in, token, err := d.workflowInput(caller, r, certificate, format, passphrase)
 	if err != nil {
 		return Minted{}, err
 	}
-	j, err := d.evaluatePolicy(ctx, o, PolicyClaim, approvals, now)
+	verdict := evaluate(ctx, d.Policy, d.Log, in.policyInput(PolicyClaim, policy, approvals, now))
 	switch {
-	case err != nil:
-		return Minted{}, err
-	case !approval.Permits(j.certificate, o.Token):
+	case !approval.Permits(certificate, in.Token):
 		return Minted{}, errMismatch
-	case j.Outcome != OutcomeAllow:
-		return Minted{}, d.refuseClaim(ctx, caller, r, j.Verdict)
+	case verdict.Outcome != OutcomeAllow:
+		return Minted{}, d.refuseClaim(ctx, caller, r, verdict)
 	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
 	defer cancel()
 	issued, err := d.Workflows.Claim(ctx, ClaimCommand{
-		Token: o.Token, TTLSeconds: min(r.TTLSeconds, j.policy.TokenTTLSeconds), PolicyRevision: j.Revision,
+		Token: in.Token, TTLSeconds: min(r.TTLSeconds, policy.TokenTTLSeconds), PolicyRevision: verdict.Revision,
 		Actor: caller.Actor(), Origin: caller.Origin,
 	})
 	if err != nil {
 		return Minted{}, err
 	}
-	return Minted{Request: issued, Token: token}, nil
+	return Minted{Request: issued, Format: format, Token: token}, nil
 }
 
-// standing counts the people who approved and may still approve: whoever lost
-// the role since, or was disabled, counts no more.
-func (d *Downloads) countStandingApprovals(ctx context.Context, a Approval) (n int, err error) {
+// countPresentApprovers counts the people who approved and may still approve.
+// People who have lost the role since, or are disabled, do not count.
+func (d *Downloads) countPresentApprovers(ctx context.Context, a Approval) (n int, err error) {
 	for person := range approvers(a.Requester, a.Decisions) {
 		u, err := d.Store.User(ctx, person)
 		if err != nil && !errors.Is(err, CodeNotFound) {
@@ -99,15 +106,15 @@ func (d *Downloads) countStandingApprovals(ctx context.Context, a Approval) (n i
 	return n, nil
 }
 
-// errMismatch is the answer where people approved something else than what would
-// leave now: the certificate behind its id is another, or a record was changed.
-var errMismatch = Errorf(CodeApprovalMismatch, "what was approved is not what would leave now; ask anew")
+// errMismatch is the answer when people approved something else than what would
+// leave now: another certificate has the id, or a record was changed.
+var errMismatch = Errorf(CodeApprovalMismatch, "what was approved is not what would leave now; make a new request")
 
-// refuseClaim puts a claim that the policy denied on record.
+// refuseClaim writes a claim that the policy denied to the audit log.
 func (d *Downloads) refuseClaim(ctx context.Context, caller Caller, r Request, v Verdict) error {
 	if v.Outcome != OutcomeDeny {
 		v.Code = CodePolicyDenied
-		v.Explanation = append(v.Explanation, fmt.Sprintf("the policy asks for %d approvals now, more than were given; ask anew", v.RequiredApprovals))
+		v.Explanation = append(v.Explanation, fmt.Sprintf("the policy now requires %d approvals, more than were given; make a new request", v.RequiredApprovals))
 	}
 	e := caller.Refusal(d.Clock(), ActionDownloadRefused, v.Code)
 	e.CertificateID, e.RequestID, e.Format = r.CertificateID, r.ID, r.Format
@@ -117,18 +124,19 @@ func (d *Downloads) refuseClaim(ctx context.Context, caller Caller, r Request, v
 	return r.refusal()
 }
 
-// Issue gives an approved request its token, whose life begins now, and revokes
-// the one before it. It returns CodeNotApproved, or CodeNotPending if that one
-// ended otherwise. Called again with the same token, it comes to the same.
-func (d *Downloads) Issue(ctx context.Context, c ClaimCommand) (Request, error) {
-	return d.advance(ctx, c.Token.ProjectID, c.Token.RequestID, func(r Request, _ Approval, now time.Time) (Transition, error) {
+// Claim issues the token of an approved request, whose life begins now, and
+// revokes the token before it. It returns CodeNotApproved, or CodeNotPending if
+// the token before it ended otherwise. A token that is issued already changes
+// nothing.
+func (t *Transitions) Claim(ctx context.Context, c ClaimCommand) (Request, error) {
+	return t.advance(ctx, c.Token.ProjectID, c.Token.RequestID, func(r Request, _ Approval, now time.Time) (Transition, error) {
 		if r.TokenDigest == c.Token.Digest {
 			return Transition{Request: r}, nil
 		}
 		if err := r.CheckClaim(now); err != nil {
 			return Transition{}, err
 		}
-		if err := d.revokePreviousToken(ctx, r, c, now); err != nil {
+		if err := t.revokePreviousToken(ctx, r, c, now); err != nil {
 			return Transition{}, err
 		}
 		token := c.Token
@@ -141,32 +149,35 @@ func (d *Downloads) Issue(ctx context.Context, c ClaimCommand) (Request, error) 
 	})
 }
 
-// byClaim marks the attempts of settlements by which a claim takes the place of
-// the token before: they end the token, not the request.
+// attemptByClaim begins the Attempt of a settlement by which a claim replaced a
+// token: it ended the token, not the request.
 const attemptByClaim = "claim/"
 
-// withdraw revokes the token that a new one takes the place of.
-func (d *Downloads) revokePreviousToken(ctx context.Context, r Request, c ClaimCommand, now time.Time) error {
+// byClaim tells whether a claim replaced the token.
+func (s Settlement) byClaim() bool { return strings.HasPrefix(s.Attempt, attemptByClaim) }
+
+// revokePreviousToken ends the token that the claimed one replaces.
+func (t *Transitions) revokePreviousToken(ctx context.Context, r Request, c ClaimCommand, now time.Time) error {
 	if r.TokenDigest == "" {
 		return nil
 	}
-	before, err := d.Store.Token(ctx, r.TokenDigest)
+	previous, err := t.Store.Token(ctx, r.TokenDigest)
 	if errors.Is(err, CodeNotFound) {
-		return nil // it ended so long ago that its record is gone
+		return nil // retention deleted its record long after its end
 	}
 	if err != nil {
-		return fmt.Errorf("withdraw token: %w", err)
+		return fmt.Errorf("load previous token: %w", err)
 	}
-	s := before.settlement(Revoked, c.Actor, c.Origin, now)
-	if before.Expired(now) {
-		s = before.settlement(Expired, System, Origin{}, now)
+	s := previous.settlement(Revoked, c.Actor, c.Origin, now)
+	if previous.Expired(now) {
+		s = previous.settlement(Expired, System, Origin{}, now)
 	}
 	s.Attempt = attemptByClaim + c.Token.Digest
-	winner, _, err := d.Store.Settle(ctx, s, s.record(before.Token))
+	winner, _, err := t.Store.Settle(ctx, s, s.record(previous.Token))
 	if err != nil {
-		return fmt.Errorf("withdraw token: %w", err)
+		return fmt.Errorf("revoke previous token: %w", err)
 	}
-	if winner.Kind == Consumed || winner.Kind == Revoked && !strings.HasPrefix(winner.Attempt, attemptByClaim) {
+	if winner.Kind == Consumed || winner.Kind == Revoked && !winner.byClaim() {
 		return Errorf(CodeNotPending, "the token of this request was %s before", winner.Kind)
 	}
 	return nil

@@ -3,15 +3,14 @@ package engine
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"time"
 )
 
-// Downloads is the life of a download request: [Downloads.Mint] is called by the
-// API and starts a workflow; [Downloads.Decide] is the workflow's first step;
-// people may have to [Downloads.Vote] and the requester to [Downloads.Claim];
-// [Downloads.Redeem] hands out the file; [Downloads.Conclude] is the workflow's
-// last step. All fields must be set.
+// Downloads is what callers do with download requests, in the order of a
+// request's life: Mint asks for a download; approvers Vote, and the requester may
+// Cancel; the requester of an approved request Claims its token; whoever holds
+// the token Redeems it, and it can be Revoked before. [Transitions] is the
+// counterpart for workflows. All fields must be set.
 type Downloads struct {
 	Store     Store
 	Formats   Formats
@@ -21,90 +20,71 @@ type Downloads struct {
 	Clock     Clock
 	Log       *slog.Logger
 
-	system quota
+	systemQuota quota
 }
 
-// Workflows runs a request durably. Start begins the workflow of an order and
-// waits until the request is decided: by ctx's end at the latest, or
-// CodeUnavailable. A workflow that was started under this id before is
-// CodeExists.
+// DownloadStore is what [Downloads] reads and writes; [Store] documents the
+// methods.
+type DownloadStore interface {
+	Certificate(ctx context.Context, projectID, id string) (Certificate, error)
+	SealedKey(ctx context.Context, certificateID string) (SealedKey, error)
+	CertificatePolicy(ctx context.Context, projectID string) (CertificatePolicy, error)
+	Request(ctx context.Context, projectID, id string) (Request, error)
+	RequestByIdempotency(ctx context.Context, idempotencyID string) (Request, error)
+	Approval(ctx context.Context, projectID, id string) (Approval, error)
+	Token(ctx context.Context, digest string) (TokenRecord, error)
+	Settle(ctx context.Context, s Settlement, rec Record) (winner Settlement, won bool, err error)
+	User(ctx context.Context, id string) (User, error)
+	Member(ctx context.Context, projectID, userID string) (Member, error)
+	Append(ctx context.Context, e AuditEntry) error
+}
+
+// Workflows runs each request as a durable workflow.
 type Workflows interface {
-	Start(ctx context.Context, o WorkflowInput) (Request, error)
-	// Settled tells the request's workflow, off the caller's path, that its
-	// token ended; interrupted says that a file may not have arrived whole. It
-	// neither blocks nor fails: the workflow finds out by itself in the end.
-	ReportSettlement(requestID string, interrupted bool)
-	// Reused has people told, off the caller's path, that a consumed token was
-	// tried again. It neither blocks nor fails, however often it is called.
-	ReportReuse(t Token)
-	// Vote, Cancel and Claim ask a request's workflow to take a step, and wait
-	// until it is taken. They return what [Downloads.CastVote],
-	// [Downloads.Withdraw] and [Downloads.Issue] refuse with, or CodeUnavailable.
-	Vote(ctx context.Context, b VoteCommand) (Request, error)
-	Cancel(ctx context.Context, w CancelCommand) (Request, error)
+	// Start begins the workflow of a request and waits until the policy has
+	// decided on it: by ctx's end at the latest, or CodeUnavailable. A workflow
+	// that was started under this id before is CodeExists.
+	Start(ctx context.Context, in WorkflowInput) (Request, error)
+	// Vote, Cancel and Claim send the request's workflow a command and wait until
+	// it is carried out. They return what the method of [Transitions] of the same
+	// name refuses with, or CodeUnavailable.
+	Vote(ctx context.Context, c VoteCommand) (Request, error)
+	Cancel(ctx context.Context, c CancelCommand) (Request, error)
 	Claim(ctx context.Context, c ClaimCommand) (Request, error)
-	// Report returns what Settled was told of a request and the workflow has not
-	// heard yet; known is false if this process has nothing to tell.
-	PendingReport(requestID string) (interrupted, known bool)
+	// ReportSettlement tells the request's workflow that its token ended. It
+	// neither blocks nor fails: a workflow that gets no report reads the settlement
+	// when the token's life is over.
+	ReportSettlement(r SettlementReport)
+	// ReportReuse has people notified that a consumed token was tried again. It
+	// neither blocks nor fails, however often it is called.
+	ReportReuse(t Token)
 }
 
-// Order is a request on its way to a decision: what its workflow starts with.
-// Token lacks only what the decision adds, its life. Nobody waits for an answer
-// after AnswerBy.
+// WorkflowInput is what the workflow of a request starts with. Token lacks its
+// times, which the decision adds. Nobody waits for an answer after AnswerBy.
 type WorkflowInput struct {
-	Request     Request         `json:"request"`
-	Token       Token           `json:"token"`
-	Role        Role            `json:"role"`
-	ProjectName string          `json:"project_name"`
-	Passphrase  PassphraseFacts `json:"passphrase"`
-	AnswerBy    time.Time       `json:"answer_by"`
+	Request         Request           `json:"request"`
+	Token           Token             `json:"token"`
+	Role            Role              `json:"role"`
+	ProjectName     string            `json:"project_name"`
+	Certificate     PolicyCertificate `json:"certificate"`
+	NeedsPassphrase bool              `json:"needs_passphrase"`
+	Passphrase      PassphraseFacts   `json:"passphrase"`
+	AnswerBy        time.Time         `json:"answer_by"`
 }
 
-// Origin is where a call came from.
-type Origin struct {
-	IP        string
-	UserAgent string
+// SettlementReport says that a request's token ended. Interrupted means that the
+// file may not have arrived whole.
+type SettlementReport struct {
+	RequestID   string `json:"request_id"`
+	TokenDigest string `json:"token_digest"`
+	Interrupted bool   `json:"interrupted"`
 }
 
-// Caller is an authenticated caller inside a project.
-type Caller struct {
-	Principal
-	Role    Role
-	Project Project
-	Origin
-}
-
-// entry begins an audit entry of the caller's in their project.
-func (c Caller) entry(at time.Time, action, outcome string) AuditEntry {
-	return AuditEntry{
-		Ref: NewID("aud"), ProjectID: c.Project.ID, Time: at, Action: action, Outcome: outcome,
-		Actor: c.Actor(), IP: c.IP, UserAgent: c.UserAgent,
-	}
-}
-
-// Entry begins the audit entry of something the caller did.
-func (c Caller) Entry(at time.Time, action string) AuditEntry {
-	return c.entry(at, action, AuditSuccess)
-}
-
-// Refusal is the audit entry of something the caller was not allowed to do.
-func (c Caller) Refusal(at time.Time, action string, code Code) AuditEntry {
-	e := c.entry(at, action, AuditRefused)
-	e.Detail = map[string]string{"code": string(code)}
-	return e
-}
-
-// sameAddress compares two textual IP addresses, IPv4-mapped forms included.
-func sameAddress(a, b string) bool {
-	x, errA := netip.ParseAddr(a)
-	y, errB := netip.ParseAddr(b)
-	return errA == nil && errB == nil && x.Unmap() == y.Unmap()
-}
-
-// record appends an entry that no change stands behind, such as a refusal. The
-// refusal holds whether or not it could be recorded, so a failure is logged.
+// record appends an audit entry that no change comes with, such as a refusal. The
+// refusal holds whether or not the entry could be written, so a failure is logged.
 func (d *Downloads) record(ctx context.Context, e AuditEntry) {
 	if err := d.Store.Append(context.WithoutCancel(ctx), e); err != nil {
-		d.Log.ErrorContext(ctx, "a refusal could not be put on record", "action", e.Action, "project", e.ProjectID, "error", err)
+		d.Log.ErrorContext(ctx, "a refusal could not be written to the audit log", "action", e.Action, "project", e.ProjectID, "error", err)
 	}
 }

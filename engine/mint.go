@@ -30,17 +30,17 @@ type MintParams struct {
 	IdempotencyKey string
 }
 
-// Minted is the answer to a mint: the request and, once only, its token; a
-// request that waits for approval has none yet.
-// Replayed means that the Idempotency-Key named an earlier request; its token
-// is not told again.
+// Minted is the answer to a mint or a claim: the request, its format and its
+// token. A request that waits for approval has no token yet. Replayed means that
+// the Idempotency-Key named an earlier request; its token is not shown again.
 type Minted struct {
 	Request  Request
+	Format   Format
 	Token    Secret
 	Replayed bool
 }
 
-// Mint checks the order, starts its workflow and waits for the decision. It
+// Mint checks what is asked for, starts its workflow and waits for the policy's decision. It
 // returns CodeInvalidRequest, CodeUnknownFormat, CodeInvalidOptions,
 // CodeNoPrivateKey, CodeNoChain, CodeIdempotencyConflict, the code of the
 // policy's denial, or CodeUnavailable; the last two carry the request's id.
@@ -59,29 +59,30 @@ func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintParams) (Mint
 			return replay(earlier, r, err)
 		}
 	}
-	if err := d.check(&r, m, policy); err != nil {
+	format, err := d.check(&r, m, policy)
+	if err != nil {
 		return Minted{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
 	defer cancel()
-	order, token, err := d.order(caller, r, m.Passphrase)
+	in, token, err := d.workflowInput(caller, r, m.Certificate, format, m.Passphrase)
 	if err != nil {
 		return Minted{}, err
 	}
-	decided, err := d.Workflows.Start(ctx, order)
+	decided, err := d.Workflows.Start(ctx, in)
 	switch {
 	case errors.Is(err, CodeExists):
 		raced, err := AwaitRequest(ctx, d.Store, r.ProjectID, r.ID)
 		return replay(&raced, r, err)
 	case err != nil:
-		return Minted{}, Errorf(CodeUnavailable, "no decision could be had in time; the request is cancelled if it can be").
+		return Minted{}, Errorf(CodeUnavailable, "the policy did not decide in time; the request is cancelled if that is still possible; look at it before you try again").
 			With("request_id", r.ID).Because(err)
 	case decided.Status == StatusPendingApproval:
-		return Minted{Request: decided}, nil
+		return Minted{Request: decided, Format: format}, nil
 	case decided.Status != StatusIssued:
 		return Minted{}, decided.refusal()
 	}
-	return Minted{Request: decided, Token: token}, nil
+	return Minted{Request: decided, Token: token, Format: format}, nil
 }
 
 // draft is the request as it was asked for, before anything of it is checked: a
@@ -93,11 +94,11 @@ func (d *Downloads) draft(caller Caller, m MintParams) (Request, error) {
 		Reason: m.Reason, BindIP: m.BindIP, IP: caller.IP, UserAgent: caller.UserAgent, CreatedAt: d.Clock(),
 	}
 	if len(m.IdempotencyKey) > maxIdempotencyKey {
-		return r, Errorf(CodeInvalidRequest, "Idempotency-Key has %d bytes; at most %d are allowed", len(m.IdempotencyKey), maxIdempotencyKey)
+		return r, Errorf(CodeInvalidRequest, "Idempotency-Key has %d bytes; use at most %d", len(m.IdempotencyKey), maxIdempotencyKey)
 	}
 	body, err := json.Marshal([]any{m.Format, m.Options, m.Reason, m.TTLSeconds, m.BindIP})
 	if err != nil {
-		return r, Errorf(CodeInvalidRequest, "the options are no JSON object").Because(err)
+		return r, Errorf(CodeInvalidRequest, "options is not a JSON object").Because(err)
 	}
 	r.BodyDigest = digest(string(body))
 	return r, nil
@@ -105,16 +106,16 @@ func (d *Downloads) draft(caller Caller, m MintParams) (Request, error) {
 
 // check checks everything that can be checked before the policy, in the order
 // in which callers are promised to be refused.
-func (d *Downloads) check(r *Request, m MintParams, policy CertificatePolicy) error {
+func (d *Downloads) check(r *Request, m MintParams, policy CertificatePolicy) (Format, error) {
 	if err := r.restrict(m, policy); err != nil {
-		return err
+		return Format{}, err
 	}
 	format, err := d.applicable(m.Format, m.Options, m.Certificate, &r.Options)
 	if err != nil {
-		return err
+		return Format{}, err
 	}
 	r.Format, r.Filename, r.ContainsKey = format.ID, format.Filename, format.ContainsKey
-	return nil
+	return format, nil
 }
 
 // restrict checks and applies the limits that the caller chose.
@@ -122,18 +123,18 @@ func (r *Request) restrict(m MintParams, policy CertificatePolicy) error {
 	r.TTLSeconds = policy.TokenTTLSeconds
 	if m.TTLSeconds != nil {
 		if *m.TTLSeconds < 1 || *m.TTLSeconds > policy.TokenTTLSeconds {
-			return Errorf(CodeInvalidRequest, "ttl_seconds is %d; it goes from 1 to the policy's token_ttl_seconds, %d",
+			return Errorf(CodeInvalidRequest, "ttl_seconds is %d; it must be from 1 to %d, the policy's token_ttl_seconds",
 				*m.TTLSeconds, policy.TokenTTLSeconds)
 		}
 		r.TTLSeconds = *m.TTLSeconds
 	}
 	if m.BindIP != "" {
 		if ip, err := netip.ParseAddr(m.BindIP); err != nil || ip.Zone() != "" {
-			return Errorf(CodeInvalidRequest, "bind_ip is not an IP address without a zone")
+			return Errorf(CodeInvalidRequest, "bind_ip is not a valid IP address; give an IPv4 or IPv6 address without a zone")
 		}
 	}
 	if n := utf8.RuneCountInString(m.Reason); n > maxReason {
-		return Errorf(CodeInvalidRequest, "reason has %d characters; at most %d are kept", n, maxReason)
+		return Errorf(CodeInvalidRequest, "reason has %d characters; use at most %d", n, maxReason)
 	}
 	return nil
 }
@@ -141,7 +142,7 @@ func (r *Request) restrict(m MintParams, policy CertificatePolicy) error {
 // applicable finds the format and checks that it can be rendered for the
 // certificate with these options, whose canonical form it stores.
 func (d *Downloads) applicable(name string, options map[string]any, c Certificate, canonical *string) (Format, error) {
-	format, err := d.formatIn(c.ProjectID, name)
+	format, err := d.projectFormat(c.ProjectID, name)
 	if err != nil {
 		return Format{}, err
 	}
@@ -151,10 +152,10 @@ func (d *Downloads) applicable(name string, options map[string]any, c Certificat
 	}
 	*canonical = checked
 	if format.ContainsKey && !c.HasPrivateKey {
-		return Format{}, Errorf(CodeNoPrivateKey, "%s holds the private key, and none is stored for this certificate", format.Filename)
+		return Format{}, Errorf(CodeNoPrivateKey, "%s contains the private key, and no private key is stored for this certificate", format.Filename)
 	}
 	if format.NeedsChain && len(c.Chain) == 0 {
-		return Format{}, Errorf(CodeNoChain, "this certificate is stored without a chain")
+		return Format{}, Errorf(CodeNoChain, "no chain is stored for this certificate")
 	}
 	return format, nil
 }
@@ -164,8 +165,8 @@ func (d *Downloads) ProjectFormats(projectID string) []Format {
 	return slices.DeleteFunc(d.Formats.Formats(), func(f Format) bool { return !f.EnabledIn(projectID) })
 }
 
-// formatIn finds a project's format, or returns CodeUnknownFormat.
-func (d *Downloads) formatIn(projectID, name string) (Format, error) {
+// projectFormat finds a project's format, or returns CodeUnknownFormat.
+func (d *Downloads) projectFormat(projectID, name string) (Format, error) {
 	format, ok := d.Formats.Format(name)
 	if ok && format.EnabledIn(projectID) {
 		return format, nil
@@ -174,29 +175,29 @@ func (d *Downloads) formatIn(projectID, name string) (Format, error) {
 	for _, f := range d.ProjectFormats(projectID) {
 		available = append(available, f.ID)
 	}
-	return Format{}, Errorf(CodeUnknownFormat, "there is no format of that name").With("available", available)
+	return Format{}, Errorf(CodeUnknownFormat, "there is no format with that name").With("available", available)
 }
 
-// order adds a fresh token to the request. Only its digest and what can be
-// opened with it alone go any further.
-func (d *Downloads) order(caller Caller, r Request, passphrase Secret) (WorkflowInput, Secret, error) {
+// workflowInput adds a new token to the request. Only the token's digest, and what
+// opens with the token alone, go further than this process.
+func (d *Downloads) workflowInput(caller Caller, r Request, c Certificate, format Format, passphrase Secret) (WorkflowInput, Secret, error) {
 	token := NewToken()
-	o := WorkflowInput{
-		Request: r, Role: caller.Role, ProjectName: caller.Project.Name,
-		Passphrase: PassphraseFactsOf(passphrase), AnswerBy: d.Clock().Add(AnswerWithin),
+	in := WorkflowInput{
+		Request: r, Role: caller.Role, ProjectName: caller.Project.Name, Certificate: c.forPolicy(),
+		NeedsPassphrase: format.NeedsPassphrase, Passphrase: PassphraseFactsOf(passphrase), AnswerBy: d.Clock().Add(AnswerWithin),
 		Token: Token{
 			Digest: SecretDigest(token), RequestID: r.ID, ProjectID: r.ProjectID, CertificateID: r.CertificateID,
 			Requester: r.Requester, Format: r.Format, Options: r.Options, ContainsKey: r.ContainsKey, BindIP: r.BindIP,
 		},
 	}
-	if format, _ := d.Formats.Format(r.Format); format.NeedsPassphrase && o.Passphrase.Length <= MaxPassphrase {
+	if format.NeedsPassphrase && in.Passphrase.Length <= MaxPassphrase {
 		sealed, err := passphrase.SealWithToken(token)
 		if err != nil {
 			return WorkflowInput{}, "", err
 		}
-		o.Token.SealedPassphrase = sealed
+		in.Token.SealedPassphrase = sealed
 	}
-	return o, token, nil
+	return in, token, nil
 }
 
 // earlier finds the request that the Idempotency-Key names already; if there is
@@ -226,9 +227,14 @@ func replay(earlier *Request, asked Request, err error) (Minted, error) {
 	return Minted{Request: *earlier, Replayed: true}, nil
 }
 
+// RequestReader reads a request from the store.
+type RequestReader interface {
+	Request(ctx context.Context, projectID, id string) (Request, error)
+}
+
 // AwaitRequest returns a request as soon as the store has it: within ctx, or
 // CodeUnavailable. It is for callers whose decision is made in another process.
-func AwaitRequest(ctx context.Context, store Requests, projectID, id string) (Request, error) {
+func AwaitRequest(ctx context.Context, store RequestReader, projectID, id string) (Request, error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -242,7 +248,7 @@ func AwaitRequest(ctx context.Context, store Requests, projectID, id string) (Re
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return Request{}, Errorf(CodeUnavailable, "no decision could be had in time").With("request_id", id).Because(ctx.Err())
+			return Request{}, Errorf(CodeUnavailable, "the policy did not decide in time; look at the request before you try again").With("request_id", id).Because(ctx.Err())
 		}
 	}
 }

@@ -162,13 +162,13 @@ func (d directory) User(_ context.Context, id string) (User, error) {
 func TestTokensOfTheDisabledAreRefused(t *testing.T) {
 	store := directory{people: map[string]User{"ann": {ID: "ann"}, "bob": {ID: "bob", Disabled: true}}}
 	for person, want := range map[string]Code{"ann": "", "bob": CodeForbidden, "gone": CodeForbidden, "": CodeForbidden} {
-		err := (&Downloads{Store: store}).requesterStands(t.Context(), Token{Requester: Actor{ID: "key", Person: person}})
+		err := (&Downloads{Store: store}).checkRequester(t.Context(), Token{Requester: Actor{ID: "key", Person: person}})
 		if (err == nil) != (want == "") || CodeOf(err) != want {
 			t.Errorf("a token of %q: %v, want %q", person, err, want)
 		}
 	}
 	store.broken = errors.New("no answer")
-	if err := (&Downloads{Store: store}).requesterStands(t.Context(), Token{}); !errors.Is(err, store.broken) || CodeOf(err) != "" {
+	if err := (&Downloads{Store: store}).checkRequester(t.Context(), Token{}); !errors.Is(err, store.broken) || CodeOf(err) != "" {
 		t.Errorf("a store that fails is taken for a refusal: %v", err)
 	}
 }
@@ -242,8 +242,8 @@ func TestIdempotencyIDsAreScoped(t *testing.T) {
 func TestQuotaCountsWhatItLeavesOut(t *testing.T) {
 	var q quota
 	now := time.Unix(1000, 0)
-	for i := range perSecond + 5 {
-		if ok, _ := q.take(now); ok != (i < perSecond) {
+	for i := range quotaPerSecond + 5 {
+		if ok, _ := q.take(now); ok != (i < quotaPerSecond) {
 			t.Fatalf("event %d of a second: let through = %v", i, ok)
 		}
 	}

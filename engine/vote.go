@@ -3,11 +3,23 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"time"
 )
 
-// Vote puts the caller's decision to an approval. It returns CodeSelfApproval,
-// CodeCommentRequired, CodeInvalidRequest, CodeAlreadyDecided, CodeNotPending or
-// CodeUnavailable.
+// VoteCommand asks a request's workflow to count a vote. The vote gets its time
+// when it is counted.
+type VoteCommand struct {
+	ProjectID string `json:"project_id"`
+	RequestID string `json:"request_id"`
+	Vote      Vote   `json:"vote"`
+	Origin    Origin `json:"origin"`
+}
+
+// Vote sends the caller's decision on an approval to its workflow. It returns
+// CodeSelfApproval, CodeCommentRequired, CodeInvalidRequest, CodeAlreadyDecided,
+// CodeNotPending or CodeUnavailable.
 func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decision Decision, comment string) (Approval, error) {
 	v := Vote{ID: NewID("vote"), Actor: caller.Actor(), Decision: decision, Comment: comment}
 	err := a.CheckVote(v.Actor, d.Clock())
@@ -25,20 +37,47 @@ func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decisio
 	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
 	defer cancel()
-	if _, err := d.Workflows.Vote(ctx, VoteCommand{ProjectID: a.ProjectID, RequestID: a.RequestID, Vote: v, Origin: caller.Origin}); err != nil {
+	command := VoteCommand{ProjectID: a.ProjectID, RequestID: a.RequestID, Vote: v, Origin: caller.Origin}
+	if _, err := d.Workflows.Vote(ctx, command); err != nil {
 		return a, err
 	}
 	return d.Store.Approval(ctx, a.ProjectID, a.ID)
 }
 
-// Cancel withdraws a request that waits. It returns CodeNotPending or
-// CodeUnavailable.
-func (d *Downloads) Cancel(ctx context.Context, caller Caller, r Request) (Request, error) {
-	w := CancelCommand{ProjectID: r.ProjectID, RequestID: r.ID, Actor: caller.Actor(), Origin: caller.Origin}
-	if err := w.CheckCancel(r, d.Clock()); err != nil {
-		return r, err
+// Vote counts a vote. It returns CodeSelfApproval, CodeAlreadyDecided or
+// CodeNotPending. A vote that is counted already changes nothing.
+func (t *Transitions) Vote(ctx context.Context, c VoteCommand) (Request, error) {
+	return t.advance(ctx, c.ProjectID, c.RequestID, func(r Request, a Approval, now time.Time) (Transition, error) {
+		if slices.ContainsFunc(r.Decisions, func(v Vote) bool { return v.ID == c.Vote.ID }) {
+			return Transition{Request: r}, nil
+		}
+		if err := a.CheckVote(c.Vote.Actor, now); err != nil {
+			return Transition{}, err
+		}
+		return r.count(c, now)
+	})
+}
+
+// count adds a vote that may count. One denial settles the approval, and so does
+// the approval that completes the quorum.
+func (r Request) count(c VoteCommand, now time.Time) (Transition, error) {
+	c.Vote.Time = now
+	r.Decisions = append(slices.Clone(r.Decisions), c.Vote)
+	to, action := StatusPendingApproval, ActionApprovalApproved
+	switch {
+	case c.Vote.Decision != DecisionApprove:
+		to, action = StatusDenied, ActionApprovalDenied
+		r.Code = CodePolicyDenied
+		r.Explanation = []string{fmt.Sprintf("%s denied the request: %s", c.Vote.Actor.Username, c.Vote.Comment)}
+	case r.approvals() >= max(1, r.RequiredApprovals):
+		to, r.ClaimExpiresAt = StatusApproved, now.Add(time.Duration(r.ClaimWindowSeconds)*time.Second)
 	}
-	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
-	defer cancel()
-	return d.Workflows.Cancel(ctx, w)
+	r, err := r.become(to, now)
+	e := r.entry(now, action, c.Vote.Actor, c.Origin)
+	e.Ref = "vote/" + r.ApprovalID + "/" + c.Vote.Actor.Person
+	e.Detail["approvals"] = fmt.Sprintf("%d of %d", r.approvals(), max(1, r.RequiredApprovals))
+	if c.Vote.Comment != "" {
+		e.Detail["comment"] = c.Vote.Comment
+	}
+	return Transition{Request: r, Record: &Record{Audit: e}}, err
 }

@@ -20,7 +20,7 @@ const (
 )
 
 // askPeople makes every download of the project wait for people.
-func askPeople(d *desk, _ *engine.WorkflowInput) {
+func askPeople(d *testbed, _ *engine.WorkflowInput) {
 	p := engine.DefaultPolicy(project)
 	p.Version, p.Approval = 1, engine.ApprovalRule{
 		Mode: engine.ApprovalAll, RequiredApprovals: 2,
@@ -67,13 +67,13 @@ func voteOf(o engine.WorkflowInput, who string, decision engine.Decision) engine
 	}}
 }
 
-func withdrawalOf(o engine.WorkflowInput) engine.CancelCommand {
+func cancelOf(o engine.WorkflowInput) engine.CancelCommand {
 	return engine.CancelCommand{ProjectID: project, RequestID: o.Request.ID, Actor: o.Request.Requester}
 }
 
 // vote has somebody decide after a while, and says with what code.
 func vote(after time.Duration, who string, decision engine.Decision, want engine.Code) during {
-	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *testbed, o engine.WorkflowInput) {
 		ask1(env, voteUpdate, voteOf(o, who, decision), expect(d.t, who+" says "+string(decision), want))
 	}}
 }
@@ -86,23 +86,23 @@ func claimOf(o engine.WorkflowInput, n string) engine.ClaimCommand {
 }
 
 func claim(after time.Duration, n string, want engine.Code) during {
-	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *testbed, o engine.WorkflowInput) {
 		ask1(env, claimUpdate, claimOf(o, n), expect(d.t, "claim "+n, want))
 	}}
 }
 
 func cancel(after time.Duration, want engine.Code) during {
-	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
-		ask1(env, cancelUpdate, withdrawalOf(o), expect(d.t, "cancel", want))
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *testbed, o engine.WorkflowInput) {
+		ask1(env, cancelUpdate, cancelOf(o), expect(d.t, "cancel", want))
 	}}
 }
 
 // use settles the n-th claimed token and reports it.
 func use(after time.Duration, n string, kind engine.SettleKind) during {
-	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *testbed, o engine.WorkflowInput) {
 		o.Token = claimOf(o, n).Token
 		d.settle(o, kind)
-		report1(env, false)
+		report(env, o, false)
 	}}
 }
 
@@ -166,7 +166,7 @@ func TestApprovalEndings(t *testing.T) {
 // A step whose answer is lost is taken again and comes to the same.
 func TestLostApprovalAnswersChangeNothing(t *testing.T) {
 	c := approvalEndings["claimed again, the token before it revoked"]
-	c.role, c.prepare = engine.RoleOperator, func(d *desk, o *engine.WorkflowInput) {
+	c.role, c.prepare = engine.RoleOperator, func(d *testbed, o *engine.WorkflowInput) {
 		askPeople(d, o)
 		d.store.loses(map[string]int{"open": 2, "settle": 2, "advance": 5})
 	}
@@ -178,7 +178,7 @@ func TestLostApprovalAnswersChangeNothing(t *testing.T) {
 }
 
 // approval checks how a request's approval stands.
-func (d *desk) approval(requestID string, want engine.ApprovalStatus) {
+func (d *testbed) approval(requestID string, want engine.ApprovalStatus) {
 	d.t.Helper()
 	r, err := d.store.Request(d.t.Context(), project, requestID)
 	noError(d.t, err)

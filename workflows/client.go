@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -16,28 +17,33 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// Client starts and informs workflows. Make one with [NewClient], run its worker
-// with [Client.Work], and end both with [Client.Close].
+// Client starts workflows and sends them commands and reports. Make one with
+// [NewClient], run its worker with [Client.Work], and end both with
+// [Client.Close].
 type Client struct {
 	temporal client.Client
-	requests engine.Requests
-	waiting  waiters
+	requests engine.RequestReader
+	callers  waitingCallers
 	reports  *reporter
-	reuses   *reuses
+	reuses   *reuseNotifier
 	worker   worker.Worker
 	log      *slog.Logger
 }
 
-// NewClient works through a Temporal client made with [Options], which Close
-// does not close.
-func NewClient(temporal client.Client, requests engine.Requests, log *slog.Logger) *Client {
-	return &Client{temporal: temporal, requests: requests, reports: newReporter(temporal, log), reuses: newReuses(log), log: log}
+// NewClient works through a Temporal client made with [Options], which Close does
+// not close.
+func NewClient(temporal client.Client, requests engine.RequestReader, log *slog.Logger) *Client {
+	return &Client{temporal: temporal, requests: requests, reports: newReporter(temporal, log), reuses: newReuseNotifier(log), log: log}
 }
 
-// Work starts a worker in this process. Mints on the same client then run on it
-// at once, without a dispatch through the server.
-func (c *Client) Work(downloads *engine.Downloads, notifications *engine.Notifications) error {
-	a := &activities{downloads: downloads, notifications: notifications, tell: c.tell, waiting: &c.waiting, reports: c.reports}
+// Work starts a worker in this process. Mints through the same client then run on
+// it at once, without a dispatch by the server.
+func (c *Client) Work(transitions *engine.Transitions, retention *engine.Retention, notifications *engine.Notifications) error {
+	DisableCache()
+	a := &activities{
+		transitions: transitions, retention: retention, notifications: notifications,
+		dispatch: c.dispatch, callers: &c.callers, reports: c.reports,
+	}
 	w := worker.New(c.temporal, TaskQueue, workerOptions())
 	registerWorkflows(w)
 	registerActivities(w, a)
@@ -45,19 +51,34 @@ func (c *Client) Work(downloads *engine.Downloads, notifications *engine.Notific
 		return fmt.Errorf("start worker: %w", err)
 	}
 	c.worker = w
-	c.reuses.start(func(ctx context.Context, t engine.Token) error { return notifications.TokenReused(ctx, t, c.tell) })
+	c.reuses.start(func(ctx context.Context, t engine.Token) error { return notifications.TokenReused(ctx, t, c.dispatch) })
 	return nil
 }
 
-// taskTimeout is when a task goes to another worker, or the same one restarted:
-// what a crash in the middle of one costs.
+var cacheDisabled sync.Once
+
+// DisableCache turns the SDK's cache of workflows off for this process. Work calls
+// it; where an embedded Temporal server runs in the process, call it before that
+// starts, because the server's own workers would make the cache.
+//
+// No workflow stays in memory between its steps. A history has some twenty events,
+// which the server keeps in memory, so replaying it costs too little to measure.
+// With a cache, an Update to a workflow that the cache has dropped fails its first
+// attempt: the history that the worker loads lacks two events of a task that the
+// server has not stored yet (temporal issue 7741), and the caller waits several
+// times as long. After the death of a node, callers would also wait for what it
+// had cached.
+func DisableCache() { cacheDisabled.Do(func() { worker.SetStickyWorkflowCacheSize(0) }) }
+
+// taskTimeout is when a workflow task goes to another worker, or to the same one
+// after a restart: it bounds how long a crash in the middle of a task delays it.
 const taskTimeout = 2 * time.Second
 
 // Start implements [engine.Workflows].
-func (c *Client) Start(ctx context.Context, o engine.WorkflowInput) (engine.Request, error) {
-	r := o.Request
-	answer, forget := c.waiting.expect(r.ID)
-	defer forget()
+func (c *Client) Start(ctx context.Context, in engine.WorkflowInput) (engine.Request, error) {
+	r := in.Request
+	decision, remove := c.callers.add(r.ID)
+	defer remove()
 	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                                       r.ID,
 		TaskQueue:                                TaskQueue,
@@ -65,86 +86,84 @@ func (c *Client) Start(ctx context.Context, o engine.WorkflowInput) (engine.Requ
 		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 		WorkflowTaskTimeout:                      taskTimeout,
-	}, downloadName, o)
+	}, downloadName, in)
 	if _, started := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); started {
 		return engine.Request{}, engine.CodeExists
 	}
 	if err != nil {
 		return engine.Request{}, fmt.Errorf("start workflow: %w", err)
 	}
-	return c.await(ctx, r, answer)
+	return c.await(ctx, r, decision)
 }
 
-// elsewhereAfter is when a caller stops counting on this process's own worker.
-const elsewhereAfter = 250 * time.Millisecond
+// pollStoreAfter is how long a caller waits for this process's own worker before
+// it also looks for a decision that another node has stored.
+const pollStoreAfter = 250 * time.Millisecond
 
-// await takes the decision from this process or, if another node's worker makes
-// it, from the store.
-func (c *Client) await(ctx context.Context, r engine.Request, answer <-chan engine.Request) (engine.Request, error) {
-	here := time.NewTimer(elsewhereAfter)
-	defer here.Stop()
+// await receives the decision from this process or, if another node's worker
+// makes it, reads it from the store.
+func (c *Client) await(ctx context.Context, r engine.Request, decision <-chan engine.Request) (engine.Request, error) {
+	timer := time.NewTimer(pollStoreAfter)
+	defer timer.Stop()
 	select {
-	case decided := <-answer:
+	case decided := <-decision:
 		return decided, nil
-	case <-here.C:
+	case <-timer.C:
 	case <-ctx.Done():
 	}
 	return engine.AwaitRequest(ctx, c.requests, r.ProjectID, r.ID)
 }
 
 // Vote implements [engine.Workflows].
-func (c *Client) Vote(ctx context.Context, b engine.VoteCommand) (engine.Request, error) {
-	return ask(ctx, c.temporal, b.RequestID, voteUpdate, b)
+func (c *Client) Vote(ctx context.Context, command engine.VoteCommand) (engine.Request, error) {
+	return c.update(ctx, command.RequestID, voteUpdate, command)
 }
 
 // Cancel implements [engine.Workflows].
-func (c *Client) Cancel(ctx context.Context, w engine.CancelCommand) (engine.Request, error) {
-	return ask(ctx, c.temporal, w.RequestID, cancelUpdate, w)
+func (c *Client) Cancel(ctx context.Context, command engine.CancelCommand) (engine.Request, error) {
+	return c.update(ctx, command.RequestID, cancelUpdate, command)
 }
 
 // Claim implements [engine.Workflows].
-func (c *Client) Claim(ctx context.Context, o engine.ClaimCommand) (engine.Request, error) {
-	return ask(ctx, c.temporal, o.Token.RequestID, claimUpdate, o)
+func (c *Client) Claim(ctx context.Context, command engine.ClaimCommand) (engine.Request, error) {
+	return c.update(ctx, command.Token.RequestID, claimUpdate, command)
 }
 
-// ask sends an Update and waits for its answer. A workflow that is gone has
-// ended its request.
-func ask(ctx context.Context, temporal client.Client, requestID, name string, in any) (out engine.Request, err error) {
-	handle, err := temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		UpdateID: engine.NewID("upd"), WorkflowID: requestID, UpdateName: name, Args: []any{in},
+// update sends an Update and waits for its result. A workflow that is not found
+// has ended its request.
+func (c *Client) update(ctx context.Context, requestID, name string, command any) (r engine.Request, err error) {
+	handle, err := c.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		UpdateID: engine.NewID("upd"), WorkflowID: requestID, UpdateName: name, Args: []any{command},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
 	if err == nil {
-		err = handle.Get(ctx, &out)
+		err = handle.Get(ctx, &r)
 	}
 	if _, ended := errors.AsType[*serviceerror.NotFound](err); ended {
-		return out, engine.Errorf(engine.CodeNotPending, "this request has ended meanwhile").Because(err)
+		return r, errEnded.Because(err)
 	}
 	if refused, ok := errors.AsType[*sdk.ApplicationError](err); ok && refused.Type() != "" {
-		return out, engine.Errorf(engine.Code(refused.Type()), "%s", refused.Message())
+		return r, engine.Errorf(engine.Code(refused.Type()), "%s", refused.Message())
 	}
 	if err != nil {
-		return out, engine.Errorf(engine.CodeUnavailable, "no answer could be had in time; look at the request before you try again").
+		return r, engine.Errorf(engine.CodeUnavailable, "the request's workflow did not answer in time; look at the request before you try again").
 			With("request_id", requestID).Because(err)
 	}
-	return out, nil
+	return r, nil
 }
 
-// Settled implements [engine.Workflows].
-func (c *Client) ReportSettlement(requestID string, interrupted bool) {
-	c.reports.add(report{requestID, settledNote{Interrupted: interrupted}})
+// ReportSettlement implements [engine.Workflows].
+func (c *Client) ReportSettlement(r engine.SettlementReport) { c.reports.add(r) }
+
+// PendingReport implements [engine.SettlementReports].
+func (c *Client) PendingReport(requestID string) (engine.SettlementReport, bool) {
+	return c.reports.pending(requestID)
 }
 
-// Reused implements [engine.Workflows].
+// ReportReuse implements [engine.Workflows].
 func (c *Client) ReportReuse(t engine.Token) { c.reuses.add(t) }
 
-// Report implements [engine.Workflows].
-func (c *Client) PendingReport(requestID string) (interrupted, known bool) {
-	note, known := c.reports.pending(requestID)
-	return note.Interrupted, known
-}
-
-// Ready tells whether Temporal answers.
+// Ready returns an error unless Temporal answers.
 func (c *Client) Ready(ctx context.Context) error {
 	_, err := c.temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
 	if err != nil {
@@ -153,13 +172,19 @@ func (c *Client) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Close delivers the reports still waiting, until ctx ends, and stops the worker.
+// Close delivers the reports that still wait, until ctx ends, and stops the
+// worker.
 func (c *Client) Close(ctx context.Context) {
 	if left := c.reports.close(ctx); left > 0 {
-		c.log.Warn("token reports were not delivered before shutdown; their requests end by timer", "reports", left)
+		c.log.Warn("settlement reports were not delivered before shutdown; their requests end when their tokens' lives are over", "reports", left)
 	}
 	c.reuses.close()
 	if c.worker != nil {
 		c.worker.Stop()
 	}
 }
+
+var (
+	_ engine.Workflows         = (*Client)(nil)
+	_ engine.SettlementReports = (*Client)(nil)
+)

@@ -44,7 +44,7 @@ func (o *outbox) Send(_ context.Context, to engine.Destination, _ engine.Notific
 }
 
 func TestWhoIsWrittenTo(t *testing.T) {
-	d, box := newDesk(t, engine.SystemClock), &outbox{}
+	d, box := newTestbed(t, engine.SystemClock), &outbox{}
 	d.notifying(t, "http://127.0.0.1:1")
 	d.notifications.Notifier = box
 	by := engine.Caller{Project: engine.Project{ID: project}}
@@ -117,7 +117,7 @@ func TestWhoIsWrittenTo(t *testing.T) {
 }
 
 // approvers gives the project so many people who approve.
-func (d *desk) approvers(n int) {
+func (d *testbed) approvers(n int) {
 	d.t.Helper()
 	ctx := d.t.Context()
 	noError(d.t, d.store.CreateProject(ctx, engine.Project{ID: project}, engine.Member{ProjectID: project, UserID: "user_0", Role: engine.RoleAdmin}, record("project")))
@@ -136,7 +136,7 @@ func TestManyDeliveries(t *testing.T) {
 	var down engine.Secret
 	box := &outbox{to: map[string]int{}}
 	underWay, late := map[string]int{}, 0
-	_, env := runNotify(t, func(d *desk, env *testsuite.TestWorkflowEnvironment) engine.Notification {
+	_, env := runNotify(t, func(d *testbed, env *testsuite.TestWorkflowEnvironment) engine.Notification {
 		begun = env.Now()
 		back = begun.Add(3 * time.Hour)
 		d.notifying(t, "http://127.0.0.1:1")
@@ -174,7 +174,7 @@ func TestManyDeliveries(t *testing.T) {
 		t.Errorf("%d tries of targets that are not down were held up", late)
 	}
 	for id, n := range underWay {
-		if n > deliveriesAtOnce {
+		if n > maxDeliveries {
 			t.Errorf("%s had up to %d activities under way", id, n)
 		}
 	}

@@ -19,28 +19,18 @@ import (
 	"github.com/countersign-dev/countersign/policies"
 )
 
-// desk is a request's whole surroundings, real but for the renderers, whose
-// table of formats is all that a workflow's steps look at.
-type desk struct {
-	t         *testing.T
-	store     *flaky
-	downloads *engine.Downloads
-	reports   *reporter
-	// The project has no targets unless a test makes some; said is what was
-	// announced.
+// testbed is everything around a request's workflow, and real: store, policy and
+// notifications.
+type testbed struct {
+	t           *testing.T
+	store       *flaky
+	transitions *engine.Transitions
+	reports     *reporter
+	// The project has no targets unless a test makes some; dispatched are the
+	// notifications that were to be sent.
 	notifications *engine.Notifications
 	mu            sync.Mutex
-	said          []engine.Notification
-}
-
-// formats knows one format.
-type formats struct{ all }
-
-// all is embedded under another name, since Formats is also a method.
-type all interface{ engine.Formats }
-
-func (formats) Format(name string) (engine.Format, bool) {
-	return engine.Format{ID: "fullchain", Filename: "fullchain.pem"}, name == "fullchain"
+	dispatched    []engine.Notification
 }
 
 // flaky is a store whose first writes of a kind lose their answer: they are
@@ -96,7 +86,7 @@ func (f *flaky) AdvanceRequest(ctx context.Context, next engine.Transition) erro
 
 const project = "proj_test"
 
-func newDesk(t *testing.T, clock engine.Clock) *desk {
+func newTestbed(t *testing.T, clock engine.Clock) *testbed {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "test.db"))
 	noError(t, err)
@@ -104,27 +94,33 @@ func newDesk(t *testing.T, clock engine.Clock) *desk {
 	policy, err := policies.New(t.Context())
 	noError(t, err)
 	noError(t, store.CreateCertificate(t.Context(), engine.Certificate{ID: "cert_1", ProjectID: project, Name: "one", CreatedAt: clock()}, nil, record("cert")))
-	d := &desk{t: t, store: &flaky{Store: store, lost: map[string]int{}}}
-	d.reports = &reporter{waiting: map[string]settledNote{}}
-	d.downloads = &engine.Downloads{
-		Store: d.store, Formats: formats{}, Policy: policy, Clock: clock, Log: slog.New(slog.DiscardHandler),
-		Workflows: &Client{reports: d.reports},
+	d := &testbed{t: t, store: &flaky{Store: store, lost: map[string]int{}}}
+	d.reports = &reporter{undelivered: map[string]engine.SettlementReport{}}
+	d.transitions = &engine.Transitions{
+		Store: d.store, Policy: policy, Clock: clock, Log: slog.New(slog.DiscardHandler), Reports: &Client{reports: d.reports},
 	}
-	d.notifications = &engine.Notifications{Store: d.store, Clock: clock, Log: d.downloads.Log}
+	d.notifications = &engine.Notifications{Store: d.store, Clock: clock, Log: d.transitions.Log}
 	return d
 }
 
-func (d *desk) tell(_ context.Context, n engine.Notification) error {
+func (d *testbed) activities() *activities {
+	return &activities{
+		transitions: d.transitions, retention: &engine.Retention{Store: d.store, Clock: d.transitions.Clock}, notifications: d.notifications,
+		dispatch: d.dispatch, callers: &waitingCallers{}, reports: d.reports,
+	}
+}
+
+func (d *testbed) dispatch(_ context.Context, n engine.Notification) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.said = append(d.said, n)
+	d.dispatched = append(d.dispatched, n)
 	return nil
 }
 
-func (d *desk) told() []engine.Notification {
+func (d *testbed) notified() []engine.Notification {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Clone(d.said)
+	return slices.Clone(d.dispatched)
 }
 
 func record(ref string) engine.Record {
@@ -139,8 +135,8 @@ func noError(t *testing.T, err error) {
 }
 
 // order is an operator's for a certificate's full chain.
-func (d *desk) order(id string, role engine.Role) engine.WorkflowInput {
-	now := d.downloads.Clock()
+func (d *testbed) order(id string, role engine.Role) engine.WorkflowInput {
+	now := d.transitions.Clock()
 	by := engine.Actor{Type: engine.ActorUser, ID: "u", Name: "u", Person: "u"}
 	return engine.WorkflowInput{
 		Request: engine.Request{
@@ -151,15 +147,16 @@ func (d *desk) order(id string, role engine.Role) engine.WorkflowInput {
 			Digest: engine.SecretDigest(engine.Secret(id)), RequestID: id, ProjectID: project, CertificateID: "cert_1",
 			Requester: by, Format: "fullchain", Options: "{}",
 		},
-		Role: role, AnswerBy: now.Add(engine.AnswerWithin),
+		Certificate: engine.PolicyCertificate{ID: "cert_1", Name: "one"},
+		Role:        role, AnswerBy: now.Add(engine.AnswerWithin),
 	}
 }
 
 // settle ends the order's token, as a redemption or a revocation does.
-func (d *desk) settle(o engine.WorkflowInput, kind engine.SettleKind) {
+func (d *testbed) settle(o engine.WorkflowInput, kind engine.SettleKind) {
 	s := engine.Settlement{
 		Digest: o.Token.Digest, Kind: kind, Attempt: engine.NewID("try"), RequestID: o.Request.ID, ProjectID: project,
-		Actor: o.Request.Requester, Time: d.downloads.Clock(),
+		Actor: o.Request.Requester, Time: d.transitions.Clock(),
 	}
 	_, won, err := d.store.Store.Settle(context.Background(), s, engine.Record{Audit: engine.AuditEntry{Ref: "settle/" + o.Token.Digest, ProjectID: project, Action: "test"}})
 	if err != nil || !won {
@@ -168,14 +165,14 @@ func (d *desk) settle(o engine.WorkflowInput, kind engine.SettleKind) {
 }
 
 // status and count read what is on record.
-func (d *desk) status(id string) engine.Status {
+func (d *testbed) status(id string) engine.Status {
 	d.t.Helper()
 	r, err := d.store.Request(context.Background(), project, id)
 	noError(d.t, err)
 	return r.Status
 }
 
-func (d *desk) count(id, action string) int {
+func (d *testbed) count(id, action string) int {
 	d.t.Helper()
 	list, _, err := d.store.AuditEntries(context.Background(), engine.AuditQuery{
 		ProjectID: project, RequestID: id, Action: action, Page: engine.Page{Limit: 100}})
@@ -198,16 +195,15 @@ func environment() *testsuite.TestWorkflowEnvironment {
 // called with the running environment after a delay of workflow time.
 type during struct {
 	after time.Duration
-	do    func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput)
+	do    func(env *testsuite.TestWorkflowEnvironment, d *testbed, o engine.WorkflowInput)
 }
 
-func runDownload(t *testing.T, role engine.Role, prepare func(*desk, *engine.WorkflowInput), steps ...during) (*desk, engine.WorkflowInput, *testsuite.TestWorkflowEnvironment) {
+func runDownload(t *testing.T, role engine.Role, prepare func(*testbed, *engine.WorkflowInput), steps ...during) (*testbed, engine.WorkflowInput, *testsuite.TestWorkflowEnvironment) {
 	t.Helper()
 	env := environment()
 	env.SetDataConverter(converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), testCodec(t)))
-	d := newDesk(t, func() time.Time { return engine.NormalizeTime(env.Now()) })
-	a := &activities{downloads: d.downloads, notifications: d.notifications, tell: d.tell, waiting: &waiters{}, reports: d.reports}
-	registerActivities(env, a)
+	d := newTestbed(t, func() time.Time { return engine.NormalizeTime(env.Now()) })
+	registerActivities(env, d.activities())
 	registerWorkflows(env)
 	o := d.order("req_test", role)
 	if prepare != nil {
@@ -224,6 +220,7 @@ func runDownload(t *testing.T, role engine.Role, prepare func(*desk, *engine.Wor
 	return d, o, env
 }
 
-func report1(env *testsuite.TestWorkflowEnvironment, interrupted bool) {
-	env.SignalWorkflow(settledSignal, settledNote{Interrupted: interrupted})
+// report signals the workflow that the token of an order ended.
+func report(env *testsuite.TestWorkflowEnvironment, o engine.WorkflowInput, interrupted bool) {
+	env.SignalWorkflow(settledSignal, engine.SettlementReport{RequestID: o.Request.ID, TokenDigest: o.Token.Digest, Interrupted: interrupted})
 }

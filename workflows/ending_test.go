@@ -13,7 +13,7 @@ import (
 // ending is a way in which a request ends, and what is on record then.
 type ending struct {
 	role    engine.Role
-	prepare func(*desk, *engine.WorkflowInput)
+	prepare func(*testbed, *engine.WorkflowInput)
 	steps   []during
 	status  engine.Status
 	lasts   time.Duration
@@ -22,10 +22,10 @@ type ending struct {
 
 // consume settles the token as used; told reports it.
 func consume(after time.Duration, told, interrupted bool) during {
-	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
+	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *testbed, o engine.WorkflowInput) {
 		d.settle(o, engine.Consumed)
 		if told {
-			report1(env, interrupted)
+			report(env, o, interrupted)
 		}
 	}}
 }
@@ -39,33 +39,35 @@ var endings = map[string]ending{
 		map[string]int{engine.ActionDownloadInterrupted: 1}},
 	"consumed, the report late": {engine.RoleOperator, nil, []during{
 		consume(4*time.Minute+50*time.Second, false, false),
-		{5*time.Minute + 10*time.Second, func(env *testsuite.TestWorkflowEnvironment, _ *desk, _ engine.WorkflowInput) { report1(env, false) }},
+		{5*time.Minute + 10*time.Second, func(env *testsuite.TestWorkflowEnvironment, _ *testbed, o engine.WorkflowInput) {
+			report(env, o, false)
+		}},
 	}, engine.StatusConsumed, 5*time.Minute + 10*time.Second, map[string]int{engine.ActionDownloadInterrupted: 0}},
-	"consumed, the report still queued here": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
+	"consumed, the report still queued here": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *testbed, o engine.WorkflowInput) {
 		d.settle(o, engine.Consumed)
 		d.reports.mu.Lock()
 		defer d.reports.mu.Unlock()
-		d.reports.waiting[o.Request.ID] = settledNote{}
+		d.reports.undelivered[o.Request.ID] = engine.SettlementReport{RequestID: o.Request.ID, TokenDigest: o.Token.Digest}
 	}}}, engine.StatusConsumed, 5 * time.Minute, map[string]int{engine.ActionDownloadInterrupted: 0}},
-	"consumed, its records gone after a long outage": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
+	"consumed, its records gone after a long outage": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *testbed, o engine.WorkflowInput) {
 		d.settle(o, engine.Consumed)
 		if n, err := d.store.PurgeTokens(context.Background(), o.Request.CreatedAt.AddDate(1, 0, 0), 10); n != 1 || err != nil {
 			d.t.Errorf("purged %d, %v", n, err)
 		}
 	}}}, engine.StatusExpired, 5 * time.Minute, nil},
-	"revoked": {engine.RoleOperator, nil, []during{{time.Minute, func(env *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
+	"revoked": {engine.RoleOperator, nil, []during{{time.Minute, func(env *testsuite.TestWorkflowEnvironment, d *testbed, o engine.WorkflowInput) {
 		d.settle(o, engine.Revoked)
-		report1(env, false)
+		report(env, o, false)
 	}}}, engine.StatusRevoked, time.Minute, map[string]int{engine.ActionTokenRevoked: 0, engine.ActionDownloadInterrupted: 0}},
-	"revoked, unreported": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *desk, o engine.WorkflowInput) {
+	"revoked, unreported": {engine.RoleOperator, nil, []during{{time.Minute, func(_ *testsuite.TestWorkflowEnvironment, d *testbed, o engine.WorkflowInput) {
 		d.settle(o, engine.Revoked)
 	}}}, engine.StatusRevoked, 5 * time.Minute, nil},
 	"expired": {engine.RoleOperator, nil, nil, engine.StatusExpired, 5 * time.Minute, map[string]int{engine.ActionTokenExpired: 1}},
-	"expired, a stray report before": {engine.RoleOperator, nil, []during{{time.Minute, func(env *testsuite.TestWorkflowEnvironment, _ *desk, _ engine.WorkflowInput) {
-		report1(env, false)
+	"expired, a stray report before": {engine.RoleOperator, nil, []during{{time.Minute, func(env *testsuite.TestWorkflowEnvironment, _ *testbed, o engine.WorkflowInput) {
+		report(env, o, false)
 	}}}, engine.StatusExpired, 5 * time.Minute, map[string]int{engine.ActionTokenExpired: 1}},
 	"denied": {engine.RoleViewer, nil, nil, engine.StatusDenied, 0, map[string]int{engine.ActionDownloadRequested: 1, engine.ActionTokenExpired: 0}},
-	"too late": {engine.RoleOperator, func(_ *desk, o *engine.WorkflowInput) { o.AnswerBy = o.AnswerBy.Add(-time.Hour) }, nil,
+	"too late": {engine.RoleOperator, func(_ *testbed, o *engine.WorkflowInput) { o.AnswerBy = o.AnswerBy.Add(-time.Hour) }, nil,
 		engine.StatusCancelled, 0, map[string]int{engine.ActionDownloadRequested: 1}},
 }
 
@@ -75,7 +77,7 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-func (c ending) check(t *testing.T) (*desk, engine.WorkflowInput) {
+func (c ending) check(t *testing.T) (*testbed, engine.WorkflowInput) {
 	t.Helper()
 	d, o, env := runDownload(t, c.role, c.prepare, c.steps...)
 	if got := d.status(o.Request.ID); got != c.status {
@@ -93,7 +95,7 @@ func (c ending) check(t *testing.T) (*desk, engine.WorkflowInput) {
 	return d, o
 }
 
-func (d *desk) verify() {
+func (d *testbed) verify() {
 	v, err := engine.VerifyAudit(d.t.Context(), d.store, project, engine.AuditHead{})
 	if err != nil || !v.OK {
 		d.t.Errorf("audit: %+v, %v", v, err)
@@ -102,7 +104,7 @@ func (d *desk) verify() {
 
 // A step whose answer is lost runs again and contradicts nothing.
 func TestLostAnswersChangeNothing(t *testing.T) {
-	d, o, _ := runDownload(t, engine.RoleOperator, func(d *desk, _ *engine.WorkflowInput) {
+	d, o, _ := runDownload(t, engine.RoleOperator, func(d *testbed, _ *engine.WorkflowInput) {
 		d.store.loses(map[string]int{"open": 3, "settle": 3, "advance": 1})
 	})
 	if got := d.status(o.Request.ID); got != engine.StatusExpired {
@@ -124,23 +126,23 @@ func TestLostAnswersChangeNothing(t *testing.T) {
 	d.verify()
 }
 
-func TestWaitersAreToldOnce(t *testing.T) {
-	var w waiters
-	answer, forget := w.expect("a")
-	w.tell(engine.Request{ID: "a"})
-	w.tell(engine.Request{ID: "a"})
-	if got := <-answer; got.ID != "a" {
-		t.Errorf("told %q", got.ID)
+func TestWaitingCallersAreAnsweredOnce(t *testing.T) {
+	var w waitingCallers
+	decision, remove := w.add("a")
+	w.answer(engine.Request{ID: "a"})
+	w.answer(engine.Request{ID: "a"})
+	if got := <-decision; got.ID != "a" {
+		t.Errorf("answered %q", got.ID)
 	}
-	forget()
-	later, forgetLater := w.expect("a")
-	forget() // the first caller's, too late: the place is another's
-	w.tell(engine.Request{ID: "a"})
+	remove()
+	later, removeLater := w.add("a")
+	remove() // the first caller's, too late: another caller waits now
+	w.answer(engine.Request{ID: "a"})
 	if got := <-later; got.ID != "a" {
-		t.Errorf("told %q", got.ID)
+		t.Errorf("answered %q", got.ID)
 	}
-	forgetLater()
-	if len(w.answer) != 0 {
-		t.Errorf("%d callers are remembered", len(w.answer))
+	removeLater()
+	if len(w.waiting) != 0 {
+		t.Errorf("%d callers are still waiting", len(w.waiting))
 	}
 }

@@ -21,12 +21,12 @@ import (
 // told what the model says, and the documents end as it does.
 func TestModel(t *testing.T) {
 	noError(t, flag.Set("rapid.checks", fmt.Sprint(sequences)))
-	var now atomic.Pointer[testsuite.TestWorkflowEnvironment] // whose clock is the desk's
+	var now atomic.Pointer[testsuite.TestWorkflowEnvironment] // whose clock is the testbed's
 	now.Store(environment())
-	shared := newDesk(t, func() time.Time { return engine.NormalizeTime(now.Load().Now()) })
+	shared := newTestbed(t, func() time.Time { return engine.NormalizeTime(now.Load().Now()) })
 	askPeople(shared, nil)
 	rapid.Check(t, func(r *rapid.T) {
-		s := &sequence{r: r, t: t, desk: shared, id: engine.NewID("req"), env: environment()}
+		s := &sequence{r: r, t: t, testbed: shared, id: engine.NewID("req"), env: environment()}
 		now.Store(s.env)
 		s.draw()
 		s.run()
@@ -36,14 +36,14 @@ func TestModel(t *testing.T) {
 
 // sequence is one request and what is done with it.
 type sequence struct {
-	r     *rapid.T
-	t     *testing.T
-	desk  *desk
-	id    string
-	acts  []act
-	env   *testsuite.TestWorkflowEnvironment
-	order engine.WorkflowInput
-	model *modeltest.Model
+	r       *rapid.T
+	t       *testing.T
+	testbed *testbed
+	id      string
+	acts    []act
+	env     *testsuite.TestWorkflowEnvironment
+	order   engine.WorkflowInput
+	model   *modeltest.Model
 	// behind says that the workflow has not heard of the last claim: it finds a
 	// token that expired only when something else is due.
 	behind bool
@@ -79,8 +79,8 @@ func (s *sequence) draw() {
 }
 
 func (s *sequence) run() {
-	d := s.desk
-	registerActivities(s.env, &activities{downloads: d.downloads, notifications: d.notifications, tell: d.tell, waiting: &waiters{}, reports: d.reports})
+	d := s.testbed
+	registerActivities(s.env, d.activities())
 	registerWorkflows(s.env)
 	s.order = d.order(s.id, engine.RoleOperator)
 	lives := modeltest.Lives{Approval: approvalLife, Window: claimWindow, Token: tokenLife}
@@ -100,19 +100,19 @@ func (s *sequence) do(a act) {
 	now := s.env.Now()
 	s.adopt()
 	if a.lost != "" && !a.crash {
-		s.desk.store.loses(map[string]int{a.lost: 1})
+		s.testbed.store.loses(map[string]int{a.lost: 1})
 	}
 	switch a.what {
 	case "vote":
-		askOrCrash(s, a, voteUpdate, voteOf(s.order, a.who, a.decision), s.desk.downloads.CastVote, s.model.Vote(now, a.who, a.decision))
+		askOrCrash(s, a, voteUpdate, voteOf(s.order, a.who, a.decision), s.testbed.transitions.Vote, s.model.Vote(now, a.who, a.decision))
 	case "cancel":
 		if !s.behind && s.model.Status != engine.StatusCancelled { // who cancelled already may do so again
-			askOrCrash(s, a, cancelUpdate, withdrawalOf(s.order), s.desk.downloads.Withdraw, s.model.Cancel(now))
+			askOrCrash(s, a, cancelUpdate, cancelOf(s.order), s.testbed.transitions.Cancel, s.model.Cancel(now))
 		}
 	case "claim":
 		claim := claimOf(s.order, fmt.Sprint(len(s.model.Tokens)))
 		want := s.model.Claim(now)
-		askOrCrash(s, a, claimUpdate, claim, s.desk.downloads.Issue, want)
+		askOrCrash(s, a, claimUpdate, claim, s.testbed.transitions.Claim, want)
 		s.behind = want == "" && a.crash || s.behind && want != ""
 	case "redeem":
 		if n := len(s.model.Tokens); n > 0 {
@@ -129,7 +129,7 @@ func askOrCrash[In any](s *sequence, a act, update string, in In, step func(cont
 		ask1(s.env, update, in, s.expect(a, want))
 		return
 	}
-	s.desk.store.mend()
+	s.testbed.store.mend()
 	_, err := step(context.Background(), in)
 	s.expect(a, want)(engine.CodeOf(err))
 }
@@ -141,7 +141,7 @@ func (s *sequence) adopt() {
 	if n < 0 {
 		return
 	}
-	found, err := s.desk.store.Token(context.Background(), claimOf(s.order, fmt.Sprint(n)).Token.Digest)
+	found, err := s.testbed.store.Token(context.Background(), claimOf(s.order, fmt.Sprint(n)).Token.Digest)
 	late := found.ExpiresAt.Sub(s.model.Tokens[n].Expires)
 	if err != nil || late < -time.Millisecond || late > 500*time.Millisecond {
 		s.t.Errorf("token %d expires %v late: %v; all: %+v", n, late, err, s.acts)
@@ -161,7 +161,7 @@ func (s *sequence) expect(a act, want engine.Code) func(engine.Code) {
 // redeem settles a token as a redemption does once the file is rendered.
 func (s *sequence) redeem(a act, n int, now time.Time) {
 	ctx, digest := context.Background(), claimOf(s.order, fmt.Sprint(n)).Token.Digest
-	found, err := s.desk.store.Store.Token(ctx, digest)
+	found, err := s.testbed.store.Store.Token(ctx, digest)
 	if err != nil {
 		s.t.Errorf("%+v: %v", a, err)
 		return
@@ -175,8 +175,8 @@ func (s *sequence) redeem(a act, n int, now time.Time) {
 	default:
 		o := s.order
 		o.Token = found.Token
-		s.desk.settle(o, engine.Consumed)
-		report1(s.env, false)
+		s.testbed.settle(o, engine.Consumed)
+		report(s.env, o, false)
 	}
 	s.expect(a, s.model.Redeem(now, n))(code)
 }
@@ -187,17 +187,17 @@ type notify struct {
 	env *testsuite.TestWorkflowEnvironment
 }
 
-func (n notify) Settled(_ string, interrupted bool) { report1(n.env, interrupted) }
+func (n notify) ReportSettlement(r engine.SettlementReport) { n.env.SignalWorkflow(settledSignal, r) }
 
 func (s *sequence) revoke(a act, now time.Time) {
 	ctx := context.Background()
-	r, err := s.desk.store.Store.Request(ctx, project, s.id)
+	r, err := s.testbed.store.Store.Request(ctx, project, s.id)
 	if err != nil {
 		s.t.Errorf("%+v: %v", a, err)
 		return
 	}
 	downloads := &engine.Downloads{
-		Store: s.desk.store.Store, Workflows: notify{env: s.env}, Clock: s.desk.downloads.Clock, Log: s.desk.downloads.Log,
+		Store: s.testbed.store.Store, Workflows: notify{env: s.env}, Clock: s.testbed.transitions.Clock, Log: s.testbed.transitions.Log,
 	}
 	err = downloads.Revoke(ctx, engine.Caller{}, r)
 	s.expect(a, s.model.Revoke(now))(engine.CodeOf(err))
@@ -207,7 +207,7 @@ func (s *sequence) revoke(a act, now time.Time) {
 func (s *sequence) compare() {
 	s.adopt()
 	s.model.Pass(s.env.Now().AddDate(1, 0, 0))
-	ctx, store := context.Background(), s.desk.store
+	ctx, store := context.Background(), s.testbed.store
 	r, err := store.Request(ctx, project, s.id)
 	if err != nil || r.Status != s.model.Status {
 		s.r.Fatalf("the request is %s, want %s: %v", r.Status, s.model.Status, err)
@@ -226,7 +226,7 @@ func (s *sequence) compare() {
 		engine.ActionDownloadRequested: 1, engine.ActionApprovalApproved: len(s.model.Votes) - s.denials(), engine.ActionApprovalDenied: s.denials(),
 		engine.ActionTokenIssued: len(s.model.Tokens), engine.ActionDownloadInterrupted: 0,
 	} {
-		if got := s.desk.count(s.id, action); got != want {
+		if got := s.testbed.count(s.id, action); got != want {
 			s.r.Fatalf("%d entries of %s, want %d", got, action, want)
 		}
 	}

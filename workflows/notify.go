@@ -17,51 +17,52 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// A try that failed is repeated after a second, then ever later, for a week. The
-// service keeps the time: what waits costs neither a worker nor history.
+// A delivery that failed is tried again after a second, then after ever longer
+// times, for a week. Temporal keeps the timers: a waiting delivery costs neither a
+// worker nor history.
 const (
-	deliverFor    = 7 * 24 * time.Hour
-	deliverTry    = 30 * time.Second // beyond what a notifier takes, so that it says what was wrong
-	firstRetry    = time.Second
-	slowestRetry  = 10 * time.Minute
-	listTargetsIn = 10 * time.Second
+	deliverFor      = 7 * 24 * time.Hour
+	deliverTimeout  = 30 * time.Second // longer than a notifier takes, so that the notifier says what was wrong
+	firstRetry      = time.Second
+	longestRetry    = 10 * time.Minute
+	activityTimeout = 10 * time.Second
 )
 
-// deliveriesAtOnce is how many deliveries one workflow has under way. Temporal
-// refuses a workflow more than 2,000, and then nobody would be told.
-const deliveriesAtOnce = 200
+// maxDeliveries is how many deliveries one workflow has under way. Temporal refuses
+// a workflow that has more than 2,000, and then nobody would be notified.
+const maxDeliveries = 200
 
-// Notify brings one notification to every target, each on its own. No request
-// waits for it: it is a workflow beside the request's, under the notification's
-// id, and ends when each target has the message or will never get it. Where there
-// are many, each part of them has a workflow of its own, so that none waits for
-// another that is down.
+// Notify delivers one notification to every target, each independently. It is a
+// workflow beside the request's, under the notification's id, and no request waits
+// for it. It ends when each target has the message or will never get it. Many
+// deliveries are divided among child workflows, so that none waits for a target
+// that is down.
 func Notify(ctx workflow.Context, n engine.Notification) error {
 	var deliveries []engine.Delivery
-	if err := workflow.ExecuteActivity(retried(ctx, listTargetsIn, forever), targetsName, n).Get(ctx, &deliveries); err != nil {
+	if err := workflow.ExecuteActivity(withRetries(ctx, activityTimeout, forever), listDeliveriesName, n).Get(ctx, &deliveries); err != nil {
 		return err
 	}
-	if len(deliveries) <= deliveriesAtOnce {
+	if len(deliveries) <= maxDeliveries {
 		return NotifyPart(ctx, n, deliveries)
 	}
 	var parts []workflow.Future
-	for part := range slices.Chunk(deliveries, deliveriesAtOnce) {
-		named := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+	for part := range slices.Chunk(deliveries, maxDeliveries) {
+		child := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 			WorkflowID: fmt.Sprintf("%s/%d", workflow.GetInfo(ctx).WorkflowExecution.ID, len(parts)),
 		})
-		parts = append(parts, workflow.ExecuteChildWorkflow(named, notifyPartName, n, part))
+		parts = append(parts, workflow.ExecuteChildWorkflow(child, notifyPartName, n, part))
 	}
 	for _, part := range parts {
 		if err := part.Get(ctx, nil); err != nil {
-			workflow.GetLogger(ctx).Error("a part of a notification was broken off", "notification", n.ID, "event", n.Event, "error", err)
+			workflow.GetLogger(ctx).Error("part of a notification was not delivered", "notification", n.ID, "event", n.Event, "error", err)
 		}
 	}
 	return nil
 }
 
-// NotifyPart brings a notification to some targets, all at once.
+// NotifyPart delivers a notification to some targets, all at the same time.
 func NotifyPart(ctx workflow.Context, n engine.Notification, deliveries []engine.Delivery) error {
-	delivering := retried(ctx, deliverTry, deliverFor)
+	delivering := withRetries(ctx, deliverTimeout, deliverFor)
 	var sent []workflow.Future
 	for _, to := range deliveries {
 		sent = append(sent, workflow.ExecuteActivity(delivering, deliverName, n, to))
@@ -75,76 +76,76 @@ func NotifyPart(ctx workflow.Context, n engine.Notification, deliveries []engine
 	return nil
 }
 
-// retried are the options of an activity beside the requests: tries of a length,
-// for so long in all.
-func retried(ctx workflow.Context, try, total time.Duration) workflow.Context {
+// withRetries are the options of an activity that does not hold a request up:
+// attempts with a timeout each, for a time in all.
+func withRetries(ctx workflow.Context, timeout, total time.Duration) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: try, ScheduleToCloseTimeout: total,
+		StartToCloseTimeout: timeout, ScheduleToCloseTimeout: total,
 		RetryPolicy: &temporal.RetryPolicy{
-			InitialInterval: firstRetry, BackoffCoefficient: 2, MaximumInterval: slowestRetry,
+			InitialInterval: firstRetry, BackoffCoefficient: 2, MaximumInterval: longestRetry,
 			MaximumAttempts: math.MaxInt32, // the time is the limit; 0 would be ten in the test suite
 		},
 	})
 }
 
-// remind asks people again while the request waits for them, once. It runs
-// beside the wait, so that nothing waits for it.
-func (d *download) remind(ctx workflow.Context) {
+// remindApprovers notifies approvers again, once, while the request waits for
+// them. It runs beside awaitApproval, which does not wait for it.
+func (d *download) remindApprovers(ctx workflow.Context) {
 	at, ok := d.request.RemindAt()
 	if !ok {
 		return
 	}
-	moved := func() bool { return d.request.Status != engine.StatusPendingApproval }
-	if early, err := workflow.AwaitWithTimeout(ctx, at.Sub(workflow.Now(ctx)), moved); early || err != nil {
+	settled := func() bool { return !d.in(engine.StatusPendingApproval) }
+	if early, err := workflow.AwaitWithTimeout(ctx, at.Sub(workflow.Now(ctx)), settled); early || err != nil {
 		return
 	}
-	if err := workflow.ExecuteLocalActivity(local(ctx), remindName, d.request).Get(ctx, nil); err != nil {
+	if err := workflow.ExecuteLocalActivity(untilSuccess(ctx), remindApproversName, d.request).Get(ctx, nil); err != nil {
 		workflow.GetLogger(ctx).Warn("approvers could not be reminded", "request", d.request.ID, "error", err)
 	}
 }
 
-// announce has people told of a settled approval, beside the request: whoever
-// settled it does not wait.
-func (d *download) announce(ctx workflow.Context) {
+// announceApproval has people notified of a settled approval, beside the request:
+// the approver who settled it does not wait.
+func (d *download) announceApproval(ctx workflow.Context) {
 	settled := d.request
-	d.telling.Add(1)
+	d.announcements.Add(1)
 	workflow.Go(ctx, func(ctx workflow.Context) {
-		defer d.telling.Done()
-		if err := workflow.ExecuteActivity(retried(ctx, listTargetsIn, forever), announceName, settled).Get(ctx, nil); err != nil {
-			workflow.GetLogger(ctx).Warn("nobody could be told of a settled approval", "request", settled.ID, "error", err)
+		defer d.announcements.Done()
+		if err := workflow.ExecuteActivity(withRetries(ctx, activityTimeout, forever), announceApprovalName, settled).Get(ctx, nil); err != nil {
+			workflow.GetLogger(ctx).Warn("people could not be notified of a settled approval", "request", settled.ID, "error", err)
 		}
 	})
 }
 
-func (a *activities) announce(ctx context.Context, settled engine.Request) error {
-	return a.notifications.ApprovalSettled(ctx, settled, a.tell)
+func (a *activities) announceApproval(ctx context.Context, settled engine.Request) error {
+	return a.notifications.ApprovalSettled(ctx, settled, a.dispatch)
 }
 
-func (a *activities) remind(ctx context.Context, waiting engine.Request) error {
-	return a.notifications.RemindApprovers(ctx, waiting, a.tell)
+func (a *activities) remindApprovers(ctx context.Context, pending engine.Request) error {
+	return a.notifications.RemindApprovers(ctx, pending, a.dispatch)
 }
 
-func (a *activities) targets(ctx context.Context, n engine.Notification) ([]engine.Delivery, error) {
+func (a *activities) listDeliveries(ctx context.Context, n engine.Notification) ([]engine.Delivery, error) {
 	return a.notifications.Deliveries(ctx, n)
 }
 
 func (a *activities) deliver(ctx context.Context, n engine.Notification, to engine.Delivery) error {
 	err := a.notifications.Deliver(ctx, n, to)
 	if errors.Is(err, engine.CodeInvalidRequest) {
-		return refusal(err)
+		return permanent(err)
 	}
 	return err
 }
 
-// tell starts the workflow of a notification, unless it was started before.
-func (c *Client) tell(ctx context.Context, n engine.Notification) error {
+// dispatch starts the workflow of a notification, unless it was started before.
+func (c *Client) dispatch(ctx context.Context, n engine.Notification) error {
 	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                                       "notify/" + n.ID,
 		TaskQueue:                                TaskQueue,
 		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 	}, notifyName, n)
-	if _, told := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); told || err == nil {
+	if _, started := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); started || err == nil {
 		return nil
 	}
 	return fmt.Errorf("start notification: %w", err)

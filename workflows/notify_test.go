@@ -51,24 +51,24 @@ func newReceiver(t *testing.T, down func() bool) *receiver {
 	return r
 }
 
-// notifying gives the desk what it takes to send: keys, a sender that may reach
+// notifying gives the testbed what it takes to send: keys, a sender that may reach
 // loopback, a project and a target for every event.
-func (d *desk) notifying(t *testing.T, url string) engine.NotificationTarget {
+func (d *testbed) notifying(t *testing.T, url string) engine.NotificationTarget {
 	t.Helper()
 	if d.notifications.Keys == nil {
-		sealer, err := keys.Open(t.Context(), keys.Options{KeyFile: filepath.Join(t.TempDir(), "key"), Logger: d.downloads.Log})
+		sealer, err := keys.Open(t.Context(), keys.Options{KeyFile: filepath.Join(t.TempDir(), "key"), Logger: d.transitions.Log})
 		noError(t, err)
 		d.notifications.Keys = sealer
 	}
-	d.notifications.Notifier = sender.New(sender.Options{AllowHosts: []string{"127.0.0.1"}, Clock: d.downloads.Clock})
+	d.notifications.Notifier = sender.New(sender.Options{AllowHosts: []string{"127.0.0.1"}, Clock: d.transitions.Clock})
 	by := engine.Caller{Project: engine.Project{ID: project}}
 	target, _, err := d.notifications.CreateTarget(t.Context(), by, "receiver", engine.Secret(url), engine.NotificationEvents)
 	noError(t, err)
 	return target
 }
 
-func (d *desk) events() (all []engine.NotificationEvent) {
-	for _, n := range d.told() {
+func (d *testbed) events() (all []engine.NotificationEvent) {
+	for _, n := range d.notified() {
 		all = append(all, n.Event)
 	}
 	return all
@@ -85,12 +85,12 @@ func TestAnnouncements(t *testing.T) {
 		"never decided": {nil, []engine.NotificationEvent{engine.NotifyRequested, engine.NotifyReminder, engine.NotifyExpired}},
 		"withdrawn":     {[]during{cancel(10*time.Hour, "")}, []engine.NotificationEvent{engine.NotifyRequested}},
 	} {
-		d, _, _ := runDownload(t, engine.RoleOperator, func(d *desk, o *engine.WorkflowInput) {
+		d, _, _ := runDownload(t, engine.RoleOperator, func(d *testbed, o *engine.WorkflowInput) {
 			askPeople(d, o)
 			d.notifying(t, "http://127.0.0.1:1")
 		}, c.steps...)
 		seen := map[string]engine.NotificationEvent{}
-		for _, n := range d.told() {
+		for _, n := range d.notified() {
 			if n.ApprovalID == "" || n.CertificateName != "one" || n.Requester.Person != "u" || seen[n.ID] != "" {
 				t.Errorf("%s: %+v", name, n)
 			}
@@ -111,27 +111,27 @@ func TestAnnouncements(t *testing.T) {
 // Whoever waits for a decision hears of it though nobody can be notified now,
 // and what could not be announced is announced later.
 func TestAnnouncementsThatFailAreMadeLater(t *testing.T) {
-	d, failures := newDesk(t, engine.SystemClock), 2
+	d, failures := newTestbed(t, engine.SystemClock), 2
 	askPeople(d, nil)
 	d.notifying(t, "http://127.0.0.1:1")
-	a := &activities{downloads: d.downloads, notifications: d.notifications, waiting: &waiters{}, reports: d.reports}
-	a.tell = func(ctx context.Context, n engine.Notification) error {
+	a := d.activities()
+	a.dispatch = func(ctx context.Context, n engine.Notification) error {
 		if failures--; failures >= 0 {
 			return errLost
 		}
-		return d.tell(ctx, n)
+		return d.dispatch(ctx, n)
 	}
 	o := d.order("req_told", engine.RoleOperator)
-	answer, forget := a.waiting.expect(o.Request.ID)
+	answer, forget := a.callers.add(o.Request.ID)
 	defer forget()
-	if _, err := a.decide(t.Context(), o); err == nil {
+	if _, err := a.evaluatePolicy(t.Context(), o); err == nil {
 		t.Error("an announcement was lost without a word")
 	}
 	if r := <-answer; r.Status != engine.StatusPendingApproval {
 		t.Errorf("%+v", r)
 	}
-	for len(d.told()) == 0 {
-		_, err := a.decide(t.Context(), o)
+	for len(d.notified()) == 0 {
+		_, err := a.evaluatePolicy(t.Context(), o)
 		if err != nil && failures < 0 {
 			t.Fatal(err)
 		}
@@ -139,12 +139,12 @@ func TestAnnouncementsThatFailAreMadeLater(t *testing.T) {
 }
 
 // notifying runs the workflow of a notification with time skipping.
-func runNotify(t *testing.T, prepare func(*desk, *testsuite.TestWorkflowEnvironment) engine.Notification) (*desk, *testsuite.TestWorkflowEnvironment) {
+func runNotify(t *testing.T, prepare func(*testbed, *testsuite.TestWorkflowEnvironment) engine.Notification) (*testbed, *testsuite.TestWorkflowEnvironment) {
 	t.Helper()
 	env := environment()
 	env.SetDataConverter(converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), testCodec(t)))
-	d := newDesk(t, func() time.Time { return engine.NormalizeTime(env.Now()) })
-	registerActivities(env, &activities{downloads: d.downloads, notifications: d.notifications, tell: d.tell, waiting: &waiters{}, reports: d.reports})
+	d := newTestbed(t, func() time.Time { return engine.NormalizeTime(env.Now()) })
+	registerActivities(env, d.activities())
 	registerWorkflows(env)
 	n := prepare(d, env)
 	env.ExecuteWorkflow(notifyName, n)
@@ -165,7 +165,7 @@ func sample() engine.Notification {
 func TestATargetThatIsDownForHoursGetsItsMessage(t *testing.T) {
 	var begun, back time.Time
 	var up, steady *receiver
-	_, env := runNotify(t, func(d *desk, env *testsuite.TestWorkflowEnvironment) engine.Notification {
+	_, env := runNotify(t, func(d *testbed, env *testsuite.TestWorkflowEnvironment) engine.Notification {
 		begun = env.Now()
 		back = begun.Add(9 * time.Hour)
 		up = newReceiver(t, func() bool { return env.Now().Before(back) })
@@ -181,28 +181,28 @@ func TestATargetThatIsDownForHoursGetsItsMessage(t *testing.T) {
 	if steady.got[want] != 1 || steady.all != 1 {
 		t.Errorf("the other target got %v in %d tries", steady.got, steady.all)
 	}
-	if late := env.Now().Sub(back); late > slowestRetry {
+	if late := env.Now().Sub(back); late > longestRetry {
 		t.Errorf("delivered %v after the target was back", late)
 	}
 }
 
 func TestWhatNeedNotBeTriedAgain(t *testing.T) {
-	for name, prepare := range map[string]func(d *desk, to engine.NotificationTarget){
-		"refused for good": func(d *desk, _ engine.NotificationTarget) {
+	for name, prepare := range map[string]func(d *testbed, to engine.NotificationTarget){
+		"refused for good": func(d *testbed, _ engine.NotificationTarget) {
 			d.notifications.Notifier = refusing{}
 		},
-		"deleted while it is down": func(d *desk, to engine.NotificationTarget) {
+		"deleted while it is down": func(d *testbed, to engine.NotificationTarget) {
 			noError(t, d.notifications.DeleteTarget(t.Context(), engine.Caller{Project: engine.Project{ID: project}}, to.ID))
 		},
 	} {
 		var begun time.Time
-		_, env := runNotify(t, func(d *desk, env *testsuite.TestWorkflowEnvironment) engine.Notification {
+		_, env := runNotify(t, func(d *testbed, env *testsuite.TestWorkflowEnvironment) engine.Notification {
 			begun = env.Now()
 			to := d.notifying(t, newReceiver(t, func() bool { return true }).url)
 			env.RegisterDelayedCallback(func() { prepare(d, to) }, time.Minute)
 			return sample()
 		})
-		if took := env.Now().Sub(begun); took < time.Minute || took > time.Minute+slowestRetry {
+		if took := env.Now().Sub(begun); took < time.Minute || took > time.Minute+longestRetry {
 			t.Errorf("%s: ended after %v", name, took)
 		}
 	}
@@ -210,22 +210,22 @@ func TestWhatNeedNotBeTriedAgain(t *testing.T) {
 
 func TestDeliveriesEndAfterAWeek(t *testing.T) {
 	var begun time.Time
-	_, env := runNotify(t, func(d *desk, env *testsuite.TestWorkflowEnvironment) engine.Notification {
+	_, env := runNotify(t, func(d *testbed, env *testsuite.TestWorkflowEnvironment) engine.Notification {
 		begun = env.Now()
 		d.notifying(t, newReceiver(t, func() bool { return true }).url)
 		return sample()
 	})
-	if took := env.Now().Sub(begun); took < deliverFor-slowestRetry || took > deliverFor+slowestRetry {
+	if took := env.Now().Sub(begun); took < deliverFor-longestRetry || took > deliverFor+longestRetry {
 		t.Errorf("ended after %v", took)
 	}
 }
 
 func TestReusedTokensAreToldOfOnce(t *testing.T) {
-	d := newDesk(t, engine.SystemClock)
+	d := newTestbed(t, engine.SystemClock)
 	d.notifying(t, "http://127.0.0.1:1")
 	token := d.order("req_1", engine.RoleOperator).Token
 	for range 2 { // as two processes would, one after the other
-		r := newReuses(d.downloads.Log)
+		r := newReuseNotifier(d.transitions.Log)
 		var asked atomic.Int32
 		failed := false
 		r.start(func(ctx context.Context, t engine.Token) error {
@@ -234,7 +234,7 @@ func TestReusedTokensAreToldOfOnce(t *testing.T) {
 				failed = true
 				return errLost
 			}
-			return d.notifications.TokenReused(ctx, t, d.tell)
+			return d.notifications.TokenReused(ctx, t, d.dispatch)
 		})
 		for asked.Load() < 2 { // the first fails, and the next try of the token is told
 			r.add(token)
@@ -247,7 +247,7 @@ func TestReusedTokensAreToldOfOnce(t *testing.T) {
 			t.Errorf("asked %d times", n)
 		}
 	}
-	if told := d.told(); len(told) != 1 || told[0].Event != engine.NotifyReused || told[0].CertificateName != "one" || told[0].RequestID != "req_1" {
+	if told := d.notified(); len(told) != 1 || told[0].Event != engine.NotifyReused || told[0].CertificateName != "one" || told[0].RequestID != "req_1" {
 		t.Errorf("%+v", told)
 	}
 	if n := d.count("req_1", engine.ActionReuseNotified); n != 1 {

@@ -24,17 +24,18 @@ import (
 //
 //	go test -tags record -run TestRecord ./workflows
 func TestRecord(t *testing.T) {
+	DisableCache()
 	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Namespace: "record", Logger: slog.New(slog.DiscardHandler)})
 	noError(t, err)
 	defer server.Stop()
 	temporal, err := client.DialContext(t.Context(), Options(client.Options{HostPort: server.Address(), Namespace: "record", Identity: "recorder", Logger: quiet{}}, testCodec(t)))
 	noError(t, err)
 	defer temporal.Close()
-	d := newDesk(t, engine.SystemClock)
+	d := newTestbed(t, engine.SystemClock)
 	c := NewClient(temporal, d.store, slog.New(slog.DiscardHandler))
-	noError(t, c.Work(d.downloads, d.notifications))
+	noError(t, c.Work(d.transitions, &engine.Retention{Store: d.store, Clock: engine.SystemClock}, d.notifications))
 	defer c.Close(t.Context())
-	d.downloads.Workflows = c
+	d.transitions.Reports = c
 
 	begin := func(name string, role engine.Role, change func(*engine.WorkflowInput)) engine.WorkflowInput {
 		o := d.order(name, role)
@@ -46,18 +47,19 @@ func TestRecord(t *testing.T) {
 		noError(t, err)
 		return o
 	}
-	d.settle(begin("consumed", engine.RoleOperator, nil), engine.Consumed)
-	c.ReportSettlement("consumed", false)
-	d.settle(begin("interrupted", engine.RoleOperator, nil), engine.Consumed)
-	c.ReportSettlement("interrupted", true)
+	settle := func(o engine.WorkflowInput, kind engine.SettleKind, interrupted bool) {
+		d.settle(o, kind)
+		c.ReportSettlement(engine.SettlementReport{RequestID: o.Request.ID, TokenDigest: o.Token.Digest, Interrupted: interrupted})
+	}
+	settle(begin("consumed", engine.RoleOperator, nil), engine.Consumed, false)
+	settle(begin("interrupted", engine.RoleOperator, nil), engine.Consumed, true)
 	d.settle(begin("unreported", engine.RoleOperator, nil), engine.Consumed)
-	d.settle(begin("revoked", engine.RoleOperator, nil), engine.Revoked)
-	c.ReportSettlement("revoked", false)
+	settle(begin("revoked", engine.RoleOperator, nil), engine.Revoked, false)
 	begin("expired", engine.RoleOperator, nil)
 	begin("denied", engine.RoleViewer, nil)
 	begin("cancelled", engine.RoleOperator, func(o *engine.WorkflowInput) { o.AnswerBy = time.Unix(0, 0) })
-	recordApprovals(d, c, begin)
-	_, err = temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "retention", TaskQueue: TaskQueue}, retentionName, Ages{Tokens: time.Hour})
+	recordApprovals(d, c, begin, settle)
+	_, err = temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "retention", TaskQueue: TaskQueue}, retentionName, engine.RetentionAges{Tokens: time.Hour})
 	noError(t, err)
 	recordReminder(d, c, temporal, begin)
 	_, err = temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "notified", TaskQueue: TaskQueue}, notifyName, sample())
@@ -71,7 +73,7 @@ func TestRecord(t *testing.T) {
 
 // recordApprovals runs each ending that people have a part in. Every approval
 // waits three seconds, and as long to be claimed.
-func recordApprovals(d *desk, c *Client, begin func(string, engine.Role, func(*engine.WorkflowInput)) engine.WorkflowInput) {
+func recordApprovals(d *testbed, c *Client, begin func(string, engine.Role, func(*engine.WorkflowInput)) engine.WorkflowInput, settle func(engine.WorkflowInput, engine.SettleKind, bool)) {
 	p := engine.DefaultPolicy(project)
 	p.Version, p.Approval = 1, engine.ApprovalRule{Mode: engine.ApprovalAll, RequiredApprovals: 1, TTLSeconds: 3, ClaimWindowSeconds: 3}
 	noError(d.t, d.store.AddPolicy(d.t.Context(), p, record("policy")))
@@ -96,28 +98,24 @@ func recordApprovals(d *desk, c *Client, begin func(string, engine.Role, func(*e
 	}
 	begin("people-denied", engine.RoleOperator, nil)
 	say("people-denied", engine.DecisionDeny)
-	begin("people-lapsed", engine.RoleOperator, nil)
+	begin("people-approval-expired", engine.RoleOperator, nil)
 	begin("people-cancelled", engine.RoleOperator, nil)
-	_, err := c.Cancel(ctx, withdrawalOf(d.order("people-cancelled", engine.RoleOperator)))
+	_, err := c.Cancel(ctx, cancelOf(d.order("people-cancelled", engine.RoleOperator)))
 	noError(d.t, err)
-	approved("people-unclaimed")
-	d.settle(claimed(approved("people-consumed"), "1", 30), engine.Consumed)
-	c.ReportSettlement("people-consumed", false)
+	approved("people-claim-expired")
+	settle(claimed(approved("people-consumed"), "1", 30), engine.Consumed, false)
 	again := claimed(approved("people-claimed-again"), "1", 30)
-	d.settle(claimed(again, "2", 30), engine.Consumed)
-	c.ReportSettlement("people-claimed-again", false)
+	settle(claimed(again, "2", 30), engine.Consumed, false)
 	claimed(approved("people-token-expired"), "1", 1)
-	_, err = c.Cancel(ctx, withdrawalOf(approved("people-approved-cancelled")))
+	_, err = c.Cancel(ctx, cancelOf(approved("people-approved-cancelled")))
 	noError(d.t, err)
-	d.settle(claimed(approved("people-revoked"), "1", 30), engine.Revoked)
-	c.ReportSettlement("people-revoked", false)
-	d.settle(claimed(approved("people-interrupted"), "1", 30), engine.Consumed)
-	c.ReportSettlement("people-interrupted", true)
+	settle(claimed(approved("people-revoked"), "1", 30), engine.Revoked, false)
+	settle(claimed(approved("people-interrupted"), "1", 30), engine.Consumed, true)
 }
 
 // recordReminder has people decide once they were reminded. Who ends before is
 // not told of.
-func recordReminder(d *desk, c *Client, temporal client.Client, begin func(string, engine.Role, func(*engine.WorkflowInput)) engine.WorkflowInput) {
+func recordReminder(d *testbed, c *Client, temporal client.Client, begin func(string, engine.Role, func(*engine.WorkflowInput)) engine.WorkflowInput) {
 	noError(d.t, temporal.GetWorkflow(d.t.Context(), "people-interrupted", "").Get(d.t.Context(), nil))
 	p := engine.DefaultPolicy(project)
 	p.Version, p.Approval = 2, engine.ApprovalRule{Mode: engine.ApprovalAll, RequiredApprovals: 1, TTLSeconds: 60, ClaimWindowSeconds: 3}
@@ -141,13 +139,13 @@ func recordReminder(d *desk, c *Client, temporal client.Client, begin func(strin
 // recordMany has one delivery more than one workflow takes: the target of
 // recordReminder, and a mail to each of so many people. The second part is kept
 // for all of them.
-func recordMany(d *desk, temporal client.Client) {
+func recordMany(d *testbed, temporal client.Client) {
 	ctx := d.t.Context()
 	noError(d.t, temporal.GetWorkflow(ctx, "notified", "").Get(ctx, nil)) // it is refused, and these are not
 	d.notifications.Notifier = &outbox{to: map[string]int{}}
 	_, _, err := d.notifications.CreateTarget(ctx, engine.Caller{Project: engine.Project{ID: project}}, "mail", "smtp://mail", engine.NotificationEvents)
 	noError(d.t, err)
-	d.approvers(deliveriesAtOnce)
+	d.approvers(maxDeliveries)
 	_, err = temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "notified-many", TaskQueue: TaskQueue}, notifyName, sample())
 	noError(d.t, err)
 	noError(d.t, temporal.GetWorkflow(ctx, "notified-many", "").Get(ctx, nil)) // its parts are there then

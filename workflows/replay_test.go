@@ -46,7 +46,7 @@ func TestReplay(t *testing.T) {
 // recordings are the workflows, one for each ending, of which a history is kept.
 var recordings = []string{
 	"consumed", "interrupted", "unreported", "revoked", "expired", "denied", "cancelled", "retention",
-	"people-denied", "people-lapsed", "people-cancelled", "people-unclaimed", "people-consumed", "people-claimed-again", "people-token-expired",
+	"people-denied", "people-approval-expired", "people-cancelled", "people-claim-expired", "people-consumed", "people-claimed-again", "people-token-expired",
 	"people-approved-cancelled", "people-revoked", "people-interrupted", "people-reminded", "notified", "notified-many", "notified-many/1",
 }
 

@@ -14,46 +14,45 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// Reports leave beside the downloads they are about. Closing a workflow costs
-// Temporal more than a download costs everything else, so while downloads come
-// in, reports trickle: slowly, and faster the more of them wait. Once it is
-// quiet they go as fast as the senders can.
+// Reports are sent beside the downloads that they are about. Completing a workflow
+// costs Temporal more than a download costs everything else together, so while
+// downloads come in, reports are sent slowly, and faster the more of them wait.
+// After a quiet moment they are sent as fast as the senders can.
 const (
-	reportQueue   = 200_000
-	reportSenders = 4
-	reportTries   = 5
-	trickle       = 10 // a second, and a burst of so many
-	backlogWithin = 5 * time.Minute
-	quietAfter    = 250 * time.Millisecond
+	reportQueue     = 200_000
+	reportSenders   = 4
+	reportAttempts  = 5
+	reportsASecond  = 10 // while downloads come in; also the burst
+	backlogSentIn   = 5 * time.Minute
+	quietAfter      = 250 * time.Millisecond
+	attemptTimeout  = 5 * time.Second
+	firstRetryAfter = time.Second
 )
 
-type report struct {
-	requestID string
-	note      settledNote
-}
-
-// reporter sends settled signals off the callers' path. One that is lost costs
-// nothing but time: the workflow's own timer finds the settlement.
+// reporter sends settlement reports as signals, without delaying the caller. A lost
+// report costs nothing but time: the workflow reads the settlement when the token's
+// life is over.
 type reporter struct {
 	temporal client.Client
 	log      *slog.Logger
-	queue    chan report
+	queue    chan engine.SettlementReport
 	limit    *rate.Limiter
 	senders  sync.WaitGroup
 	stop     context.CancelFunc
 
 	mu     sync.Mutex
 	closed bool
-	last   time.Time // when the last report came in
-	// waiting is what the queue holds, for a workflow that asks first.
-	waiting map[string]settledNote
+	last   time.Time // when the last report was added
+	// undelivered are the reports of the queue by request, for a workflow that
+	// asks before its signal arrives.
+	undelivered map[string]engine.SettlementReport
 }
 
 func newReporter(temporal client.Client, log *slog.Logger) *reporter {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &reporter{
-		temporal: temporal, log: log, queue: make(chan report, reportQueue),
-		limit: rate.NewLimiter(trickle, trickle), stop: stop, waiting: map[string]settledNote{},
+		temporal: temporal, log: log, queue: make(chan engine.SettlementReport, reportQueue),
+		limit: rate.NewLimiter(reportsASecond, reportsASecond), stop: stop, undelivered: map[string]engine.SettlementReport{},
 	}
 	for range reportSenders {
 		r.senders.Go(func() { r.run(ctx) })
@@ -61,7 +60,7 @@ func newReporter(temporal client.Client, log *slog.Logger) *reporter {
 	return r
 }
 
-func (r *reporter) add(one report) {
+func (r *reporter) add(report engine.SettlementReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -69,34 +68,34 @@ func (r *reporter) add(one report) {
 	}
 	r.last = engine.SystemClock()
 	select {
-	case r.queue <- one:
-		r.waiting[one.requestID] = one.note
+	case r.queue <- report:
+		r.undelivered[report.RequestID] = report
 	default:
-		r.log.Warn("too many token reports are waiting; a request ends by its timer", "request_id", one.requestID)
+		r.log.Warn("too many settlement reports wait; the request ends when its token's life is over", "request_id", report.RequestID)
 	}
 }
 
-// pending returns a report that has not arrived yet.
-func (r *reporter) pending(requestID string) (settledNote, bool) {
+// pending returns a report that is not delivered yet.
+func (r *reporter) pending(requestID string) (engine.SettlementReport, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	note, ok := r.waiting[requestID]
-	return note, ok
+	report, ok := r.undelivered[requestID]
+	return report, ok
 }
 
-func (r *reporter) done(requestID string) {
+func (r *reporter) forget(requestID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.waiting, requestID)
+	delete(r.undelivered, requestID)
 }
 
-// hold waits for the turn of a report: its place in the trickle, or quiet.
-func (r *reporter) hold(ctx context.Context) error {
+// awaitTurn waits until the next report may be sent.
+func (r *reporter) awaitTurn(ctx context.Context) error {
 	for {
 		r.mu.Lock()
 		quiet := r.closed || engine.SystemClock().Sub(r.last) >= quietAfter
 		r.mu.Unlock()
-		r.limit.SetLimit(trickle + rate.Limit(float64(len(r.queue))/backlogWithin.Seconds()))
+		r.limit.SetLimit(reportsASecond + rate.Limit(float64(len(r.queue))/backlogSentIn.Seconds()))
 		if quiet || r.limit.Allow() {
 			return ctx.Err()
 		}
@@ -109,30 +108,30 @@ func (r *reporter) hold(ctx context.Context) error {
 }
 
 func (r *reporter) run(ctx context.Context) {
-	for one := range r.queue {
-		if r.hold(ctx) != nil {
+	for report := range r.queue {
+		if r.awaitTurn(ctx) != nil {
 			return
 		}
-		if err := r.send(ctx, one); err != nil {
-			r.log.Warn("a token report failed; the request ends by its timer", "request_id", one.requestID, "error", err)
-			continue // what is known stays known, for the timer
+		if err := r.send(ctx, report); err != nil {
+			r.log.Warn("a settlement report could not be sent; the request ends when its token's life is over", "request_id", report.RequestID, "error", err)
+			continue // it stays in undelivered, for the workflow's own check
 		}
-		r.done(one.requestID)
+		r.forget(report.RequestID)
 	}
 }
 
-// send signals the workflow. One that is gone has ended by itself.
-func (r *reporter) send(ctx context.Context, one report) error {
+// send signals the workflow. A workflow that is not found has ended.
+func (r *reporter) send(ctx context.Context, report engine.SettlementReport) error {
 	var err error
-	for try := range reportTries {
-		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err = r.temporal.SignalWorkflow(attempt, one.requestID, "", settledSignal, one.note)
+	for attempt := range reportAttempts {
+		attemptCtx, cancel := context.WithTimeout(ctx, attemptTimeout)
+		err = r.temporal.SignalWorkflow(attemptCtx, report.RequestID, "", settledSignal, report)
 		cancel()
 		if _, gone := errors.AsType[*serviceerror.NotFound](err); err == nil || gone {
 			return nil
 		}
 		select {
-		case <-time.After(time.Second << try):
+		case <-time.After(firstRetryAfter << attempt):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -140,7 +139,8 @@ func (r *reporter) send(ctx context.Context, one report) error {
 	return err
 }
 
-// close sends what is queued until ctx ends and returns how many were left.
+// close sends what is queued until ctx ends, and returns how many reports were not
+// sent.
 func (r *reporter) close(ctx context.Context) int {
 	r.mu.Lock()
 	r.closed = true

@@ -6,41 +6,29 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/countersign-dev/countersign/engine"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 )
 
-// Ages is how long ended things are kept. Requests zero keeps them for good.
-type Ages struct {
-	Tokens   time.Duration `json:"tokens"`
-	Requests time.Duration `json:"requests"`
-}
-
-// Purged counts what a retention run deleted.
-type Purged struct {
-	Tokens   int `json:"tokens"`
-	Requests int `json:"requests"`
-	Sessions int `json:"sessions"`
-}
-
-// retentionID names the schedule and so keeps it to one per installation.
+// retentionID names the schedule, so that an installation has only one.
 const retentionID = "countersign-retention"
 
 // Retention deletes what has been kept long enough.
-func Retention(ctx workflow.Context, ages Ages) (Purged, error) {
+func Retention(ctx workflow.Context, ages engine.RetentionAges) (engine.Purged, error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: 6 * time.Hour, HeartbeatTimeout: 5 * time.Minute,
 	})
-	var done Purged
+	var done engine.Purged
 	err := workflow.ExecuteActivity(ctx, purgeName, ages).Get(ctx, &done)
 	return done, err
 }
 
-// ScheduleRetention sees to it that Retention runs every hour with these ages,
-// whatever ages it ran with before.
-func (c *Client) ScheduleRetention(ctx context.Context, ages Ages) error {
+// ScheduleRetention has Retention run every hour with these ages, which replace
+// those it ran with before.
+func (c *Client) ScheduleRetention(ctx context.Context, ages engine.RetentionAges) error {
 	action := &client.ScheduleWorkflowAction{ID: retentionID, Workflow: retentionName, Args: []any{ages}, TaskQueue: TaskQueue}
 	_, err := c.temporal.ScheduleClient().Create(ctx, client.ScheduleOptions{
 		ID:      retentionID,

@@ -9,10 +9,10 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// reuses tells of consumed tokens that are tried again, off the callers' path.
-// Hammering one costs a look into a map: this process tells of each token once,
-// and the record sees to it that an installation does.
-type reuses struct {
+// reuseNotifier has people notified of consumed tokens that are tried again,
+// without delaying the caller. However often a token is tried, this process
+// notifies once per token, and the audit log makes sure that the installation does.
+type reuseNotifier struct {
 	log   *slog.Logger
 	queue chan engine.Token
 	ends  sync.WaitGroup
@@ -20,24 +20,24 @@ type reuses struct {
 	ctx   context.Context //nolint:containedctx // it ends what start began
 
 	mu   sync.Mutex
-	seen map[string]bool
+	seen map[string]bool // by token digest
 }
 
 const (
-	reuseQueue  = 1000
-	reuseMemory = 10_000 // tokens; then it forgets them all, which costs a look at the record each
-	reuseWithin = 30 * time.Second
+	reuseQueue   = 1000
+	reuseSeen    = 10_000 // tokens; then all are forgotten, and each costs one read of the audit log again
+	reuseTimeout = 30 * time.Second
 )
 
-func newReuses(log *slog.Logger) *reuses {
-	r := &reuses{log: log, queue: make(chan engine.Token, reuseQueue), seen: map[string]bool{}}
+func newReuseNotifier(log *slog.Logger) *reuseNotifier {
+	r := &reuseNotifier{log: log, queue: make(chan engine.Token, reuseQueue), seen: map[string]bool{}}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }
 
-// add neither blocks nor fails. What the queue does not take is told at the next
-// try of the token.
-func (r *reuses) add(t engine.Token) {
+// add neither blocks nor fails. A token that finds the queue full is added when it
+// is tried again.
+func (r *reuseNotifier) add(t engine.Token) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.seen[t.Digest] {
@@ -45,7 +45,7 @@ func (r *reuses) add(t engine.Token) {
 	}
 	select {
 	case r.queue <- t:
-		if len(r.seen) >= reuseMemory {
+		if len(r.seen) >= reuseSeen {
 			clear(r.seen)
 		}
 		r.seen[t.Digest] = true
@@ -53,32 +53,33 @@ func (r *reuses) add(t engine.Token) {
 	}
 }
 
-func (r *reuses) start(tell func(context.Context, engine.Token) error) {
+func (r *reuseNotifier) start(notify func(context.Context, engine.Token) error) {
 	r.ends.Go(func() {
 		for {
 			select {
 			case <-r.ctx.Done():
 				return
 			case t := <-r.queue:
-				r.try(t, tell)
+				r.notify(t, notify)
 			}
 		}
 	})
 }
 
-// try tells of one token, or forgets that it was seen.
-func (r *reuses) try(t engine.Token, tell func(context.Context, engine.Token) error) {
-	ctx, cancel := context.WithTimeout(r.ctx, reuseWithin)
+// notify notifies people of one token. After a failure the token counts as not
+// seen.
+func (r *reuseNotifier) notify(t engine.Token, notify func(context.Context, engine.Token) error) {
+	ctx, cancel := context.WithTimeout(r.ctx, reuseTimeout)
 	defer cancel()
-	if err := tell(ctx, t); err != nil {
-		r.log.Warn("nobody could be told that a used token was tried again; its next try is told", "request_id", t.RequestID, "error", err)
+	if err := notify(ctx, t); err != nil {
+		r.log.Warn("people could not be notified that a used token was tried again; they are notified at its next attempt", "request_id", t.RequestID, "error", err)
 		r.mu.Lock()
 		delete(r.seen, t.Digest)
 		r.mu.Unlock()
 	}
 }
 
-func (r *reuses) close() {
+func (r *reuseNotifier) close() {
 	r.stop()
 	r.ends.Wait()
 }

@@ -1,11 +1,13 @@
 // Package workflows runs each download request as one durable Temporal workflow,
-// the only writer of its request's document.
+// which is the only writer of the request's document.
 //
-// Start with [Download], which reads as the life of a request; [Notify] brings
-// people word of it, on its own. [Client] is the
-// [engine.Workflows] port: it starts workflows and reports settled tokens to
-// them. [Client.Work] runs the worker. [Codec] encrypts every payload before
-// Temporal sees it; no token, passphrase or key is ever among them, even so.
+// Start with [Download], which reads as the life of a request. Underneath it,
+// state.go makes each transition safe to repeat, and command.go receives votes,
+// cancellations and claims. [Notify] delivers notifications, and [Retention]
+// deletes what has been kept long enough. [Client] is the [engine.Workflows] port:
+// it starts workflows, sends them commands and reports settled tokens to them.
+// [Client.Work] runs the worker. [Codec] encrypts every payload before Temporal
+// stores it. No token, passphrase or private key is ever part of a payload.
 package workflows
 
 import (
@@ -16,38 +18,37 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
-
-	"github.com/countersign-dev/countersign/engine"
 )
 
 // TaskQueue is where workers of every node wait for work.
 const TaskQueue = "countersign"
 
-// The names under which workflows, activities, signals and updates stand in histories.
-// They must never change: histories outlive releases.
+// The names of workflows, activities, signals and Updates in histories. They must
+// never change: workflows that started before an upgrade end after it.
 const (
-	downloadName   = "Download"
-	retentionName  = "Retention"
-	decideName     = "Decide"
-	voteName       = "Vote"
-	cancelName     = "Cancel"
-	issueName      = "Issue"
-	concludeName   = "Conclude"
-	purgeName      = "Purge"
-	notifyName     = "Notify"
-	notifyPartName = "NotifyPart"
-	announceName   = "Announce"
-	remindName     = "Remind"
-	targetsName    = "ListTargets"
-	deliverName    = "Deliver"
-	settledSignal  = "settled"
-	voteUpdate     = "vote"
-	cancelUpdate   = "cancel"
-	claimUpdate    = "claim"
+	downloadName         = "Download"
+	retentionName        = "Retention"
+	notifyName           = "Notify"
+	notifyPartName       = "NotifyPart"
+	evaluatePolicyName   = "EvaluatePolicy"
+	voteName             = "Vote"
+	cancelName           = "Cancel"
+	claimName            = "Claim"
+	expireName           = "Expire"
+	recordSettlementName = "RecordSettlement"
+	remindApproversName  = "RemindApprovers"
+	announceApprovalName = "AnnounceApproval"
+	listDeliveriesName   = "ListDeliveries"
+	deliverName          = "Deliver"
+	purgeName            = "Purge"
+	settledSignal        = "settled"
+	voteUpdate           = "vote"
+	cancelUpdate         = "cancel"
+	claimUpdate          = "claim"
 )
 
-// Options completes the options of a Temporal client with the encrypting codec,
-// for payloads and for the text of failures alike.
+// Options completes the options of a Temporal client with the encrypting codec, for
+// payloads and for the text of failures.
 func Options(o client.Options, codec converter.PayloadCodec) client.Options {
 	o.DataConverter = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), codec)
 	o.FailureConverter = temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{
@@ -56,7 +57,7 @@ func Options(o client.Options, codec converter.PayloadCodec) client.Options {
 	return o
 }
 
-// registry is what workers and the replayer of histories register alike.
+// registry is what workers, the replayer of histories and tests have in common.
 type registry interface {
 	RegisterWorkflowWithOptions(w any, o workflow.RegisterOptions)
 }
@@ -68,19 +69,8 @@ func registerWorkflows(r registry) {
 	r.RegisterWorkflowWithOptions(NotifyPart, workflow.RegisterOptions{Name: notifyPartName})
 }
 
-// No workflow stays in memory between its steps. A history is some twenty events
-// that the server has at hand, so replaying it costs nothing that could be
-// measured. With a cache, an Update to a workflow that the cache has dropped fails
-// its first try: the server's history lacks the two events of a task that it has
-// not stored yet (temporal issue 7741), and whoever decides waits several times as
-// long. What a dead node had cached would also be waited for.
-//
-// The setting is the process's, and the first worker to start takes it for all: an
-// embedded Temporal server starts workers of its own before there is one of ours.
-func init() { worker.SetStickyWorkflowCacheSize(0) }
-
 // workerOptions: eager starts run on the client's own worker, so its slots bound
-// the mints under way.
+// the mints that run at the same time.
 func workerOptions() worker.Options {
 	return worker.Options{
 		MaxConcurrentWorkflowTaskPollers:        16,
@@ -89,5 +79,3 @@ func workerOptions() worker.Options {
 		WorkerStopTimeout:                       10 * time.Second,
 	}
 }
-
-var _ engine.Workflows = (*Client)(nil)

@@ -272,7 +272,7 @@ func TestKillInsideAStep(t *testing.T) {
 	}
 	dies := func(what string, call func() (int, []byte)) {
 		s.kill()
-		s = start(t, program, dir, "COUNTERSIGN_FAILPOINT=stepped")
+		s = start(t, program, dir, "COUNTERSIGN_FAILPOINT=transition-stored")
 		if status, body := call(); status != 0 {
 			t.Fatalf("%s: the killed server answered %d %s", what, status, body)
 		}

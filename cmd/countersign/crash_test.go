@@ -55,7 +55,7 @@ func TestKillInsideARedemption(t *testing.T) {
 		consumption int
 	}{
 		{"rendered", "200 ", 1},
-		{"claimed", "410 token_consumed", 1},
+		{"consumed", "410 token_consumed", 1},
 	} {
 		t.Run(c.point, func(t *testing.T) {
 			program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
@@ -82,7 +82,7 @@ func TestKillInsideARedemption(t *testing.T) {
 func TestAnInterruptedDownloadIsOnRecord(t *testing.T) {
 	t.Parallel()
 	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
-	s := start(t, program, dir, "COUNTERSIGN_FAILPOINT=claimed")
+	s := start(t, program, dir, "COUNTERSIGN_FAILPOINT=consumed")
 	m := s.mint(0, "fullchain", `,"ttl_seconds":2`)
 	s.fetch(m.Token)
 	<-s.ended

@@ -99,10 +99,12 @@ func openSystem(ctx context.Context, c Config, log *slog.Logger) (s *system, err
 		Store: s.store, Keys: s.keys, Clock: engine.SystemClock, Log: log, PublicURL: strings.TrimSuffix(c.PublicURL, "/"),
 		Notifier: notify.New(notify.Options{AllowHosts: c.Notifications.AllowHosts, Clock: engine.SystemClock}),
 	}
-	if err := s.workflows.Work(s.downloads, s.notifications); err != nil {
+	transitions := &engine.Transitions{Store: s.store, Policy: s.policy, Reports: s.workflows, Clock: engine.SystemClock, Log: log}
+	retention := &engine.Retention{Store: s.store, Clock: engine.SystemClock}
+	if err := s.workflows.Work(transitions, retention, s.notifications); err != nil {
 		return s, err
 	}
-	return s, s.workflows.ScheduleRetention(ctx, workflows.Ages{Tokens: c.Retention.Tokens, Requests: c.Retention.Requests})
+	return s, s.workflows.ScheduleRetention(ctx, engine.RetentionAges{Tokens: c.Retention.Tokens, Requests: c.Retention.Requests})
 }
 
 func (s *system) onClose(f func(context.Context) error) { s.closers = append(s.closers, f) }
@@ -195,6 +197,7 @@ func (s *system) openTemporal(ctx context.Context) error {
 	}
 	address := s.config.Temporal.Address
 	if address == "" {
+		workflows.DisableCache()
 		server, err := embedded.Start(ctx, embedded.Options{
 			Dir: filepath.Join(s.config.Data, "db"), Namespace: s.config.Temporal.Namespace, Logger: s.log,
 		})

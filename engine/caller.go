@@ -1,0 +1,42 @@
+package engine
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Origin is where a call came from.
+type Origin struct {
+	IP        string
+	UserAgent string
+}
+
+// Caller is an authenticated caller inside a project.
+type Caller struct {
+	Principal
+	Role    Role
+	Project Project
+	Origin
+}
+
+// Entry begins the audit entry of something the caller did.
+func (c Caller) Entry(at time.Time, action string) AuditEntry {
+	return AuditEntry{
+		Ref: NewID("aud"), ProjectID: c.Project.ID, Time: at, Action: action, Outcome: AuditSuccess,
+		Actor: c.Actor(), IP: c.IP, UserAgent: c.UserAgent,
+	}
+}
+
+// Refusal is the audit entry of something the caller was not allowed to do.
+func (c Caller) Refusal(at time.Time, action string, code Code) AuditEntry {
+	e := c.Entry(at, action)
+	e.Outcome, e.Detail = AuditRefused, map[string]string{"code": string(code)}
+	return e
+}
+
+// sameAddress compares two textual IP addresses, IPv4-mapped forms included.
+func sameAddress(a, b string) bool {
+	x, errA := netip.ParseAddr(a)
+	y, errB := netip.ParseAddr(b)
+	return errA == nil && errB == nil && x.Unmap() == y.Unmap()
+}
