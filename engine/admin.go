@@ -53,7 +53,7 @@ func (a *Admin) Import(ctx context.Context, by Caller, name string, b Bundle) (C
 		if err != nil {
 			return Certificate{}, fmt.Errorf("import: %w", err)
 		}
-		s.CertificateID, sealed = c.ID, &s
+		sealed = &s
 	}
 	e := by.Entry(c.CreatedAt, ActionCertificateImported)
 	e.CertificateID, e.Detail = c.ID, map[string]string{"name": c.Name, "fingerprint_sha256": c.Fingerprint}

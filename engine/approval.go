@@ -34,7 +34,7 @@ func (s ApprovalStatus) Valid() bool {
 // why. Digest binds it to that. Its status follows from its request, which holds
 // the decisions; Version is the request's. Required is at least 1.
 type Approval struct {
-	ID          string              `json:"_id"`
+	ID          string              `json:"id"`
 	Version     int                 `json:"version"`
 	Kind        string              `json:"kind"`
 	ProjectID   string              `json:"project_id"`

@@ -15,7 +15,7 @@ import (
 // Certificate is a stored certificate with its chain (leaf's issuer first, DER,
 // self-signed roots left out). The private key is kept apart, sealed.
 type Certificate struct {
-	ID            string    `json:"_id"`
+	ID            string    `json:"id"`
 	ProjectID     string    `json:"project_id"`
 	Name          string    `json:"name"`
 	Subject       string    `json:"subject"`
@@ -29,7 +29,6 @@ type Certificate struct {
 	Fingerprint   string    `json:"fingerprint_sha256"`
 	Leaf          []byte    `json:"leaf"`
 	Chain         [][]byte  `json:"chain"`
-	Search        string    `json:"search"`
 	CreatedAt     time.Time `json:"created_at"`
 }
 
@@ -43,14 +42,14 @@ type Bundle struct {
 	PrivateKey []byte
 }
 
-// SealedKey is a private key (PKCS#8, RFC 5958) under envelope encryption: a
-// data key of its own seals it, with the record's identity as associated data;
-// KeeperID names the keeper that wrapped the data key.
+// SealedKey is a secret under envelope encryption, such as a private key (PKCS#8,
+// RFC 5958). Ciphertext is the secret under a data key of its own, with the
+// identity of the record that it belongs to as associated data. WrappedKey is
+// that data key, wrapped by the keeper that KeeperID names.
 type SealedKey struct {
-	CertificateID string `json:"_id"`
-	KeeperID      string `json:"keeper_id"`
-	WrappedKey    []byte `json:"wrapped_key"`
-	Ciphertext    []byte `json:"ciphertext"`
+	KeeperID   string `json:"keeper_id"`
+	WrappedKey []byte `json:"wrapped_key"`
+	Ciphertext []byte `json:"ciphertext"`
 }
 
 // Describe fills in what the leaf says of itself.
@@ -63,7 +62,12 @@ func (c *Certificate) SetLeaf(leaf *x509.Certificate) {
 	c.NotBefore, c.NotAfter = NormalizeTime(leaf.NotBefore), NormalizeTime(leaf.NotAfter)
 	c.KeyAlgorithm = keyAlgorithm(leaf)
 	c.Fingerprint = hex.EncodeToString(sum[:])
-	c.Search = strings.ToLower(strings.Join(append([]string{c.Name, c.Subject, c.Serial, c.Fingerprint}, c.SANs...), "\n"))
+}
+
+// SearchText is the text, in lower case, in which a search for certificates looks
+// for its words.
+func (c Certificate) SearchText() string {
+	return strings.ToLower(strings.Join(append([]string{c.Name, c.Subject, c.Serial, c.Fingerprint}, c.SANs...), "\n"))
 }
 
 func subjectAltNames(leaf *x509.Certificate) []string {
@@ -95,11 +99,11 @@ func keyAlgorithm(leaf *x509.Certificate) string {
 // Event is one entry of a certificate's timeline: what happened to it. Refusals
 // are in the audit log alone.
 type Event struct {
-	ID            string    `json:"_id"`
+	ID            string    `json:"id"`
 	ProjectID     string    `json:"project_id"`
 	CertificateID string    `json:"certificate_id"`
 	Type          string    `json:"type"`
-	Time          time.Time `json:"created_at"`
+	Time          time.Time `json:"time"`
 	Actor         Actor     `json:"actor"`
 	IP            string    `json:"ip"`
 	Format        string    `json:"format"`

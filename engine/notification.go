@@ -62,7 +62,7 @@ func notificationID(event NotificationEvent, subject string) string {
 // host, all of it that is shown. A Personal target reaches people one by one:
 // the people whom an event concerns.
 type NotificationTarget struct {
-	ID        string              `json:"_id"`
+	ID        string              `json:"id"`
 	ProjectID string              `json:"project_id"`
 	Name      string              `json:"name"`
 	Events    []NotificationEvent `json:"events"`

@@ -35,7 +35,7 @@ type CertificatePolicy struct {
 	MinPassphraseLength   int          `json:"min_passphrase_length"`
 	AllowLegacyEncryption bool         `json:"allow_legacy_encryption"`
 	UpdatedBy             Actor        `json:"updated_by"`
-	UpdatedAt             time.Time    `json:"created_at"`
+	UpdatedAt             time.Time    `json:"updated_at"`
 }
 
 // The bounds of a policy's numbers, in seconds and characters.
@@ -101,9 +101,9 @@ func PassphraseFactsOf(passphrase Secret) PassphraseFacts {
 	return facts
 }
 
-// PolicyInput is what a decision is made from; its JSON form is the input of the
-// Rego rules. Passphrase is nil where none is asked about yet; Approvals is how
-// many people have approved.
+// PolicyInput is what a decision is made from; policies/input.schema.json has the
+// form in which the Rego rules see it. Passphrase is nil where none is asked about
+// yet; Approvals is how many people have approved.
 type PolicyInput struct {
 	Action      string            `json:"action"`
 	Actor       PolicyActor       `json:"actor"`

@@ -38,7 +38,7 @@ func (r Role) Min(other Role) Role {
 
 // Project owns certificates, members, API keys, a policy and an audit chain.
 type Project struct {
-	ID        string    `json:"_id"`
+	ID        string    `json:"id"`
 	Name      string    `json:"name"`
 	CreatedAt time.Time `json:"created_at"`
 }
@@ -47,7 +47,7 @@ type Project struct {
 // somebody who cannot sign in with a password. Epoch counts how often they were
 // signed out everywhere.
 type User struct {
-	ID           string    `json:"_id"`
+	ID           string    `json:"id"`
 	Username     string    `json:"username"`
 	Name         string    `json:"name"`
 	Email        string    `json:"email"`
@@ -70,7 +70,7 @@ type Member struct {
 // SecretDigest is the SHA-256 of the secret in hex: 256 random bits need no
 // slower hash. The zero ExpiresAt means that it does not expire.
 type APIKey struct {
-	ID           string    `json:"_id"`
+	ID           string    `json:"id"`
 	ProjectID    string    `json:"project_id"`
 	OwnerID      string    `json:"owner_id"`
 	Name         string    `json:"name"`

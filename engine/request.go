@@ -58,7 +58,7 @@ func (s Status) CanBecome(to Status) bool {
 // Request is a download request. One workflow per request is its only writer;
 // Version grows with each write, and only a newer version replaces an older one.
 type Request struct {
-	ID             string    `json:"_id"`
+	ID             string    `json:"id"`
 	Version        int       `json:"version"`
 	ProjectID      string    `json:"project_id"`
 	CertificateID  string    `json:"certificate_id"`

@@ -17,7 +17,7 @@ import (
 // in hex: 256 random bits need no slower hash. A session ends at ExpiresAt, after
 // [Authentication].Idle without use, or when the user's Epoch is no longer its own.
 type Session struct {
-	ID        string    `json:"_id"`
+	ID        string    `json:"id"`
 	UserID    string    `json:"user_id"`
 	Epoch     int       `json:"epoch"`
 	CreatedAt time.Time `json:"created_at"`

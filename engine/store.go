@@ -138,8 +138,8 @@ type Certificates interface {
 	// CreateCertificate stores the certificate and, unless nil, its sealed key.
 	CreateCertificate(ctx context.Context, c Certificate, key *SealedKey, rec Record) error
 	Certificate(ctx context.Context, projectID, id string) (Certificate, error)
-	// Certificates lists those whose Search text contains the words of query,
-	// which is lower case ("" for all).
+	// Certificates lists those whose SearchText contains every word of query. The
+	// query is in lower case; "" lists all.
 	Certificates(ctx context.Context, projectID, query string, page Page) ([]Certificate, string, error)
 	SealedKey(ctx context.Context, certificateID string) (SealedKey, error)
 	Events(ctx context.Context, q EventQuery) ([]Event, string, error)
@@ -210,10 +210,10 @@ type Approvals interface {
 	Approvals(ctx context.Context, q ApprovalQuery) ([]Approval, string, error)
 }
 
-// TokenRecord is a token as issued and, once it ended, how.
+// TokenRecord is a token as issued and, once it has ended, its settlement.
 type TokenRecord struct {
 	Token
-	End *Settlement
+	End *Settlement `json:"settlement"`
 }
 
 // Tokens keeps the forensic record of download tokens.

@@ -15,7 +15,7 @@ import (
 // in hex; the token itself is nowhere. SealedPassphrase opens only with the
 // token. ApprovalID names the approval that stands behind the token, if any.
 type Token struct {
-	Digest           string    `json:"_id"`
+	Digest           string    `json:"digest"`
 	RequestID        string    `json:"request_id"`
 	ProjectID        string    `json:"project_id"`
 	CertificateID    string    `json:"certificate_id"`
@@ -26,7 +26,7 @@ type Token struct {
 	ApprovalID       string    `json:"approval_id"`
 	BindIP           string    `json:"bind_ip"`
 	SealedPassphrase []byte    `json:"sealed_passphrase"`
-	IssuedAt         time.Time `json:"created_at"`
+	IssuedAt         time.Time `json:"issued_at"`
 	ExpiresAt        time.Time `json:"expires_at"`
 }
 
@@ -59,7 +59,7 @@ type Settlement struct {
 	// FileSHA256 (hex) and FileSize (bytes) describe the file that left.
 	FileSHA256 string    `json:"file_sha256"`
 	FileSize   int       `json:"file_size"`
-	Time       time.Time `json:"created_at"`
+	Time       time.Time `json:"time"`
 }
 
 // Err is the refusal that a caller meets who comes after the settlement.

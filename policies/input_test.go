@@ -22,11 +22,7 @@ func TestInputIsItsJSONForm(t *testing.T) {
 	zero.Certificate.SANs = []string{}
 	zero.Actor.Username, zero.Policy.UpdatedBy.Username = "left out", "if empty"
 	for name, in := range map[string]engine.PolicyInput{"full": full, "zero": zero} {
-		text, err := json.Marshal(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, err := ast.ValueFromReader(bytes.NewReader(text))
+		want, err := ast.ValueFromReader(bytes.NewReader(jsonForm(t, in)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,6 +34,17 @@ func TestInputIsItsJSONForm(t *testing.T) {
 			t.Errorf("%s input is\n%v, want\n%v", name, got, want)
 		}
 	}
+}
+
+// jsonForm is the input as encoding/json writes it. The rules call the time of a
+// policy's version created_at.
+func jsonForm(t *testing.T, in engine.PolicyInput) []byte {
+	t.Helper()
+	text, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Replace(text, []byte(`"updated_at":`), []byte(`"created_at":`), 1)
 }
 
 // fill sets every member that is zero to something that is not.

@@ -93,12 +93,8 @@ func TestTheSchemaHasEveryMember(t *testing.T) {
 	var full engine.PolicyInput
 	full.Options = map[string]any{"legacy": true}
 	fill(t, reflect.ValueOf(&full).Elem())
-	text, err := json.Marshal(full)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var value any
-	if err := json.Unmarshal(text, &value); err != nil {
+	if err := json.Unmarshal(jsonForm(t, full), &value); err != nil {
 		t.Fatal(err)
 	}
 	compare("", json.RawMessage(Schema), value)

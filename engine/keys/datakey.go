@@ -23,7 +23,6 @@ func DataKey(ctx context.Context, keys engine.Keys, store engine.DataKeys, id st
 	if err != nil {
 		return nil, fmt.Errorf("make data key: %w", err)
 	}
-	sealed.CertificateID = id // the document's id in the store
 	winner, err := store.DataKey(ctx, id, sealed)
 	if err != nil {
 		return nil, fmt.Errorf("store data key %s: %w", id, err)

@@ -64,7 +64,6 @@ func TestDataKeyRefusesWhatItDidNotSeal(t *testing.T) {
 	store := openStore(t)
 	sealer := open(t, keys.Options{Keeper: keyURL(1)})
 	planted := mustSeal(t, sealer)
-	planted.CertificateID = "payloads"
 	if _, err := store.DataKey(t.Context(), "payloads", planted); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +74,6 @@ func TestDataKeyRefusesWhatItDidNotSeal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	short.CertificateID = "short"
 	if _, err := store.DataKey(t.Context(), "short", short); err != nil {
 		t.Fatal(err)
 	}

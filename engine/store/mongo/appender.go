@@ -190,7 +190,11 @@ func (a *appender) attempt(ctx context.Context, batch []*pending) ([]*pending, e
 	for _, p := range batch {
 		e := p.entry
 		head = e.Link(head)
-		docs, heads = append(docs, newAuditDocument(e)), append(heads, head)
+		doc, err := encode(newAuditDocument(e))
+		if err != nil {
+			return batch, err
+		}
+		docs, heads = append(docs, doc), append(heads, head)
 	}
 	_, err := a.store.db.Collection(auditName).InsertMany(ctx, docs)
 	written := len(batch)

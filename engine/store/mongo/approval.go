@@ -24,7 +24,7 @@ func (s *Store) Approvals(ctx context.Context, q engine.ApprovalQuery) ([]engine
 		// By equality with each, the server merges what it reads from the index.
 		filter = append(filter, bson.E{Key: "$and", Value: bson.A{bson.D{{Key: "status", Value: bson.D{{Key: "$in", Value: settled}}}}}})
 	}
-	return list(ctx, s.db.Collection(approvalsName), filter, q.Page, func(a engine.Approval) engine.Cursor {
+	return list(ctx, s.db.Collection(approvalsName), filter, q.Page, "created_at", func(a engine.Approval) engine.Cursor {
 		return engine.Cursor{Time: a.CreatedAt, ID: a.ID}
 	})
 }
@@ -34,16 +34,13 @@ var settled = []engine.ApprovalStatus{
 	engine.ApprovalApproved, engine.ApprovalDenied, engine.ApprovalExpired, engine.ApprovalCancelled,
 }
 
-// putApproval inserts an approval, or replaces an older version of it.
+// putApproval inserts an approval or replaces an older version of it.
 func (s *Store) putApproval(ctx context.Context, a engine.Approval) error {
 	c := s.db.Collection(approvalsName)
 	_, fresh, err := s.insert(ctx, c, a)
 	if err != nil || fresh {
 		return err
 	}
-	older := bson.D{{Key: "_id", Value: a.ID}, {Key: "version", Value: bson.D{{Key: "$lt", Value: a.Version}}}}
-	if _, err := c.ReplaceOne(ctx, older, a); err != nil {
-		return fault("advance approval", err)
-	}
-	return nil
+	_, err = replaceOlder(ctx, c, a.ID, a.Version, a)
+	return err
 }

@@ -14,7 +14,7 @@ import (
 // auditDocument is an entry under its place in its chain. The place is inserted
 // once, so two processes cannot fork a chain.
 type auditDocument struct {
-	ID                string `bson:"_id"`
+	ID                string `json:"id"`
 	engine.AuditEntry `bson:",inline"`
 }
 

@@ -13,21 +13,35 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// CreateCertificate implements engine.Certificates. The key goes first: a
-// certificate that can be seen has its key, and a key left without certificate
-// by a crash can be reached by nobody.
+// certificateDocument is a certificate with the text in which it is searched for.
+type certificateDocument struct {
+	engine.Certificate `bson:",inline"`
+	SearchText         string `json:"search_text"`
+}
+
+// keyDocument is a sealed key under the id of its certificate, or a data key under
+// its own.
+type keyDocument struct {
+	ID               string `json:"id"`
+	engine.SealedKey `bson:",inline"`
+}
+
+// CreateCertificate implements engine.Certificates. It writes the key first, so
+// that a certificate never appears without its key. A key whose certificate is
+// missing after a crash cannot be reached by anybody.
 func (s *Store) CreateCertificate(ctx context.Context, cert engine.Certificate, key *engine.SealedKey, rec engine.Record) error {
 	return s.change(rec, func() (bool, error) {
 		c := s.db.Collection(certificatesName)
-		if err := absentOrSame(ctx, c, cert.ID, cert); err != nil {
+		doc := certificateDocument{Certificate: cert, SearchText: cert.SearchText()}
+		if err := absentOrSame(ctx, c, cert.ID, doc); err != nil {
 			return false, err
 		}
 		if key != nil {
-			if _, err := s.insertSame(ctx, s.db.Collection(certificateKeysName), key); err != nil {
+			if _, err := s.insertSame(ctx, s.db.Collection(certificateKeysName), keyDocument{cert.ID, *key}); err != nil {
 				return false, err
 			}
 		}
-		fresh, err := s.insertSame(ctx, c, cert)
+		fresh, err := s.insertSame(ctx, c, doc)
 		if err != nil {
 			return false, err
 		}
@@ -38,7 +52,7 @@ func (s *Store) CreateCertificate(ctx context.Context, cert engine.Certificate, 
 
 // absentOrSame returns engine.CodeExists if another document has the id.
 func absentOrSame(ctx context.Context, c *driver.Collection, id string, doc any) error {
-	stored, err := find[bson.Raw](ctx, c, byID(id))
+	stored, err := findRaw(ctx, c, byID(id))
 	switch {
 	case errors.Is(err, engine.CodeNotFound):
 		return nil
@@ -59,7 +73,7 @@ func (s *Store) Certificates(ctx context.Context, projectID, query string, page 
 	filter := bson.D{{Key: "project_id", Value: projectID}}
 	words := bson.A{}
 	for _, word := range strings.Fields(query) {
-		words = append(words, bson.D{{Key: "search", Value: bson.D{{Key: "$regex", Value: regexp.QuoteMeta(word)}}}})
+		words = append(words, bson.D{{Key: "search_text", Value: bson.D{{Key: "$regex", Value: regexp.QuoteMeta(word)}}}})
 	}
 	if len(words) > 0 {
 		filter = append(filter, bson.E{Key: "$and", Value: words})
@@ -69,14 +83,15 @@ func (s *Store) Certificates(ctx context.Context, projectID, query string, page 
 		_, _, err := page.Position()
 		return []engine.Certificate{}, "", err
 	}
-	return list(ctx, s.db.Collection(certificatesName), filter, page, func(c engine.Certificate) engine.Cursor {
+	return list(ctx, s.db.Collection(certificatesName), filter, page, "created_at", func(c engine.Certificate) engine.Cursor {
 		return engine.Cursor{Time: c.CreatedAt, ID: c.ID}
 	})
 }
 
 // SealedKey implements engine.Certificates.
 func (s *Store) SealedKey(ctx context.Context, certificateID string) (engine.SealedKey, error) {
-	return find[engine.SealedKey](ctx, s.db.Collection(certificateKeysName), byID(certificateID))
+	doc, err := find[keyDocument](ctx, s.db.Collection(certificateKeysName), byID(certificateID))
+	return doc.SealedKey, err
 }
 
 // Events implements engine.Certificates.
@@ -85,7 +100,7 @@ func (s *Store) Events(ctx context.Context, q engine.EventQuery) ([]engine.Event
 	if q.RequestID != "" {
 		filter = append(filter, bson.E{Key: "request_id", Value: q.RequestID})
 	}
-	return list(ctx, s.db.Collection(eventsName), filter, q.Page, func(e engine.Event) engine.Cursor {
+	return list(ctx, s.db.Collection(eventsName), filter, q.Page, "time", func(e engine.Event) engine.Cursor {
 		return engine.Cursor{Time: e.Time, ID: e.ID}
 	})
 }

@@ -3,6 +3,7 @@ package mongo
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -79,7 +80,7 @@ func sameOrExists(stored bson.Raw, doc any) error {
 	return nil
 }
 
-// sameKeys finds whatever keeps raw from being inserted.
+// sameKeys selects the documents that prevent the insertion of raw.
 func sameKeys(raw bson.Raw, unique []string) bson.D {
 	byID := bson.D{{Key: "_id", Value: raw.Lookup("_id")}}
 	if len(unique) == 0 {
@@ -93,12 +94,21 @@ func sameKeys(raw bson.Raw, unique []string) bson.D {
 }
 
 // find returns the one document that the filter selects, or engine.CodeNotFound.
-func find[T any](ctx context.Context, c *driver.Collection, filter bson.D, opts ...*options.FindOneOptions) (T, error) {
-	var doc T
-	if err := c.FindOne(ctx, filter, opts...).Decode(&doc); err != nil {
-		return doc, fault("read from "+c.Name(), err)
+func find[T any](ctx context.Context, c *driver.Collection, filter bson.D, opts ...*options.FindOneOptions) (doc T, err error) {
+	raw, err := findRaw(ctx, c, filter, opts...)
+	if err != nil {
+		return doc, err
 	}
-	return doc, nil
+	return decode[T](raw)
+}
+
+// findRaw is find for a document as it is stored.
+func findRaw(ctx context.Context, c *driver.Collection, filter bson.D, opts ...*options.FindOneOptions) (bson.Raw, error) {
+	raw, err := c.FindOne(ctx, filter, opts...).Raw()
+	if err != nil {
+		return nil, fault("read from "+c.Name(), err)
+	}
+	return raw, nil
 }
 
 func byID(id string) bson.D { return bson.D{{Key: "_id", Value: id}} }
@@ -109,30 +119,36 @@ func findAll[T any](ctx context.Context, c *driver.Collection, filter bson.D, op
 	if err != nil {
 		return nil, fault("list "+c.Name(), err)
 	}
-	docs := []T{}
-	if err := cursor.All(ctx, &docs); err != nil {
+	var found []bson.Raw
+	if err := cursor.All(ctx, &found); err != nil {
 		return nil, fault("list "+c.Name(), err)
+	}
+	docs := make([]T, len(found))
+	for i, raw := range found {
+		if docs[i], err = decode[T](raw); err != nil {
+			return nil, err
+		}
 	}
 	return docs, nil
 }
 
-// list returns a page of a collection, newest first by created_at, then _id;
-// place tells where a document stands in that order.
-func list[T any](ctx context.Context, c *driver.Collection, filter bson.D, page engine.Page, place func(T) engine.Cursor) ([]T, string, error) {
+// list returns a page of a collection, sorted by the member time, newest first,
+// then by _id; place returns a document's place in that order.
+func list[T any](ctx context.Context, c *driver.Collection, filter bson.D, page engine.Page, time string, place func(T) engine.Cursor) ([]T, string, error) {
 	at, ok, err := page.Position()
 	if err != nil {
 		return nil, "", err
 	}
 	if ok {
-		// The first condition looks redundant; it bounds the scan of the index.
+		// The first condition is redundant, but it limits which part of the index is read.
 		filter = append(filter,
-			bson.E{Key: "created_at", Value: bson.D{{Key: "$lte", Value: at.Time}}},
+			bson.E{Key: time, Value: bson.D{{Key: "$lte", Value: at.Time}}},
 			bson.E{Key: "$or", Value: bson.A{
-				bson.D{{Key: "created_at", Value: bson.D{{Key: "$lt", Value: at.Time}}}},
+				bson.D{{Key: time, Value: bson.D{{Key: "$lt", Value: at.Time}}}},
 				bson.D{{Key: "_id", Value: bson.D{{Key: "$lt", Value: at.ID}}}},
 			}})
 	}
-	order := bson.D{{Key: "created_at", Value: -1}, {Key: "_id", Value: -1}}
+	order := bson.D{{Key: time, Value: -1}, {Key: "_id", Value: -1}}
 	docs, err := findAll[T](ctx, c, filter, options.Find().SetSort(order).SetLimit(int64(page.Limit)+1))
 	if err != nil || len(docs) <= page.Limit {
 		return docs, "", err
@@ -169,7 +185,22 @@ var textRegistry = func() *bsoncodec.Registry {
 	return registry
 }()
 
-// encode makes a document as it is stored. Whatever is inserted goes through it.
+// replaceOlder replaces the document under an id if its version is older.
+func replaceOlder(ctx context.Context, c *driver.Collection, id string, version int, doc any) (replaced bool, err error) {
+	raw, err := encode(doc)
+	if err != nil {
+		return false, err
+	}
+	result, err := c.ReplaceOne(ctx, append(byID(id), bson.E{Key: "version", Value: bson.D{{Key: "$lt", Value: version}}}), raw)
+	if err != nil {
+		return false, fault("replace in "+c.Name(), err)
+	}
+	return result.MatchedCount > 0, nil
+}
+
+// encode makes a document as it is stored: its members have the names of the
+// type's JSON form, except that the first member, id, is called _id. Every
+// document that is inserted or replaced goes through encode.
 func encode(doc any) (bson.Raw, error) {
 	var buf bytes.Buffer
 	w, err := bsonrw.NewBSONValueWriter(&buf)
@@ -187,12 +218,13 @@ func encode(doc any) (bson.Raw, error) {
 	if err := enc.Encode(doc); err != nil {
 		return nil, fmt.Errorf("encode document: %w", err)
 	}
-	return buf.Bytes(), nil
+	return renameFirst(buf.Bytes(), "id", "_id"), nil
 }
 
+// decode reads a document that encode made.
 func decode[T any](raw bson.Raw) (T, error) {
 	var doc T
-	dec, err := bson.NewDecoder(bsonrw.NewBSONDocumentReader(raw))
+	dec, err := bson.NewDecoder(bsonrw.NewBSONDocumentReader(renameFirst(raw, "_id", "id")))
 	if err != nil {
 		return doc, fmt.Errorf("decode document: %w", err)
 	}
@@ -201,6 +233,19 @@ func decode[T any](raw bson.Raw) (T, error) {
 		return doc, fmt.Errorf("decode document: %w", err)
 	}
 	return doc, nil
+}
+
+// renameFirst returns a document whose first member is called to if it was called
+// from. A document begins with its length (4 bytes) and the type of its first
+// member (1 byte); the member's name follows, and a NUL.
+func renameFirst(raw bson.Raw, from, to string) bson.Raw {
+	rest, ok := bytes.CutPrefix(raw[5:], []byte(from+"\x00"))
+	if !ok {
+		return raw
+	}
+	renamed := slices.Concat(raw[:5], []byte(to+"\x00"), rest)
+	binary.LittleEndian.PutUint32(renamed, uint32(len(renamed))) //nolint:gosec // a document has at most 16 MiB
+	return renamed
 }
 
 // pause waits a random time, longer with each try: a few milliseconds are what a

@@ -104,7 +104,6 @@ func clientOptions(uri string) (*options.ClientOptions, string, error) {
 	journal := true
 	opts.SetWriteConcern(&writeconcern.WriteConcern{W: "majority", Journal: &journal})
 	opts.SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary())
-	opts.SetBSONOptions(&options.BSONOptions{UseJSONStructTags: true})
 	if opts.Timeout == nil {
 		opts.SetTimeout(answerWithin)
 	}

@@ -24,7 +24,7 @@ func targetKey(projectID, id string) bson.D {
 
 // NotificationTargets implements engine.NotificationTargets.
 func (s *Store) NotificationTargets(ctx context.Context, projectID string, page engine.Page) ([]engine.NotificationTarget, string, error) {
-	return list(ctx, s.db.Collection(targetsName), bson.D{{Key: "project_id", Value: projectID}, present}, page,
+	return list(ctx, s.db.Collection(targetsName), bson.D{{Key: "project_id", Value: projectID}, present}, page, "created_at",
 		func(t engine.NotificationTarget) engine.Cursor { return engine.Cursor{Time: t.CreatedAt, ID: t.ID} })
 }
 

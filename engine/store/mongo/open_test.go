@@ -122,7 +122,13 @@ func checkMembers(t *testing.T, db *driver.Database) {
 		want                   any
 	}{
 		{"download_requests", "req_a", "created_at", primitive.NewDateTimeFromTime(noon)},
+		{"download_requests", "req_a", "id", nil},
 		{"download_tokens", "d0", "kind", nil},
+		{"download_tokens", "d0", "issued_at", primitive.NewDateTimeFromTime(noon)},
+		{"download_tokens", "d0/end", "time", primitive.NewDateTimeFromTime(noon)},
+		{"certificate_events", "event_a", "time", primitive.NewDateTimeFromTime(noon)},
+		{"certificate_keys", "cert_a", "keeper_id", "local"},
+		{"data_keys", "codec", "keeper_id", "local"},
 		{"download_tokens", "d0/end", "kind", "consumed"},
 		{"audit_logs", "prj/0000000000000000001", "seq", int64(1)},
 		{"certificate_policies", "prj/12", "version", int32(12)},

@@ -28,7 +28,7 @@ func (s *Store) UserByName(ctx context.Context, username string) (engine.User, e
 
 // Users implements engine.People.
 func (s *Store) Users(ctx context.Context, page engine.Page) ([]engine.User, string, error) {
-	return list(ctx, s.db.Collection(usersName), bson.D{}, page, func(u engine.User) engine.Cursor {
+	return list(ctx, s.db.Collection(usersName), bson.D{}, page, "created_at", func(u engine.User) engine.Cursor {
 		return engine.Cursor{Time: u.CreatedAt, ID: u.ID}
 	})
 }
@@ -72,9 +72,9 @@ func (s *Store) ChangeUser(ctx context.Context, id string, change engine.UserCha
 // record that removes them: whoever bears it is no member any more, and stays
 // until the removal is on record, so that the same call again can complete it.
 type memberDocument struct {
-	ID            string `bson:"_id"`
+	ID            string `json:"id"`
 	engine.Member `bson:",inline"`
-	RemovedBy     string `bson:"removed_by,omitempty"`
+	RemovedBy     string `json:"removed_by,omitempty"`
 }
 
 func memberKey(projectID, userID string) string { return projectID + "/" + userID }
@@ -125,7 +125,7 @@ func (s *Store) Member(ctx context.Context, projectID, userID string) (engine.Me
 
 // Members implements engine.People.
 func (s *Store) Members(ctx context.Context, projectID string, page engine.Page) ([]engine.Member, string, error) {
-	docs, next, err := list(ctx, s.db.Collection(membersName), bson.D{{Key: "project_id", Value: projectID}, present}, page,
+	docs, next, err := list(ctx, s.db.Collection(membersName), bson.D{{Key: "project_id", Value: projectID}, present}, page, "created_at",
 		func(m memberDocument) engine.Cursor { return engine.Cursor{Time: m.CreatedAt, ID: m.ID} })
 	members := make([]engine.Member, 0, len(docs))
 	for _, m := range docs {
@@ -146,7 +146,7 @@ func (s *Store) APIKeyBySecret(ctx context.Context, secretDigest string) (engine
 
 // APIKeys implements engine.People.
 func (s *Store) APIKeys(ctx context.Context, projectID string, page engine.Page) ([]engine.APIKey, string, error) {
-	return list(ctx, s.db.Collection(apiKeysName), bson.D{{Key: "project_id", Value: projectID}}, page,
+	return list(ctx, s.db.Collection(apiKeysName), bson.D{{Key: "project_id", Value: projectID}}, page, "created_at",
 		func(k engine.APIKey) engine.Cursor { return engine.Cursor{Time: k.CreatedAt, ID: k.ID} })
 }
 

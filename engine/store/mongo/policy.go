@@ -14,7 +14,7 @@ import (
 // policyDocument is a version of a policy under project/version, which only one
 // caller can insert.
 type policyDocument struct {
-	ID                       string `bson:"_id"`
+	ID                       string `json:"id"`
 	engine.CertificatePolicy `bson:",inline"`
 }
 

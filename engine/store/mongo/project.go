@@ -41,7 +41,7 @@ func (s *Store) Projects(ctx context.Context, memberID string, page engine.Page)
 		}
 		filter = bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}
 	}
-	return list(ctx, s.db.Collection(projectsName), filter, page, func(p engine.Project) engine.Cursor {
+	return list(ctx, s.db.Collection(projectsName), filter, page, "created_at", func(p engine.Project) engine.Cursor {
 		return engine.Cursor{Time: p.CreatedAt, ID: p.ID}
 	})
 }

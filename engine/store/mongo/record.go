@@ -83,7 +83,7 @@ func (s *Store) remove(ctx context.Context, c *driver.Collection, key bson.D, re
 		}
 		if marked.MatchedCount == 0 {
 			// Unless an earlier try of this removal left its mark, there is nothing.
-			if _, err := find[bson.Raw](ctx, c, append(bson.D{mark}, key...)); err != nil {
+			if _, err := findRaw(ctx, c, append(bson.D{mark}, key...)); err != nil {
 				return false, err
 			}
 		}

@@ -32,7 +32,7 @@ type missing struct{ collection, id string }
 
 var (
 	certificate = engine.Certificate{ID: "cert_a", ProjectID: "prj", Name: "www", SANs: []string{}, NotAfter: noon, HasPrivateKey: true, CreatedAt: noon}
-	sealedKey   = &engine.SealedKey{CertificateID: "cert_a", KeeperID: "local", WrappedKey: []byte{1}, Ciphertext: []byte{2}}
+	sealedKey   = &engine.SealedKey{KeeperID: "local", WrappedKey: []byte{1}, Ciphertext: []byte{2}}
 	apiKey      = engine.APIKey{ID: "key_a", ProjectID: "prj", OwnerID: "user_a", Role: engine.RoleViewer, SecretDigest: "d", CreatedAt: noon}
 	member      = engine.Member{ProjectID: "prj", UserID: "user_a", Role: engine.RoleAdmin, CreatedAt: noon}
 	token       = engine.Token{Digest: "d0", RequestID: "req_a", ProjectID: "prj", SealedPassphrase: []byte{3}, IssuedAt: noon, ExpiresAt: noon.Add(time.Minute)}

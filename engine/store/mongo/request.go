@@ -15,14 +15,14 @@ import (
 // whoever finds some of it missing after a crash adds that and nothing else.
 type requestDocument struct {
 	engine.Request `bson:",inline"`
-	Brings         *brings `bson:"brings,omitempty"`
+	Brings         *brings `json:"brings,omitempty"`
 }
 
 type brings struct {
-	Token    *engine.Token      `bson:"token"`
-	Approval *engine.Approval   `bson:"approval"`
-	Audit    *engine.AuditEntry `bson:"audit"`
-	Event    *engine.Event      `bson:"event"`
+	Token    *engine.Token      `json:"token"`
+	Approval *engine.Approval   `json:"approval"`
+	Audit    *engine.AuditEntry `json:"audit"`
+	Event    *engine.Event      `json:"event"`
 }
 
 func newRequestDocument(s engine.Transition) (requestDocument, error) {
@@ -46,7 +46,7 @@ func (s *Store) complete(ctx context.Context, doc requestDocument) error {
 		return nil
 	}
 	if b.Token != nil {
-		if _, _, err := s.insert(ctx, s.db.Collection(tokensName), b.Token); err != nil {
+		if _, _, err := s.insert(ctx, s.db.Collection(tokensName), tokenDocument{b.Token.Digest, *b.Token}); err != nil {
 			return err
 		}
 	}
@@ -111,12 +111,10 @@ func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) erro
 			return err
 		}
 	}
-	older := bson.D{{Key: "_id", Value: r.ID}, {Key: "version", Value: bson.D{{Key: "$lt", Value: r.Version}}}}
-	replaced, err := c.ReplaceOne(ctx, older, doc)
-	if err != nil {
-		return fault("advance request", err)
-	}
-	if replaced.MatchedCount == 0 {
+	switch replaced, err := replaceOlder(ctx, c, r.ID, r.Version, doc); {
+	case err != nil:
+		return err
+	case !replaced:
 		return engine.CodeConflict
 	}
 	return s.complete(ctx, doc)
@@ -153,7 +151,7 @@ func (s *Store) Requests(ctx context.Context, q engine.RequestQuery) ([]engine.R
 		{Key: "status", Value: string(q.Status)},
 		{Key: "certificate_id", Value: q.CertificateID},
 	})
-	docs, next, err := list(ctx, s.db.Collection(requestsName), filter, q.Page, func(d requestDocument) engine.Cursor {
+	docs, next, err := list(ctx, s.db.Collection(requestsName), filter, q.Page, "created_at", func(d requestDocument) engine.Cursor {
 		return engine.Cursor{Time: d.CreatedAt, ID: d.ID}
 	})
 	requests := make([]engine.Request, 0, len(docs))

@@ -56,8 +56,8 @@ var indexes = []index{
 	{sessionsName, []string{"expires_at"}, false},
 	{targetsName, []string{"project_id", "-created_at", "-_id"}, false},
 	{certificatesName, []string{"project_id", "-created_at", "-_id"}, false},
-	{eventsName, []string{"project_id", "certificate_id", "-created_at", "-_id"}, false},
-	{eventsName, []string{"project_id", "certificate_id", "request_id", "-created_at", "-_id"}, false},
+	{eventsName, []string{"project_id", "certificate_id", "-time", "-_id"}, false},
+	{eventsName, []string{"project_id", "certificate_id", "request_id", "-time", "-_id"}, false},
 	{policiesName, []string{"project_id", "-version"}, false},
 	{requestsName, []string{"-created_at", "-_id"}, false},
 	{requestsName, []string{"project_id", "-created_at", "-_id"}, false},
@@ -70,7 +70,7 @@ var indexes = []index{
 	{approvalsName, []string{"project_id", "status", "-created_at", "-_id"}, false},
 	{approvalsName, []string{"project_id", "requester.person", "-created_at", "-_id"}, false},
 	{approvalsName, []string{"request_id"}, true},
-	{tokensName, []string{"project_id", "kind", "-created_at", "-_id"}, false},
+	{tokensName, []string{"project_id", "kind", "-issued_at", "-_id"}, false},
 	{tokensName, []string{"expires_at"}, false},
 	{auditName, []string{"ref"}, true},
 	{auditName, []string{"project_id", "-seq"}, true},
@@ -125,7 +125,7 @@ func (s *Store) prepare(ctx context.Context) error {
 
 // schemaDocument says for which program the database was made.
 type schemaDocument struct {
-	ID      string `json:"_id"`
+	ID      string `json:"id"`
 	Version int    `json:"version"`
 }
 

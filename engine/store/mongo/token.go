@@ -15,10 +15,16 @@ import (
 // has the member kind.
 const endSuffix = "/end"
 
-// endDocument is a settlement. That its _id can be inserted once is what makes a
-// token single-use.
-type endDocument struct {
-	ID                string `bson:"_id"`
+// tokenDocument is a token as issued, under its digest.
+type tokenDocument struct {
+	ID           string `json:"id"`
+	engine.Token `bson:",inline"`
+}
+
+// settlementDocument is a settlement. A token can be used once because the _id of
+// its settlement can be inserted once.
+type settlementDocument struct {
+	ID                string `json:"id"`
 	engine.Settlement `bson:",inline"`
 }
 
@@ -39,7 +45,7 @@ func (s *Store) Token(ctx context.Context, digest string) (engine.TokenRecord, e
 			}
 			continue
 		}
-		end, err := decode[endDocument](raw)
+		end, err := decode[settlementDocument](raw)
 		if err != nil {
 			return engine.TokenRecord{}, err
 		}
@@ -62,7 +68,7 @@ func (s *Store) withEnds(ctx context.Context, tokens []engine.Token) ([]engine.T
 	if len(ids) == 0 {
 		return records, nil
 	}
-	ends, err := findAll[endDocument](ctx, s.db.Collection(tokensName), bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, nil)
+	ends, err := findAll[settlementDocument](ctx, s.db.Collection(tokensName), bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -74,13 +80,13 @@ func (s *Store) withEnds(ctx context.Context, tokens []engine.Token) ([]engine.T
 
 // Settle implements engine.Tokens.
 func (s *Store) Settle(ctx context.Context, end engine.Settlement, rec engine.Record) (engine.Settlement, bool, error) {
-	var winner endDocument
+	var winner settlementDocument
 	err := s.change(rec, func() (bool, error) {
-		stored, _, err := s.insert(ctx, s.db.Collection(tokensName), endDocument{ID: end.Digest + endSuffix, Settlement: end})
+		stored, _, err := s.insert(ctx, s.db.Collection(tokensName), settlementDocument{ID: end.Digest + endSuffix, Settlement: end})
 		if err != nil {
 			return false, err
 		}
-		if winner, err = decode[endDocument](stored); err != nil || winner.Attempt != end.Attempt {
+		if winner, err = decode[settlementDocument](stored); err != nil || winner.Attempt != end.Attempt {
 			return true, err
 		}
 		_, err = s.record(ctx, rec)
@@ -94,7 +100,7 @@ func (s *Store) Settle(ctx context.Context, end engine.Settlement, rec engine.Re
 
 // Tokens implements engine.Tokens.
 func (s *Store) Tokens(ctx context.Context, projectID string, page engine.Page) ([]engine.TokenRecord, string, error) {
-	tokens, next, err := list(ctx, s.db.Collection(tokensName), bson.D{{Key: "project_id", Value: projectID}, issued}, page,
+	tokens, next, err := list(ctx, s.db.Collection(tokensName), bson.D{{Key: "project_id", Value: projectID}, issued}, page, "issued_at",
 		func(t engine.Token) engine.Cursor { return engine.Cursor{Time: t.IssuedAt, ID: t.Digest} })
 	if err != nil {
 		return nil, "", err

@@ -10,25 +10,25 @@ import (
 
 // Approval implements [engine.Approvals].
 func (s *Store) Approval(ctx context.Context, projectID, id string) (engine.Approval, error) {
-	return get[engine.Approval](ctx, s.reading, "approval_requests WHERE id = ? AND project = ?", id, projectID)
+	return get[engine.Approval](ctx, s.reading, "approval_requests WHERE id = ? AND project_id = ?", id, projectID)
 }
 
 // Approvals implements [engine.Approvals]. It always keeps to the query's
 // project.
 func (s *Store) Approvals(ctx context.Context, q engine.ApprovalQuery) ([]engine.Approval, string, error) {
 	from, args := approvalsFrom(q)
-	return list[engine.Approval](ctx, s.reading, q.Page, from, args...)
+	return list[engine.Approval](ctx, s.reading, q.Page, byCreation, from, args...)
 }
 
 func approvalsFrom(q engine.ApprovalQuery) (from string, args []any) {
 	from, args = filtered("approval_requests", q.ProjectID, filter{"person", q.Person}, filter{"status", string(q.Status)})
 	if q.Settled {
-		from += " AND status <> 'pending'" // word for word as in settled.sql
+		from += " AND status <> 'pending'" // exactly as in the indexes of schema.sql
 	}
 	return from, args
 }
 
-// putApproval inserts an approval, or replaces an older version of it.
+// putApproval inserts an approval or replaces an older version of it.
 func (tx tx) putApproval(a *engine.Approval) error {
 	text, err := json.Marshal(a)
 	if err != nil {
@@ -38,5 +38,5 @@ func (tx tx) putApproval(a *engine.Approval) error {
 	return err
 }
 
-const upsertApproval = `INSERT INTO approval_requests (id, version, project, request, person, status, at, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+const upsertApproval = `INSERT INTO approval_requests (id, version, project_id, request_id, person, status, created_at, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (id) DO UPDATE SET version = excluded.version, status = excluded.status, doc = excluded.doc WHERE version < excluded.version`

@@ -11,52 +11,52 @@ import (
 // CreateCertificate implements [engine.Certificates].
 func (s *Store) CreateCertificate(ctx context.Context, c engine.Certificate, key *engine.SealedKey, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		if err := tx.create("certificates", "id, project, at, search", c, c.ID, c.ProjectID, ms(c.CreatedAt), c.Search); err != nil {
+		if err := tx.create("certificates", "id, project_id, created_at, search_text", c, c.ID, c.ProjectID, ms(c.CreatedAt), c.SearchText()); err != nil {
 			return err
 		}
 		if key == nil {
 			return nil
 		}
-		return tx.create("certificate_keys", "id", key, key.CertificateID)
+		return tx.create("certificate_keys", "certificate_id", key, c.ID)
 	})
 }
 
 // Certificate implements [engine.Certificates].
 func (s *Store) Certificate(ctx context.Context, projectID, id string) (engine.Certificate, error) {
-	return get[engine.Certificate](ctx, s.reading, "certificates WHERE id = ? AND project = ?", id, projectID)
+	return get[engine.Certificate](ctx, s.reading, "certificates WHERE id = ? AND project_id = ?", id, projectID)
 }
 
 // Certificates implements [engine.Certificates].
 func (s *Store) Certificates(ctx context.Context, projectID, query string, page engine.Page) ([]engine.Certificate, string, error) {
 	words := strings.Fields(query)
 	if len(words) == 0 {
-		return list[engine.Certificate](ctx, s.reading, page, "certificates WHERE project = ?", projectID)
+		return list[engine.Certificate](ctx, s.reading, page, byCreation, "certificates WHERE project_id = ?", projectID)
 	}
 	text, err := json.Marshal(words)
 	if err != nil {
 		return nil, "", err
 	}
-	return list[engine.Certificate](ctx, s.reading, page,
-		"certificates WHERE project = ? AND NOT EXISTS (SELECT 1 FROM json_each(?) WHERE instr(search, value) = 0)", projectID, string(text))
+	return list[engine.Certificate](ctx, s.reading, page, byCreation,
+		"certificates WHERE project_id = ? AND NOT EXISTS (SELECT 1 FROM json_each(?) WHERE instr(search_text, value) = 0)", projectID, string(text))
 }
 
 // SealedKey implements [engine.Certificates].
 func (s *Store) SealedKey(ctx context.Context, certificateID string) (engine.SealedKey, error) {
-	return get[engine.SealedKey](ctx, s.reading, "certificate_keys WHERE id = ?", certificateID)
+	return get[engine.SealedKey](ctx, s.reading, "certificate_keys WHERE certificate_id = ?", certificateID)
 }
 
 // Events implements [engine.Certificates].
 func (s *Store) Events(ctx context.Context, q engine.EventQuery) ([]engine.Event, string, error) {
 	from, args := eventsFrom(q)
-	return list[engine.Event](ctx, s.reading, q.Page, from, args...)
+	return list[engine.Event](ctx, s.reading, q.Page, "time, id", from, args...)
 }
 
-// eventsFrom names the index of a request's events: the table is in the order of
-// a timeline, and SQLite would rather walk that.
+// eventsFrom names the index for the events of one request, because SQLite would
+// choose to read the whole timeline, in whose order the table is stored.
 func eventsFrom(q engine.EventQuery) (from string, args []any) {
 	args = []any{q.ProjectID, q.CertificateID}
 	if q.RequestID == "" {
-		return "certificate_events WHERE project = ? AND certificate = ?", args
+		return "certificate_events WHERE project_id = ? AND certificate_id = ?", args
 	}
-	return "certificate_events INDEXED BY events_request WHERE project = ? AND certificate = ? AND request = ?", append(args, q.RequestID)
+	return "certificate_events INDEXED BY events_request WHERE project_id = ? AND certificate_id = ? AND request_id = ?", append(args, q.RequestID)
 }

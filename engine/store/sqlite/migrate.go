@@ -8,28 +8,16 @@ import (
 	"fmt"
 )
 
-var (
-	//go:embed schema.sql
-	schema string
-	//go:embed approvals.sql
-	approvals string
-	//go:embed notifications.sql
-	notifications string
-	//go:embed sessions.sql
-	sessions string
-	//go:embed settled.sql
-	settled string
-	//go:embed events.sql
-	events string
-)
+//go:embed schema.sql
+var schema string
 
 // migrations lead from an empty database to today's schema; user_version counts
-// those that were applied. Append to them, and never change one that was
+// those that were applied. Add new ones at the end, and never change one that was
 // released.
-var migrations = []string{schema, approvals, notifications, sessions, settled, events}
+var migrations = []string{schema}
 
-// migrate applies what is missing, each migration in a transaction of its own,
-// and makes sure that the database keeps what it is told.
+// migrate applies the missing migrations, each in a transaction of its own, and
+// checks that writes to the database are durable.
 func migrate(ctx context.Context, conn *sql.Conn, migrations []string) error {
 	for {
 		done, err := step(ctx, conn, migrations)

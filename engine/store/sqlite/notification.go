@@ -9,24 +9,24 @@ import (
 // CreateNotificationTarget implements [engine.NotificationTargets].
 func (s *Store) CreateNotificationTarget(ctx context.Context, t engine.NotificationTarget, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		return tx.create("notification_targets", "id, project, at", t, t.ID, t.ProjectID, ms(t.CreatedAt))
+		return tx.create("notification_targets", "id, project_id, created_at", t, t.ID, t.ProjectID, ms(t.CreatedAt))
 	})
 }
 
 // NotificationTarget implements [engine.NotificationTargets].
 func (s *Store) NotificationTarget(ctx context.Context, projectID, id string) (engine.NotificationTarget, error) {
-	return get[engine.NotificationTarget](ctx, s.reading, "notification_targets WHERE id = ? AND project = ?", id, projectID)
+	return get[engine.NotificationTarget](ctx, s.reading, "notification_targets WHERE id = ? AND project_id = ?", id, projectID)
 }
 
 // NotificationTargets implements [engine.NotificationTargets].
 func (s *Store) NotificationTargets(ctx context.Context, projectID string, page engine.Page) ([]engine.NotificationTarget, string, error) {
-	return list[engine.NotificationTarget](ctx, s.reading, page, "notification_targets WHERE project = ?", projectID)
+	return list[engine.NotificationTarget](ctx, s.reading, page, byCreation, "notification_targets WHERE project_id = ?", projectID)
 }
 
 // DeleteNotificationTarget implements [engine.NotificationTargets].
 func (s *Store) DeleteNotificationTarget(ctx context.Context, projectID, id string, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		n, err := tx.exec("DELETE FROM notification_targets WHERE id = ? AND project = ?", id, projectID)
+		n, err := tx.exec("DELETE FROM notification_targets WHERE id = ? AND project_id = ?", id, projectID)
 		if err == nil && n == 0 {
 			return engine.CodeNotFound
 		}

@@ -11,7 +11,7 @@ import (
 // CreateUser implements [engine.People].
 func (s *Store) CreateUser(ctx context.Context, u engine.User, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		return tx.create("users", "id, username, at", u, u.ID, u.Username, ms(u.CreatedAt))
+		return tx.create("users", "id, username, created_at", u, u.ID, u.Username, ms(u.CreatedAt))
 	})
 }
 
@@ -27,7 +27,7 @@ func (s *Store) UserByName(ctx context.Context, username string) (engine.User, e
 
 // Users implements [engine.People].
 func (s *Store) Users(ctx context.Context, page engine.Page) ([]engine.User, string, error) {
-	return list[engine.User](ctx, s.reading, page, "users WHERE true")
+	return list[engine.User](ctx, s.reading, page, byCreation, "users WHERE true")
 }
 
 // ChangeUser implements [engine.People].
@@ -53,8 +53,8 @@ func (s *Store) ChangeUser(ctx context.Context, userID string, change engine.Use
 	})
 }
 
-// SetMember implements [engine.People]. Somebody who is a member stays one since
-// they first were. A project that does not exist is CodeNotFound.
+// SetMember implements [engine.People]. The CreatedAt of an existing member stays.
+// A project that does not exist is CodeNotFound.
 func (s *Store) SetMember(ctx context.Context, m engine.Member, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error { return tx.setMember(m) })
 }
@@ -65,23 +65,23 @@ func (tx tx) setMember(m engine.Member) error {
 	if err != nil {
 		return err
 	}
-	before, err := get[engine.Member](ctx, tx, "members WHERE project = ? AND id = ?", m.ProjectID, m.UserID)
+	before, err := get[engine.Member](ctx, tx, "members WHERE project_id = ? AND user_id = ?", m.ProjectID, m.UserID)
 	switch {
 	case err == nil:
 		m.CreatedAt = before.CreatedAt
-		if _, err := tx.exec("DELETE FROM members WHERE project = ? AND id = ?", m.ProjectID, m.UserID); err != nil {
+		if _, err := tx.exec("DELETE FROM members WHERE project_id = ? AND user_id = ?", m.ProjectID, m.UserID); err != nil {
 			return err
 		}
 	case !errors.Is(err, engine.CodeNotFound):
 		return err
 	}
-	return tx.create("members", "project, id, at, project_at", m, m.ProjectID, m.UserID, ms(m.CreatedAt), ms(project.CreatedAt))
+	return tx.create("members", "project_id, user_id, created_at, project_created_at", m, m.ProjectID, m.UserID, ms(m.CreatedAt), ms(project.CreatedAt))
 }
 
 // RemoveMember implements [engine.People].
 func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		n, err := tx.exec("DELETE FROM members WHERE project = ? AND id = ?", projectID, userID)
+		n, err := tx.exec("DELETE FROM members WHERE project_id = ? AND user_id = ?", projectID, userID)
 		if err == nil && n == 0 {
 			return engine.CodeNotFound
 		}
@@ -91,35 +91,35 @@ func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, rec 
 
 // Member implements [engine.People].
 func (s *Store) Member(ctx context.Context, projectID, userID string) (engine.Member, error) {
-	return get[engine.Member](ctx, s.reading, "members WHERE project = ? AND id = ?", projectID, userID)
+	return get[engine.Member](ctx, s.reading, "members WHERE project_id = ? AND user_id = ?", projectID, userID)
 }
 
 // Members implements [engine.People].
 func (s *Store) Members(ctx context.Context, projectID string, page engine.Page) ([]engine.Member, string, error) {
-	return list[engine.Member](ctx, s.reading, page, "members WHERE project = ?", projectID)
+	return list[engine.Member](ctx, s.reading, page, "created_at, user_id", "members WHERE project_id = ?", projectID)
 }
 
 // CreateAPIKey implements [engine.People].
 func (s *Store) CreateAPIKey(ctx context.Context, k engine.APIKey, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		return tx.create("api_keys", "id, project, secret, at", k, k.ID, k.ProjectID, k.SecretDigest, ms(k.CreatedAt))
+		return tx.create("api_keys", "id, project_id, secret_digest, created_at", k, k.ID, k.ProjectID, k.SecretDigest, ms(k.CreatedAt))
 	})
 }
 
 // APIKeyBySecret implements [engine.People].
 func (s *Store) APIKeyBySecret(ctx context.Context, secretDigest string) (engine.APIKey, error) {
-	return get[engine.APIKey](ctx, s.reading, "api_keys WHERE secret = ?", secretDigest)
+	return get[engine.APIKey](ctx, s.reading, "api_keys WHERE secret_digest = ?", secretDigest)
 }
 
 // APIKeys implements [engine.People].
 func (s *Store) APIKeys(ctx context.Context, projectID string, page engine.Page) ([]engine.APIKey, string, error) {
-	return list[engine.APIKey](ctx, s.reading, page, "api_keys WHERE project = ?", projectID)
+	return list[engine.APIKey](ctx, s.reading, page, byCreation, "api_keys WHERE project_id = ?", projectID)
 }
 
 // RevokeAPIKey implements [engine.People].
 func (s *Store) RevokeAPIKey(ctx context.Context, projectID, id string, at time.Time, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		k, err := get[engine.APIKey](context.Background(), tx, "api_keys WHERE id = ? AND project = ?", id, projectID)
+		k, err := get[engine.APIKey](context.Background(), tx, "api_keys WHERE id = ? AND project_id = ?", id, projectID)
 		if err != nil || !k.RevokedAt.IsZero() {
 			return err
 		}

@@ -118,7 +118,7 @@ func TestRequestPlans(t *testing.T) {
 		p := &plans{seen: map[string][]string{}}
 		from, args := requestsFrom(q)
 		page := engine.Page{Limit: 5, Cursor: engine.Cursor{ID: "req"}.String()}
-		if _, _, err := list[engine.Request](t.Context(), explainedPool{s.reading, p}, page, from, args...); err != nil {
+		if _, _, err := list[engine.Request](t.Context(), explainedPool{s.reading, p}, page, byCreation, from, args...); err != nil {
 			t.Fatal(err)
 		}
 		for statement, lines := range p.seen {
@@ -136,15 +136,15 @@ func TestApprovalPlans(t *testing.T) {
 		q    engine.ApprovalQuery
 		want string
 	}{
-		{engine.ApprovalQuery{}, "approvals_list (project=? AND (at,id)<(?,?))"},
-		{engine.ApprovalQuery{Status: engine.ApprovalPending}, "approvals_status (project=? AND status=? AND (at,id)<(?,?))"},
-		{engine.ApprovalQuery{Settled: true}, "approvals_settled (project=? AND (at,id)<(?,?))"},
-		{engine.ApprovalQuery{Settled: true, Person: "user"}, "approvals_person_settled (project=? AND person=? AND (at,id)<(?,?))"},
+		{engine.ApprovalQuery{}, "approvals_list (project_id=? AND (created_at,id)<(?,?))"},
+		{engine.ApprovalQuery{Status: engine.ApprovalPending}, "approvals_status (project_id=? AND status=? AND (created_at,id)<(?,?))"},
+		{engine.ApprovalQuery{Settled: true}, "approvals_settled (project_id=? AND (created_at,id)<(?,?))"},
+		{engine.ApprovalQuery{Settled: true, Person: "user"}, "approvals_person_settled (project_id=? AND person=? AND (created_at,id)<(?,?))"},
 	} {
 		c.q.ProjectID, c.q.Page = "prj", engine.Page{Limit: 5, Cursor: engine.Cursor{ID: "apr"}.String()}
 		p := &plans{seen: map[string][]string{}}
 		from, args := approvalsFrom(c.q)
-		if _, _, err := list[engine.Approval](t.Context(), explainedPool{s.reading, p}, c.q.Page, from, args...); err != nil {
+		if _, _, err := list[engine.Approval](t.Context(), explainedPool{s.reading, p}, c.q.Page, byCreation, from, args...); err != nil {
 			t.Fatal(err)
 		}
 		for statement, lines := range p.seen {
@@ -162,10 +162,10 @@ func TestEventPlans(t *testing.T) {
 	q := engine.EventQuery{ProjectID: "prj", CertificateID: "cert", RequestID: "req", Page: engine.Page{Limit: 5, Cursor: engine.Cursor{ID: "event"}.String()}}
 	p := &plans{seen: map[string][]string{}}
 	from, args := eventsFrom(q)
-	if _, _, err := list[engine.Event](t.Context(), explainedPool{s.reading, p}, q.Page, from, args...); err != nil {
+	if _, _, err := list[engine.Event](t.Context(), explainedPool{s.reading, p}, q.Page, "time, id", from, args...); err != nil {
 		t.Fatal(err)
 	}
-	const want = "events_request (project=? AND certificate=? AND request=? AND (at,id)<(?,?))"
+	const want = "events_request (project_id=? AND certificate_id=? AND request_id=? AND (time,id)<(?,?))"
 	for statement, lines := range p.seen {
 		if plan := strings.Join(lines, "\n\t"); !strings.Contains(plan, want) {
 			t.Errorf("%s\n\t%s\n\tlacks %s", statement, plan, want)
@@ -182,14 +182,14 @@ func TestAuditPlans(t *testing.T) {
 		q    engine.AuditQuery
 		want []string
 	}{
-		{engine.AuditQuery{RequestID: "a", CertificateID: "b", Actor: "c", Action: "d"}, []string{"audit_request (project=? AND request=? AND seq<?)"}},
-		{engine.AuditQuery{CertificateID: "b", Action: "d"}, []string{"audit_certificate (project=? AND certificate=? AND seq<?)"}},
-		{engine.AuditQuery{Actor: "c", Action: "d"}, []string{"audit_actor (project=? AND actor=? AND seq<?)", "audit_person (project=? AND person=? AND seq<?)"}},
-		{engine.AuditQuery{Action: "d"}, []string{"audit_action (project=? AND action=? AND seq<?)"}},
-		{engine.AuditQuery{}, []string{"audit_logs_2 (project=? AND seq<?)"}},
-		{engine.AuditQuery{Seq: 7}, []string{"audit_logs_2 (project=? AND seq=?)"}},
-		{engine.AuditQuery{From: at, To: at}, []string{"audit_logs_2 (project=? AND seq>? AND seq<?)", "audit_milestones (project=? AND high<?)", "audit_milestones (project=? AND high>?)"}},
-		{engine.AuditQuery{From: at, To: at, Actor: "c"}, []string{"audit_actor (project=? AND actor=? AND seq>? AND seq<?)", "audit_person (project=? AND person=? AND seq>? AND seq<?)"}},
+		{engine.AuditQuery{RequestID: "a", CertificateID: "b", Actor: "c", Action: "d"}, []string{"audit_request_id (project_id=? AND request_id=? AND seq<?)"}},
+		{engine.AuditQuery{CertificateID: "b", Action: "d"}, []string{"audit_certificate_id (project_id=? AND certificate_id=? AND seq<?)"}},
+		{engine.AuditQuery{Actor: "c", Action: "d"}, []string{"audit_actor_id (project_id=? AND actor_id=? AND seq<?)", "audit_person (project_id=? AND person=? AND seq<?)"}},
+		{engine.AuditQuery{Action: "d"}, []string{"audit_action (project_id=? AND action=? AND seq<?)"}},
+		{engine.AuditQuery{}, []string{"audit_logs_2 (project_id=? AND seq<?)"}},
+		{engine.AuditQuery{Seq: 7}, []string{"audit_logs_2 (project_id=? AND seq=?)"}},
+		{engine.AuditQuery{From: at, To: at}, []string{"audit_logs_2 (project_id=? AND seq>? AND seq<?)", "audit_time (project_id=? AND latest_time<?)", "audit_time (project_id=? AND latest_time>?)"}},
+		{engine.AuditQuery{From: at, To: at, Actor: "c"}, []string{"audit_actor_id (project_id=? AND actor_id=? AND seq>? AND seq<?)", "audit_person (project_id=? AND person=? AND seq>? AND seq<?)"}},
 	} {
 		c.q.ProjectID, c.q.Page = "prj", engine.Page{Limit: 5, Cursor: engine.Cursor{ID: "7"}.String()}
 		query, args, err := auditQuery(c.q)

@@ -9,7 +9,7 @@ import (
 // CreateProject implements [engine.Projects].
 func (s *Store) CreateProject(ctx context.Context, p engine.Project, first engine.Member, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		if err := tx.create("projects", "id, at", p, p.ID, ms(p.CreatedAt)); err != nil {
+		if err := tx.create("projects", "id, created_at", p, p.ID, ms(p.CreatedAt)); err != nil {
 			return err
 		}
 		return tx.setMember(first)
@@ -24,7 +24,7 @@ func (s *Store) Project(ctx context.Context, id string) (engine.Project, error) 
 // Projects implements [engine.Projects].
 func (s *Store) Projects(ctx context.Context, memberID string, page engine.Page) ([]engine.Project, string, error) {
 	if memberID == "" {
-		return list[engine.Project](ctx, s.reading, page, "projects WHERE true")
+		return list[engine.Project](ctx, s.reading, page, byCreation, "projects WHERE true")
 	}
-	return list[engine.Project](ctx, s.reading, page, "member_projects WHERE member = ?", memberID)
+	return list[engine.Project](ctx, s.reading, page, byCreation, "member_projects WHERE user_id = ?", memberID)
 }

@@ -84,26 +84,31 @@ func get[T any](ctx context.Context, q querier, from string, args ...any) (doc T
 
 // placed is a document with its place in a listing.
 type placed[T any] struct {
-	doc T
-	at  int64
-	id  string
+	doc  T
+	time int64
+	id   string
 }
 
-// list reads a page, newest first; from is the table and its condition.
-func list[T any](ctx context.Context, q querier, page engine.Page, from string, args ...any) ([]T, string, error) {
+// byCreation is the order of most listings.
+const byCreation = "created_at, id"
+
+// list reads a page, newest first. order names the two columns by which the
+// listing is sorted, a time and an id; from is the table and its condition.
+func list[T any](ctx context.Context, q querier, page engine.Page, order, from string, args ...any) ([]T, string, error) {
 	place, begun, err := page.Position()
 	if err != nil {
 		return nil, "", err
 	}
 	if begun {
-		from += " AND (at, id) < (?, ?)"
+		from += " AND (" + order + ") < (?, ?)"
 		args = append(args, ms(place.Time), place.ID)
 	}
-	take := func(rows *sql.Rows) (p placed[T], err error) {
-		p.doc, err = row[T](rows, &p.at, &p.id)
+	read := func(rows *sql.Rows) (p placed[T], err error) {
+		p.doc, err = row[T](rows, &p.time, &p.id)
 		return p, err
 	}
-	found, err := scan(ctx, q, take, "SELECT at, id, doc FROM "+from+" ORDER BY at DESC, id DESC LIMIT ?", append(args, page.Limit+1)...)
+	query := "SELECT " + order + ", doc FROM " + from + " ORDER BY " + strings.ReplaceAll(order, ",", " DESC,") + " DESC LIMIT ?"
+	found, err := scan(ctx, q, read, query, append(args, page.Limit+1)...)
 	if err != nil {
 		return nil, "", err
 	}
@@ -111,7 +116,7 @@ func list[T any](ctx context.Context, q querier, page engine.Page, from string, 
 	if last == nil {
 		return items, "", nil
 	}
-	return items, engine.Cursor{Time: time.UnixMilli(last.at).UTC(), ID: last.id}.String(), nil
+	return items, engine.Cursor{Time: time.UnixMilli(last.time).UTC(), ID: last.id}.String(), nil
 }
 
 // cut takes a page from what was found, which is one more if there is more; last
@@ -178,7 +183,7 @@ type filter struct{ column, value string }
 
 // filtered is a table and its condition, for a project's rows.
 func filtered(table, project string, filters ...filter) (from string, args []any) {
-	from, args = table+" WHERE project = ?", []any{project}
+	from, args = table+" WHERE project_id = ?", []any{project}
 	for _, f := range filters {
 		if f.value != "" {
 			from += " AND " + f.column + " = ?"

@@ -10,16 +10,16 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// OpenRequest implements [engine.Requests]. The step is one transaction, so of a
-// stored decision nothing can be missing.
+// OpenRequest implements [engine.Requests]. The transition is written in one
+// transaction, so a stored one is always complete.
 func (s *Store) OpenRequest(ctx context.Context, first engine.Transition) (engine.Request, error) {
 	return update(ctx, s, func(tx tx) (engine.Request, error) { return tx.open(first) })
 }
 
 func (tx tx) open(first engine.Transition) (engine.Request, error) {
 	r := first.Request
-	inserted, err := tx.insert("download_requests", "id, version, project, person, status, certificate, idempotency, at, ended", r,
-		r.ID, r.Version, r.ProjectID, r.Requester.Person, string(r.Status), r.CertificateID, orNull(r.IdempotencyID), ms(r.CreatedAt), ended(r))
+	inserted, err := tx.insert("download_requests", "id, version, project_id, person, status, certificate_id, idempotency_id, created_at, ended_at", r,
+		r.ID, r.Version, r.ProjectID, r.Requester.Person, string(r.Status), r.CertificateID, orNull(r.IdempotencyID), ms(r.CreatedAt), endedAt(r))
 	if err == nil && !inserted {
 		return get[engine.Request](context.Background(), tx, "download_requests WHERE id = ?", r.ID)
 	}
@@ -29,10 +29,11 @@ func (tx tx) open(first engine.Transition) (engine.Request, error) {
 	return r, tx.follow(first)
 }
 
-// follow writes what comes with a request. A token that is there stays.
+// follow writes what comes with a request. A token that is stored already stays as
+// it is.
 func (tx tx) follow(s engine.Transition) error {
 	if t := s.Token; t != nil {
-		if _, err := tx.insert("download_tokens", "id, project, at, expires", t, t.Digest, t.ProjectID, ms(t.IssuedAt), ms(t.ExpiresAt)); err != nil {
+		if _, err := tx.insert("download_tokens", "id, project_id, issued_at, expires_at", t, t.Digest, t.ProjectID, ms(t.IssuedAt), ms(t.ExpiresAt)); err != nil {
 			return err
 		}
 	}
@@ -47,16 +48,16 @@ func (tx tx) follow(s engine.Transition) error {
 	return tx.record(*s.Record)
 }
 
-// ended is the column of that name.
-func ended(r engine.Request) any {
+// endedAt is the value of the column ended_at.
+func endedAt(r engine.Request) any {
 	if !r.Status.Ended() {
 		return nil
 	}
 	return ms(r.UpdatedAt)
 }
 
-// AdvanceRequest implements [engine.Requests]. A step is one transaction, so of
-// one that is stored nothing can be missing.
+// AdvanceRequest implements [engine.Requests]. The transition is written in one
+// transaction, so a stored one is always complete.
 func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) error {
 	r := next.Request
 	text, err := json.Marshal(r)
@@ -64,8 +65,8 @@ func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) erro
 		return fmt.Errorf("encode request: %w", err)
 	}
 	_, err = update(ctx, s, func(tx tx) (none struct{}, err error) {
-		n, err := tx.exec("UPDATE download_requests SET version = ?, status = ?, ended = ?, doc = ? WHERE id = ? AND version < ?",
-			r.Version, string(r.Status), ended(r), string(text), r.ID, r.Version)
+		n, err := tx.exec("UPDATE download_requests SET version = ?, status = ?, ended_at = ?, doc = ? WHERE id = ? AND version < ?",
+			r.Version, string(r.Status), endedAt(r), string(text), r.ID, r.Version)
 		if err != nil {
 			return none, err
 		}
@@ -94,23 +95,23 @@ func (tx tx) same(id string, text []byte) error {
 
 // Request implements [engine.Requests].
 func (s *Store) Request(ctx context.Context, projectID, id string) (engine.Request, error) {
-	return get[engine.Request](ctx, s.reading, "download_requests WHERE id = ? AND project = ?", id, projectID)
+	return get[engine.Request](ctx, s.reading, "download_requests WHERE id = ? AND project_id = ?", id, projectID)
 }
 
 // RequestByIdempotency implements [engine.Requests].
 func (s *Store) RequestByIdempotency(ctx context.Context, idempotencyID string) (engine.Request, error) {
-	return get[engine.Request](ctx, s.reading, "download_requests WHERE idempotency = ? ORDER BY at DESC, id DESC", orNull(idempotencyID))
+	return get[engine.Request](ctx, s.reading, "download_requests WHERE idempotency_id = ? ORDER BY created_at DESC, id DESC", orNull(idempotencyID))
 }
 
-// Requests implements [engine.Requests]. It always keeps to the query's project.
+// Requests implements [engine.Requests].
 func (s *Store) Requests(ctx context.Context, q engine.RequestQuery) ([]engine.Request, string, error) {
 	from, args := requestsFrom(q)
-	return list[engine.Request](ctx, s.reading, q.Page, from, args...)
+	return list[engine.Request](ctx, s.reading, q.Page, byCreation, from, args...)
 }
 
 func requestsFrom(q engine.RequestQuery) (from string, args []any) {
 	return filtered("download_requests", q.ProjectID,
-		filter{"person", q.Person}, filter{"status", string(q.Status)}, filter{"certificate", q.CertificateID})
+		filter{"person", q.Person}, filter{"status", string(q.Status)}, filter{"certificate_id", q.CertificateID})
 }
 
 // PurgeRequests implements [engine.Requests].
@@ -123,10 +124,11 @@ func (s *Store) PurgeRequests(ctx context.Context, before time.Time, limit int) 
 	})
 }
 
-// Both find the same requests: the approval of each goes, then each itself.
+// Both statements select the same requests: the first deletes their approvals, the
+// second the requests themselves.
 const (
-	purgeApprovals = `DELETE FROM approval_requests WHERE request IN (
-  SELECT id FROM download_requests WHERE ended < ? ORDER BY ended, id LIMIT ?)`
+	purgeApprovals = `DELETE FROM approval_requests WHERE request_id IN (
+  SELECT id FROM download_requests WHERE ended_at < ? ORDER BY ended_at, id LIMIT ?)`
 	purgeRequests = `DELETE FROM download_requests WHERE id IN (
-  SELECT id FROM download_requests WHERE ended < ? ORDER BY ended, id LIMIT ?)`
+  SELECT id FROM download_requests WHERE ended_at < ? ORDER BY ended_at, id LIMIT ?)`
 )

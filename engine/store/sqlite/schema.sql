@@ -1,98 +1,127 @@
--- Every table holds documents as JSON (doc) and beside them what they are found
--- by. Times (at, expires, ended) are milliseconds since 1970; a listing is
--- ordered by (at, id), descending. NULL keeps a row out of a partial index.
+-- Each table holds documents as JSON (doc). The other columns repeat the members
+-- by which a document is found or sorted. Columns of time hold milliseconds since
+-- 1970. A listing is sorted by a time, then by an id, both descending. NULL keeps
+-- a row out of a partial index.
 
 CREATE TABLE projects (
-  id TEXT PRIMARY KEY, at INTEGER NOT NULL, doc TEXT NOT NULL
+  id TEXT PRIMARY KEY, created_at INTEGER NOT NULL, doc TEXT NOT NULL
 ) STRICT;
-CREATE INDEX projects_list ON projects (at, id);
+CREATE INDEX projects_list ON projects (created_at, id);
 
 CREATE TABLE users (
-  id TEXT PRIMARY KEY, username TEXT NOT NULL UNIQUE, at INTEGER NOT NULL, doc TEXT NOT NULL
+  id TEXT PRIMARY KEY, username TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL, doc TEXT NOT NULL
 ) STRICT;
-CREATE INDEX users_list ON users (at, id);
+CREATE INDEX users_list ON users (created_at, id);
 
--- id is the user's; project_at is the project's at, for the list of somebody's
--- projects.
+-- project_created_at repeats the project's created_at, so that an index can sort
+-- the projects of one member.
 CREATE TABLE members (
-  project TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, project_at INTEGER NOT NULL, doc TEXT NOT NULL,
-  PRIMARY KEY (project, id)
+  project_id TEXT NOT NULL, user_id TEXT NOT NULL, created_at INTEGER NOT NULL, project_created_at INTEGER NOT NULL, doc TEXT NOT NULL,
+  PRIMARY KEY (project_id, user_id)
 ) STRICT;
-CREATE INDEX members_list ON members (project, at, id);
-CREATE INDEX members_projects ON members (id, project_at, project);
+CREATE INDEX members_list ON members (project_id, created_at, user_id);
+CREATE INDEX members_projects ON members (user_id, project_created_at, project_id);
 CREATE VIEW member_projects AS
-  SELECT m.id AS member, m.project_at AS at, m.project AS id, p.doc AS doc
-  FROM members m CROSS JOIN projects p ON p.id = m.project;
+  SELECT m.user_id AS user_id, m.project_created_at AS created_at, m.project_id AS id, p.doc AS doc
+  FROM members m CROSS JOIN projects p ON p.id = m.project_id;
 
 CREATE TABLE api_keys (
-  id TEXT PRIMARY KEY, project TEXT NOT NULL, secret TEXT NOT NULL UNIQUE, at INTEGER NOT NULL, doc TEXT NOT NULL
+  id TEXT PRIMARY KEY, project_id TEXT NOT NULL, secret_digest TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL, doc TEXT NOT NULL
 ) STRICT;
-CREATE INDEX api_keys_list ON api_keys (project, at, id);
+CREATE INDEX api_keys_list ON api_keys (project_id, created_at, id);
+
+-- The id of a session is the digest of its secret.
+CREATE TABLE sessions (
+  id TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, doc TEXT NOT NULL
+) STRICT;
+CREATE INDEX sessions_expired ON sessions (expires_at, id);
 
 CREATE TABLE certificates (
-  id TEXT PRIMARY KEY, project TEXT NOT NULL, at INTEGER NOT NULL, search TEXT NOT NULL, doc TEXT NOT NULL
+  id TEXT PRIMARY KEY, project_id TEXT NOT NULL, created_at INTEGER NOT NULL, search_text TEXT NOT NULL, doc TEXT NOT NULL
 ) STRICT;
-CREATE INDEX certificates_list ON certificates (project, at, id);
+CREATE INDEX certificates_list ON certificates (project_id, created_at, id);
 
 CREATE TABLE certificate_keys (
-  id TEXT PRIMARY KEY, doc TEXT NOT NULL
+  certificate_id TEXT PRIMARY KEY, doc TEXT NOT NULL
 ) STRICT;
 
--- An event comes with an audit entry, whose ref keeps both from coming twice.
+-- An event is written with an audit entry, whose ref prevents that either is
+-- written twice.
 CREATE TABLE certificate_events (
-  project TEXT NOT NULL, certificate TEXT NOT NULL, at INTEGER NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL,
-  PRIMARY KEY (project, certificate, at, id)
+  project_id TEXT NOT NULL, certificate_id TEXT NOT NULL, time INTEGER NOT NULL, id TEXT NOT NULL, request_id TEXT, doc TEXT NOT NULL,
+  PRIMARY KEY (project_id, certificate_id, time, id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX events_request ON certificate_events (project_id, certificate_id, request_id, time, id) WHERE request_id IS NOT NULL;
 
 CREATE TABLE certificate_policies (
-  project TEXT NOT NULL, version INTEGER NOT NULL, doc TEXT NOT NULL,
-  PRIMARY KEY (project, version)
+  project_id TEXT NOT NULL, version INTEGER NOT NULL, doc TEXT NOT NULL,
+  PRIMARY KEY (project_id, version)
 ) STRICT;
 
--- ended is when the request was last changed, once it has ended.
+-- person is the user id of the requester. ended_at is NULL until the request has
+-- ended, then the time of its last change.
 CREATE TABLE download_requests (
-  id TEXT PRIMARY KEY, version INTEGER NOT NULL, project TEXT NOT NULL, person TEXT NOT NULL, status TEXT NOT NULL,
-  certificate TEXT NOT NULL, idempotency TEXT, at INTEGER NOT NULL, ended INTEGER, doc TEXT NOT NULL
+  id TEXT PRIMARY KEY, version INTEGER NOT NULL, project_id TEXT NOT NULL, person TEXT NOT NULL, status TEXT NOT NULL,
+  certificate_id TEXT NOT NULL, idempotency_id TEXT, created_at INTEGER NOT NULL, ended_at INTEGER, doc TEXT NOT NULL
 ) STRICT;
-CREATE INDEX requests_list ON download_requests (project, at, id);
-CREATE INDEX requests_person ON download_requests (project, person, at, id);
-CREATE INDEX requests_status ON download_requests (project, status, at, id);
-CREATE INDEX requests_certificate ON download_requests (project, certificate, at, id);
-CREATE INDEX requests_person_status ON download_requests (project, person, status, at, id);
-CREATE INDEX requests_certificate_status ON download_requests (project, certificate, status, at, id);
-CREATE INDEX requests_certificate_person ON download_requests (project, certificate, person, at, id);
-CREATE INDEX requests_certificate_person_status ON download_requests (project, certificate, person, status, at, id);
-CREATE INDEX requests_idempotency ON download_requests (idempotency, at, id) WHERE idempotency IS NOT NULL;
-CREATE INDEX requests_ended ON download_requests (ended, id) WHERE ended IS NOT NULL;
+CREATE INDEX requests_list ON download_requests (project_id, created_at, id);
+CREATE INDEX requests_person ON download_requests (project_id, person, created_at, id);
+CREATE INDEX requests_status ON download_requests (project_id, status, created_at, id);
+CREATE INDEX requests_certificate ON download_requests (project_id, certificate_id, created_at, id);
+CREATE INDEX requests_person_status ON download_requests (project_id, person, status, created_at, id);
+CREATE INDEX requests_certificate_status ON download_requests (project_id, certificate_id, status, created_at, id);
+CREATE INDEX requests_certificate_person ON download_requests (project_id, certificate_id, person, created_at, id);
+CREATE INDEX requests_certificate_person_status ON download_requests (project_id, certificate_id, person, status, created_at, id);
+CREATE INDEX requests_idempotency ON download_requests (idempotency_id, created_at, id) WHERE idempotency_id IS NOT NULL;
+CREATE INDEX requests_ended ON download_requests (ended_at, id) WHERE ended_at IS NOT NULL;
 
--- A token as issued (id is its digest) and how it ended (id is the digest and
--- "/end", with no project and the token's expires). Only settled ones are purged.
+-- person is the user id of the requester.
+CREATE TABLE approval_requests (
+  id TEXT PRIMARY KEY, version INTEGER NOT NULL, project_id TEXT NOT NULL, request_id TEXT NOT NULL UNIQUE, person TEXT NOT NULL,
+  status TEXT NOT NULL, created_at INTEGER NOT NULL, doc TEXT NOT NULL
+) STRICT;
+CREATE INDEX approvals_list ON approval_requests (project_id, created_at, id);
+CREATE INDEX approvals_person ON approval_requests (project_id, person, created_at, id);
+CREATE INDEX approvals_status ON approval_requests (project_id, status, created_at, id);
+CREATE INDEX approvals_person_status ON approval_requests (project_id, person, status, created_at, id);
+CREATE INDEX approvals_settled ON approval_requests (project_id, created_at, id) WHERE status <> 'pending';
+CREATE INDEX approvals_person_settled ON approval_requests (project_id, person, created_at, id) WHERE status <> 'pending';
+
+-- A token has up to two rows: the token as issued, whose id is the token's digest,
+-- and its settlement, whose id is the digest and "/end". A settlement has no
+-- project_id and no issued_at; its expires_at is the token's.
 CREATE TABLE download_tokens (
-  id TEXT PRIMARY KEY, project TEXT, at INTEGER, expires INTEGER NOT NULL, doc TEXT NOT NULL
+  id TEXT PRIMARY KEY, project_id TEXT, issued_at INTEGER, expires_at INTEGER NOT NULL, doc TEXT NOT NULL
 ) STRICT;
-CREATE INDEX tokens_list ON download_tokens (project, at, id) WHERE project IS NOT NULL;
-CREATE INDEX tokens_ended ON download_tokens (expires, id) WHERE project IS NULL;
+CREATE INDEX tokens_list ON download_tokens (project_id, issued_at, id) WHERE project_id IS NOT NULL;
+CREATE INDEX tokens_settled ON download_tokens (expires_at, id) WHERE project_id IS NULL;
 CREATE VIEW token_records AS
-  SELECT t.id AS id, t.project AS project, t.at AS at, json_set(t.doc, '$.End', json(e.doc)) AS doc
-  FROM download_tokens t LEFT JOIN download_tokens e ON e.id = t.id || '/end'
-  WHERE t.project IS NOT NULL;
+  SELECT t.id AS id, t.project_id AS project_id, t.issued_at AS issued_at, json_set(t.doc, '$.settlement', json(s.doc)) AS doc
+  FROM download_tokens t LEFT JOIN download_tokens s ON s.id = t.id || '/end'
+  WHERE t.project_id IS NOT NULL;
 
--- Entries come almost in the order of their times. high is the latest time up to
--- an entry, lag the most by which any entry up to it came late. Both only grow
--- along a chain, so that they tell which part of it may be of a given time; an
--- index on every 32nd entry, its milestones, is enough for that.
-CREATE TABLE audit_logs (
-  project TEXT NOT NULL, seq INTEGER NOT NULL, ref TEXT NOT NULL UNIQUE, hash TEXT NOT NULL,
-  at INTEGER NOT NULL, high INTEGER NOT NULL, lag INTEGER NOT NULL,
-  action TEXT NOT NULL, actor TEXT NOT NULL, person TEXT NOT NULL, certificate TEXT, request TEXT, doc TEXT NOT NULL,
-  PRIMARY KEY (project, seq)
+CREATE TABLE notification_targets (
+  id TEXT PRIMARY KEY, project_id TEXT NOT NULL, created_at INTEGER NOT NULL, doc TEXT NOT NULL
 ) STRICT;
-CREATE INDEX audit_milestones ON audit_logs (project, high, seq) WHERE seq % 32 = 0;
-CREATE INDEX audit_action ON audit_logs (project, action, seq);
-CREATE INDEX audit_actor ON audit_logs (project, actor, seq);
-CREATE INDEX audit_person ON audit_logs (project, person, seq) WHERE person <> actor;
-CREATE INDEX audit_certificate ON audit_logs (project, certificate, seq) WHERE certificate IS NOT NULL;
-CREATE INDEX audit_request ON audit_logs (project, request, seq) WHERE request IS NOT NULL;
+CREATE INDEX notification_targets_list ON notification_targets (project_id, created_at, id);
+
+-- The entries of a chain are almost sorted by time. latest_time is the latest time
+-- of any entry up to this one; max_delay is the largest difference, up to this
+-- entry, between latest_time and an entry's own time. Both only grow along a chain,
+-- so that they tell which part of the chain can hold entries of a given time. An
+-- index on every 32nd entry is enough for that.
+CREATE TABLE audit_logs (
+  project_id TEXT NOT NULL, seq INTEGER NOT NULL, ref TEXT NOT NULL UNIQUE, hash TEXT NOT NULL,
+  time INTEGER NOT NULL, latest_time INTEGER NOT NULL, max_delay INTEGER NOT NULL,
+  action TEXT NOT NULL, actor_id TEXT NOT NULL, person TEXT NOT NULL, certificate_id TEXT, request_id TEXT, doc TEXT NOT NULL,
+  PRIMARY KEY (project_id, seq)
+) STRICT;
+CREATE INDEX audit_time ON audit_logs (project_id, latest_time, seq) WHERE seq % 32 = 0;
+CREATE INDEX audit_action ON audit_logs (project_id, action, seq);
+CREATE INDEX audit_actor_id ON audit_logs (project_id, actor_id, seq);
+CREATE INDEX audit_person ON audit_logs (project_id, person, seq) WHERE person <> actor_id;
+CREATE INDEX audit_certificate_id ON audit_logs (project_id, certificate_id, seq) WHERE certificate_id IS NOT NULL;
+CREATE INDEX audit_request_id ON audit_logs (project_id, request_id, seq) WHERE request_id IS NOT NULL;
 
 CREATE TABLE data_keys (
   id TEXT PRIMARY KEY, doc TEXT NOT NULL

@@ -11,7 +11,7 @@ import (
 // CreateSession implements [engine.Sessions].
 func (s *Store) CreateSession(ctx context.Context, session engine.Session, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		return tx.create("sessions", "id, expires", session, session.ID, ms(session.ExpiresAt))
+		return tx.create("sessions", "id, expires_at", session, session.ID, ms(session.ExpiresAt))
 	})
 }
 
@@ -52,4 +52,4 @@ func (s *Store) PurgeSessions(ctx context.Context, before time.Time, limit int) 
 	return update(ctx, s, func(tx tx) (int, error) { return tx.exec(purgeSessions, ms(before), limit) })
 }
 
-const purgeSessions = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires < ? ORDER BY expires, id LIMIT ?)"
+const purgeSessions = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < ? ORDER BY expires_at, id LIMIT ?)"

@@ -16,64 +16,65 @@ func (s *Store) Token(ctx context.Context, digest string) (engine.TokenRecord, e
 
 // Tokens implements [engine.Tokens].
 func (s *Store) Tokens(ctx context.Context, projectID string, page engine.Page) ([]engine.TokenRecord, string, error) {
-	return list[engine.TokenRecord](ctx, s.reading, page, "token_records WHERE project = ?", projectID)
+	return list[engine.TokenRecord](ctx, s.reading, page, "issued_at, id", "token_records WHERE project_id = ?", projectID)
 }
 
-// end is the id under which a token's settlement is stored.
-func end(digest string) string { return digest + "/end" }
+// settlementID is the id under which a token's settlement is stored.
+func settlementID(digest string) string { return digest + "/end" }
 
-// outcome is what Settle found.
-type outcome struct {
+// settled is what Settle returns.
+type settled struct {
 	winner engine.Settlement
 	won    bool
 }
 
 // Settle implements [engine.Tokens].
 func (s *Store) Settle(ctx context.Context, mine engine.Settlement, rec engine.Record) (engine.Settlement, bool, error) {
-	found, err := update(ctx, s, func(tx tx) (outcome, error) { return tx.settle(mine, rec) })
+	found, err := update(ctx, s, func(tx tx) (settled, error) { return tx.settle(mine, rec) })
 	return found.winner, found.won, err
 }
 
-func (tx tx) settle(mine engine.Settlement, rec engine.Record) (outcome, error) {
+func (tx tx) settle(mine engine.Settlement, rec engine.Record) (settled, error) {
 	text, err := json.Marshal(mine)
 	if err != nil {
-		return outcome{}, fmt.Errorf("encode settlement: %w", err)
+		return settled{}, fmt.Errorf("encode settlement: %w", err)
 	}
-	n, err := tx.exec(insertEnd, end(mine.Digest), mine.Digest, ms(mine.Time), string(text))
+	n, err := tx.exec(insertSettlement, settlementID(mine.Digest), mine.Digest, ms(mine.Time), string(text))
 	if err != nil {
-		return outcome{}, err
+		return settled{}, err
 	}
 	winner := mine
 	if n == 0 {
-		if winner, err = get[engine.Settlement](context.Background(), tx, "download_tokens WHERE id = ?", end(mine.Digest)); err != nil {
-			return outcome{}, err
+		if winner, err = get[engine.Settlement](context.Background(), tx, "download_tokens WHERE id = ?", settlementID(mine.Digest)); err != nil {
+			return settled{}, err
 		}
 	}
 	if winner.Attempt != mine.Attempt {
-		return outcome{winner: winner}, nil
+		return settled{winner: winner}, nil
 	}
-	return outcome{winner: winner, won: true}, tx.record(rec)
+	return settled{winner: winner, won: true}, tx.record(rec)
 }
 
-// insertEnd takes over when the token expires. The settlement of a token that is
-// not there counts from its own time, so that it is purged too.
-const insertEnd = `INSERT INTO download_tokens (id, expires, doc)
-  VALUES (?, coalesce((SELECT expires FROM download_tokens WHERE id = ?), ?), ?) ON CONFLICT DO NOTHING`
+// insertSettlement copies the token's expires_at. The settlement of a token that
+// does not exist gets its own time, so that it is purged too.
+const insertSettlement = `INSERT INTO download_tokens (id, expires_at, doc)
+  VALUES (?, coalesce((SELECT expires_at FROM download_tokens WHERE id = ?), ?), ?) ON CONFLICT DO NOTHING`
 
 // PurgeTokens implements [engine.Tokens].
 func (s *Store) PurgeTokens(ctx context.Context, before time.Time, limit int) (int, error) {
 	return update(ctx, s, func(tx tx) (int, error) {
-		if _, err := tx.exec(purgeIssued, ms(before), limit); err != nil {
+		if _, err := tx.exec(purgeSettledTokens, ms(before), limit); err != nil {
 			return 0, err
 		}
-		return tx.exec(purgeEnds, ms(before), limit)
+		return tx.exec(purgeSettlements, ms(before), limit)
 	})
 }
 
-// Both find the same settlements: the token of each goes, then each itself.
+// Both statements select the same settlements: the first deletes their tokens, the
+// second the settlements themselves.
 const (
-	purgeIssued = `DELETE FROM download_tokens WHERE id IN (
-  SELECT substr(id, 1, length(id) - length('/end')) FROM download_tokens WHERE project IS NULL AND expires < ? ORDER BY expires, id LIMIT ?)`
-	purgeEnds = `DELETE FROM download_tokens WHERE id IN (
-  SELECT id FROM download_tokens WHERE project IS NULL AND expires < ? ORDER BY expires, id LIMIT ?)`
+	purgeSettledTokens = `DELETE FROM download_tokens WHERE id IN (
+  SELECT substr(id, 1, length(id) - length('/end')) FROM download_tokens WHERE project_id IS NULL AND expires_at < ? ORDER BY expires_at, id LIMIT ?)`
+	purgeSettlements = `DELETE FROM download_tokens WHERE id IN (
+  SELECT id FROM download_tokens WHERE project_id IS NULL AND expires_at < ? ORDER BY expires_at, id LIMIT ?)`
 )

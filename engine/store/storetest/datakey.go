@@ -11,17 +11,17 @@ var dataKeyContracts = []contract{
 	{"race", dataKeyRace},
 }
 
-func newDataKey(id string, fill byte) engine.SealedKey {
-	return engine.SealedKey{CertificateID: id, KeeperID: "local", WrappedKey: []byte{fill, 0, 255}, Ciphertext: []byte{fill}}
+func newDataKey(fill byte) engine.SealedKey {
+	return engine.SealedKey{KeeperID: "local", WrappedKey: []byte{fill, 0, 255}, Ciphertext: []byte{fill}}
 }
 
 func dataKeyFirst(t *testing.T, s engine.Store) {
 	ctx, id := t.Context(), engine.NewID("dk")
-	first := newDataKey(id, 1)
+	first := newDataKey(1)
 	same(t, get[engine.SealedKey](t)(s.DataKey(ctx, id, first)), first)
-	same(t, get[engine.SealedKey](t)(s.DataKey(ctx, id, newDataKey(id, 2))), first)
+	same(t, get[engine.SealedKey](t)(s.DataKey(ctx, id, newDataKey(2))), first)
 	other := engine.NewID("dk")
-	same(t, get[engine.SealedKey](t)(s.DataKey(ctx, other, newDataKey(other, 3))), newDataKey(other, 3))
+	same(t, get[engine.SealedKey](t)(s.DataKey(ctx, other, newDataKey(3))), newDataKey(3))
 }
 
 func dataKeyRace(t *testing.T, s engine.Store) {
@@ -31,7 +31,7 @@ func dataKeyRace(t *testing.T, s engine.Store) {
 	}
 	id := engine.NewID("dk")
 	answers := together(16, func(i int) answer {
-		key, err := s.DataKey(t.Context(), id, newDataKey(id, byte(i+1)))
+		key, err := s.DataKey(t.Context(), id, newDataKey(byte(i+1)))
 		return answer{key, err}
 	})
 	for _, a := range answers {
