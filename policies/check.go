@@ -16,30 +16,30 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
-// limits end rules that do not end by themselves.
+// limits bound the time that rules may take.
 type limits struct {
 	evaluation time.Duration // of one decision; the built-in rules take a tenth of a millisecond
 	test       time.Duration // of one Rego test
-	revision   time.Duration // of everything that is tried before a revision is in force
+	revision   time.Duration // of all checks before a revision is loaded
 }
 
 var production = limits{evaluation: time.Second, test: 5 * time.Second, revision: 30 * time.Second}
 
-// Check says what a server would make of a directory. An error means that the
-// directory could not be read; what is wrong with the rules is in the report.
+// Check checks a directory as a server does before it loads it. An error means that
+// the directory could not be read; problems of the rules are in the report.
 func Check(ctx context.Context, dir string) (Report, error) {
 	files, err := readDirectory(dir)
 	if err != nil {
 		return Report{}, err
 	}
-	_, report, _ := try(ctx, production, files)
+	_, report, _ := checkWithin(ctx, production, files)
 	return report, nil
 }
 
-// try is check within its time limit and a goroutine of its own: compiling heeds
-// no deadline, and what panics must not take the server along. The channel is
-// closed when nothing of it runs any more.
-func try(ctx context.Context, l limits, files map[string]string) (*ruleset, Report, <-chan struct{}) {
+// checkWithin runs check in a goroutine of its own, because compiling ignores a
+// deadline and a panic must not end the server. The channel is closed when the
+// goroutine has ended.
+func checkWithin(ctx context.Context, l limits, files map[string]string) (*ruleset, Report, <-chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, l.revision)
 	defer cancel()
 	var rules *ruleset
@@ -49,7 +49,7 @@ func try(ctx context.Context, l limits, files map[string]string) (*ruleset, Repo
 		defer close(ended)
 		defer func() {
 			if p := recover(); p != nil {
-				report.Problems = append(report.Problems, Problem{Text: fmt.Sprintf("the rules broke the compiler: %v", p)})
+				report.Problems = append(report.Problems, Problem{Text: fmt.Sprintf("the rules made the compiler panic: %v", p)})
 			}
 		}()
 		rules, report = check(ctx, l, files)
@@ -59,20 +59,20 @@ func try(ctx context.Context, l limits, files map[string]string) (*ruleset, Repo
 		return rules, report, ended
 	case <-ctx.Done():
 		late := newReport(files)
-		late.Problems = []Problem{{Text: fmt.Sprintf("the rules were not compiled and tested within %s", l.revision)}}
+		late.Problems = []Problem{{Text: fmt.Sprintf("the rules were not compiled and tested within %s; make them simpler", l.revision)}}
 		return nil, late, ended
 	}
 }
 
-// revision covers the built-in rules and all files of a team's, tests too.
+// revision covers the built-in rules and all files of a team, tests included.
 func revision(files map[string]string) string {
 	all := map[string]string{builtinName: builtinText}
 	maps.Copy(all, files)
-	return revisionOf(all)
+	return hashFiles(all)
 }
 
 // check compiles a team's files with the built-in rules, runs their tests and
-// decides the samples. Rules come with a report without problems alone.
+// decides the samples. It returns rules only with a report without problems.
 func check(ctx context.Context, l limits, files map[string]string) (*ruleset, Report) {
 	report := newReport(files)
 	modules, tests := parse(files, &report)
@@ -85,7 +85,7 @@ func check(ctx context.Context, l limits, files map[string]string) (*ruleset, Re
 		return nil, report
 	}
 	for _, name := range slices.Sorted(maps.Keys(modules)) {
-		if errs := undefined(compiled, name); name != builtinName && len(errs) > 0 {
+		if errs := undefinedReferences(compiled, name); name != builtinName && len(errs) > 0 {
 			report.add(errs)
 		}
 	}
@@ -108,7 +108,8 @@ func check(ctx context.Context, l limits, files map[string]string) (*ruleset, Re
 	return rules, report
 }
 
-// parse reads the files, apart from their tests, and guards the built-in rules.
+// parse reads the rules and the tests, and checks that they only add to the
+// built-in rules.
 func parse(files map[string]string, report *Report) (modules, tests map[string]*ast.Module) {
 	modules, tests = map[string]*ast.Module{builtinName: builtinModule()}, map[string]*ast.Module{}
 	for _, name := range report.Files {
@@ -117,7 +118,7 @@ func parse(files map[string]string, report *Report) (modules, tests map[string]*
 			report.add(err)
 			continue
 		}
-		if errs := guard(name, module); len(errs) > 0 {
+		if errs := checkTeamFile(name, module); len(errs) > 0 {
 			report.add(errs)
 		}
 		if strings.HasSuffix(name, testSuffix) {
@@ -130,7 +131,7 @@ func parse(files map[string]string, report *Report) (modules, tests map[string]*
 }
 
 // runTests runs every rule whose name starts with test_, one after the other, so
-// that a server that reloads goes on serving.
+// that a reload leaves the server's other processors free.
 func runTests(ctx context.Context, l limits, modules map[string]*ast.Module, report *Report) {
 	values := ast.NewObject()
 	for name, sample := range samples() {
@@ -159,7 +160,7 @@ func runTests(ctx context.Context, l limits, modules map[string]*ast.Module, rep
 		case result.Skip:
 			t.Outcome = TestSkipped
 		case topdown.IsCancel(result.Error):
-			t.Outcome, problem.Text = TestBroken, fmt.Sprintf("test %s does not end within %s", t.Name, l.test)
+			t.Outcome, problem.Text = TestBroken, fmt.Sprintf("test %s did not end within %s", t.Name, l.test)
 		case result.Error != nil:
 			t.Outcome, problem.Text = TestBroken, fmt.Sprintf("test %s: %v", t.Name, result.Error)
 		case result.Fail:
@@ -174,8 +175,8 @@ func runTests(ctx context.Context, l limits, modules map[string]*ast.Module, rep
 	slices.SortFunc(report.Problems, func(a, b Problem) int { return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line) })
 }
 
-// decideSamples stops at the first sample without a decision: whatever broke
-// there breaks elsewhere.
+// decideSamples stops at the first sample without a decision, because the same
+// problem would repeat at the others.
 func decideSamples(ctx context.Context, l limits, rules *ruleset, report *Report) {
 	for _, name := range slices.Sorted(maps.Keys(samples())) {
 		verdict, err := rules.decide(ctx, l.evaluation, samples()[name])

@@ -1,25 +1,17 @@
 # The rules that decide whether a certificate may be downloaded. The input is
 # the JSON form of engine.PolicyInput; the entry point is data.countersign.decision.
 #
-# A rule adds a reason to one of three sets, and the sets are weighed at the end:
-# any deny beats any approval, any approval beats any allow, and no reason at all
-# denies. So the order of rules and files does not matter, and a file added
-# beside this one can only make the decision stricter:
+# Each rule adds a reason to one of the sets deny, approval and allow. A deny has
+# precedence over an approval, and an approval over an allow; no reason at all
+# denies. So the order of rules and files does not matter, and a team's file can
+# only make a decision stricter. README.md describes how to write one. A team's
+# file cannot define any other name of this file.
 #
-#   package countersign
-#   deny contains "No exports on Sundays." if time.weekday(time.parse_rfc3339_ns(input.time)) == "Sunday"
-#   approval contains {"why": "The wildcard needs two.", "required_approvals": 2} if "*.example.com" in input.certificate.sans
-#
-# A reason is a sentence, or an object: why, remedies (sentences that say what
-# would change it), code (a problem code, for deny; policy_denied without one) and
-# required_approvals (approval).
-# Every other name of this file, helpers and variables too, is its own: a file
-# beside it that defines one is refused.
-# Members of the input that are missing or of the wrong type count as the
-# stricter of their values.
+# A member of the input that is missing or has the wrong type counts as the
+# stricter of its values.
 package countersign
 
-# Who may ask.
+# The role.
 
 roles := {"operator", "approver", "admin"}
 
@@ -43,14 +35,14 @@ deny contains {
 	not mode in {"key_export", "all"}
 }
 
-# A file beside this one may ask for approval of anything, and approval then
-# stands in for allow: where no rule here would allow, one must deny.
-deny contains "The project's policy has an approval mode that no rule knows." if {
+# A team's rule may require approval of any download, and enough approvals replace
+# an allow. So a mode that no rule allows must deny.
+deny contains "The project's policy has an unknown approval mode." if {
 	mode == "unknown"
 }
 
 approval contains {
-	"why": sprintf("The project's policy asks for approval before every download (approval mode all); the format is %s.", [format]),
+	"why": sprintf("The project's policy requires approval of every download (approval mode all); the format is %s.", [format]),
 	"remedies": [approval_off],
 	"required_approvals": policy_approvals,
 } if {
@@ -58,7 +50,7 @@ approval contains {
 }
 
 approval contains {
-	"why": sprintf("The format %s holds the private key, and the project's policy asks for approval before a key leaves (approval mode key_export).", [format]),
+	"why": sprintf("The format %s holds the private key, and the project's policy requires approval of private keys (approval mode key_export).", [format]),
 	"remedies": [keyless_format, approval_off],
 	"required_approvals": policy_approvals,
 } if {
@@ -66,7 +58,7 @@ approval contains {
 	holds_key
 }
 
-allow contains sprintf("The format %s holds no private key, and approval mode %s asks for no approval of it.", [format, mode]) if {
+allow contains sprintf("The format %s holds no private key, and approval mode %s requires no approval for it.", [format, mode]) if {
 	not holds_key
 	mode in {"off", "key_export"}
 }
@@ -78,17 +70,17 @@ allow contains sprintf("The format %s holds the private key; the project's polic
 }
 
 key_export_remedies := [
-	sprintf(`%s "Allow key export" in the project's certificate policy.`, [admin_does("switch on", "Switch on")]),
-	sprintf(`%s approval mode key_export in the project's certificate policy: then you can ask approvers for this key.`, [admin_does("set", "Set")]),
+	sprintf(`%s "Allow key export" in the project's certificate policy.`, [admin_action("switch on", "Switch on")]),
+	sprintf(`%s approval mode key_export in the project's certificate policy: you can then request approval for this key.`, [admin_action("set", "Set")]),
 	keyless_format,
 ]
 
 keyless_format := "Pick a format without the private key, such as fullchain."
 
-# Without approvals, a key leaves only where key export is on.
-approval_off := sprintf("%s approval mode off in the project's certificate policy%s.", [admin_does("set", "Set"), with_export])
+# Without approval, a private key needs key export switched on.
+approval_off := sprintf("%s approval mode off in the project's certificate policy%s.", [admin_action("set", "Set"), and_key_export])
 
-with_export := ` and switch on "Allow key export"` if {
+and_key_export := ` and switch on "Allow key export"` if {
 	holds_key
 	not key_export_on
 } else := ""
@@ -97,10 +89,10 @@ with_export := ` and switch on "Allow key export"` if {
 
 deny contains {
 	"code": "legacy_encryption_disabled",
-	"why": "The option legacy asks for 3DES and SHA-1, and the project's policy has legacy encryption off.",
+	"why": "The option legacy selects 3DES and SHA-1, and the project's policy has legacy encryption off.",
 	"remedies": [
-		"Leave the option legacy out: the file is then encrypted with AES-256.",
-		sprintf(`%s "Allow legacy encryption" in the project's certificate policy.`, [admin_does("switch on", "Switch on")]),
+		"Remove the option legacy: the file is then encrypted with AES-256.",
+		sprintf(`%s "Allow legacy encryption" in the project's certificate policy.`, [admin_action("switch on", "Switch on")]),
 	],
 } if {
 	input.options.legacy != false
@@ -111,19 +103,19 @@ deny contains {
 	"code": "legacy_encryption_disabled",
 	"why": "The format jks protects the private key with SHA-1 alone, and the project's policy has legacy encryption off.",
 	"remedies": [
-		"Pick the format pkcs12: every Java since 8u301 opens it.",
-		sprintf(`%s "Allow legacy encryption" in the project's certificate policy.`, [admin_does("switch on", "Switch on")]),
+		"Pick the format pkcs12: Java 8u301 and later open it.",
+		sprintf(`%s "Allow legacy encryption" in the project's certificate policy.`, [admin_action("switch on", "Switch on")]),
 	],
 } if {
 	format == "jks"
 	not input.policy.allow_legacy_encryption == true
 }
 
-# The passphrase, which matters only where a file would be made now.
+# The passphrase. It is checked only if a file would be made now.
 
 max_passphrase := 128
 
-passphrase_fault := {
+passphrase_problem := {
 	"code": "passphrase_required",
 	"why": sprintf("The format %s is encrypted under a passphrase, and none was given.", [format]),
 	"remedies": [passphrase_remedy],
@@ -131,19 +123,19 @@ passphrase_fault := {
 	passphrase_length <= 0
 } else := {
 	"code": "passphrase_invalid",
-	"why": sprintf("The passphrase has %d characters; the project's policy asks for at least %d.", [passphrase_length, min_passphrase]),
+	"why": sprintf("The passphrase has %d characters; the project's policy requires at least %d.", [passphrase_length, min_passphrase]),
 	"remedies": [passphrase_remedy],
 } if {
 	passphrase_length < min_passphrase
 } else := {
 	"code": "passphrase_invalid",
-	"why": sprintf("The passphrase has %d characters; a passphrase has at most %d.", [passphrase_length, max_passphrase]),
+	"why": sprintf("The passphrase has %d characters; at most %d are allowed.", [passphrase_length, max_passphrase]),
 	"remedies": [passphrase_remedy],
 } if {
 	passphrase_length > max_passphrase
 } else := {
 	"code": "passphrase_invalid",
-	"why": "The passphrase has characters other than printable ASCII, which importers read differently.",
+	"why": "The passphrase has characters other than printable ASCII, which importing programs read in different ways.",
 	"remedies": [passphrase_remedy],
 } if {
 	not input.passphrase.printable == true
@@ -156,13 +148,13 @@ passphrase_matters if {
 	not input.format.needs_passphrase == false
 }
 
-# The facts, each with the stricter value where the input has none.
+# The values of the input, or the stricter value where the input has none.
 
 default role := ""
 
 role := input.actor.role
 
-default format := "asked for"
+default format := "(unknown)"
 
 format := input.format.id
 
@@ -188,14 +180,13 @@ default min_passphrase := 8
 
 min_passphrase := at_least_one(input.policy.min_passphrase_length)
 
-admin_does(_, imperative) := imperative if role == "admin"
+admin_action(_, imperative) := imperative if role == "admin"
 
-admin_does(infinitive, _) := sprintf("Ask an administrator of the project to %s", [infinitive]) if role != "admin"
+admin_action(infinitive, _) := sprintf("Ask an administrator of the project to %s", [infinitive]) if role != "admin"
 
-# The decision: deny, else approval (unless it was given), else the passphrase,
-# else allow, else deny.
-# A value that turns out undefined goes on to the next else, hence the guards:
-# what allows says itself that nothing stands against it.
+# The decision: deny, else approval (unless enough people approved), else the
+# passphrase, else allow, else deny. An undefined value continues with the next
+# else, so each branch repeats the conditions that it depends on.
 
 decision := refusal(denials) if {
 	count(deny) > 0
@@ -209,26 +200,26 @@ decision := refusal(denials) if {
 	count(deny) == 0
 	count(approval) > 0
 	not approved
-} else := refusal([passphrase_fault]) if {
-	unopposed
+} else := refusal([passphrase_problem]) if {
+	not_blocked
 	passphrase_matters
 } else := {
 	"outcome": "allow",
 	"code": "",
-	"explanation": array.concat(sort(allow), [sprintf("%d people approved, and the rules ask for %d.", [input.approvals, needed_approvals]) | approved]),
+	"explanation": array.concat(sort(allow), [sprintf("%d people approved, and the rules require %d.", [input.approvals, needed_approvals]) | approved]),
 	"remedies": [],
 	"required_approvals": 0,
 } if {
-	unopposed
+	not_blocked
 	allowed
 } else := refusal([{"code": "policy_denied", "why": "No rule allows this download.", "remedies": []}])
 
-unopposed if {
+not_blocked if {
 	count(deny) == 0
 	count(approval) == 0
 }
 
-unopposed if {
+not_blocked if {
 	count(deny) == 0
 	approved
 }
@@ -237,8 +228,7 @@ allowed if count(allow) > 0
 
 allowed if approved
 
-# Enough people have approved. They have done so only where a request that waited
-# is claimed.
+# Enough people approved. Approvals count for the claim of an approved request only.
 approved if {
 	count(approval) > 0
 	input.action == "claim"
@@ -248,7 +238,7 @@ approved if {
 
 needed_approvals := max(array.concat([1], [ceil(a.required_approvals) | some a in approvals]))
 
-# Of several denials the caller hears of all, under the code that says most.
+# A denial explains all reasons, under the code of the most important one.
 refusal(reasons) := {
 	"outcome": "deny",
 	"code": reasons[0].code,
@@ -259,30 +249,31 @@ refusal(reasons) := {
 
 remedies_of(reasons) := [remedy | some r in reasons; some remedy in r.remedies]
 
-# What each rule that spoke has to say, for those who ask before they order.
+# The result of each rule that applies, for an evaluation.
 rules := array.concat(
 	array.concat(
-		[said("deny", r, sprintf("%v", [r.code]), 0) | some r in denials],
-		[said("approval", a, "", at_least_one(a.required_approvals)) | some a in approvals],
+		[rule_result("deny", r, sprintf("%v", [r.code]), 0) | some r in denials],
+		[rule_result("approval", a, "", at_least_one(a.required_approvals)) | some a in approvals],
 	),
-	[said("allow", {"why": why, "remedies": []}, "", 0) | some why in sort(allow)],
+	[rule_result("allow", {"why": why, "remedies": []}, "", 0) | some why in sort(allow)],
 )
 
-said(kind, r, code, needed) := {"kind": kind, "code": code, "why": r.why, "remedies": remedies_of([r]), "required_approvals": needed}
+rule_result(kind, r, code, needed) := {"kind": kind, "code": code, "why": r.why, "remedies": remedies_of([r]), "required_approvals": needed}
 
-denials := [r | some [_, r] in sort([[weight(r.code), r] | some d in deny; r := reason(d)])]
+denials := [r | some [_, r] in sort([[code_order(r.code), r] | some d in deny; r := reason(d)])]
 
-weight(code) := object.get({"forbidden": 0, "key_export_disabled": 1, "legacy_encryption_disabled": 2}, code, 3)
+code_order(code) := object.get({"forbidden": 0, "key_export_disabled": 1, "legacy_encryption_disabled": 2}, code, 3)
 
 approvals := [reason(a) | some a in approval]
 
-# A reason in full. Anything but a sentence or an object is an error, which denies.
-reason(r) := object.union(unexplained, r) if not is_string(r)
+# A reason with all members. A reason that is not a string or an object is an error,
+# which denies.
+reason(r) := object.union(reason_defaults, r) if not is_string(r)
 
-reason(r) := object.union(unexplained, {"why": r}) if is_string(r)
+reason(r) := object.union(reason_defaults, {"why": r}) if is_string(r)
 
-unexplained := {
-	"why": "A rule without an explanation decided this.",
+reason_defaults := {
+	"why": "A rule without an explanation applies.",
 	"code": "policy_denied",
 	"remedies": [],
 	"required_approvals": policy_approvals,

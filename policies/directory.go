@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// The bounds of a directory: what a team writes by hand is far from them.
+// The limits of a directory, far above what a team writes by hand. Sizes are in bytes.
 const (
 	maxFiles     = 256
 	maxFileSize  = 256 << 10
@@ -23,21 +23,20 @@ const (
 )
 
 var (
-	errChanging = errors.New("the files change while they are read")
-	errNoRules  = errors.New("it holds no rules, which are the files *.rego directly in it that are no tests")
+	errChanging = errors.New("its files keep changing while they are read; try again")
+	errNoRules  = errors.New("it holds no rules; put files *.rego directly into it that are not named *_test.rego")
 )
 
-// readDirectory reads the rule files of a directory, by name. Files that are
-// replaced all at once, as Kubernetes does it with a ConfigMap, are seen before
-// or after, never mixed: what is returned was read twice alike. A directory
-// without rules is an error, or a volume that is not mounted would take a team's
-// rules out of force.
+// readDirectory reads the rule files of a directory, by name. It reads until two
+// reads in a row are equal, so it never mixes old and new files that are replaced
+// at once, as Kubernetes replaces a ConfigMap. A directory without rules is an
+// error, because an unmounted volume must not remove a team's rules.
 func readDirectory(dir string) (map[string]string, error) {
 	before, err := readOnce(dir)
 	for range 3 {
 		after, again := readOnce(dir)
 		if err == nil && again == nil && maps.Equal(before, after) {
-			return after, anyRule(dir, after)
+			return after, requireRules(dir, after)
 		}
 		if err != nil && again != nil {
 			return nil, again
@@ -47,7 +46,7 @@ func readDirectory(dir string) (map[string]string, error) {
 	return nil, fmt.Errorf("read policy directory %s: %w", dir, errChanging)
 }
 
-func anyRule(dir string, files map[string]string) error {
+func requireRules(dir string, files map[string]string) error {
 	for name := range files {
 		if !strings.HasSuffix(name, testSuffix) {
 			return nil
@@ -56,9 +55,9 @@ func anyRule(dir string, files map[string]string) error {
 	return fmt.Errorf("read policy directory %s: %w", dir, errNoRules)
 }
 
-// readOnce follows symbolic links. Hidden entries are passed over, such as the
-// ..data of a ConfigMap, and so are files that are not *.rego; a folder is an
-// error, because its rules would be missed without anybody being told.
+// readOnce follows symbolic links. It skips hidden entries, such as the ..data of a
+// ConfigMap, and files that are not *.rego. A folder is an error, because its rules
+// would be ignored silently.
 func readOnce(dir string) (map[string]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -73,13 +72,13 @@ func readOnce(dir string) (map[string]string, error) {
 		info, err := os.Stat(path)
 		switch isRule := strings.HasSuffix(entry.Name(), ruleSuffix); {
 		case err == nil && info.IsDir():
-			return nil, fmt.Errorf("read policy directory: %s is a folder; rules lie directly in the directory", path)
+			return nil, fmt.Errorf("read policy directory: %s is a folder; move its rules directly into the directory", path)
 		case !isRule:
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("read policy directory: %w", err)
 		case !info.Mode().IsRegular():
-			return nil, fmt.Errorf("read policy directory: %s is not a file", path)
+			return nil, fmt.Errorf("read policy directory: %s is not a regular file", path)
 		}
 		text, err := readRule(path)
 		if err != nil {
@@ -87,7 +86,7 @@ func readOnce(dir string) (map[string]string, error) {
 		}
 		files[entry.Name()] = text
 		if total += len(text); total > maxTotalSize || len(files) > maxFiles {
-			return nil, fmt.Errorf("read policy directory: %s holds more than %d files or %d KiB of rules", dir, maxFiles, maxTotalSize>>10)
+			return nil, fmt.Errorf("read policy directory: %s holds more than %d files or %d KiB of rules; remove some", dir, maxFiles, maxTotalSize>>10)
 		}
 	}
 	return files, nil
@@ -103,7 +102,7 @@ func readRule(path string) (string, error) {
 		return "", fmt.Errorf("read policy directory: %w", err)
 	}
 	if len(text) > maxFileSize {
-		return "", fmt.Errorf("read policy directory: %s is larger than %d KiB", path, maxFileSize>>10)
+		return "", fmt.Errorf("read policy directory: %s is larger than %d KiB; split it", path, maxFileSize>>10)
 	}
 	return string(text), nil
 }

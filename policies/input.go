@@ -9,10 +9,9 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// toValue is the input in its JSON form, nil lists and maps as empty ones, and
-// every member present, so that no rule meets undefined. It is built directly:
-// encoding the input, decoding that and converting the result costs half as much
-// as an evaluation.
+// toValue is the input in its JSON form. Every member is present and nil lists and
+// maps are empty, so that no rule finds an undefined member. It is built directly,
+// because encoding the input and decoding it again costs half of an evaluation.
 func toValue(in engine.PolicyInput) (ast.Value, error) {
 	options, err := ast.InterfaceToValue(in.Options)
 	if err != nil {
@@ -45,7 +44,7 @@ func toValue(in engine.PolicyInput) (ast.Value, error) {
 		member("ttl_seconds", ast.InternedTerm(in.TTLSeconds)),
 		member("bind_ip", ast.StringTerm(in.BindIP)),
 		member("approvals", ast.InternedTerm(in.Approvals)),
-		member("time", instant(in.Time)),
+		member("time", timestamp(in.Time)),
 	).Value, nil
 }
 
@@ -73,7 +72,7 @@ func certificate(c engine.PolicyCertificate) *ast.Term {
 		member("key_algorithm", ast.StringTerm(c.KeyAlgorithm)),
 		member("has_private_key", ast.InternedTerm(c.HasPrivateKey)),
 		member("fingerprint_sha256", ast.StringTerm(c.Fingerprint)),
-		member("not_after", instant(c.NotAfter)),
+		member("not_after", timestamp(c.NotAfter)),
 	)
 }
 
@@ -92,7 +91,7 @@ func policy(p engine.CertificatePolicy) *ast.Term {
 		member("min_passphrase_length", ast.InternedTerm(p.MinPassphraseLength)),
 		member("allow_legacy_encryption", ast.InternedTerm(p.AllowLegacyEncryption)),
 		member("updated_by", object(actor(p.UpdatedBy)...)),
-		member("created_at", instant(p.UpdatedAt)),
+		member("created_at", timestamp(p.UpdatedAt)),
 	)
 }
 
@@ -102,4 +101,4 @@ func member(name string, value *ast.Term) [2]*ast.Term {
 	return [2]*ast.Term{ast.InternedTerm(name), value}
 }
 
-func instant(t time.Time) *ast.Term { return ast.StringTerm(t.Format(time.RFC3339Nano)) }
+func timestamp(t time.Time) *ast.Term { return ast.StringTerm(t.Format(time.RFC3339Nano)) }

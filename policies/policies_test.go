@@ -15,7 +15,7 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// example is a request that nothing stands in the way of.
+// example is a request that every rule allows.
 func example() engine.PolicyInput {
 	policy := engine.DefaultPolicy("prj_1")
 	policy.AllowKeyExport = true
@@ -47,14 +47,14 @@ func builtin(t testing.TB) *Evaluator {
 	return e
 }
 
-// with makes an evaluator of the built-in rules and a team's own file, which is
-// neither guarded nor tried: what gets past that must deny nonetheless.
-func with(t *testing.T, rules string, limit time.Duration) *Evaluator {
+// withTeamFile makes an evaluator of the built-in rules and a team's file without
+// the checks of a directory: a file that passes those by mistake must still deny.
+func withTeamFile(t *testing.T, rules string, limit time.Duration) *Evaluator {
 	t.Helper()
-	return of(t, map[string]string{"countersign.rego": builtinText, "team.rego": rules}, limit)
+	return evaluatorOf(t, map[string]string{"countersign.rego": builtinText, "team.rego": rules}, limit)
 }
 
-func of(t *testing.T, files map[string]string, limit time.Duration) *Evaluator {
+func evaluatorOf(t *testing.T, files map[string]string, limit time.Duration) *Evaluator {
 	t.Helper()
 	modules := map[string]*ast.Module{}
 	for name, text := range files {
@@ -64,7 +64,7 @@ func of(t *testing.T, files map[string]string, limit time.Duration) *Evaluator {
 	if compiled.Compile(modules); compiled.Failed() {
 		t.Fatal(compiled.Errors)
 	}
-	rules, err := prepare(t.Context(), compiled, revisionOf(files))
+	rules, err := prepare(t.Context(), compiled, hashFiles(files))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func facts(passphrase string) *engine.PassphraseFacts {
 	return &f
 }
 
-func TestATeamsRuleOnlyTightens(t *testing.T) {
+func TestATeamRuleIsOnlyStricter(t *testing.T) {
 	for name, c := range map[string]struct {
 		rules string
 		want  engine.Outcome
@@ -201,18 +201,18 @@ func TestATeamsRuleOnlyTightens(t *testing.T) {
 		"deny with a token's code":                   {`deny contains {"code": "token_consumed", "why": "No."}`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"deny and approval":                          {"deny contains \"No.\"\napproval contains \"Ask.\"", engine.OutcomeDeny, engine.CodePolicyDenied},
 		"approval":                                   {`approval contains "Ask."`, engine.OutcomeApproval, ""},
-		"deny without sense":                         {`deny contains 7`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"approval without sense":                     {`approval contains 7`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"deny with a number":                         {`deny contains 7`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"approval with a number":                     {`approval contains 7`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"approval by nobody":                         {`approval contains {"why": "Ask.", "required_approvals": 0}`, engine.OutcomeApproval, ""},
 		"approval with a remedy that is no sentence": {`approval contains {"why": "Ask.", "remedies": [7]}`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"approval by a word":                         {`approval contains {"why": "Ask.", "required_approvals": "two"}`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"a code that is none":                        {`deny contains {"code": 7}`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"a code that is a number":                    {`deny contains {"code": 7}`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"a deny with nothing in it":                  {`deny contains {}`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"a deny of false":                            {`deny contains false`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"a failing builtin":                          {`deny contains "No." if not json.unmarshal("{") == 1`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"a second decision":                          {`decision := {"outcome": "allow"}`, engine.OutcomeDeny, engine.CodePolicyDenied},
 	} {
-		got := evaluate(t, with(t, "package countersign\n"+c.rules, time.Second), example())
+		got := evaluate(t, withTeamFile(t, "package countersign\n"+c.rules, time.Second), example())
 		if got.Outcome != c.want || got.Code != c.code {
 			t.Errorf("%s: %s %q, want %s %q", name, got.Outcome, got.Code, c.want, c.code)
 		}
@@ -222,12 +222,12 @@ func TestATeamsRuleOnlyTightens(t *testing.T) {
 	}
 }
 
-// TestEvaluateListsWhatTheRulesSaid, overruled ones too; a mint does not pay for it.
-func TestEvaluateListsWhatTheRulesSaid(t *testing.T) {
+// An evaluation lists the results of all rules, overruled ones too. A mint does not.
+func TestEvaluateListsTheResultsOfRules(t *testing.T) {
 	const rules = `package countersign
 deny contains {"why": "No.", "code": "because", "remedies": ["Wait."], "more": 1}
 approval contains {"why": "Ask.", "required_approvals": 3, "remedies": ["Do without."]}`
-	team := with(t, rules, time.Second)
+	team := withTeamFile(t, rules, time.Second)
 	in := example()
 	if v := evaluate(t, team, in); v.Rules != nil {
 		t.Errorf("a mint lists %+v", v.Rules)
@@ -241,14 +241,14 @@ approval contains {"why": "Ask.", "required_approvals": 3, "remedies": ["Do with
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	// What cannot be listed changes nothing about the decision.
-	v := evaluate(t, with(t, "package countersign\ndeny contains \"No.\"\napproval contains 7", time.Second), in)
+	// A result that cannot be listed does not change the decision.
+	v := evaluate(t, withTeamFile(t, "package countersign\ndeny contains \"No.\"\napproval contains 7", time.Second), in)
 	if v.Outcome != engine.OutcomeDeny || v.Explanation[0] != "No." || len(v.Rules) != 0 {
 		t.Errorf("%+v", v)
 	}
 }
 
-func TestADoubtfulDecisionDenies(t *testing.T) {
+func TestAnInvalidDecisionDenies(t *testing.T) {
 	const whole = `"code": "", "explanation": [], "remedies": [], "required_approvals": 0`
 	for name, decision := range map[string]string{
 		"undefined":           `decision := 1 if false`,
@@ -261,7 +261,7 @@ func TestADoubtfulDecisionDenies(t *testing.T) {
 		"approvals missing":   `decision := {"outcome": "approval", "code": "", "explanation": [], "remedies": []}`,
 		"half an approval":    `decision := {"outcome": "approval", "code": "", "explanation": [], "remedies": [], "required_approvals": 1.5}`,
 	} {
-		e := of(t, map[string]string{"x.rego": "package countersign\n" + decision}, time.Second)
+		e := evaluatorOf(t, map[string]string{"x.rego": "package countersign\n" + decision}, time.Second)
 		if got := evaluate(t, e, example()); got.Outcome != engine.OutcomeDeny || got.Code != engine.CodePolicyDenied {
 			t.Errorf("%s: %s %q, want a denial", name, got.Outcome, got.Code)
 		}
@@ -272,7 +272,7 @@ func TestNoApprovalAsksForFewerThanOne(t *testing.T) {
 	for _, n := range []string{"0", "-3", "1"} {
 		rules := `package countersign
 decision := {"outcome": "approval", "code": "", "explanation": ["Ask."], "remedies": [], "required_approvals": ` + n + `}`
-		e := of(t, map[string]string{"x.rego": rules}, time.Second)
+		e := evaluatorOf(t, map[string]string{"x.rego": rules}, time.Second)
 		if got := evaluate(t, e, example()); got.Outcome != engine.OutcomeApproval || got.RequiredApprovals != 1 {
 			t.Errorf("%s approvals: %s by %d, want by 1", n, got.Outcome, got.RequiredApprovals)
 		}
@@ -283,7 +283,7 @@ decision := {"outcome": "approval", "code": "", "explanation": ["Ask."], "remedi
 const endless = "package countersign\ndeny contains \"No.\" if {\n\tn := numbers.range(1, 1000000)\n\tsome a in n\n\tsome b in n\n\ta + b < 0\n}"
 
 func TestEndlessRulesDeny(t *testing.T) {
-	got := evaluate(t, with(t, endless, 20*time.Millisecond), example())
+	got := evaluate(t, withTeamFile(t, endless, 20*time.Millisecond), example())
 	if got.Outcome != engine.OutcomeDeny || got.Code != engine.CodePolicyDenied {
 		t.Errorf("%s %q, want a denial", got.Outcome, got.Code)
 	}
@@ -292,7 +292,7 @@ func TestEndlessRulesDeny(t *testing.T) {
 func TestEvaluateEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	got, err := with(t, endless, time.Hour).Evaluate(ctx, example())
+	got, err := withTeamFile(t, endless, time.Hour).Evaluate(ctx, example())
 	if !errors.Is(err, context.DeadlineExceeded) || got.Outcome != engine.OutcomeDeny {
 		t.Errorf("%s and error %v, want a denial and the context's error", got.Outcome, err)
 	}
@@ -307,7 +307,7 @@ func TestRevisionNamesTheRules(t *testing.T) {
 		"a file fewer": {"a.rego": "1"},
 		"moved":        {"a.rego": "12", "b.rego": ""},
 	} {
-		revision := revisionOf(files)
+		revision := hashFiles(files)
 		if other, taken := seen[revision]; taken {
 			t.Errorf("%s and %s share the revision %s", name, other, revision)
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// Report is what a revision of the rules was found to be.
+// Report is the result of checking a revision of the rules.
 type Report struct {
 	Revision string         `json:"revision"`
 	Files    []string       `json:"files"`
@@ -42,7 +42,7 @@ const (
 	TestSkipped = "skipped"
 )
 
-// SampleResult is what the rules decide on one sample.
+// SampleResult is the decision on one sample.
 type SampleResult struct {
 	Name        string   `json:"name"`
 	Outcome     string   `json:"outcome"`
@@ -50,8 +50,8 @@ type SampleResult struct {
 	Explanation []string `json:"explanation"`
 }
 
-// Problem is one thing that keeps a revision from being put in force. File and
-// Line are where it is, if it is at one place; Detail is what else is known.
+// Problem is one reason why a revision is not loaded. File and Line are its place,
+// if it has one; Detail has more lines about it.
 type Problem struct {
 	File   string `json:"file"`
 	Line   int    `json:"line"`
@@ -67,7 +67,7 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Text)
 }
 
-// Err is nil for a revision that may be put in force, and else says why not.
+// Err is nil for a revision that may be loaded, and names all problems of another.
 func (r Report) Err() error {
 	if len(r.Problems) == 0 {
 		return nil
@@ -79,7 +79,7 @@ func (r Report) Err() error {
 	return errors.New(strings.Join(texts, "; "))
 }
 
-// add notes an error of Open Policy Agent's, place by place.
+// add records an error of Open Policy Agent, one problem for each place.
 func (r *Report) add(err error) {
 	var one *ast.Error
 	var several ast.Errors

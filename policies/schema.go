@@ -20,14 +20,14 @@ var samplesText string
 
 var inputSchema = sync.OnceValue(func() any { return embedded[any](Schema) })
 
-// samples are inputs that every revision must have a decision for. A team's
-// tests find them at data.samples.
+// samples are inputs on which every revision must decide. Tests of a team's rules
+// find them at data.samples.
 var samples = sync.OnceValue(func() map[string]ast.Value {
 	values := map[string]ast.Value{}
 	for name, text := range embedded[map[string]json.RawMessage](samplesText) {
 		value, err := ast.ValueFromReader(strings.NewReader(string(text)))
 		if err != nil {
-			panic(fmt.Sprintf("the embedded sample %s: %v", name, err))
+			panic(fmt.Sprintf("parse the embedded sample %s: %v", name, err))
 		}
 		values[name] = value
 	}
@@ -38,7 +38,7 @@ var samples = sync.OnceValue(func() map[string]ast.Value {
 func embedded[T any](text string) T {
 	var value T
 	if err := json.Unmarshal([]byte(text), &value); err != nil {
-		panic(fmt.Sprintf("embedded JSON: %v", err))
+		panic(fmt.Sprintf("parse embedded JSON: %v", err))
 	}
 	return value
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// answer is the shape that the rules' decision must have, every member present.
-type answer struct {
+// decisionDocument is the form of the rules' decision. Every member must be present.
+type decisionDocument struct {
 	Outcome           *engine.Outcome `json:"outcome"`
 	Code              *engine.Code    `json:"code"`
 	Explanation       []string        `json:"explanation"`
@@ -19,10 +19,10 @@ type answer struct {
 	RequiredApprovals *int            `json:"required_approvals"`
 }
 
-// codes are the problem codes that rules may deny with: the refusals that are
-// about permission or about what was asked. The rest speak of other things, such
-// as the state of a token, and a client would draw the wrong conclusion.
-var codes = []engine.Code{
+// denialCodes are the problem codes with which rules may deny: those about
+// permission and about the request itself. The others are about something else,
+// such as the state of a token, and would mislead a client.
+var denialCodes = []engine.Code{
 	engine.CodeForbidden,
 	engine.CodeKeyExportDisabled,
 	engine.CodeLegacyDisabled,
@@ -33,10 +33,10 @@ var codes = []engine.Code{
 	engine.CodeInvalidRequest,
 }
 
-// fold turns the rules' decision into a verdict. Another shape is an error, an
-// unknown code a plain denial, and no approval asks for fewer than one.
-func fold(decision any) (engine.Verdict, error) {
-	var a answer
+// parseVerdict reads the rules' decision. A decision in another form is an error,
+// an unknown code becomes policy_denied, and an approval needs at least one vote.
+func parseVerdict(decision any) (engine.Verdict, error) {
+	var a decisionDocument
 	if err := decode(decision, &a); err != nil {
 		return engine.Verdict{}, err
 	}
@@ -56,10 +56,10 @@ func fold(decision any) (engine.Verdict, error) {
 	return verdict, nil
 }
 
-// foldSaid reads what each rule said.
-func foldSaid(said any) ([]engine.RuleResult, error) {
+// parseRuleResults reads the result of each rule.
+func parseRuleResults(results any) ([]engine.RuleResult, error) {
 	var rules []engine.RuleResult
-	if err := decode(said, &rules); err != nil {
+	if err := decode(results, &rules); err != nil {
 		return nil, err
 	}
 	for i := range rules {
@@ -71,7 +71,7 @@ func foldSaid(said any) ([]engine.RuleResult, error) {
 }
 
 func denialCode(code engine.Code) engine.Code {
-	if slices.Contains(codes, code) {
+	if slices.Contains(denialCodes, code) {
 		return code
 	}
 	return engine.CodePolicyDenied

@@ -11,31 +11,31 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// retryAfter is when a revision that was refused is tried again as it is: what
-// ran out of time on a busy machine may not another time.
+// retryAfter is the time after which an invalid revision is checked again. A check
+// that took too long on a busy machine may succeed then.
 const retryAfter = time.Minute
 
-// watcher keeps an Evaluator at the newest good revision of a directory.
+// watcher loads the newest valid revision of a directory into an Evaluator.
 type watcher struct {
 	Options
 	evaluator *Evaluator
 	failing   prometheus.Gauge
 	reloads   *prometheus.CounterVec
 
-	seen    string // the revision last seen, or why there was none
-	tried   string // the same of the last try
-	triedAt time.Time
-	busy    <-chan struct{} // closed when nothing of the last try runs any more
+	lastSeen    string // the revision last seen, or the error of reading it
+	lastTried   string // the same of the last check
+	lastTriedAt time.Time
+	running     <-chan struct{} // closed when the last check has ended
 }
 
-// watch puts the directory in force and follows it until Close.
+// watch loads the directory and follows it until Close.
 func (e *Evaluator) watch(ctx context.Context, o Options) error {
 	w, err := newWatcher(e, o)
 	if err != nil {
 		return err
 	}
-	if err := w.look(ctx); errors.Is(err, errNoRules) {
-		return fmt.Errorf("policies.dir: %w; to run by the built-in rules alone, unset policies.dir", err)
+	if err := w.poll(ctx); errors.Is(err, errNoRules) {
+		return fmt.Errorf("policies.dir: %w; to use the built-in rules alone, unset policies.dir", err)
 	} else if err != nil {
 		return fmt.Errorf("policy directory %s: %w", o.Dir, err)
 	}
@@ -50,7 +50,7 @@ func newWatcher(e *Evaluator, o Options) (*watcher, error) {
 	w := &watcher{
 		Options: o, evaluator: e,
 		failing: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "countersign_policy_reload_failing", Help: "1 while the policy directory holds what cannot be put in force, else 0.",
+			Name: "countersign_policy_reload_failing", Help: "1 while the policy directory cannot be loaded, else 0.",
 		}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_policy_reloads_total", Help: "Revisions of the policy directory, by outcome: loaded or refused.",
@@ -75,20 +75,20 @@ func (w *watcher) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			_ = w.look(ctx) // logged, counted and shown
+			_ = w.poll(ctx) // logged, counted and shown
 		}
 	}
 }
 
-// look tries what the directory holds, unless it has been tried already. After
-// the first time it wants to see a change twice, so that one of several files or
-// of a slow writer is over: half of it could be looser than before and after.
-func (w *watcher) look(ctx context.Context) error {
+// poll loads the directory, unless it has checked the same revision already. After
+// the first time it waits until a change was seen twice, because half of a change
+// could be less strict than the old and the new rules.
+func (w *watcher) poll(ctx context.Context) error {
 	select {
-	case <-w.busy:
+	case <-w.running:
 	default:
-		if w.busy != nil {
-			return nil // still compiling what was given up
+		if w.running != nil {
+			return nil // a check that timed out is still compiling
 		}
 	}
 	files, err := readDirectory(w.Dir)
@@ -96,27 +96,27 @@ func (w *watcher) look(ctx context.Context) error {
 	if err != nil {
 		candidate = err.Error()
 	}
-	if w.tried != "" && candidate != w.seen {
-		w.seen = candidate
+	if w.lastTried != "" && candidate != w.lastSeen {
+		w.lastSeen = candidate
 		return nil
 	}
-	first := candidate != w.tried
-	if now := w.Clock(); first || w.evaluator.refusing() && now.Sub(w.triedAt) >= retryAfter {
-		w.tried, w.triedAt = candidate, now
+	first := candidate != w.lastTried
+	if now := w.Clock(); first || w.evaluator.hasProblem() && now.Sub(w.lastTriedAt) >= retryAfter {
+		w.lastTried, w.lastTriedAt = candidate, now
 	} else {
 		return nil
 	}
 	var rules *ruleset
 	if err == nil {
 		var report Report
-		rules, report, w.busy = try(ctx, w.evaluator.limits, files)
+		rules, report, w.running = checkWithin(ctx, w.evaluator.limits, files)
 		err = report.Err()
 	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		w.refuse(ctx, err, first)
+		w.reject(ctx, err, first)
 	default:
 		w.load(ctx, rules, len(files))
 	}
@@ -127,38 +127,38 @@ func (w *watcher) load(ctx context.Context, rules *ruleset, files int) {
 	w.evaluator.current.Store(&state{ruleset: rules, loadedAt: w.Clock()})
 	w.failing.Set(0)
 	w.reloads.WithLabelValues("loaded").Inc()
-	w.Log.InfoContext(ctx, "policy rules are in force", "revision", rules.revision, "files", files)
+	w.Log.InfoContext(ctx, "policy rules are loaded", "revision", rules.revision, "files", files)
 }
 
-// refuse leaves the last good revision in force, if there is one, and says so
-// once.
-func (w *watcher) refuse(ctx context.Context, err error, first bool) {
+// reject keeps the last valid revision active, if there is one, and logs each
+// problem once.
+func (w *watcher) reject(ctx context.Context, err error, first bool) {
 	last := w.evaluator.current.Load()
 	if last == nil {
-		return // Open says it
+		return // Open returns the error
 	}
-	w.evaluator.current.Store(&state{ruleset: last.ruleset, loadedAt: last.loadedAt, problem: w.shown(err)})
+	w.evaluator.current.Store(&state{ruleset: last.ruleset, loadedAt: last.loadedAt, problem: w.publicText(err)})
 	w.failing.Set(1)
 	if first {
 		w.reloads.WithLabelValues("refused").Inc()
-		w.Log.ErrorContext(ctx, "the policy directory cannot be put in force; the last good rules decide",
+		w.Log.ErrorContext(ctx, "the policy directory is invalid; the last valid revision stays active until it is corrected",
 			"revision", last.revision, "error", err)
 	}
 }
 
-// refusing tells whether the directory holds what cannot be put in force.
-func (e *Evaluator) refusing() bool {
+// hasProblem tells whether the directory could not be loaded.
+func (e *Evaluator) hasProblem() bool {
 	s := e.current.Load()
 	return s != nil && s.problem != ""
 }
 
-// shown is an error as everybody may read it who asks for readiness: short, and
-// without the place of the directory on this machine.
-func (w *watcher) shown(err error) string {
-	const longest = 500
+// publicText is an error for everybody who may read /readyz: short, and without the
+// path of the directory.
+func (w *watcher) publicText(err error) string {
+	const limit = 500
 	text := strings.ReplaceAll(err.Error(), w.Dir, "policies.dir")
-	if runes := []rune(text); len(runes) > longest {
-		return string(runes[:longest]) + "…"
+	if runes := []rune(text); len(runes) > limit {
+		return string(runes[:limit]) + "…"
 	}
 	return text
 }

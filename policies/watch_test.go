@@ -18,8 +18,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// room is a directory of rules with an evaluator that follows it.
-type room struct {
+// ruleDirectory is a directory of rules with an evaluator that watches it.
+type ruleDirectory struct {
 	t       *testing.T
 	dir     string
 	e       *Evaluator
@@ -45,12 +45,12 @@ func (b *logBuffer) count(what string) int {
 	return strings.Count(b.text.String(), what)
 }
 
-// quick are limits that rules without an end meet soon, and others never.
+// quick are limits that endless rules exceed soon, and other rules never.
 var quick = limits{evaluation: 2 * time.Second, test: 2 * time.Second, revision: 20 * time.Second}
 
-func newRoom(t *testing.T, files map[string]string) *room {
+func newRuleDirectory(t *testing.T, files map[string]string) *ruleDirectory {
 	t.Helper()
-	r := &room{t: t, dir: t.TempDir(), metrics: prometheus.NewRegistry(), log: &logBuffer{}}
+	r := &ruleDirectory{t: t, dir: t.TempDir(), metrics: prometheus.NewRegistry(), log: &logBuffer{}}
 	for name, text := range files {
 		r.write(name, text)
 	}
@@ -63,26 +63,26 @@ func newRoom(t *testing.T, files map[string]string) *room {
 	return r
 }
 
-func (r *room) options() Options {
+func (r *ruleDirectory) options() Options {
 	return Options{Dir: r.dir, Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics, Poll: 2 * time.Millisecond}
 }
 
-func (r *room) write(name, text string) {
+func (r *ruleDirectory) write(name, text string) {
 	r.t.Helper()
 	if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-func (r *room) remove(name string) {
+func (r *ruleDirectory) remove(name string) {
 	r.t.Helper()
 	if err := os.Remove(filepath.Join(r.dir, name)); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-// until waits for the evaluator to say something.
-func (r *room) until(what string, holds func(engine.PolicyStatus) bool) engine.PolicyStatus {
+// until waits for a status.
+func (r *ruleDirectory) until(what string, holds func(engine.PolicyStatus) bool) engine.PolicyStatus {
 	r.t.Helper()
 	late := time.After(time.Minute)
 	for {
@@ -97,8 +97,8 @@ func (r *room) until(what string, holds func(engine.PolicyStatus) bool) engine.P
 	}
 }
 
-// refuses waits for a problem, and checks that the revision of before decides.
-func (r *room) refuses(before engine.PolicyStatus, problem string) {
+// refuses waits for a problem, and checks that the revision before stays active.
+func (r *ruleDirectory) refuses(before engine.PolicyStatus, problem string) {
 	r.t.Helper()
 	s := r.until("problem "+problem, func(s engine.PolicyStatus) bool { return strings.Contains(s.Problem, problem) })
 	if s.Revision != before.Revision || !s.LoadedAt.Equal(before.LoadedAt) {
@@ -107,8 +107,8 @@ func (r *room) refuses(before engine.PolicyStatus, problem string) {
 	r.gauge("1")
 }
 
-// loads waits for another revision without a problem.
-func (r *room) loads(before engine.PolicyStatus) engine.PolicyStatus {
+// loads waits for another revision that has no problem.
+func (r *ruleDirectory) loads(before engine.PolicyStatus) engine.PolicyStatus {
 	r.t.Helper()
 	s := r.until("other revision", func(s engine.PolicyStatus) bool { return s.Revision != before.Revision })
 	if s.Problem != "" || s.LoadedAt.Before(before.LoadedAt) {
@@ -118,18 +118,18 @@ func (r *room) loads(before engine.PolicyStatus) engine.PolicyStatus {
 	return s
 }
 
-// gauge waits for the metric, which is set right after the status.
-func (r *room) gauge(want string) {
+// gauge waits for the metric, which is set after the status.
+func (r *ruleDirectory) gauge(want string) {
 	r.t.Helper()
 	const name = "countersign_policy_reload_failing"
-	text := "# HELP " + name + " 1 while the policy directory holds what cannot be put in force, else 0.\n# TYPE " + name + " gauge\n" + name + " " + want + "\n"
+	text := "# HELP " + name + " 1 while the policy directory cannot be loaded, else 0.\n# TYPE " + name + " gauge\n" + name + " " + want + "\n"
 	r.until("metric of "+want, func(engine.PolicyStatus) bool {
 		return testutil.GatherAndCompare(r.metrics, strings.NewReader(text), name) == nil
 	})
 }
 
-// says is why a download of the example is refused, empty where it is not.
-func (r *room) says() string {
+// explanation is why a download of the example is denied, empty if it is allowed.
+func (r *ruleDirectory) explanation() string {
 	r.t.Helper()
 	v, err := r.e.Evaluate(r.t.Context(), example())
 	if err != nil {
@@ -143,9 +143,8 @@ func (r *room) says() string {
 
 func denies(why string) string { return "package countersign\n\ndeny contains \"" + why + "\"\n" }
 
-// TestABadRevisionLeavesTheLastGoodOne replaces a good revision by a bad one,
-// then by another good one; what decides in between is the first.
-func TestABadRevisionLeavesTheLastGoodOne(t *testing.T) {
+// An invalid revision leaves the last valid one active until the next valid one.
+func TestAnInvalidRevisionLeavesTheLastValidOne(t *testing.T) {
 	for name, c := range map[string]struct {
 		bad     map[string]string
 		problem string
@@ -157,37 +156,36 @@ func TestABadRevisionLeavesTheLastGoodOne(t *testing.T) {
 			"team_test.rego": "package team_test\n\nimport data.countersign\n\n" +
 				"test_allows if {\n\td := countersign.decision with input as data.samples.operator_mints_key\n\td.outcome == \"allow\"\n}\n",
 		}, "team_test.rego:5: test team_test.test_allows fails"},
-		"test without end": {map[string]string{"team_test.rego": strings.Replace(endless, `deny contains "No."`, "test_it", 1)}, "test_it does not end within "},
-		"rule without end": {map[string]string{"more.rego": endless}, "no end within "},
+		"test without end": {map[string]string{"team_test.rego": strings.Replace(endless, `deny contains "No."`, "test_it", 1)}, "test_it did not end within "},
+		"rule without end": {map[string]string{"more.rego": endless}, "did not end within "},
 		"redefinition":     {map[string]string{"team.rego": "package countersign\n\nallowed := true\n"}, "team.rego:3: allowed is a name of the built-in rules"},
 		"unknown member":   {map[string]string{"team.rego": "package countersign\n\ndeny contains \"No.\" if input.polcy.x\n"}, "team.rego:3: undefined ref: input.polcy.x"},
 		"no decision":      {map[string]string{"team.rego": "package countersign\n\napproval contains 7\n"}, "no decision on the sample "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRoom(t, map[string]string{"team.rego": denies("First.")})
+			r := newRuleDirectory(t, map[string]string{"team.rego": denies("First.")})
 			first := r.e.Status()
 			for file, text := range c.bad {
 				r.write(file, text)
 			}
 			r.refuses(first, c.problem)
-			if said := r.says(); said != "First." {
-				t.Errorf("%q decides", said)
+			if got := r.explanation(); got != "First." {
+				t.Errorf("%q decides", got)
 			}
 			for file := range c.bad {
 				r.remove(file)
 			}
 			r.write("team.rego", denies("Third."))
-			r.until("third revision", func(engine.PolicyStatus) bool { return r.says() == "Third." })
+			r.until("third revision", func(engine.PolicyStatus) bool { return r.explanation() == "Third." })
 			r.loads(first)
 		})
 	}
 }
 
-// TestARevisionIsRefusedOnce looks many times at the same bad revision. It is
-// tried again after a while, and said once.
-func TestARevisionIsRefusedOnce(t *testing.T) {
-	r := newRoom(t, map[string]string{"team.rego": denies("First.")})
+// An invalid revision is checked once, again after a while, and logged once.
+func TestAnInvalidRevisionIsLoggedOnce(t *testing.T) {
+	r := newRuleDirectory(t, map[string]string{"team.rego": denies("First.")})
 	r.e.Close()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	o := r.options()
@@ -198,7 +196,7 @@ func TestARevisionIsRefusedOnce(t *testing.T) {
 	}
 	tries := func(times int) (n int) {
 		for range times {
-			if w.look(t.Context()) != nil {
+			if w.poll(t.Context()) != nil {
 				n++
 			}
 		}
@@ -206,28 +204,28 @@ func TestARevisionIsRefusedOnce(t *testing.T) {
 	}
 	r.write("team.rego", "package countersign\n\ndeny contains")
 	if n := tries(5); n != 1 {
-		t.Errorf("tried %d times at once", n)
+		t.Errorf("checked %d times at once", n)
 	}
 	now = now.Add(retryAfter)
 	if n := tries(5); n != 1 {
-		t.Errorf("tried %d times a while later", n)
+		t.Errorf("checked %d times a while later", n)
 	}
-	if n := r.log.count("cannot be put in force"); n != 1 {
-		t.Errorf("said %d times", n)
+	if n := r.log.count("the policy directory is invalid"); n != 1 {
+		t.Errorf("logged %d times", n)
 	}
 	r.write("team.rego", "package countersign\n\nrole := 1")
-	if n := tries(5); n != 1 || r.log.count("cannot be put in force") != 2 {
-		t.Errorf("another revision is tried %d times, in all %d are said", n, r.log.count("cannot be put in force"))
+	if n := tries(5); n != 1 || r.log.count("the policy directory is invalid") != 2 {
+		t.Errorf("another revision is checked %d times, in all %d are logged", n, r.log.count("the policy directory is invalid"))
 	}
 	r.write("team.rego", denies("Second."))
-	if n := tries(5); n != 0 || r.says() != "Second." {
-		t.Errorf("a good one is refused %d times; %q decides", n, r.says())
+	if n := tries(5); n != 0 || r.explanation() != "Second." {
+		t.Errorf("a valid one is refused %d times; %q decides", n, r.explanation())
 	}
-	// A change is not tried before it was seen twice.
+	// A change is checked when it was seen twice.
 	r.write("team.rego", denies("Third."))
 	for _, want := range []string{"Second.", "Third."} {
-		if err := w.look(t.Context()); err != nil || r.says() != want {
-			t.Errorf("%q decides (%v), want %q", r.says(), err, want)
+		if err := w.poll(t.Context()); err != nil || r.explanation() != want {
+			t.Errorf("%q decides (%v), want %q", r.explanation(), err, want)
 		}
 	}
 	for outcome, want := range map[string]float64{"refused": 2, "loaded": 2} {
@@ -237,26 +235,26 @@ func TestARevisionIsRefusedOnce(t *testing.T) {
 	}
 }
 
-// TestDeletionIsAChange deletes one file, then all rules, then the directory.
-// The last rules stay in force: nobody loosens decisions by taking files away.
+// TestDeletionIsAChange deletes one file, then all rules, then the directory. The
+// last rules stay active, so that a lost directory makes no decision less strict.
 func TestDeletionIsAChange(t *testing.T) {
-	r := newRoom(t, map[string]string{"one.rego": denies("One."), "two.rego": denies("Two."), "README.md": "no rules"})
+	r := newRuleDirectory(t, map[string]string{"one.rego": denies("One."), "two.rego": denies("Two."), "README.md": "no rules"})
 	both := r.e.Status()
 	r.remove("two.rego")
 	one := r.loads(both)
-	if said := r.says(); said != "One." {
-		t.Errorf("%q decides", said)
+	if got := r.explanation(); got != "One." {
+		t.Errorf("%q decides", got)
 	}
 	r.write("one_test.rego", "package one_test\n")
 	r.remove("one.rego")
 	r.refuses(one, "read policy directory policies.dir: it holds no rules")
 	r.remove("one_test.rego")
 	r.refuses(one, "it holds no rules")
-	if said := r.says(); said != "One." {
-		t.Errorf("%q decides", said)
+	if got := r.explanation(); got != "One." {
+		t.Errorf("%q decides", got)
 	}
 	if n := r.log.count("it holds no rules"); n == 0 {
-		t.Error("the log does not say so")
+		t.Error("the log does not name the problem")
 	}
 	r.write("one.rego", denies("One."))
 	r.until("end of the problem", func(s engine.PolicyStatus) bool { return s.Problem == "" && s.Revision == one.Revision })
@@ -266,8 +264,8 @@ func TestDeletionIsAChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.refuses(r.e.Status(), "open policies.dir: no such file or directory")
-	if said := r.says(); said != "One." {
-		t.Errorf("%q decides", said)
+	if got := r.explanation(); got != "One." {
+		t.Errorf("%q decides", got)
 	}
 	if err := os.Rename(aside, r.dir); err != nil {
 		t.Fatal(err)
@@ -278,7 +276,7 @@ func TestDeletionIsAChange(t *testing.T) {
 // TestConfigMap swaps a directory as Kubernetes does: files are links through
 // ..data, which is replaced by a rename.
 func TestConfigMap(t *testing.T) {
-	r := &room{t: t, dir: t.TempDir(), metrics: prometheus.NewRegistry(), log: &logBuffer{}}
+	r := &ruleDirectory{t: t, dir: t.TempDir(), metrics: prometheus.NewRegistry(), log: &logBuffer{}}
 	mount := func(version, why string) {
 		t.Helper()
 		if err := os.Mkdir(filepath.Join(r.dir, version), 0o700); err != nil {
@@ -303,19 +301,19 @@ func TestConfigMap(t *testing.T) {
 	}
 	t.Cleanup(r.e.Close)
 	first := r.e.Status()
-	if said := r.says(); said != "First." {
-		t.Errorf("%q decides", said)
+	if got := r.explanation(); got != "First." {
+		t.Errorf("%q decides", got)
 	}
 	mount("..2", "Second.")
 	r.loads(first)
-	if said := r.says(); said != "Second." {
-		t.Errorf("%q decides", said)
+	if got := r.explanation(); got != "Second." {
+		t.Errorf("%q decides", got)
 	}
 }
 
-// TestABadDirectoryAtTheStart is an error: the built-in rules alone may allow
-// what the team's forbid.
-func TestABadDirectoryAtTheStart(t *testing.T) {
+// An invalid directory is an error at the start, because the built-in rules alone
+// may allow what the team's rules deny.
+func TestAnInvalidDirectoryAtTheStart(t *testing.T) {
 	for name, c := range map[string]struct {
 		prepare func(dir string) error
 		want    string

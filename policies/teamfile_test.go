@@ -16,9 +16,9 @@ func report(t *testing.T, files map[string]string) Report {
 	return r
 }
 
-// TestTeamsFilesCannotReachTheBuiltInRules lists ways to loosen a decision, or
-// to try to. Each is refused by file and line.
-func TestTeamsFilesCannotReachTheBuiltInRules(t *testing.T) {
+// TestTeamFilesCannotChangeTheBuiltInRules lists ways to make a decision less
+// strict. Each is refused by file and line.
+func TestTeamFilesCannotChangeTheBuiltInRules(t *testing.T) {
 	for name, c := range map[string]struct{ text, place, want string }{
 		"decision":              {"package countersign\n\ndecision := {\"outcome\": \"allow\"}", "team.rego:3: ", "decision is a name of the built-in rules"},
 		"allow":                 {"package countersign\nallow contains \"Yes.\"", "team.rego:2: ", "allow is a name"},
@@ -27,7 +27,7 @@ func TestTeamsFilesCannotReachTheBuiltInRules(t *testing.T) {
 		"a function":            {"package countersign\nreason(r) := r", "team.rego:2: ", "reason is a name"},
 		"below a rule":          {"package countersign\ndecision.outcome := \"allow\"", "team.rego:2: ", "decision is a name"},
 		"by index":              {"package countersign\nmode[\"x\"] := \"off\"", "team.rego:2: ", "mode is a name"},
-		"a package of the name": {"package countersign.unopposed\nx := 1", "team.rego:1: ", "name of the built-in rules"},
+		"a package of the name": {"package countersign.not_blocked\nx := 1", "team.rego:1: ", "name of the built-in rules"},
 		"a package below it":    {"package countersign.role.x\nx := 1", "team.rego:1: ", "name of the built-in rules"},
 		"a quoted package":      {"package countersign[\"allow\"]\nx := 1", "team.rego:1: ", "name of the built-in rules"},
 		"a package of a set":    {"package countersign.deny\nx := 1", "team.rego:1: ", "name of the built-in rules"},
@@ -40,7 +40,7 @@ func TestTeamsFilesCannotReachTheBuiltInRules(t *testing.T) {
 		"deny as a map":         {"package countersign\ndeny[\"x\"] := 1", "team.rego:2: ", "may only add to deny"},
 		"below approval":        {"package countersign\napproval.x contains 1", "team.rego:2: ", "may only add to approval"},
 		"approval as function":  {"package countersign\napproval(x) := x", "team.rego:2: ", "may only add to approval"},
-		"the samples":           {"package samples\nx := 1", "team.rego:1: ", "kept for the samples"},
+		"the samples":           {"package samples\nx := 1", "team.rego:1: ", "reserved for the samples"},
 		"an unknown member":     {"package countersign\n\ndeny contains \"No.\" if input.polcy.allow_key_export", "team.rego:3: ", "undefined ref: input.polcy"},
 		"deeper":                {"package x\ny if input.certificate.san == \"a\"", "team.rego:2: ", "undefined ref: input.certificate.san"},
 		"in the passphrase":     {"package x\ny if input.passphrase.lenght < 9", "team.rego:2: ", "undefined ref: input.passphrase.lenght"},
@@ -76,9 +76,8 @@ func TestTestFilesAddNothingToTheRules(t *testing.T) {
 	}
 }
 
-// TestTeamsFilesAreFree shows what they may do, in ways that the guard could
-// mistake for others.
-func TestTeamsFilesAreFree(t *testing.T) {
+// TestTeamFilesAreFree has permitted rules that resemble forbidden ones.
+func TestTeamFilesAreFree(t *testing.T) {
 	err := report(t, map[string]string{
 		"team.rego": `package countersign
 
@@ -136,20 +135,20 @@ weekday := [time.weekday(time.parse_rfc3339_ns(input.time))]
 	}
 }
 
-// TestWhatIsNotDoneInTimeIsRefused, though compiling heeds no deadline.
-func TestWhatIsNotDoneInTimeIsRefused(t *testing.T) {
+// A check ends in time although compiling ignores a deadline.
+func TestACheckEndsInTime(t *testing.T) {
 	hasty := production
 	hasty.revision = time.Nanosecond
-	rules, r, ended := try(t.Context(), hasty, map[string]string{"team.rego": denies("No.")})
+	rules, r, ended := checkWithin(t.Context(), hasty, map[string]string{"team.rego": denies("No.")})
 	<-ended
 	if err := r.Err(); rules != nil || err == nil || r.Revision != revision(map[string]string{"team.rego": denies("No.")}) {
 		t.Errorf("%v, %v", rules, err)
 	}
 }
 
-// TestTeamsRulesOnlyTighten adds rules to the built-in ones and compares, on
-// every sample with every mode, also unknown ones, and every action.
-func TestTeamsRulesOnlyTighten(t *testing.T) {
+// TestTeamRulesAreOnlyStricter compares decisions with and without a team's rules,
+// on every sample with every mode, unknown ones too, and every action.
+func TestTeamRulesAreOnlyStricter(t *testing.T) {
 	strictness := map[engine.Outcome]int{engine.OutcomeAllow: 0, engine.OutcomeApproval: 1, engine.OutcomeDeny: 2}
 	base, _ := check(t.Context(), production, nil)
 	for _, text := range []string{
