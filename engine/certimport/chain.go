@@ -11,8 +11,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// pool is a set of different certificates and who of them signed whom. The first
-// ones may be the leaf.
+// pool is a set of different certificates with the signatures between them. The
+// first ones may be the leaf.
 type pool struct {
 	certificates []*x509.Certificate
 	candidates   int
@@ -23,7 +23,7 @@ func newPool(candidates, others []*x509.Certificate) (*pool, error) {
 	p := &pool{}
 	for i, c := range append(slices.Clip(candidates), others...) {
 		if key, ok := c.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABits {
-			return nil, engine.Errorf(engine.CodeInvalidCertificate, "the certificate %s has an RSA key of %d bits; at most %d are taken", nameOf(c), key.N.BitLen(), maxRSABits)
+			return nil, engine.Errorf(engine.CodeInvalidCertificate, "the certificate %s has an RSA key of %d bits; at most %d are accepted", nameOf(c), key.N.BitLen(), maxRSABits)
 		}
 		if !slices.ContainsFunc(p.certificates, c.Equal) {
 			p.certificates = append(p.certificates, c)
@@ -33,12 +33,12 @@ func newPool(candidates, others []*x509.Certificate) (*pool, error) {
 		}
 	}
 	if len(p.certificates) > maxCertificates {
-		return nil, engine.Errorf(engine.CodeInvalidCertificate, "there are %d certificates; at most %d are taken", len(p.certificates), maxCertificates)
+		return nil, engine.Errorf(engine.CodeInvalidCertificate, "there are %d certificates; at most %d are accepted", len(p.certificates), maxCertificates)
 	}
 	for _, issuer := range p.certificates {
 		row := make([]bool, len(p.certificates))
 		for j, c := range p.certificates {
-			// CheckSignatureFrom would refuse SHA-1, which servers do serve.
+			// CheckSignatureFrom would refuse SHA-1, which servers still serve.
 			row[j] = bytes.Equal(issuer.RawSubject, c.RawIssuer) &&
 				issuer.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 		}
@@ -47,36 +47,36 @@ func newPool(candidates, others []*x509.Certificate) (*pool, error) {
 	return p, nil
 }
 
-// leaf finds the one certificate that the others lead up from: that of the key,
-// where there is one, else the one that signed no other.
+// leaf finds the certificate of the key or, without a key, the one that signed no
+// other certificate.
 func (p *pool) leaf(key crypto.Signer) (int, error) {
 	var found []int
 	for i := range p.candidates {
-		if key == nil || belongs(key, p.certificates[i]) {
+		if key == nil || isKeyOf(key, p.certificates[i]) {
 			found = append(found, i)
 		}
 	}
 	if len(found) == 0 {
-		return 0, engine.Errorf(engine.CodeKeyMismatch, "the private key does not belong to the certificate: their public keys differ")
+		return 0, engine.Errorf(engine.CodeKeyMismatch, "the private key does not belong to the certificate, because their public keys differ; give the key of this certificate")
 	}
 	if len(found) == 1 {
 		return found[0], nil
 	}
 	found = slices.DeleteFunc(found, p.signedAnother)
 	if len(found) == 0 {
-		return 0, engine.Errorf(engine.CodeInvalidCertificate, "there is no leaf: each certificate signed another")
+		return 0, engine.Errorf(engine.CodeInvalidCertificate, "there is no leaf, because each certificate signed another; add the leaf")
 	}
 	if leaves := slices.DeleteFunc(slices.Clone(found), func(i int) bool { return isCA(p.certificates[i]) }); len(leaves) > 0 {
-		found = leaves // a CA certificate beside a leaf is a stray, which chain names
+		found = leaves // chain reports a CA certificate that is not in the chain
 	}
 	if len(found) > 1 {
-		return 0, p.twoLeaves(found[0], found[1])
+		return 0, p.errTwoLeaves(found[0], found[1])
 	}
 	return found[0], nil
 }
 
-func (p *pool) twoLeaves(i, j int) error {
-	return engine.Errorf(engine.CodeInvalidCertificate, "there are two leaves, %s and %s; import them one by one", nameOf(p.certificates[i]), nameOf(p.certificates[j]))
+func (p *pool) errTwoLeaves(i, j int) error {
+	return engine.Errorf(engine.CodeInvalidCertificate, "there are two leaves, %s and %s; import them separately", nameOf(p.certificates[i]), nameOf(p.certificates[j]))
 }
 
 func (p *pool) signedAnother(i int) bool {
@@ -88,12 +88,13 @@ func (p *pool) signedAnother(i int) bool {
 	return false
 }
 
-// chain finds the way up from the leaf and refuses what does not lie on it.
+// chain finds the path from the leaf upwards and refuses every certificate that is
+// not on it.
 func (p *pool) chain(leaf int) ([]*x509.Certificate, error) {
-	path := p.climb([]int{leaf})
+	path := p.longestPath([]int{leaf})
 	for i := range p.certificates {
 		if !slices.Contains(path, i) && !p.isRootOf(i, path) {
-			return nil, p.stray(i, path)
+			return nil, p.misplaced(i, path)
 		}
 	}
 	chain := []*x509.Certificate{}
@@ -103,29 +104,31 @@ func (p *pool) chain(leaf int) ([]*x509.Certificate, error) {
 	return chain, nil
 }
 
-// climb returns the longest way up that begins with path, the first in input
-// order of several. It passes no self-signed certificate, which ends a chain, and
-// no CA twice, whatever certificates that CA has: so the ways number at most the
-// product of the certificates per CA, 3^3 for 10 certificates.
-func (p *pool) climb(path []int) []int {
+// longestPath returns the longest path upwards that begins with path; of several,
+// the first in input order. A path contains no self-signed certificate, which ends
+// a chain, and each CA only once, even if it has several certificates. So there are
+// at most as many paths as the product of the certificates per CA, 3^3 for 10
+// certificates.
+func (p *pool) longestPath(path []int) []int {
 	longest := path
 	last := path[len(path)-1]
 	if p.signed[last][last] {
 		return longest
 	}
 	for i, c := range p.certificates {
-		if !p.signed[i][last] || p.signed[i][i] || !isCA(c) || p.twinIn(i, path) {
+		if !p.signed[i][last] || p.signed[i][i] || !isCA(c) || p.hasSameCA(i, path) {
 			continue
 		}
-		if way := p.climb(append(slices.Clip(path), i)); len(way) > len(longest) {
-			longest = way
+		if longer := p.longestPath(append(slices.Clip(path), i)); len(longer) > len(longest) {
+			longest = longer
 		}
 	}
 	return longest
 }
 
-// twinIn tells whether path holds a certificate of the same CA, name and key.
-func (p *pool) twinIn(i int, path []int) bool {
+// hasSameCA tells whether path contains a certificate of the same CA, which has the
+// same name and key.
+func (p *pool) hasSameCA(i int, path []int) bool {
 	c := p.certificates[i]
 	return slices.ContainsFunc(path, func(j int) bool {
 		other := p.certificates[j]
@@ -133,11 +136,11 @@ func (p *pool) twinIn(i int, path []int) bool {
 	})
 }
 
-// isRootOf tells whether i is a self-signed root to which path leads, or the
-// self-signed twin of a cross-signed CA on it. Clients have roots of their own,
-// so it is left out of the chain.
+// isRootOf tells whether i is the self-signed root of path, or the self-signed
+// certificate of a cross-signed CA on it. Clients have their own roots, so it is
+// left out of the chain.
 func (p *pool) isRootOf(i int, path []int) bool {
-	return p.signed[i][i] && (p.twinIn(i, path) || p.signedOneOf(i, path) >= 0)
+	return p.signed[i][i] && (p.hasSameCA(i, path) || p.signedOneOf(i, path) >= 0)
 }
 
 func (p *pool) signedOneOf(i int, path []int) int {
@@ -149,19 +152,19 @@ func (p *pool) signedOneOf(i int, path []int) int {
 	return -1
 }
 
-// stray says why a certificate has no place on the path.
-func (p *pool) stray(i int, path []int) error {
+// misplaced says why a certificate is not on the path.
+func (p *pool) misplaced(i int, path []int) error {
 	c, leaf := p.certificates[i], p.certificates[path[0]]
 	j := p.signedOneOf(i, path)
 	switch {
 	case j >= 0 && !isCA(c):
-		return engine.Errorf(engine.CodeChainMismatch, "%s signed %s but is not a CA certificate", nameOf(c), nameOf(p.certificates[j]))
-	case p.twinIn(i, path):
-		return engine.Errorf(engine.CodeChainMismatch, "there are two certificates of %s; leave one way up from the leaf %s", nameOf(c), nameOf(leaf))
+		return engine.Errorf(engine.CodeChainMismatch, "%s signed %s but is not a CA certificate; give the CA certificate of that name", nameOf(c), nameOf(p.certificates[j]))
+	case p.hasSameCA(i, path):
+		return engine.Errorf(engine.CodeChainMismatch, "there are two certificates of %s; keep the one in the chain of the leaf %s", nameOf(c), nameOf(leaf))
 	case i < p.candidates && !isCA(c):
-		return p.twoLeaves(path[0], i)
+		return p.errTwoLeaves(path[0], i)
 	}
-	return engine.Errorf(engine.CodeChainMismatch, "%s does not lead up from the leaf %s: it belongs to another chain, or a certificate between them is missing", nameOf(c), nameOf(leaf))
+	return engine.Errorf(engine.CodeChainMismatch, "%s is not in the chain of the leaf %s; remove it, or add the certificate that is missing between them", nameOf(c), nameOf(leaf))
 }
 
 // isCA tells whether a certificate may sign others (RFC 5280, sections 4.2.1.3
@@ -170,13 +173,12 @@ func isCA(c *x509.Certificate) bool {
 	return c.BasicConstraintsValid && c.IsCA && (c.KeyUsage == 0 || c.KeyUsage&x509.KeyUsageCertSign != 0)
 }
 
-func belongs(key crypto.Signer, c *x509.Certificate) bool {
+func isKeyOf(key crypto.Signer, c *x509.Certificate) bool {
 	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	return ok && public.Equal(c.PublicKey)
 }
 
-// nameOf names a certificate to a reader: by its subject, cut to a length, or by
-// its serial number.
+// nameOf is a certificate's subject, shortened, or its serial number.
 func nameOf(c *x509.Certificate) string {
 	if subject := c.Subject.String(); subject != "" {
 		return fmt.Sprintf("%.120q", subject)

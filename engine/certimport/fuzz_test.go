@@ -42,7 +42,7 @@ func holds(t *testing.T, b engine.Bundle, err error, secrets ...string) {
 	if err != nil {
 		t.Fatalf("the key is not PKCS#8: %v", err)
 	}
-	if !belongs(key.(crypto.Signer), b.Leaf) {
+	if !isKeyOf(key.(crypto.Signer), b.Leaf) {
 		t.Fatal("the key is not the leaf's")
 	}
 }

@@ -20,24 +20,24 @@ func TestPEMThatIsRefused(t *testing.T) {
 		code               engine.Code
 		says               string
 	}{
-		"nothing":              {"", "", engine.CodeInvalidCertificate, "holds no certificate"},
-		"white space":          {" \n\t", "", engine.CodeInvalidCertificate, "holds no certificate"},
-		"the chain alone":      {"", good, engine.CodeInvalidCertificate, "holds no certificate"},
+		"nothing":              {"", "", engine.CodeInvalidCertificate, "contains no certificate"},
+		"white space":          {" \n\t", "", engine.CodeInvalidCertificate, "contains no certificate"},
+		"the chain alone":      {"", good, engine.CodeInvalidCertificate, "contains no certificate"},
 		"garbage":              {"garbage", "", engine.CodeInvalidCertificate, "not PEM"},
 		"garbage as chain":     {good, "garbage", engine.CodeInvalidCertificate, "chain_pem is not PEM"},
 		"DER":                  {string(end.Raw), "", engine.CodeInvalidCertificate, "not PEM"},
-		"damaged base64":       {damaged, "", engine.CodeInvalidCertificate, "damaged or cut short"},
-		"damaged, then good":   {damaged + good, "", engine.CodeInvalidCertificate, "damaged or cut short"},
-		"cut short":            {good[:len(good)-40], "", engine.CodeInvalidCertificate, "damaged or cut short"},
-		"good, then cut short": {good + good[:90], "", engine.CodeInvalidCertificate, "damaged or cut short"},
-		"text behind":          {good + "more", "", engine.CodeInvalidCertificate, "behind its last PEM block"},
-		"DER with a tail":      {block("CERTIFICATE", append(end.Raw[:len(end.Raw):len(end.Raw)], 0)), "", engine.CodeInvalidCertificate, "damaged"},
-		"DER cut short":        {block("CERTIFICATE", end.Raw[:len(end.Raw)-1]), "", engine.CodeInvalidCertificate, "damaged"},
-		"an empty block":       {block("CERTIFICATE", nil), "", engine.CodeInvalidCertificate, "damaged"},
+		"damaged base64":       {damaged, "", engine.CodeInvalidCertificate, "damaged or incomplete"},
+		"damaged, then good":   {damaged + good, "", engine.CodeInvalidCertificate, "damaged or incomplete"},
+		"cut short":            {good[:len(good)-40], "", engine.CodeInvalidCertificate, "damaged or incomplete"},
+		"good, then cut short": {good + good[:90], "", engine.CodeInvalidCertificate, "damaged or incomplete"},
+		"text after":           {good + "more", "", engine.CodeInvalidCertificate, "after its last PEM block"},
+		"DER with a tail":      {block("CERTIFICATE", append(end.Raw[:len(end.Raw):len(end.Raw)], 0)), "", engine.CodeInvalidCertificate, "not a valid X.509"},
+		"DER cut short":        {block("CERTIFICATE", end.Raw[:len(end.Raw)-1]), "", engine.CodeInvalidCertificate, "not a valid X.509 certificate"},
+		"an empty block":       {block("CERTIFICATE", nil), "", engine.CodeInvalidCertificate, "not a valid X.509"},
 		"a request":            {block("CERTIFICATE REQUEST", end.Raw), "", engine.CodeInvalidCertificate, "not a certificate"},
 		"PKCS#7":               {block("PKCS7", end.Raw), "", engine.CodeInvalidCertificate, "openssl pkcs7"},
-		"a key beside it":      {good + key, "", engine.CodeInvalidRequest, "belongs in private_key_pem"},
-		"a key in the chain":   {good, key, engine.CodeInvalidRequest, "belongs in private_key_pem"},
+		"a key beside it":      {good + key, "", engine.CodeInvalidRequest, "move it to private_key_pem"},
+		"a key in the chain":   {good, key, engine.CodeInvalidRequest, "move it to private_key_pem"},
 		"huge":                 {good + strings.Repeat("\n", maxInput), "", engine.CodeInvalidRequest, "at most"},
 		"a huge chain":         {good, strings.Repeat(" ", maxInput+1), engine.CodeInvalidRequest, "chain_pem"},
 	} {
@@ -73,11 +73,11 @@ openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -days -1 -out expired.pem
 	}
 }
 
-func TestLeavesWhoseKeysAreNotTaken(t *testing.T) {
+func TestLeavesWithUnsupportedKeys(t *testing.T) {
 	for name, c := range map[string]struct{ script, says string }{
 		"RSA-1024": {"openssl genrsa -out key.pem 1024" + selfSign, "RSA of 1024 bits"},
 		"P-224":    {"openssl ecparam -name secp224r1 -genkey -noout -out key.pem" + selfSign, "on the curve P-224"},
-		"Ed448":    {"openssl genpkey -algorithm ED448 -out key.pem" + selfSign, "not taken"},
+		"Ed448":    {"openssl genpkey -algorithm ED448 -out key.pem" + selfSign, "not accepted"},
 	} {
 		_, err := PEM(shell(t, c.script)("cert.pem"), "", "")
 		if text := refusal(t, name, err, engine.CodeInvalidCertificate); !strings.Contains(text, c.says) {

@@ -13,12 +13,12 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// maxIterations bounds each key derivation: about 0.2 s. Windows refuses files
+// maxIterations bounds each key derivation to about 0.2 s. Windows refuses files
 // with more than 600,000.
 const maxIterations = 1_000_000
 
-// The structures of RFC 7292 and RFC 8018, as the decoding library has them: both
-// parse with encoding/asn1, so both see the same counts.
+// The structures of RFC 7292 and RFC 8018 as the library declares them. Both use
+// encoding/asn1, so both see the same counts.
 type (
 	pfx struct {
 		Version  int
@@ -84,14 +84,14 @@ var (
 	oidHMACSHA256    = asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 9}
 )
 
-// inspected is a file whose visible key derivations are within bounds, with its
-// parts in two sorts.
+// inspected is a file whose visible key derivations are within the limits, with its
+// visible and its encrypted parts.
 type inspected struct {
 	hasMAC             bool
 	visible, encrypted []contentInfo
 }
 
-// inspect walks what a file shows without its passphrase.
+// inspect checks the parts of a file that are visible without its passphrase.
 func inspect(data []byte) (inspected, error) {
 	var file pfx
 	var content asn1.RawValue
@@ -122,7 +122,7 @@ func inspect(data []byte) (inspected, error) {
 		}
 	}
 	if keys != 1 {
-		return inspected{}, engine.Errorf(engine.CodeInvalidCertificate, "the PKCS#12 file shows %d private keys instead of one; write one again with openssl pkcs12 -export, or import a certificate without a key as PEM", keys)
+		return inspected{}, engine.Errorf(engine.CodeInvalidCertificate, "the PKCS#12 file has %d visible private keys and must have one; write it again with openssl pkcs12 -export, or import a certificate without a key as PEM", keys)
 	}
 	return safe, nil
 }
@@ -156,7 +156,7 @@ func checkBags(part contentInfo) (keys int, err error) {
 		}
 		keys++
 		if length := len(bag.Value.Bytes); length > maxKeyDER {
-			return 0, engine.Errorf(engine.CodeInvalidCertificate, "the private key in the PKCS#12 file is %d bytes long; at most %d are taken", length, maxKeyDER)
+			return 0, engine.Errorf(engine.CodeInvalidCertificate, "the private key in the PKCS#12 file is %d bytes long; at most %d are accepted", length, maxKeyDER)
 		}
 		var key encryptedPrivateKeyInfo
 		if shrouded {
@@ -190,17 +190,17 @@ func checkDerivation(algorithm pkix.AlgorithmIdentifier) error {
 		}
 		return checkIterations(params.Iterations)
 	}
-	return engine.Errorf(engine.CodeInvalidCertificate, "the PKCS#12 file uses the algorithm %.60s, which is not taken", id)
+	return engine.Errorf(engine.CodeInvalidCertificate, "the PKCS#12 file uses the algorithm %.60s, which is not accepted; write it again with openssl pkcs12 -export", id)
 }
 
 func checkIterations(n int) error {
 	if n < 1 || n > maxIterations {
-		return engine.Errorf(engine.CodeInvalidCertificate, "the PKCS#12 file asks for %d iterations of its key derivation; 1 to %d are taken", n, maxIterations)
+		return engine.Errorf(engine.CodeInvalidCertificate, "the PKCS#12 file sets %d iterations of its key derivation; 1 to %d are accepted", n, maxIterations)
 	}
 	return nil
 }
 
-// unmarshal parses DER that must end where in does.
+// unmarshal parses DER without trailing data.
 func unmarshal(in []byte, out any) error {
 	rest, err := asn1.Unmarshal(in, out)
 	if err == nil && len(rest) > 0 {
@@ -212,8 +212,8 @@ func unmarshal(in []byte, out any) error {
 	return nil
 }
 
-// reordered is the file with its visible parts in front, under a MAC of one
-// iteration in place of the file's own, if it has one.
+// reordered is the file with its visible parts first. A new MAC with one iteration
+// replaces the file's own, if it has one.
 func (s inspected) reordered(passphrase engine.Secret) ([]byte, error) {
 	content, err := asn1.Marshal(append(slices.Clip(s.visible), s.encrypted...))
 	if err != nil {
@@ -236,8 +236,8 @@ func (s inspected) reordered(passphrase engine.Secret) ([]byte, error) {
 	return text, nil
 }
 
-// pbmac1 is a MAC of RFC 9579 over content. It protects nothing: it lets the
-// library read what was put together here.
+// pbmac1 is a MAC over content (RFC 9579). It protects nothing; the library needs it
+// to read the reordered file.
 func pbmac1(content []byte, passphrase engine.Secret) (digestInfo, error) {
 	salt := []byte("countersign")
 	key, err := pbkdf2.Key(sha256.New, passphrase.Reveal(), salt, 1, sha256.Size)

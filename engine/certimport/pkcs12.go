@@ -18,20 +18,20 @@ import (
 // Key derivations of more than 1,000,000 iterations are refused before any runs.
 func PKCS12(data []byte, passphrase engine.Secret) (bundle engine.Bundle, err error) {
 	defer func() {
-		if cause := recover(); cause != nil { // the library panics on some input
+		if cause := recover(); cause != nil { // the library panics on some files
 			bundle, err = engine.Bundle{}, unreadable(fmt.Errorf("decoding panicked: %v", cause))
 		}
 	}()
 	if len(data) > maxInput {
-		return engine.Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "the PKCS#12 file is %d bytes long; at most %d are taken", len(data), maxInput)
+		return engine.Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "the PKCS#12 file is %d bytes long; at most %d are accepted", len(data), maxInput)
 	}
 	safe, err := inspect(data)
 	if err != nil {
 		return engine.Bundle{}, err
 	}
-	// A key bag inside encrypted content would name an iteration count that nobody
-	// has seen. In this order the library meets the inspected key first and
-	// refuses a second one before it derives anything for it.
+	// A key bag in encrypted content has an iteration count that inspect cannot see.
+	// With the visible parts first, the library reads the inspected key first and
+	// refuses a second key before it derives anything for it.
 	visibleFirst, err := safe.reordered(passphrase)
 	if err != nil {
 		return engine.Bundle{}, err
@@ -50,18 +50,18 @@ func PKCS12(data []byte, passphrase engine.Secret) (bundle engine.Bundle, err er
 	return assemble(append([]*x509.Certificate{first}, rest...), nil, signer)
 }
 
-// explain says what the library's refusal means. Under a wrong passphrase the
-// reordered file fails in many ways; the original's MAC tells.
+// explain turns the library's error into ours. With a wrong passphrase the
+// reordered file fails in many ways, so the MAC of the original file is checked.
 func explain(data []byte, passphrase engine.Secret, failure error) error {
 	_, wrong := pkcs12.DecodeTrustStore(data, passphrase.Reveal()) // checks the MAC and never a key
-	// PKCS#12 passphrases are UCS-2; the library takes no other.
-	beyond := strings.ContainsFunc(passphrase.Reveal(), func(r rune) bool { return r > 0xffff })
-	if beyond || errors.Is(failure, pkcs12.ErrIncorrectPassword) || errors.Is(wrong, pkcs12.ErrIncorrectPassword) {
-		return engine.Errorf(engine.CodeInvalidCertificate, "the passphrase does not open the PKCS#12 file: it is wrong, or the file was changed")
+	// PKCS#12 passphrases are UCS-2, and the library accepts no others.
+	outsideUCS2 := strings.ContainsFunc(passphrase.Reveal(), func(r rune) bool { return r > 0xffff })
+	if outsideUCS2 || errors.Is(failure, pkcs12.ErrIncorrectPassword) || errors.Is(wrong, pkcs12.ErrIncorrectPassword) {
+		return engine.Errorf(engine.CodeInvalidCertificate, "the passphrase does not open the PKCS#12 file: the passphrase is wrong, or the file was changed")
 	}
 	return unreadable(failure)
 }
 
 func unreadable(cause error) error {
-	return engine.Errorf(engine.CodeInvalidCertificate, "the PKCS#12 file cannot be read: it must be DER and hold one key with its certificate; openssl pkcs12 -export writes one").Because(cause)
+	return engine.Errorf(engine.CodeInvalidCertificate, "the PKCS#12 file cannot be read; give a DER file with one key and its certificate, as openssl pkcs12 -export writes it").Because(cause)
 }

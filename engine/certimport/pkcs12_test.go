@@ -119,7 +119,7 @@ func TestPKCS12OfEveryEncoder(t *testing.T) {
 	}
 }
 
-func TestPKCS12WhoseContentDoesNotHold(t *testing.T) {
+func TestPKCS12WithContentThatDoesNotBelongTogether(t *testing.T) {
 	root := ca(t, "root", nil)
 	one := ca(t, "one", root)
 	end, other := leaf(t, "leaf", one), leaf(t, "other", one)
@@ -146,7 +146,7 @@ func TestPKCS12WhoseContentDoesNotHold(t *testing.T) {
 	}
 	file := shell(t, opensslFiles+`openssl pkcs12 -export -nokeys -in cert.pem -passout "$p" -out no-key`)
 	_, err := PKCS12([]byte(file("no-key")), passphrase)
-	if text := refusal(t, "no key", err, engine.CodeInvalidCertificate); !strings.Contains(text, "0 private keys") {
+	if text := refusal(t, "no key", err, engine.CodeInvalidCertificate); !strings.Contains(text, "0 visible private keys") {
 		t.Errorf("without a key the error says %q", text)
 	}
 }
