@@ -1,37 +1,26 @@
 package main
 
 import (
-	"context"
-	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
-	"github.com/FerretDB/FerretDB/ferretdb"
+	"github.com/countersign-dev/countersign/engine/store/mongo/mongotest"
 )
 
-// mongoURI is a database behind MongoDB's wire protocol: the one that
-// COUNTERSIGN_TEST_MONGODB_URI names, else FerretDB in this process.
+// mongoURI is a database behind MongoDB's wire protocol: an external server if
+// there is one, otherwise FerretDB in this process.
 func mongoURI(t *testing.T) string {
 	t.Helper()
-	if uri := os.Getenv("COUNTERSIGN_TEST_MONGODB_URI"); uri != "" {
+	if uri := mongotest.External(); uri != "" {
 		return uri
 	}
-	ferret, err := ferretdb.New(&ferretdb.Config{
-		Listener: ferretdb.ListenerConfig{TCP: "127.0.0.1:0"},
-		Handler:  "sqlite", SQLiteURL: "file:" + t.TempDir() + "/", Logger: slog.New(slog.DiscardHandler),
-	})
+	uri, stop, err := mongotest.Serve(t.TempDir())
 	noError(t, err)
-	ctx, stop := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
-	go func() { stopped <- ferret.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		noError(t, <-stopped)
-	})
-	return ferret.MongoDBURI()
+	t.Cleanup(func() { noError(t, stop()) })
+	return uri
 }
 
 // The whole on MongoDB: bootstrap, import, mint, 16 callers for one file, the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -135,16 +136,20 @@ func TestServerDoesNotAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, p := throughProxy(t, "connectTimeoutMS=200&serverSelectionTimeoutMS=200&timeoutMS=1000")
 			harm(p)
+			var running sync.WaitGroup
 			for name, c := range calls {
-				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-				if err := c.call(ctx, s); engine.CodeOf(err) != c.code {
-					t.Errorf("%s gave %v, want %s", name, err, c.code)
-				}
-				cancel()
-				if err := c.call(t.Context(), s); engine.CodeOf(err) != c.code {
-					t.Errorf("%s without a deadline gave %v, want %s", name, err, c.code)
-				}
+				running.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+					defer cancel()
+					if err := c.call(ctx, s); engine.CodeOf(err) != c.code {
+						t.Errorf("%s gave %v, want %s", name, err, c.code)
+					}
+					if err := c.call(t.Context(), s); engine.CodeOf(err) != c.code {
+						t.Errorf("%s without a deadline gave %v, want %s", name, err, c.code)
+					}
+				})
 			}
+			running.Wait()
 		})
 	}
 }

@@ -212,7 +212,7 @@ func indexNames(t *testing.T, db *driver.Database) []string {
 	return names
 }
 
-// No error holds a password, wherever in the URI it stands.
+// No error contains a password, wherever it is in the URI.
 func TestErrorsHoldNoPassword(t *testing.T) {
 	const timeouts = "?serverSelectionTimeoutMS=1&connectTimeoutMS=1"
 	for _, uri := range []string{
@@ -221,7 +221,7 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 		"mongodb://app:hunter2@@127.0.0.1:1/db",
 		"mongodb://app:hunter2/x@127.0.0.1:1/db",
 		"mongodb://app:hunter2@127.0.0.1:port/db",
-		"mongodb://app:hunter2@127.0.0.1:1/db?w=hunter2",
+		"mongodb://app:hunter2@127.0.0.1:1/db" + timeouts + "&w=hunter2",
 		"mongodb://app:hunter2@127.0.0.1:1/db?readPreference=hunter2",
 		"mongodb://app:hunter2@127.0.0.1:1/db?authMechanismProperties=hunter2",
 		"postgres://app:hunter2@127.0.0.1/db",

@@ -131,15 +131,20 @@ var repairs = []repair{
 // written twice.
 func TestTheSameCallAgainRepairs(t *testing.T) {
 	everywhere(t, func(t *testing.T, s server) {
+		uri, db := s.database(t)
 		for _, r := range repairs {
-			t.Run(r.name, func(t *testing.T) { r.run(t, s) })
+			t.Run(r.name, func(t *testing.T) { r.run(t, uri, db) })
 		}
 	})
 }
 
-func (r repair) run(t *testing.T, s server) {
-	uri, db := s.database(t)
+func (r repair) run(t *testing.T, uri string, db *driver.Database) {
 	ctx, rec := t.Context(), engine.Record{Audit: entry("prj")}
+	for _, name := range collections(t, db) {
+		if _, err := db.Collection(name).DeleteMany(ctx, bson.D{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	died := open(t, uri)
 	if r.before != nil {
 		if err := r.before(ctx, died); err != nil {

@@ -2,76 +2,65 @@ package mongo_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"os"
 	"strings"
 	"testing"
 
-	"github.com/FerretDB/FerretDB/ferretdb"
 	driver "go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/engine/store/mongo"
+	"github.com/countersign-dev/countersign/engine/store/mongo/mongotest"
 	"github.com/countersign-dev/countersign/engine/store/storetest"
 )
 
-// server is a database server that the tests run against, and what it cannot
-// honour.
+// server is a database server that the tests run against, and the contracts that
+// it cannot meet.
 type server struct {
 	name   string
 	uri    string
 	limits []storetest.Limit
 }
 
-// servers are FerretDB, in this process and over the real wire protocol, and
-// MongoDB where COUNTERSIGN_TEST_MONGODB_URI names one.
+// servers are FerretDB in this process and, if there is one, an external MongoDB.
 var servers []server
 
-// ferretLimits is all that FerretDB v1.24 cannot honour. MongoDB has no limits.
+// ferretLimits are the contracts that FerretDB v1.24 cannot meet. MongoDB meets all.
 var ferretLimits = []storetest.Limit{
 	{Test: "request/advance race", Reason: "FerretDB's update reads, compares and writes in separate steps, so an older version may overwrite a newer one; " +
 		"MongoDB updates one document atomically, and one workflow alone writes a request"},
-	{Test: "session/session seen race", Reason: "for the same reason an older time may overwrite a newer one; it is a minute's difference in when a session lapses"},
+	{Test: "session/session seen race", Reason: "for the same reason an older time may overwrite a newer one; a session may then expire a minute too early"},
 }
 
 func TestMain(m *testing.M) {
-	code, err := withFerretDB(m.Run)
+	code, err := runTests(m)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "start FerretDB:", err)
+		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
 }
 
-// withFerretDB serves FerretDB from a folder of its own while run runs.
-func withFerretDB(run func() int) (int, error) {
+func runTests(m *testing.M) (code int, err error) {
 	dir, err := os.MkdirTemp("", "ferretdb")
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(dir)
-	ferret, err := ferretdb.New(&ferretdb.Config{
-		Listener:  ferretdb.ListenerConfig{TCP: "127.0.0.1:0"},
-		Handler:   "sqlite",
-		SQLiteURL: "file:" + dir + "/",
-		Logger:    slog.New(slog.DiscardHandler),
-	})
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	uri, stop, err := mongotest.Serve(dir)
 	if err != nil {
 		return 0, err
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
-	go func() { stopped <- ferret.Run(ctx) }()
-	servers = append(servers, server{"FerretDB", ferret.MongoDBURI(), ferretLimits})
-	if uri := os.Getenv("COUNTERSIGN_TEST_MONGODB_URI"); uri != "" {
+	servers = append(servers, server{"FerretDB", uri, ferretLimits})
+	if uri := mongotest.External(); uri != "" {
 		servers = append(servers, server{"MongoDB", uri, nil})
 	}
-	code := run()
-	stop()
-	return code, <-stopped
+	code = m.Run()
+	return code, stop()
 }
 
 // everywhere runs a test on every server.

@@ -188,8 +188,8 @@ func auditListing(t *testing.T, s engine.Store) {
 			}
 		}
 		list := auditLister(t, s, q)
-		same(t, walk(t, list, 5), want)
-		if q.Action == "" && q.CertificateID == "" && q.RequestID == "" {
+		same(t, walk(t, list, 9), want)
+		if q.Actor == "" && q.Action == "" && q.CertificateID == "" && q.RequestID == "" && q.From.IsZero() && q.Seq == 0 {
 			lists(t, list, want)
 		}
 	}
