@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// SystemChain is the audit chain of what belongs to no project.
+// SystemChain is the audit chain of entries that belong to no project.
 const SystemChain = "system"
 
-// The actions on record.
+// The actions in the audit log.
 const (
 	ActionDownloadRequested        = "download.requested"
 	ActionApprovalApproved         = "approval.approved"
@@ -56,9 +56,8 @@ const (
 )
 
 // AuditEntry is one link of a project's hash chain. Seq starts at 1 and has no
-// gaps; Hash covers every other member, PrevHash included (Ref apart, which is
-// the store's). Ref is unique within the store: writing an entry again under
-// the same Ref changes nothing.
+// gaps. Hash covers every other member, PrevHash included, except Ref. Ref is unique
+// within the store: writing an entry again with the same Ref changes nothing.
 type AuditEntry struct {
 	Ref           string            `json:"ref"`
 	ProjectID     string            `json:"project_id"`
@@ -83,9 +82,9 @@ type AuditHead struct {
 	Hash string `json:"hash"`
 }
 
-// Link places e behind head and returns the new head. Bytes that are no UTF-8, in
-// a header that a stranger sent, become U+FFFD first: what a store gives back
-// has to hash alike.
+// Link appends e to the chain that ends with head, and returns the new head. Bytes
+// that are not UTF-8, for example in a header that a stranger sent, become U+FFFD
+// first, so that the entry has the same hash when a store returns it.
 func (e *AuditEntry) Link(head AuditHead) AuditHead {
 	var clean AuditEntry
 	if err := json.Unmarshal(e.encode(), &clean); err != nil {
@@ -117,8 +116,8 @@ func (e AuditEntry) encode() []byte {
 	return text
 }
 
-// Record is what a change puts on record in the same step: an audit entry and,
-// where something happened to a certificate, its timeline event.
+// Record is what a store writes together with a change: an audit entry and, if
+// something happened to a certificate, its timeline event.
 type Record struct {
 	Audit AuditEntry
 	Event *Event
@@ -141,9 +140,9 @@ type AuditReader interface {
 	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]AuditEntry, error)
 }
 
-// VerifyAudit walks a chain from its first entry and finds any change, gap or
-// reordering. That entries were cut off its end shows only against a head noted
-// elsewhere: give it as anchor (zero for none).
+// VerifyAudit checks a chain from its first entry and finds every change, gap and
+// reordering. It finds that entries are missing at the end only if a head that was
+// stored elsewhere is given as anchor (zero for none).
 func VerifyAudit(ctx context.Context, log AuditReader, chain string, anchor AuditHead) (AuditVerification, error) {
 	verdict := AuditVerification{OK: true}
 	for {

@@ -13,7 +13,7 @@ import (
 )
 
 // Certificate is a stored certificate with its chain (leaf's issuer first, DER,
-// self-signed roots left out). The private key is kept apart, sealed.
+// self-signed roots left out). The private key is stored separately, sealed.
 type Certificate struct {
 	ID            string    `json:"id"`
 	ProjectID     string    `json:"project_id"`
@@ -52,7 +52,7 @@ type SealedKey struct {
 	Ciphertext []byte `json:"ciphertext"`
 }
 
-// Describe fills in what the leaf says of itself.
+// SetLeaf sets the leaf and the fields that are read from it.
 func (c *Certificate) SetLeaf(leaf *x509.Certificate) {
 	sum := sha256.Sum256(leaf.Raw)
 	c.Leaf = leaf.Raw
@@ -82,7 +82,7 @@ func subjectAltNames(leaf *x509.Certificate) []string {
 	return names
 }
 
-// keyAlgorithm names the key as operators do: RSA-2048, ECDSA-P256, Ed25519.
+// keyAlgorithm is the usual name of the key's algorithm: RSA-2048, ECDSA-P256, Ed25519.
 func keyAlgorithm(leaf *x509.Certificate) string {
 	switch key := leaf.PublicKey.(type) {
 	case *rsa.PublicKey:
@@ -96,8 +96,8 @@ func keyAlgorithm(leaf *x509.Certificate) string {
 	}
 }
 
-// Event is one entry of a certificate's timeline: what happened to it. Refusals
-// are in the audit log alone.
+// Event is one entry of a certificate's timeline: what happened to it. Refusals are
+// only in the audit log.
 type Event struct {
 	ID            string    `json:"id"`
 	ProjectID     string    `json:"project_id"`

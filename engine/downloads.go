@@ -12,7 +12,7 @@ import (
 // the token Redeems it, and it can be Revoked before. [Transitions] is the
 // counterpart for workflows. All fields must be set.
 type Downloads struct {
-	Store     Store
+	Store     DownloadStore
 	Formats   Formats
 	Keys      Keys
 	Policy    Policy

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// Format is one kind of file that a certificate can be downloaded as. ID, file
+// Format is one kind of file that a certificate can be downloaded as. Its id, file
 // name and aliases all name it. ContainsKey, NeedsPassphrase, Projects and the
-// options take in what the formats it includes need.
+// options include those of the formats that it contains.
 type Format struct {
 	ID              string
 	Filename        string
@@ -22,20 +22,20 @@ type Format struct {
 	OptionsSchema   json.RawMessage
 	Includes        []string
 	Targets         []FormatTarget
-	// Projects are the ids of those in which the format exists; nil is all.
+	// Projects are the ids of the projects that have the format; nil means all.
 	Projects []string
 	Plugin   PluginState
 }
 
-// EnabledIn tells whether the format exists in a project.
+// EnabledIn tells whether a project has the format.
 func (f Format) EnabledIn(projectID string) bool {
 	return f.Projects == nil || slices.Contains(f.Projects, projectID)
 }
 
-// FormatTarget is software that takes a format's file. Options is a JSON object
-// of the options that it needs; CheckOptions accepts it once those that are
-// required are added. ImportCommand is the plugin's word for a person, with {file}
-// for the file's path and {alias} for the name that the software is to know it by.
+// FormatTarget is software that imports a format's file. Options is a JSON object
+// of the options that it needs, without required ones that only a person can give.
+// ImportCommand is the command that imports the file, for a person to read: {file}
+// stands for its path and {alias} for the name under which it is imported.
 type FormatTarget struct {
 	ID            string
 	Title         string
@@ -43,7 +43,7 @@ type FormatTarget struct {
 	ImportCommand string
 }
 
-// PluginState is the renderer behind a format.
+// PluginState is the state of a plugin.
 type PluginState struct {
 	Name    string
 	Version string
@@ -54,8 +54,8 @@ type PluginState struct {
 	Sandbox Sandbox
 }
 
-// Sandbox is what confines a renderer: what is enforced, and what is not, each
-// with the reason.
+// Sandbox lists the restrictions of a plugin that are enforced, and those that are
+// missing, each with the reason.
 type Sandbox struct {
 	Enforced []string
 	Missing  []string
@@ -63,7 +63,7 @@ type Sandbox struct {
 
 // RenderJob is what a renderer turns into a file. Options is a JSON object that
 // CheckOptions accepted. PrivateKey (PKCS#8 DER) and Passphrase are set only
-// for formats that need them, and implementations hand them to no other.
+// for formats that need them, and implementations give them to no other.
 type RenderJob struct {
 	Format     string
 	Name       string
@@ -72,8 +72,8 @@ type RenderJob struct {
 	PrivateKey []byte
 	Passphrase Secret
 	Options    string
-	// Recheck, if set, is asked by a renderer that had the job wait before it
-	// began: an error ends the job and is what Render returns.
+	// Recheck, if set, is called after a job has waited for its turn: an error ends
+	// the job, and Render returns it.
 	Recheck func(context.Context) error
 }
 
@@ -86,13 +86,13 @@ type Formats interface {
 	// CheckOptions returns CodeInvalidOptions unless the format takes these
 	// options, else their canonical JSON: an object with sorted members.
 	CheckOptions(format string, options map[string]any) (string, error)
-	// Render makes the file, or returns CodeRendererFailed, CodeUnavailable when
-	// too many wait for it, or what Recheck returned.
+	// Render makes the file, or returns CodeRendererFailed, CodeUnavailable if too
+	// many jobs wait, or what Recheck returned.
 	Render(ctx context.Context, job RenderJob) ([]byte, error)
 }
 
-// Keys seals private keys at rest and opens them. The identity binds a sealed
-// key to its record: it opens under no other.
+// Keys seals private keys at rest and opens them. The identity binds a sealed key to
+// its record: it does not open with another identity.
 type Keys interface {
 	Seal(ctx context.Context, identity string, key []byte) (SealedKey, error)
 	Open(ctx context.Context, identity string, sealed SealedKey) ([]byte, error)

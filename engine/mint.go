@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// AnswerWithin is how long a caller waits for a decision.
+// AnswerWithin is how long a caller waits for a workflow.
 const AnswerWithin = 10 * time.Second
 
 const (
@@ -18,7 +18,8 @@ const (
 	maxIdempotencyKey = 255
 )
 
-// MintParams is what a caller asks for. TTLSeconds nil means the policy's.
+// MintParams is what a caller asks for. TTLSeconds nil means the token life of the
+// policy.
 type MintParams struct {
 	Certificate    Certificate
 	Format         string
@@ -40,8 +41,8 @@ type Minted struct {
 	Replayed bool
 }
 
-// Mint checks what is asked for, starts its workflow and waits for the policy's decision. It
-// returns CodeInvalidRequest, CodeUnknownFormat, CodeInvalidOptions,
+// Mint checks what is asked for, starts the request's workflow and waits for the
+// policy's decision. It returns CodeInvalidRequest, CodeUnknownFormat, CodeInvalidOptions,
 // CodeNoPrivateKey, CodeNoChain, CodeIdempotencyConflict, the code of the
 // policy's denial, or CodeUnavailable; the last two carry the request's id.
 func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintParams) (Minted, error) {
@@ -85,9 +86,9 @@ func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintParams) (Mint
 	return Minted{Request: decided, Token: token, Format: format}, nil
 }
 
-// draft is the request as it was asked for, before anything of it is checked: a
-// body sent again under its Idempotency-Key stays the same whatever the policy
-// or the formats have become.
+// draft is the request as the caller sent it, before it is checked. Its BodyDigest
+// does not depend on the policy or the formats, which may have changed when the
+// same body is sent again with its Idempotency-Key.
 func (d *Downloads) draft(caller Caller, m MintParams) (Request, error) {
 	r := Request{
 		ID: NewID("req"), ProjectID: caller.Project.ID, CertificateID: m.Certificate.ID, Requester: caller.Actor(),
@@ -104,8 +105,8 @@ func (d *Downloads) draft(caller Caller, m MintParams) (Request, error) {
 	return r, nil
 }
 
-// check checks everything that can be checked before the policy, in the order
-// in which callers are promised to be refused.
+// check checks everything that can be checked before the policy decides, in the
+// order of refusals that the public API promises.
 func (d *Downloads) check(r *Request, m MintParams, policy CertificatePolicy) (Format, error) {
 	if err := r.restrict(m, policy); err != nil {
 		return Format{}, err
@@ -118,7 +119,7 @@ func (d *Downloads) check(r *Request, m MintParams, policy CertificatePolicy) (F
 	return format, nil
 }
 
-// restrict checks and applies the limits that the caller chose.
+// restrict checks and applies the limits that the caller asked for.
 func (r *Request) restrict(m MintParams, policy CertificatePolicy) error {
 	r.TTLSeconds = policy.TokenTTLSeconds
 	if m.TTLSeconds != nil {
@@ -139,8 +140,8 @@ func (r *Request) restrict(m MintParams, policy CertificatePolicy) error {
 	return nil
 }
 
-// applicable finds the format and checks that it can be rendered for the
-// certificate with these options, whose canonical form it stores.
+// applicable finds the format and checks that it can be rendered for the certificate
+// with these options. It stores their canonical form.
 func (d *Downloads) applicable(name string, options map[string]any, c Certificate, canonical *string) (Format, error) {
 	format, err := d.projectFormat(c.ProjectID, name)
 	if err != nil {
@@ -160,7 +161,7 @@ func (d *Downloads) applicable(name string, options map[string]any, c Certificat
 	return format, nil
 }
 
-// ProjectFormats lists the formats that exist in a project, by id.
+// ProjectFormats lists the formats of a project, by id.
 func (d *Downloads) ProjectFormats(projectID string) []Format {
 	return slices.DeleteFunc(d.Formats.Formats(), func(f Format) bool { return !f.EnabledIn(projectID) })
 }
@@ -200,9 +201,9 @@ func (d *Downloads) workflowInput(caller Caller, r Request, c Certificate, forma
 	return in, token, nil
 }
 
-// earlier finds the request that the Idempotency-Key names already; if there is
-// none, it gives r the id that the key stands for. A request that failed for its
-// passphrase, the one thing a repetition may change, names nothing.
+// earlier finds the request that the Idempotency-Key already names. If there is none,
+// it gives r the id that the key stands for. A request that was refused for its
+// passphrase does not count: the passphrase is what a repetition may change.
 func (d *Downloads) earlier(ctx context.Context, r *Request, key string) (*Request, error) {
 	r.IdempotencyID = idempotencyID(r.ProjectID, r.Requester.Person, r.CertificateID, key)
 	before, err := d.Store.RequestByIdempotency(ctx, r.IdempotencyID)
@@ -222,7 +223,7 @@ func replay(earlier *Request, asked Request, err error) (Minted, error) {
 		return Minted{}, err
 	}
 	if earlier.BodyDigest != asked.BodyDigest {
-		return Minted{}, Errorf(CodeIdempotencyConflict, "this Idempotency-Key was used with another body").With("request_id", earlier.ID)
+		return Minted{}, Errorf(CodeIdempotencyConflict, "this Idempotency-Key was used with another body; use a new key").With("request_id", earlier.ID)
 	}
 	return Minted{Request: *earlier, Replayed: true}, nil
 }
@@ -232,8 +233,8 @@ type RequestReader interface {
 	Request(ctx context.Context, projectID, id string) (Request, error)
 }
 
-// AwaitRequest returns a request as soon as the store has it: within ctx, or
-// CodeUnavailable. It is for callers whose decision is made in another process.
+// AwaitRequest returns a request as soon as the store has it, or CodeUnavailable at
+// the end of ctx. It is for callers whose decision is made in another process.
 func AwaitRequest(ctx context.Context, store RequestReader, projectID, id string) (Request, error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// NotificationEvent is what people outside are told of.
+// NotificationEvent is an event that people can be notified of.
 type NotificationEvent string
 
 // The events.
@@ -18,20 +18,20 @@ const (
 	NotifyDecided   NotificationEvent = "approval.decided"
 	NotifyExpired   NotificationEvent = "approval.expired"
 	NotifyReused    NotificationEvent = "token.reused"
-	// NotifyTest is sent on demand, whatever a target is subscribed to.
+	// NotifyTest is sent on demand to a target, whatever it is subscribed to.
 	NotifyTest NotificationEvent = "test"
 )
 
-// NotificationEvents are those that a target can be subscribed to.
+// NotificationEvents are the events that a target can be subscribed to.
 var NotificationEvents = []NotificationEvent{NotifyRequested, NotifyReminder, NotifyDecided, NotifyExpired, NotifyReused}
 
 // Valid tells whether a target can be subscribed to e.
 func (e NotificationEvent) Valid() bool { return slices.Contains(NotificationEvents, e) }
 
-// Notification is what is told of one event: the same to everybody, however
-// often it is sent. ID stays the same across tries, so that a receiver can drop
-// what it has. It never holds a token, a passphrase or a key; ExpiresAt is when
-// the approval lapses, and URL is where people go to look at it.
+// Notification is the message about one event: the same for every recipient,
+// however often it is sent. ID stays the same across attempts, so that a receiver
+// can drop a duplicate. It never contains a token, a passphrase or a private key.
+// ExpiresAt is when the approval expires, and URL is its page.
 type Notification struct {
 	ID                string            `json:"id"`
 	Event             NotificationEvent `json:"event"`
@@ -52,15 +52,15 @@ type Notification struct {
 	URL               string            `json:"url,omitempty"`
 }
 
-// notificationID names the notification of an event about a subject.
+// notificationID is the id of the notification of an event about a subject.
 func notificationID(event NotificationEvent, subject string) string {
 	return "ntf_" + digest("notification", string(event), subject)[:32]
 }
 
-// NotificationTarget is where a project sends notifications. Sealed holds its
-// URL and, for a webhook, the secret that signs; Address is the URL's scheme and
-// host, all of it that is shown. A Personal target reaches people one by one:
-// the people whom an event concerns.
+// NotificationTarget is where a project sends notifications. Sealed holds its URL
+// and, for a webhook, the signing secret. Address is the URL's scheme and host,
+// which is all that is shown of it. A Personal target, such as mail, sends to each
+// person whom an event concerns.
 type NotificationTarget struct {
 	ID        string              `json:"id"`
 	ProjectID string              `json:"project_id"`
@@ -73,7 +73,7 @@ type NotificationTarget struct {
 	CreatedAt time.Time           `json:"created_at"`
 }
 
-// NotificationTargets keeps the targets.
+// NotificationTargets stores notification targets.
 type NotificationTargets interface {
 	// CreateNotificationTarget returns CodeExists when the id is taken.
 	CreateNotificationTarget(ctx context.Context, t NotificationTarget, rec Record) error
@@ -82,34 +82,35 @@ type NotificationTargets interface {
 	DeleteNotificationTarget(ctx context.Context, projectID, id string, rec Record) error
 }
 
-// Destination is an opened target. Signing is empty for what is no webhook;
-// Recipient is the mail address of whom a personal target is to reach.
+// Destination is an opened target. Signing is empty unless the target is a webhook;
+// Recipient is a mail address, for a personal target.
 type Destination struct {
 	URL       Secret
 	Signing   Secret
 	Recipient string
 }
 
-// DestinationKind is what a URL turns out to be. Address is its scheme and host.
+// DestinationKind says what kind of target a URL is. Address is its scheme and host.
 type DestinationKind struct {
 	Address  string
 	Signed   bool
 	Personal bool
 }
 
-// Notifier sends. It is safe for concurrent use, and its errors hold nothing of
-// a URL but scheme and host.
+// Notifier sends messages. It is safe for concurrent use, and its errors contain
+// nothing of a URL but its scheme and host.
 type Notifier interface {
-	// Check returns CodeInvalidRequest for a URL that is not understood or leads
-	// to where nothing may be sent.
+	// Check returns CodeInvalidRequest for a URL that is not valid or to which
+	// nothing may be sent.
 	Check(ctx context.Context, url Secret) (DestinationKind, error)
-	// Send tries once, for a bounded time. It returns CodeInvalidRequest where
-	// trying again is of no use; every other error may pass, such as that a host
-	// has an address to which nothing may be sent.
+	// Send makes one attempt, which takes a bounded time. It returns
+	// CodeInvalidRequest if another attempt cannot succeed. Every other error may
+	// pass, such as a host name that resolves to an address to which nothing may
+	// be sent.
 	Send(ctx context.Context, to Destination, n Notification) error
 }
 
-// signingPrefix marks a secret of Standard Webhooks; base64 follows.
+// signingPrefix begins a signing secret of Standard Webhooks; base64 follows.
 const signingPrefix = "whsec_"
 
 // newSigningSecret makes 256 random bits in the form of Standard Webhooks.

@@ -25,7 +25,7 @@ type ApprovalRule struct {
 }
 
 // CertificatePolicy is what a project's administrators set. Each change is a new
-// Version, kept for good; the first is 1, and 0 is the default nobody has touched.
+// Version, and all versions are kept. The first is 1; 0 is the default.
 type CertificatePolicy struct {
 	ProjectID             string       `json:"project_id"`
 	Version               int          `json:"version"`
@@ -46,8 +46,8 @@ const (
 	MaxPassphrase       = 128
 )
 
-// DefaultPolicy is in force until an administrator sets another: keys stay, and
-// tokens live five minutes.
+// DefaultPolicy is in force until an administrator sets another: private keys cannot
+// be exported, and tokens live five minutes.
 func DefaultPolicy(projectID string) CertificatePolicy {
 	return CertificatePolicy{
 		ProjectID:             projectID,
@@ -63,7 +63,7 @@ func (p CertificatePolicy) Validate() error {
 	switch p.Approval.Mode {
 	case ApprovalOff, ApprovalKeyExport, ApprovalAll:
 	default:
-		return Errorf(CodeInvalidPolicy, "approval.mode is %q; it is one of off, key_export, all", p.Approval.Mode)
+		return Errorf(CodeInvalidPolicy, "approval.mode is %q; use off, key_export or all", p.Approval.Mode)
 	}
 	for _, bound := range []struct {
 		name     string
@@ -76,7 +76,7 @@ func (p CertificatePolicy) Validate() error {
 		{"min_passphrase_length", p.MinPassphraseLength, MaxPassphrase},
 	} {
 		if bound.got < 1 || bound.got > bound.max {
-			return Errorf(CodeInvalidPolicy, "%s is %d; it goes from 1 to %d", bound.name, bound.got, bound.max)
+			return Errorf(CodeInvalidPolicy, "%s is %d; it must be from 1 to %d", bound.name, bound.got, bound.max)
 		}
 	}
 	return nil
@@ -85,14 +85,14 @@ func (p CertificatePolicy) Validate() error {
 // ETag identifies this version of the policy (RFC 9110, section 8.8.3).
 func (p CertificatePolicy) ETag() string { return fmt.Sprintf(`"%d"`, p.Version) }
 
-// PassphraseFacts is all that a policy learns of a passphrase.
+// PassphraseFacts is all that a policy knows of a passphrase.
 type PassphraseFacts struct {
 	Length    int  `json:"length"`
 	Printable bool `json:"printable"`
 }
 
-// PassphraseFactsOf describes a passphrase without keeping it. Printable means ASCII from
-// space to tilde, which every importer reads alike.
+// PassphraseFactsOf describes a passphrase without keeping it. Printable means ASCII
+// from space to tilde, which all importers read in the same way.
 func PassphraseFactsOf(passphrase Secret) PassphraseFacts {
 	facts := PassphraseFacts{Length: len(passphrase), Printable: true}
 	for _, b := range []byte(passphrase) {
@@ -102,8 +102,8 @@ func PassphraseFactsOf(passphrase Secret) PassphraseFacts {
 }
 
 // PolicyInput is what a decision is made from; policies/input.schema.json has the
-// form in which the Rego rules see it. Passphrase is nil where none is asked about
-// yet; Approvals is how many people have approved.
+// form in which the Rego rules see it. Passphrase is nil for PolicyEvaluate;
+// Approvals is how many people have approved.
 type PolicyInput struct {
 	Action      string            `json:"action"`
 	Actor       PolicyActor       `json:"actor"`
@@ -159,10 +159,10 @@ const (
 	PolicyEvaluate = "evaluate"
 )
 
-// Outcome is what a policy decided.
+// Outcome is the decision of a policy.
 type Outcome string
 
-// The outcomes. Whatever is neither allow nor approval denies.
+// The outcomes. Every other value denies.
 const (
 	OutcomeAllow    Outcome = "allow"
 	OutcomeApproval Outcome = "approval"
@@ -170,8 +170,8 @@ const (
 )
 
 // Verdict is a decision with its reasons. Code is set on a denial and is one of
-// the problem codes. Revision names the rules that decided. Rules has what each
-// rule said, overruled ones too, where the action was PolicyEvaluate.
+// the problem codes. Revision names the rules that decided. Rules has the
+// result of each rule, also of overruled ones, if the action was PolicyEvaluate.
 type Verdict struct {
 	Outcome           Outcome      `json:"outcome"`
 	Code              Code         `json:"code"`
@@ -182,8 +182,8 @@ type Verdict struct {
 	Rules             []RuleResult `json:"rules,omitempty"`
 }
 
-// RuleResult is what one rule of a policy said. Kind is the outcome it argues for;
-// Code is set on a denial, RequiredApprovals where approval is asked for.
+// RuleResult is the result of one rule of a policy. Kind is the outcome that it
+// asks for; Code is set on a denial, RequiredApprovals on approval.
 type RuleResult struct {
 	Kind              Outcome  `json:"kind"`
 	Code              Code     `json:"code"`
@@ -192,16 +192,16 @@ type RuleResult struct {
 	RequiredApprovals int      `json:"required_approvals"`
 }
 
-// PolicyStatus says which rules are in force since when, and what keeps newer
-// ones from it, if anything does.
+// PolicyStatus says which rules are in force since when. Problem says why newer rules
+// could not be loaded; empty if there is no problem.
 type PolicyStatus struct {
 	Revision string
 	LoadedAt time.Time
 	Problem  string
 }
 
-// Policy decides. An error, like anything undefined, is a denial to the caller:
-// implementations return OutcomeDeny or an error, never a doubtful allow.
+// Policy decides on downloads. An error is a denial, and so is an undefined result:
+// an implementation that is in doubt returns OutcomeDeny or an error.
 type Policy interface {
 	Evaluate(ctx context.Context, in PolicyInput) (Verdict, error)
 	// Revision names the rules in force.

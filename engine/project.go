@@ -24,11 +24,10 @@ var rank = map[Role]int{RoleViewer: 1, RoleOperator: 2, RoleApprover: 3, RoleAdm
 // Valid tells whether r is one of the roles.
 func (r Role) Valid() bool { return rank[r] > 0 }
 
-// Includes tells whether r permits what other permits. No role includes nothing
-// but no role.
+// Includes tells whether r permits what other permits. The zero role permits nothing.
 func (r Role) Includes(other Role) bool { return rank[r] >= rank[other] }
 
-// Lower returns the lesser of two roles.
+// Min returns the lower of two roles.
 func (r Role) Min(other Role) Role {
 	if r.Includes(other) {
 		return other
@@ -43,9 +42,9 @@ type Project struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// User is a person. PasswordHash is an argon2id string (RFC 9106), empty for
-// somebody who cannot sign in with a password. Epoch counts how often they were
-// signed out everywhere.
+// User is the account of a person. PasswordHash is an argon2id string (RFC 9106),
+// empty if the user cannot sign in with a password. Epoch counts how often all of
+// the user's sessions were ended.
 type User struct {
 	ID           string    `json:"id"`
 	Username     string    `json:"username"`
@@ -58,7 +57,7 @@ type User struct {
 	CreatedAt    time.Time `json:"created_at"`
 }
 
-// Member gives a person a role in a project.
+// Member gives a user a role in a project.
 type Member struct {
 	ProjectID string    `json:"project_id"`
 	UserID    string    `json:"user_id"`
@@ -98,9 +97,9 @@ func SecretDigest(s Secret) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Actor is who did something, as the record names them. ID and Name are those
-// of the API key when one was used; Person is the user id of whoever answers
-// for it, always, and Username what they are called.
+// Actor says in records who did something. ID and Name are those of the API key if
+// one was used. Person is always the id of the user behind it, and Username that
+// user's name.
 type Actor struct {
 	Type     string `json:"type"`
 	ID       string `json:"id"`
@@ -116,11 +115,11 @@ const (
 	ActorSystem = "system"
 )
 
-// System is the actor of what happens by itself, such as an expiry.
+// System is the actor of what no person does, such as an expiry.
 var System = Actor{Type: ActorSystem, ID: "system", Name: "Countersign"}
 
-// UserChange is what changes of a user; what is nil stays. SignOut ends every
-// session of theirs. IfEpoch, unless nil, is the Epoch they must still be at.
+// UserChange changes the members of a user that are not nil. SignOut ends all of the
+// user's sessions. IfEpoch, unless nil, must still be the user's Epoch.
 type UserChange struct {
 	IfEpoch      *int
 	PasswordHash *string
@@ -135,7 +134,7 @@ type Principal struct {
 	Session *Session
 }
 
-// Actor is how the record names the caller.
+// Actor is the caller in records.
 func (p Principal) Actor() Actor {
 	if p.Key != nil {
 		return Actor{Type: ActorAPIKey, ID: p.Key.ID, Name: p.Key.Name, Person: p.User.ID, Username: p.User.Username}
@@ -143,9 +142,9 @@ func (p Principal) Actor() Actor {
 	return Actor{Type: ActorUser, ID: p.User.ID, Name: p.User.Username, Person: p.User.ID, Username: p.User.Username}
 }
 
-// RoleIn is the caller's role in a project in which they are member (zero if
-// they are not). A key never exceeds its own role, its own project, or what its
-// owner may do today.
+// RoleIn is the caller's role in a project, given their role as a member (zero for
+// none). An API key never permits more than its own role, in its own project, and
+// never more than its owner's present role.
 func (p Principal) RoleIn(projectID string, member Role) Role {
 	role := member
 	if p.User.SystemAdmin {
@@ -160,8 +159,8 @@ func (p Principal) RoleIn(projectID string, member Role) Role {
 	return role.Min(p.Key.Role)
 }
 
-// IsSystemAdmin tells whether the caller may administer the whole system: a
-// system administrator, in person or by a key that was not cut down.
+// IsSystemAdmin tells whether the caller may administer the whole system: a system
+// administrator by a session, or by an API key with the role admin.
 func (p Principal) IsSystemAdmin() bool {
 	return p.User.SystemAdmin && (p.Key == nil || p.Key.Role == RoleAdmin)
 }

@@ -4,11 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Status is where a request is in its life:
+// Status is the state of a request:
 // pending_approval → approved → issued → consumed, ending early in denied,
 // expired, cancelled or revoked.
 type Status string
@@ -25,7 +26,7 @@ const (
 	StatusRevoked         Status = "revoked"
 )
 
-var next = map[Status][]Status{
+var followers = map[Status][]Status{
 	"":                    {StatusPendingApproval, StatusIssued, StatusDenied, StatusCancelled},
 	StatusPendingApproval: {StatusPendingApproval, StatusApproved, StatusDenied, StatusExpired, StatusCancelled},
 	StatusApproved:        {StatusIssued, StatusExpired, StatusCancelled},
@@ -33,9 +34,11 @@ var next = map[Status][]Status{
 }
 
 // Valid tells whether s is one of the states.
-func (s Status) Valid() bool { return s == StatusConsumed || next[s] != nil && s != "" || s.Ended() }
+func (s Status) Valid() bool {
+	return s == StatusConsumed || followers[s] != nil && s != "" || s.Ended()
+}
 
-// Ended tells whether a request in this state changes no more.
+// Ended tells whether a request in this state never changes again.
 func (s Status) Ended() bool {
 	switch s {
 	case StatusConsumed, StatusDenied, StatusExpired, StatusCancelled, StatusRevoked:
@@ -44,16 +47,9 @@ func (s Status) Ended() bool {
 	return false
 }
 
-// May tells whether a request may go from s to the given state. The zero state
-// is a request that is not decided yet.
-func (s Status) CanBecome(to Status) bool {
-	for _, allowed := range next[s] {
-		if allowed == to {
-			return true
-		}
-	}
-	return false
-}
+// CanBecome tells whether a request may go from s to another state. The zero state
+// is that of a request on which the policy has not decided yet.
+func (s Status) CanBecome(to Status) bool { return slices.Contains(followers[s], to) }
 
 // Request is a download request. One workflow per request is its only writer;
 // Version grows with each write, and only a newer version replaces an older one.
@@ -84,8 +80,8 @@ type Request struct {
 	CreatedAt      time.Time `json:"created_at"`
 	UpdatedAt      time.Time `json:"updated_at"`
 
-	// What follows is set where people must approve first. ClaimExpiresAt is set
-	// once they have: ClaimWindowSeconds later.
+	// These are set if the policy asks for approval. ClaimExpiresAt is set once the
+	// request is approved: ClaimWindowSeconds later.
 	ApprovalID         string    `json:"approval_id"`
 	Decisions          []Vote    `json:"decisions"`
 	RequiredApprovals  int       `json:"required_approvals"`
@@ -100,8 +96,8 @@ func (r Request) Claimable(now time.Time) bool {
 	return r.ApprovalID != "" && (r.Status == StatusApproved || r.Status == StatusIssued) && now.Before(r.ClaimExpiresAt)
 }
 
-// step is the request in its next state. That the state may follow is a rule
-// that its callers keep; where they do not, nothing is written.
+// become is the request in its next state. An error is a mistake of the caller,
+// who must have checked that the state can follow.
 func (r Request) become(to Status, at time.Time) (Request, error) {
 	if !r.Status.CanBecome(to) {
 		return r, fmt.Errorf("a request that is %q cannot become %s", r.Status, to)
@@ -110,7 +106,7 @@ func (r Request) become(to Status, at time.Time) (Request, error) {
 	return r, nil
 }
 
-// Due is when time alone changes how the request stands; zero if it never does.
+// Deadline is when time alone changes the state of the request; zero if it does not.
 func (r Request) Deadline() time.Time {
 	return map[Status]time.Time{
 		StatusPendingApproval: r.ApprovalExpiresAt, StatusApproved: r.ClaimExpiresAt, StatusIssued: r.ExpiresAt,
@@ -131,9 +127,9 @@ func idempotencyID(project, person, certificate, key string) string {
 	return digest("idempotency", project, person, certificate, key)
 }
 
-// successorID is the request id that an Idempotency-Key stands for after the
-// request before it (empty for the first). Callers that race derive the same
-// id, so one workflow start wins.
+// successorID is the request id that an Idempotency-Key stands for after an earlier
+// request (empty for the first). Concurrent callers derive the same id, so that
+// only one of them starts a workflow.
 func successorID(idempotencyID, before string) string {
 	return "req_" + digest("request", idempotencyID, before)[:32]
 }

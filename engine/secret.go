@@ -5,11 +5,11 @@ import "log/slog"
 const redacted = "[redacted]"
 
 // Secret is text that must not be printed: a token, a passphrase, an API key.
-// Formatting, logging and encoding it yield "[redacted]"; Reveal is the one way
-// to its value.
+// Formatting, logging and encoding it yield "[redacted]"; only Reveal returns
+// its value.
 type Secret string
 
-// Reveal returns the secret itself, for the place that must send or use it.
+// Reveal returns the secret itself, where it must be sent or used.
 func (s Secret) Reveal() string { return string(s) }
 
 // String implements fmt.Stringer.

@@ -12,8 +12,8 @@ import (
 )
 
 // Token is the issued record of a download token. Digest is the token's SHA-256
-// in hex; the token itself is nowhere. SealedPassphrase opens only with the
-// token. ApprovalID names the approval that stands behind the token, if any.
+// in hex; the token itself is stored nowhere. SealedPassphrase opens only with the
+// token. ApprovalID names the approval by which the token was issued, if any.
 type Token struct {
 	Digest           string    `json:"digest"`
 	RequestID        string    `json:"request_id"`
@@ -30,7 +30,7 @@ type Token struct {
 	ExpiresAt        time.Time `json:"expires_at"`
 }
 
-// Expired tells whether the token is dead at now: its life ends at ExpiresAt.
+// Expired tells whether the token has expired at now: its life ends at ExpiresAt.
 func (t Token) Expired(now time.Time) bool { return !now.Before(t.ExpiresAt) }
 
 // SettleKind is how a token ended.
@@ -43,9 +43,9 @@ const (
 	Expired  SettleKind = "expired"
 )
 
-// Settlement is the one record that ends a token: the first inserted wins, on
-// every store. Attempt tells the caller whose insert it was, so that a write
-// whose answer was lost can be recognised.
+// Settlement is the one record that ends a token: on every store, the first one
+// inserted wins. Attempt identifies the insert, so that a caller whose answer was
+// lost recognises its own.
 type Settlement struct {
 	Digest    string     `json:"token_digest"`
 	Kind      SettleKind `json:"kind"`
@@ -56,38 +56,26 @@ type Settlement struct {
 	IP        string     `json:"ip"`
 	UserAgent string     `json:"user_agent"`
 	Format    string     `json:"format"`
-	// FileSHA256 (hex) and FileSize (bytes) describe the file that left.
+	// FileSHA256 (hex) and FileSize (bytes) describe the file that was sent.
 	FileSHA256 string    `json:"file_sha256"`
 	FileSize   int       `json:"file_size"`
 	Time       time.Time `json:"time"`
 }
 
-// Err is the refusal that a caller meets who comes after the settlement.
+// Err is the refusal for a caller who comes after the settlement.
 func (s Settlement) Err() error {
 	switch s.Kind {
 	case Consumed:
-		return Errorf(CodeTokenConsumed, "this token was used at %s", s.Time.Format(time.RFC3339))
+		return Errorf(CodeTokenConsumed, "this token was used at %s; make a new request", s.Time.Format(time.RFC3339))
 	case Revoked:
-		return Errorf(CodeTokenRevoked, "this token was revoked at %s", s.Time.Format(time.RFC3339))
+		return Errorf(CodeTokenRevoked, "this token was revoked at %s; make a new request", s.Time.Format(time.RFC3339))
 	default:
 		return errTokenExpired(s.Time)
 	}
 }
 
 func errTokenExpired(at time.Time) error {
-	return Errorf(CodeTokenExpired, "this token expired at %s", at.Format(time.RFC3339))
-}
-
-// status is the state in which a settlement leaves its request.
-func (s Settlement) status() Status {
-	switch s.Kind {
-	case Consumed:
-		return StatusConsumed
-	case Revoked:
-		return StatusRevoked
-	default:
-		return StatusExpired
-	}
+	return Errorf(CodeTokenExpired, "this token expired at %s; make a new request", at.Format(time.RFC3339))
 }
 
 // NewToken makes a token of 256 random bits, base64url without padding.

@@ -1,9 +1,18 @@
 package main
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/countersign-dev/countersign/engine"
 )
 
 const module = "github.com/countersign-dev/countersign/"
@@ -87,4 +96,41 @@ func mayImport(pkg, imported string, allowed []string) bool {
 	}
 	onlyStandard := len(allowed) > 0 && allowed[len(allowed)-1] == "std"
 	return !onlyStandard || !strings.Contains(strings.Split(imported, "/")[0], ".")
+}
+
+// What only a request's workflow may do is out of the API's reach: its packages name
+// none of the types with which a request is moved to its next state.
+func TestAPICannotReachTransitions(t *testing.T) {
+	forbidden := []string{"Transitions", "TransitionStore", "Transition", "TransitionResult", "WorkflowInput", "VoteCommand", "CancelCommand", "ClaimCommand",
+		"ExpireCommand", "SettlementCheck", "Retention"}
+	files := 0
+	err := filepath.WalkDir("../../api", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		files++
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok && slices.Contains(forbidden, s.Sel.Name) {
+				t.Errorf("%s names %s, which belongs to workflows", path, s.Sel.Name)
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil || files < 20 {
+		t.Fatalf("%d files read: %v", files, err)
+	}
+	// Neither does a value that the API holds lead there.
+	for _, holder := range []reflect.Type{reflect.TypeFor[engine.Downloads](), reflect.TypeFor[engine.Admin](), reflect.TypeFor[engine.Authentication](), reflect.TypeFor[engine.Notifications]()} {
+		pointer := reflect.PointerTo(holder)
+		for i := range pointer.NumMethod() {
+			if m := pointer.Method(i); strings.Contains(m.Type.String(), "engine.Transition") {
+				t.Errorf("%s.%s leads to transitions", holder, m.Name)
+			}
+		}
+	}
 }

@@ -7,16 +7,16 @@ import (
 	"slices"
 )
 
-// Delivery is a notification's way to one target and, where that is personal,
-// to one person. It holds neither URL nor address: those are looked up when it
-// is sent.
+// Delivery is one message of a notification: to one target and, if the target is
+// personal, to one person. It holds neither URL nor mail address, which are read
+// when it is sent.
 type Delivery struct {
 	TargetID string `json:"target_id"`
 	Person   string `json:"person,omitempty"`
 }
 
-// maxTargets bounds a project's targets; maxPeople those of one event who are
-// written to one by one.
+// maxTargets bounds a project's targets, maxPeople the recipients of one event at
+// a personal target.
 const (
 	maxTargets = 50
 	maxPeople  = 200
@@ -27,7 +27,7 @@ func (n *Notifications) hasTargets(ctx context.Context, projectID string, event 
 	return len(targets) > 0, err
 }
 
-// targets are a project's for an event.
+// targets lists a project's targets that are subscribed to an event.
 func (n *Notifications) targets(ctx context.Context, projectID string, event NotificationEvent) ([]NotificationTarget, error) {
 	all, _, err := n.Store.NotificationTargets(ctx, projectID, Page{Limit: maxTargets})
 	if err != nil {
@@ -36,7 +36,7 @@ func (n *Notifications) targets(ctx context.Context, projectID string, event Not
 	return slices.DeleteFunc(all, func(t NotificationTarget) bool { return !slices.Contains(t.Events, event) }), nil
 }
 
-// Deliveries lists the ways of a notification.
+// Deliveries lists the deliveries of a notification.
 func (n *Notifications) Deliveries(ctx context.Context, out Notification) ([]Delivery, error) {
 	targets, err := n.targets(ctx, out.ProjectID, out.Event)
 	if err != nil {
@@ -61,9 +61,9 @@ func (n *Notifications) Deliveries(ctx context.Context, out Notification) ([]Del
 	return all, nil
 }
 
-// concerned are the people whom an event concerns: those who may decide and did
-// not ask; whoever asked; or, where a token may have been stolen, both the
-// requester and the admins.
+// recipients are the people whom an event concerns: the approvers without the
+// requester; the requester; or, if a token may have been stolen, the requester and
+// the admins.
 func (n *Notifications) recipients(ctx context.Context, out Notification) ([]string, error) {
 	requester := out.Requester.Person
 	switch out.Event {
@@ -80,7 +80,7 @@ func (n *Notifications) recipients(ctx context.Context, out Notification) ([]str
 	return []string{requester}, nil
 }
 
-// members are the people with at least a role in a project, in no order.
+// members lists the people with at least a role in a project, in no order.
 func (n *Notifications) members(ctx context.Context, projectID string, least Role) (people []string, err error) {
 	for page := (Page{Limit: maxPeople}); ; {
 		members, next, err := n.Store.Members(ctx, projectID, page)
@@ -99,18 +99,19 @@ func (n *Notifications) members(ctx context.Context, projectID string, least Rol
 	}
 }
 
-// Deliver sends once. A target or person that is gone is no error: there is
-// nobody to tell any more. CodeInvalidRequest is for good; other errors may pass.
+// Deliver sends one message, once. A target or person that no longer exists is no
+// error. CodeInvalidRequest is permanent; another attempt may succeed after every
+// other error.
 func (n *Notifications) Deliver(ctx context.Context, out Notification, to Delivery) error {
 	t, err := n.Store.NotificationTarget(ctx, out.ProjectID, to.TargetID)
 	if errors.Is(err, CodeNotFound) {
-		n.Log.InfoContext(ctx, "a notification was dropped: its target was deleted", "notification", out.ID, "target", to.TargetID)
+		n.Log.InfoContext(ctx, "a notification was not sent because its target was deleted", "notification", out.ID, "target", to.TargetID)
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("deliver: %w", err)
 	}
-	destination, err := n.open(ctx, t)
+	destination, err := n.destination(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -122,8 +123,8 @@ func (n *Notifications) Deliver(ctx context.Context, out Notification, to Delive
 	return n.Notifier.Send(ctx, destination, out)
 }
 
-// leastRole is what a person must be in the project to be told. Whoever asked is
-// told of their own request in any role.
+// leastRole is the role that a person must have in the project to be notified. The
+// requester is notified of their own request in any role.
 func leastRole(out Notification, person string) Role {
 	switch {
 	case out.Event == NotifyRequested || out.Event == NotifyReminder:
@@ -134,8 +135,8 @@ func leastRole(out Notification, person string) Role {
 	return RoleViewer
 }
 
-// addressOf is a person's mail address; empty for somebody who has none, was
-// disabled, or since the list was made left the project or lost the role.
+// addressOf is a person's mail address. It is empty for a person who has none, who
+// is disabled, or who left the project or lost the role after the list was made.
 func (n *Notifications) addressOf(ctx context.Context, out Notification, person string) (string, error) {
 	u, err := n.Store.User(ctx, person)
 	if errors.Is(err, CodeNotFound) || err == nil && u.Disabled {

@@ -9,27 +9,27 @@ import (
 	"time"
 )
 
-// CreateTarget adds a target to the caller's project. Its signing secret, empty
-// for what is no webhook, is returned here and nowhere again. A URL that leads
-// nowhere that may be sent to is CodeInvalidRequest.
+// CreateTarget adds a target to the caller's project. The signing secret of a
+// webhook is returned here and never again; other targets have none. A URL to
+// which nothing may be sent is CodeInvalidRequest.
 func (n *Notifications) CreateTarget(ctx context.Context, by Caller, name string, url Secret, events []NotificationEvent) (NotificationTarget, Secret, error) {
 	t := NotificationTarget{ID: NewID("target"), ProjectID: by.Project.ID, Name: name, CreatedBy: by.Actor(), CreatedAt: n.Clock()}
 	if err := checkName("name", name); err != nil {
 		return t, "", err
 	}
 	if len(events) == 0 {
-		return t, "", Errorf(CodeInvalidRequest, "events must name at least one event")
+		return t, "", Errorf(CodeInvalidRequest, "events is empty; name at least one event")
 	}
 	for _, e := range events {
 		if !e.Valid() {
-			return t, "", Errorf(CodeInvalidRequest, "events holds %q; there are %v", e, NotificationEvents)
+			return t, "", Errorf(CodeInvalidRequest, "events contains %q, which is not an event; use %v", e, NotificationEvents)
 		}
 	}
 	t.Events = slices.Compact(slices.Sorted(slices.Values(events)))
 	if all, _, err := n.Store.NotificationTargets(ctx, t.ProjectID, Page{Limit: maxTargets}); err != nil {
 		return t, "", err
 	} else if len(all) >= maxTargets {
-		return t, "", Errorf(CodeInvalidRequest, "a project has at most %d notification targets", maxTargets)
+		return t, "", Errorf(CodeInvalidRequest, "this project has %d notification targets, which is the limit; delete one first", maxTargets)
 	}
 	kind, err := n.Notifier.Check(ctx, url)
 	if err != nil {
@@ -46,8 +46,8 @@ func (n *Notifications) CreateTarget(ctx context.Context, by Caller, name string
 	return t, signing, n.Store.CreateNotificationTarget(ctx, t, t.record(by, t.CreatedAt, ActionTargetCreated))
 }
 
-// DeleteTarget removes a target of the caller's project; what is on its way to
-// it is dropped.
+// DeleteTarget removes a target of the caller's project. Messages that are still to
+// be delivered to it are not sent.
 func (n *Notifications) DeleteTarget(ctx context.Context, by Caller, id string) error {
 	t, err := n.Store.NotificationTarget(ctx, by.Project.ID, id)
 	if err != nil {
@@ -56,14 +56,14 @@ func (n *Notifications) DeleteTarget(ctx context.Context, by Caller, id string) 
 	return n.Store.DeleteNotificationTarget(ctx, t.ProjectID, id, t.record(by, n.Clock(), ActionTargetDeleted))
 }
 
-// TestTarget sends a test message, once, and returns what came of it. A personal
-// target sends it to the caller.
+// TestTarget sends a test message, once, and returns whether it was sent or what
+// went wrong. A personal target sends it to the caller.
 func (n *Notifications) TestTarget(ctx context.Context, by Caller, id string) (sent bool, problem string, err error) {
 	t, err := n.Store.NotificationTarget(ctx, by.Project.ID, id)
 	if err != nil {
 		return false, "", err
 	}
-	destination, err := n.open(ctx, t)
+	destination, err := n.destination(ctx, t)
 	if err != nil {
 		return false, "", err
 	}
@@ -80,12 +80,13 @@ func (n *Notifications) TestTarget(ctx context.Context, by Caller, id string) (s
 	return problem == "", problem, n.Store.Append(ctx, rec.Audit)
 }
 
-// identity binds what is sealed to its target.
+// identity binds the sealed URL and secret to the target.
 func (t NotificationTarget) identity() string {
 	return "notification-target/" + t.ProjectID + "/" + t.ID
 }
 
-func (n *Notifications) open(ctx context.Context, t NotificationTarget) (Destination, error) {
+// destination opens the sealed URL and secret of a target.
+func (n *Notifications) destination(ctx context.Context, t NotificationTarget) (Destination, error) {
 	text, err := n.Keys.Open(ctx, t.identity(), t.Sealed)
 	if err != nil {
 		return Destination{}, fmt.Errorf("open notification target: %w", err)
@@ -94,7 +95,7 @@ func (n *Notifications) open(ctx context.Context, t NotificationTarget) (Destina
 	return Destination{URL: Secret(url), Signing: Secret(signing)}, nil
 }
 
-// record is the audit entry of what the caller did to a target.
+// record is the audit entry of a caller's action on a target.
 func (t NotificationTarget) record(by Caller, at time.Time, action string) Record {
 	e := by.Entry(at, action)
 	e.Detail = map[string]string{"target_id": t.ID, "name": t.Name, "address": t.Address}
