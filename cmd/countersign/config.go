@@ -22,17 +22,17 @@ import (
 	"github.com/countersign-dev/countersign/plugins/host"
 )
 
-// Config is every setting of a server. Its zero value serves on loopback with
-// everything embedded; the defaults stand beside each setting. A setting
-// "mongodb.uri" is the flag --mongodb-uri and the variable COUNTERSIGN_MONGODB_URI;
-// flags win over variables, and those over the file.
+// Config holds every setting of a server. The defaults serve on loopback with
+// everything embedded. The setting "mongodb.uri" is also the flag --mongodb-uri
+// and the variable COUNTERSIGN_MONGODB_URI; a flag overrides a variable, and a
+// variable overrides the file. deploy/README.md lists the settings.
 type Config struct {
 	Listen         string   `koanf:"listen" default:"127.0.0.1:8080" usage:"address to serve on"`
-	PublicURL      string   `koanf:"public_url" usage:"URL under which callers reach this server, for the links it hands out (default: what each caller addressed)"`
+	PublicURL      string   `koanf:"public_url" usage:"URL under which callers reach this server, for the links it hands out (default: the address that each caller used)"`
 	Data           string   `koanf:"data" usage:"folder for databases and the local key file (default: countersign in the user's state folder)"`
 	Plugins        string   `koanf:"plugins" usage:"catalogue of format plugins (default: plugins/catalogue.json beside this program)"`
-	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks whose X-Forwarded-For is believed"`
-	Bootstrap      string   `koanf:"bootstrap" usage:"file for the first administrator's API key, written when the installation has no user yet"`
+	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks of reverse proxies; X-Forwarded-For is believed from these only"`
+	Bootstrap      string   `koanf:"bootstrap" usage:"file that gets the first administrator's API key and password while the installation has no user"`
 
 	Sandbox       SandboxConfig       `koanf:"sandbox"`
 	Policies      PoliciesConfig      `koanf:"policies"`
@@ -48,18 +48,19 @@ type Config struct {
 
 // SandboxConfig says how strictly format plugins are confined.
 type SandboxConfig struct {
-	Mode string `koanf:"mode" default:"best_effort" usage:"best_effort runs plugins that this system cannot confine whole, and says in the log and in their state what is missing; require does not run them"`
+	Mode string `koanf:"mode" default:"best_effort" usage:"best_effort also runs plugins that this system cannot confine completely, and reports what is missing in the log and in their state; require does not run them"`
 }
 
-// PoliciesConfig says where a platform team's own policy rules are.
+// PoliciesConfig says where an installation's own policy rules are.
 type PoliciesConfig struct {
-	Dir string `koanf:"dir" usage:"directory of policy rules (*.rego) beside the built-in ones, followed while the server runs"`
+	Dir string `koanf:"dir" usage:"folder of policy rules (*.rego) in addition to the built-in ones; changes are loaded while the server runs"`
 }
 
-// KeeperConfig says what wraps the keys at rest.
+// KeeperConfig says what encrypts the keys at rest. engine/keys/kms lists the
+// URLs of keepers.
 type KeeperConfig struct {
-	URL      string   `koanf:"url" usage:"keeper that wraps keys at rest, as a URL (default: the local key file)"`
-	Previous []string `koanf:"previous" usage:"keepers that wrapped keys before and still open them"`
+	URL      string   `koanf:"url" usage:"keeper that encrypts keys at rest, as a URL (default: the local key file)"`
+	Previous []string `koanf:"previous" usage:"keepers that encrypted keys before and still decrypt them"`
 	File     string   `koanf:"file" usage:"local key file (default: keys/local.key in the data folder)"`
 }
 
@@ -74,31 +75,31 @@ type TemporalConfig struct {
 	Namespace string `koanf:"namespace" default:"countersign" usage:"Temporal namespace"`
 }
 
-// RetentionConfig says how long ended things are kept; requests zero keeps them for good.
+// RetentionConfig says how long ended tokens and requests are kept.
 type RetentionConfig struct {
-	Tokens   time.Duration `koanf:"tokens" default:"720h" usage:"how long records of used tokens are kept"`
-	Requests time.Duration `koanf:"requests" default:"0s" usage:"how long ended requests are kept; 0 keeps them for good"`
+	Tokens   time.Duration `koanf:"tokens" default:"720h" usage:"how long records of ended tokens are kept, at least 720h"`
+	Requests time.Duration `koanf:"requests" default:"0s" usage:"how long ended requests are kept; 0 keeps them forever"`
 }
 
-// LimitsConfig bounds what strangers may try.
+// LimitsConfig limits what unauthenticated callers may try.
 type LimitsConfig struct {
-	UnknownTokens int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens an address may try a minute"`
+	UnknownTokens int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens that an address may try per minute"`
 }
 
-// SessionsConfig bounds how long a browser stays signed in.
+// SessionsConfig limits how long a browser stays signed in.
 type SessionsConfig struct {
 	Idle time.Duration `koanf:"idle" default:"1h" usage:"how long a browser stays signed in without use"`
 	Life time.Duration `koanf:"life" default:"12h" usage:"how long a browser stays signed in at most"`
 }
 
-// NotificationsConfig says where notifications may go beside public addresses.
+// NotificationsConfig says which hosts without public addresses notifications may reach.
 type NotificationsConfig struct {
-	AllowHosts []string `koanf:"allow_hosts" usage:"hosts that notifications may go to though their addresses are not public, and by plain http, exactly as the targets' URLs name them"`
+	AllowHosts []string `koanf:"allow_hosts" usage:"hosts that notifications may be sent to although their addresses are not public, and over plain http; written exactly as in the targets' URLs"`
 }
 
-// LogConfig says what is logged, to standard error.
+// LogConfig says what is logged to standard error.
 type LogConfig struct {
-	Level  string `koanf:"level" default:"info" usage:"least level logged: debug, info, warn or error"`
+	Level  string `koanf:"level" default:"info" usage:"lowest level that is logged: debug, info, warn or error"`
 	Format string `koanf:"format" default:"text" usage:"text or json"`
 }
 
@@ -133,8 +134,9 @@ func addFlags(flags *pflag.FlagSet, only ...string) {
 	}
 }
 
-// loadConfig reads the file (if path is not empty), then COUNTERSIGN_ variables,
-// then flags that were given. A setting it does not know is an error.
+// loadConfig reads the file (unless path is empty), then the COUNTERSIGN_
+// variables, then the flags that were given. An unknown setting in the file is an
+// error; an unknown variable is not, because the client has variables too.
 func loadConfig(path string, flags *pflag.FlagSet) (Config, error) {
 	k := koanf.New(".")
 	defaults, byFlag, byEnv := map[string]any{}, map[string]string{}, map[string]string{}
@@ -149,7 +151,7 @@ func loadConfig(path string, flags *pflag.FlagSet) (Config, error) {
 	}
 	if err == nil {
 		err = k.Load(env.Provider(".", env.Opt{Prefix: "COUNTERSIGN_", TransformFunc: func(name, value string) (string, any) {
-			return byEnv[name], value // an unknown variable has no key and is left out
+			return byEnv[name], value // koanf ignores an empty key
 		}}), nil)
 	}
 	if err == nil {
@@ -182,7 +184,7 @@ func decodeConfig(k *koanf.Koanf) (Config, error) {
 	return c, nil
 }
 
-// complete fills in what depends on the machine, and checks the rest.
+// complete fills in the defaults that depend on the machine, and checks the rest.
 func (c *Config) complete() error {
 	if c.Data == "" {
 		state, err := stateFolder()
@@ -209,13 +211,13 @@ func (c *Config) complete() error {
 		return fmt.Errorf("sandbox.mode must be %s or %s", host.SandboxBestEffort, host.SandboxRequire)
 	}
 	if c.Retention.Tokens < 30*24*time.Hour {
-		return errors.New("retention.tokens must be at least 720h: records of used tokens are evidence")
+		return errors.New("retention.tokens must be at least 720h, because records of ended tokens are evidence")
 	}
 	if c.Retention.Requests != 0 && c.Retention.Requests < c.Retention.Tokens {
 		return errors.New("retention.requests must be 0 or at least retention.tokens")
 	}
 	if c.Sessions.Idle < time.Second || c.Sessions.Life < c.Sessions.Idle {
-		return errors.New("sessions.idle must be at least 1s, and sessions.life no shorter")
+		return errors.New("sessions.idle must be at least 1s, and sessions.life at least sessions.idle")
 	}
 	if c.Limits.UnknownTokens < 1 {
 		return errors.New("limits.unknown_tokens must be at least 1")

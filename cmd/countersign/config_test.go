@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -65,26 +66,49 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 	}
 }
 
-// The README lists every setting with its default and meaning, and no other.
-func TestTheReadmeListsTheSettings(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+// deploy/README.md lists every setting with its default and meaning, and no other.
+func TestThePageListsTheSettings(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/README.md")
 	noError(t, err)
+	want := "| setting | default | |\n|---|---|---|\n"
 	for _, s := range settings() {
 		value := ""
 		if s.value != "" {
-			value = "`" + s.value + "`"
+			value = " `" + s.value + "`"
 		}
-		line := "| `" + s.key + "` | " + value + " | " + s.usage + " |"
-		if value == "" {
-			line = "| `" + s.key + "` | | " + s.usage + " |"
-		}
-		if !strings.Contains(string(text), line) {
-			t.Errorf("README lacks: %s", line)
-		}
+		want += "| `" + s.key + "` |" + value + " | " + s.usage + " |\n"
 	}
-	_, table, _ := strings.Cut(string(text), "| setting | default | |")
-	table, _, _ = strings.Cut(table, "\n\n")
-	if got, want := strings.Count(table, "\n| `"), len(settings()); got != want {
-		t.Errorf("README lists %d settings, there are %d", got, want)
+	if !strings.Contains(string(text), "\n"+want+"\n") {
+		t.Errorf("deploy/README.md lacks this table:\n%s", want)
+	}
+}
+
+// The sample configuration loads, as it is and with its commented settings.
+func TestTheSampleConfigurationLoads(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/countersign.yaml")
+	noError(t, err)
+	c, err := load(t, string(text))
+	noError(t, err)
+	if c.Sandbox.Mode != "require" || c.Keeper.URL == "" || c.MongoDB.URI != "" {
+		t.Errorf("loaded %+v", c)
+	}
+	c, err = load(t, regexp.MustCompile(`(?m)^# ( *[a-z]+:)`).ReplaceAllString(string(text), "$1"))
+	noError(t, err)
+	if c.MongoDB.URI == "" || c.Temporal.Address == "" || c.Policies.Dir == "" {
+		t.Errorf("loaded with its comments %+v", c)
+	}
+}
+
+// The systemd unit starts the server by a command line that it accepts, with the
+// sample configuration.
+func TestTheUnitStartsTheServer(t *testing.T) {
+	unit, err := os.ReadFile("../../deploy/countersign.service")
+	noError(t, err)
+	start := regexp.MustCompile(`(?m)^ExecStart=\S+/countersign (.*)$`).FindSubmatch(unit)
+	cmd, args, err := rootCommand().Find(strings.Fields(string(start[1])))
+	noError(t, err)
+	noError(t, cmd.ParseFlags(args))
+	if file := cmd.Flag("config").Value.String(); cmd.Name() != "serve" || filepath.Base(file) != "countersign.yaml" {
+		t.Errorf("it runs %s with %s", cmd.Name(), file)
 	}
 }
