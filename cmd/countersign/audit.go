@@ -19,14 +19,14 @@ import (
 func auditCommand(o *clientOptions) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "audit", Short: "List, verify and export the audit log",
-		Long: "List, verify and export the project's audit log. A system administrator reads what belongs to no\n" +
-			"project, such as failed logins, as --project " + client.SystemChain + ".",
+		Long: "List, verify and export the project's audit log. A system administrator reads the entries that\n" +
+			"belong to no project, such as failed logins, with --project " + client.SystemChain + ".",
 	}
 	cmd.AddCommand(auditListCommand(o), auditVerifyCommand(o), auditExportCommand(o))
 	return cmd
 }
 
-// auditFilter are the flags that narrow what is read of the audit log.
+// auditFilter is the flags that select audit entries.
 type auditFilter struct{ action, actor, certificate, request, from, to string }
 
 func (f *auditFilter) addFlags(cmd *cobra.Command) {
@@ -35,17 +35,17 @@ func (f *auditFilter) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&f.actor, "actor", "", "only by this actor: id of a user or API key")
 	flags.StringVar(&f.certificate, "certificate", "", "only about this certificate, by id or name")
 	flags.StringVar(&f.request, "request", "", "only about this request, by id")
-	flags.StringVar(&f.from, "from", "", "not before this time: RFC 3339, a local date such as 2006-01-02, or so long ago, such as 24h")
-	flags.StringVar(&f.to, "to", "", "before this time, as for --from")
+	flags.StringVar(&f.from, "from", "", "only from this time on: RFC 3339, a local date such as 2006-01-02, or a duration before now, such as 24h")
+	flags.StringVar(&f.to, "to", "", "only before this time, in the forms of --from")
 }
 
 func (f *auditFilter) query(ctx context.Context, s *session) (client.AuditQuery, error) {
 	q := client.AuditQuery{Action: f.action, Actor: f.actor, RequestID: f.request}
 	var err error
-	if q.From, err = s.moment(f.from); err != nil {
+	if q.From, err = s.parseTime(f.from); err != nil {
 		return q, fmt.Errorf("--from: %w", err)
 	}
-	if q.To, err = s.moment(f.to); err != nil {
+	if q.To, err = s.parseTime(f.to); err != nil {
 		return q, fmt.Errorf("--to: %w", err)
 	}
 	if f.certificate != "" {
@@ -58,8 +58,8 @@ func (f *auditFilter) query(ctx context.Context, s *session) (client.AuditQuery,
 	return q, nil
 }
 
-// moment reads a time as people give it.
-func (p printer) moment(text string) (time.Time, error) {
+// parseTime reads a time (RFC 3339), a local date, or a duration before now.
+func (p printer) parseTime(text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -72,7 +72,7 @@ func (p printer) moment(text string) (time.Time, error) {
 	if ago, err := time.ParseDuration(text); err == nil && ago > 0 {
 		return p.clock().Add(-ago), nil
 	}
-	return time.Time{}, usageError{fmt.Errorf("%q is neither a time (RFC 3339), nor a date, nor a duration", text)}
+	return time.Time{}, usageError{fmt.Errorf("%q is not valid; give a time (RFC 3339), a date or a duration", text)}
 }
 
 func auditListCommand(o *clientOptions) *cobra.Command {
@@ -85,7 +85,7 @@ func auditListCommand(o *clientOptions) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			page, err := gather(limit, func(at client.Paging) (wire.Page[wire.AuditEntry], error) {
+			page, err := readPages(limit, func(at client.Paging) (wire.Page[wire.AuditEntry], error) {
 				q.Paging = at
 				return s.AuditLogs(ctx, s.project, q)
 			})
@@ -93,10 +93,10 @@ func auditListCommand(o *clientOptions) *cobra.Command {
 				return err
 			}
 			header := []string{"SEQ", "TIME", "ACTION", "OUTCOME", "ACTOR", "IP", "FORMAT", "REQUEST", "DETAIL"}
-			return list(s.printer, page, header, func(e wire.AuditEntry) []string {
+			return showPage(s.printer, page, header, func(e wire.AuditEntry) []string {
 				return []string{
-					strconv.FormatInt(e.Seq, 10), s.when(e.Time), e.Action, e.Outcome, firstOf(e.Actor.Name, e.Actor.Type), e.IP,
-					e.Format, e.RequestID, detail(e.Detail),
+					strconv.FormatInt(e.Seq, 10), s.localTime(e.Time), e.Action, e.Outcome, firstOf(e.Actor.Name, e.Actor.Type), e.IP,
+					e.Format, e.RequestID, detailText(e.Detail),
 				}
 			})
 		}),
@@ -106,8 +106,8 @@ func auditListCommand(o *clientOptions) *cobra.Command {
 	return cmd
 }
 
-// detail is an entry's detail in one line, the same every time.
-func detail(d map[string]string) string {
+// detailText is an entry's detail in one line, sorted by name.
+func detailText(d map[string]string) string {
 	var members []string
 	for _, name := range slices.Sorted(maps.Keys(d)) {
 		members = append(members, name+"="+d[name])
@@ -119,10 +119,10 @@ func auditVerifyCommand(o *clientOptions) *cobra.Command {
 	var anchor string
 	cmd := &cobra.Command{
 		Use:   "verify [--anchor SEQ:HASH]",
-		Short: "Check the audit chain for any change, gap or reordering",
-		Long: "Check the audit chain for any change, gap or reordering. It prints the head of the chain; noted\n" +
-			"elsewhere and given as --anchor later, it shows whether entries were cut off or the chain rewritten.\n" +
-			"A broken chain is exit code 1.",
+		Short: "Check the audit log for a change, a gap or a reordering",
+		Long: "Check the hash chain of the audit log for a change, a gap or a reordering. It prints the head of the\n" +
+			"chain. Note the head elsewhere: given as --anchor later, it shows whether entries were removed at the\n" +
+			"end, or the whole chain rewritten. The exit code is 1 if the chain is broken.",
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, s *session, _ []string) error {
 			head, err := parseAnchor(anchor)
@@ -138,7 +138,7 @@ func auditVerifyCommand(o *clientOptions) *cobra.Command {
 			return s.showAuditVerdict(v)
 		}),
 	}
-	cmd.Flags().StringVar(&anchor, "anchor", "", "head noted earlier, which the chain must still hold, as SEQ:HASH")
+	cmd.Flags().StringVar(&anchor, "anchor", "", "a head that was noted earlier and must still be in the chain, as SEQ:HASH")
 	return cmd
 }
 
@@ -149,7 +149,7 @@ func parseAnchor(text string) (wire.AuditHead, error) {
 	number, hash, ok := strings.Cut(text, ":")
 	seq, err := strconv.ParseInt(number, 10, 64)
 	if !ok || err != nil || seq < 1 || hash == "" {
-		return wire.AuditHead{}, usageError{errors.New("--anchor is not of the form SEQ:HASH")}
+		return wire.AuditHead{}, usageError{errors.New("--anchor is not valid; give it as SEQ:HASH")}
 	}
 	return wire.AuditHead{Seq: seq, Hash: hash}, nil
 }
@@ -175,33 +175,32 @@ type exported struct {
 
 func auditExportCommand(o *clientOptions) *cobra.Command {
 	var filter auditFilter
-	var format, out string
-	var force bool
+	var format string
+	var out outputFlags
 	cmd := &cobra.Command{
 		Use: "export", Short: "Write audit entries to a file, newest first", Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, s *session, _ []string) (err error) {
-			if s.json && out == "-" {
-				return usageError{errors.New("standard output cannot take both the export and -o json")}
+			if err := out.check(s.printer); err != nil {
+				return err
 			}
 			if format != "ndjson" && format != "csv" {
-				return usageError{errors.New("--format is ndjson or csv")}
+				return usageError{errors.New("--format must be ndjson or csv")}
 			}
 			q, err := filter.query(ctx, s)
 			if err != nil {
 				return err
 			}
-			to, err := createOutput(firstOf(out, "audit-"+s.project+"."+format), force, s.out)
+			to, err := out.create("audit-"+s.project+"."+format, s.out)
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, to.drop()) }() // nothing, once the file has its name
+			defer func() { err = errors.Join(err, to.discard()) }()
 			return s.export(ctx, q, format, to)
 		}),
 	}
 	filter.addFlags(cmd)
 	cmd.Flags().StringVar(&format, "format", "ndjson", "ndjson or csv")
-	cmd.Flags().StringVar(&out, "out", "", "file to write, - for standard output (default: named after the project, in this folder)")
-	cmd.Flags().BoolVar(&force, "force", false, "replace the file if it is there already")
+	out.addFlags(cmd.Flags(), "named after the project")
 	return cmd
 }
 
@@ -210,13 +209,12 @@ func (s *session) export(ctx context.Context, q client.AuditQuery, format string
 	if err != nil {
 		return err
 	}
-	defer func() { _ = entries.Close() }() // it was read to its end, or its reading failed
+	defer func() { _ = entries.Close() }() // a failure to read was reported already
 	progress, done := s.progress("exporting", -1)
-	kept, err := to.fill(entries, progress)
+	saved, err := to.save(entries, progress)
 	done()
 	if err != nil || to.path == "-" {
 		return err
 	}
-	return s.show(exported{kept, format}, []string{"File", kept.File}, []string{"Size", fmt.Sprintf("%d bytes", kept.Size)},
-		[]string{"SHA-256", kept.SHA256})
+	return s.show(exported{saved, format}, saved.rows()...)
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// bootstrapFile is what a new installation tells whoever started it. It holds
-// API keys and a password, so its mode is 0600.
+// bootstrapFile gives access to a new installation. It contains API keys and a
+// password, so its mode is 0600.
 type bootstrapFile struct {
 	URL          string                 `json:"url"`
 	ProjectID    string                 `json:"project_id"`
@@ -39,7 +39,7 @@ type bootstrapUI struct {
 	Password string `json:"password"`
 }
 
-// readBootstrap returns nil when there is no such file or nothing in it.
+// readBootstrap returns nil if the file does not exist or is empty.
 func readBootstrap(path string) (*bootstrapFile, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(text) == 0 {
@@ -50,7 +50,7 @@ func readBootstrap(path string) (*bootstrapFile, error) {
 	}
 	var b bootstrapFile
 	if err := json.Unmarshal(text, &b); err != nil {
-		return nil, fmt.Errorf("the bootstrap file %s is not one; move it away to get new keys: %w", path, err)
+		return nil, fmt.Errorf("%s is not a bootstrap file; move it away to get new keys: %w", path, err)
 	}
 	return &b, nil
 }
@@ -81,13 +81,13 @@ func (b bootstrapFile) write(path string) (err error) {
 	return f.CloseAtomicallyReplace()
 }
 
-// installer is the actor of what an installation does to itself.
+// installer is the actor on record of what the server does to bootstrap itself.
 var installer = engine.Principal{User: engine.User{ID: "system", Username: "countersign", SystemAdmin: true}}
 
 // bootstrapServe makes the first administrator of an empty installation, with a
-// project and an API key, if a file was named for it. The administrator comes
-// last: until there is one, an interrupted or failed start is done anew, and the
-// key of it belongs to nobody.
+// project and an API key, if the settings name a bootstrap file. It creates the user
+// last: an interrupted start leaves no user, so that its API key is not valid and
+// the next start bootstraps again.
 func (s *system) bootstrapServe(ctx context.Context, url string) error {
 	path := s.config.Bootstrap
 	if path == "" {
@@ -98,15 +98,15 @@ func (s *system) bootstrapServe(ctx context.Context, url string) error {
 		return err
 	}
 	if before, err := readBootstrap(path); before != nil || err != nil {
-		return errors.Join(err, fmt.Errorf("the bootstrap file %s is there already, but the installation is empty; move it away", path))
+		return errors.Join(err, fmt.Errorf("the bootstrap file %s exists although the installation is empty; move the file away", path))
 	}
 	ui := newPassword("admin")
-	person := engine.User{ID: engine.NewID("user"), Username: ui.Username, Name: "Administrator", SystemAdmin: true}
-	project, err := s.admin.CreateProject(ctx, engine.Caller{Principal: engine.Principal{User: person}}, "Default")
+	user := engine.User{ID: engine.NewID("user"), Username: ui.Username, Name: "Administrator", SystemAdmin: true}
+	project, err := s.admin.CreateProject(ctx, engine.Caller{Principal: engine.Principal{User: user}}, "Default")
 	if err != nil {
 		return err
 	}
-	secret, err := s.bootstrapKey(ctx, project, person, engine.RoleAdmin)
+	secret, err := s.bootstrapKey(ctx, project, user, engine.RoleAdmin)
 	if err != nil {
 		return err
 	}
@@ -117,24 +117,23 @@ func (s *system) bootstrapServe(ctx context.Context, url string) error {
 	if err := b.write(path); err != nil {
 		return err
 	}
-	if _, err := s.admin.CreateUser(ctx, engine.Caller{Principal: installer}, person, engine.Secret(ui.Password)); err != nil {
+	if _, err := s.admin.CreateUser(ctx, engine.Caller{Principal: installer}, user, engine.Secret(ui.Password)); err != nil {
 		return errors.Join(err, os.Remove(path))
 	}
-	s.log.Info("the first administrator's key is in the bootstrap file", "file", path)
+	s.log.Info("wrote the first administrator's password and API key to the bootstrap file", "file", path)
 	return nil
 }
 
-// bootstrapKeyName marks the keys that a bootstrap file holds.
+// bootstrapKeyName is the name of the API keys in a bootstrap file.
 const bootstrapKeyName = "bootstrap"
 
-func (s *system) bootstrapKey(ctx context.Context, project engine.Project, person engine.User, role engine.Role) (engine.Secret, error) {
-	caller := engine.Caller{Principal: engine.Principal{User: person}, Role: role, Project: project}
+func (s *system) bootstrapKey(ctx context.Context, project engine.Project, user engine.User, role engine.Role) (engine.Secret, error) {
+	caller := engine.Caller{Principal: engine.Principal{User: user}, Role: role, Project: project}
 	_, secret, err := s.admin.CreateAPIKey(ctx, caller, bootstrapKeyName, role, time.Time{})
 	return secret, err
 }
 
-// renewPassword gives a person a random password, which only the bootstrap file
-// knows.
+// renewPassword gives a user a random password, which only the bootstrap file has.
 func (s *system) renewPassword(ctx context.Context, u engine.User) (bootstrapUI, error) {
 	ui := newPassword(u.Username)
 	password := engine.Secret(ui.Password)

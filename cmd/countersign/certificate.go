@@ -24,7 +24,7 @@ func certCommand(o *clientOptions) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if c, err = s.Certificate(ctx, s.project, c.ID); err != nil { // lists tell no chain
+			if c, err = s.Certificate(ctx, s.project, c.ID); err != nil { // a list has no chains
 				return err
 			}
 			return s.showCertificate(c)
@@ -36,17 +36,17 @@ func certCommand(o *clientOptions) *cobra.Command {
 func certListCommand(o *clientOptions) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
-		Use: "list [WORD ...]", Short: "List certificates, those with these words in name, subject, serial or fingerprint",
+		Use: "list [WORD ...]", Short: "List certificates; with words, those with all of them in name, subject, serial or fingerprint",
 		RunE: o.run(func(ctx context.Context, s *session, args []string) error {
-			page, err := gather(limit, func(at client.Paging) (wire.Page[wire.Certificate], error) {
+			page, err := readPages(limit, func(at client.Paging) (wire.Page[wire.Certificate], error) {
 				return s.Certificates(ctx, s.project, strings.Join(args, " "), at)
 			})
 			if err != nil {
 				return err
 			}
 			header := []string{"ID", "NAME", "KEY", "PRIVATE KEY", "ISSUER", "EXPIRES"}
-			return list(s.printer, page, header, func(c wire.Certificate) []string {
-				return []string{c.ID, c.Name, c.KeyAlgorithm, yesNo(c.HasPrivateKey), c.Issuer, s.when(c.NotAfter)}
+			return showPage(s.printer, page, header, func(c wire.Certificate) []string {
+				return []string{c.ID, c.Name, c.KeyAlgorithm, yesNo(c.HasPrivateKey), c.Issuer, s.localTime(c.NotAfter)}
 			})
 		}),
 	}
@@ -57,29 +57,30 @@ func certListCommand(o *clientOptions) *cobra.Command {
 func (s *session) showCertificate(c wire.Certificate) error {
 	rows := [][]string{
 		{"ID", c.ID}, {"Name", c.Name}, {"Subject", c.Subject}, {"Alternative names", strings.Join(c.SANs, ", ")},
-		{"Issuer", c.Issuer}, {"Serial", c.Serial}, {"Not before", s.when(c.NotBefore)}, {"Not after", s.when(c.NotAfter)},
+		{"Issuer", c.Issuer}, {"Serial", c.Serial}, {"Not before", s.localTime(c.NotBefore)}, {"Not after", s.localTime(c.NotAfter)},
 		{"Key", c.KeyAlgorithm}, {"Private key", yesNo(c.HasPrivateKey)}, {"SHA-256", c.Fingerprint},
 		{"Chain length", strconv.Itoa(c.ChainLength)},
 	}
-	for _, above := range c.Chain {
-		rows = append(rows, []string{"Chain", above.Subject})
+	for _, issuer := range c.Chain {
+		rows = append(rows, []string{"Chain", issuer.Subject})
 	}
 	return s.show(c, rows...)
 }
 
-// certificate finds a certificate by id or, if no other has it too, by name. An
-// id wins over a name like it, so that nobody hides one behind the other.
+// certificate finds a certificate by its id, or by its name if only one certificate
+// has it. An id wins over an equal name, so that nobody can hide a certificate behind
+// another's name.
 func (s *session) certificate(ctx context.Context, name string) (wire.Certificate, error) {
-	missing := &client.Problem{
+	notFound := &client.Problem{
 		Status: http.StatusNotFound, Code: "not_found", Title: "not found", Type: wire.ProblemType + "not_found",
 	}
-	if ids.MatchString(name) {
+	if validID.MatchString(name) {
 		c, err := s.Certificate(ctx, s.project, name)
 		problem, ok := errors.AsType[*client.Problem](err)
-		if !ok || problem.Code != missing.Code {
+		if !ok || problem.Code != notFound.Code {
 			return c, err
 		}
-		missing = problem
+		notFound = problem
 	}
 	found, err := client.All(0, func(at client.Paging) (wire.Page[wire.Certificate], error) {
 		return s.Certificates(ctx, s.project, name, at)
@@ -88,21 +89,21 @@ func (s *session) certificate(ctx context.Context, name string) (wire.Certificat
 		return wire.Certificate{}, err
 	}
 	var named []wire.Certificate
-	var their []string
+	var namedIDs []string
 	for _, c := range found {
 		if c.Name == name {
-			named, their = append(named, c), append(their, clean(c.ID))
+			named, namedIDs = append(named, c), append(namedIDs, clean(c.ID))
 		}
 	}
 	switch len(named) {
 	case 0:
-		missing.Detail = fmt.Sprintf("no certificate of this project has the id or name %q", name)
-		return wire.Certificate{}, missing
+		notFound.Detail = fmt.Sprintf("no certificate of this project has the id or name %q", name)
+		return wire.Certificate{}, notFound
 	case 1:
 		return named[0], nil
 	}
-	return wire.Certificate{}, usageError{fmt.Errorf("%d certificates have the name %q; say which by its id: %s",
-		len(named), name, strings.Join(their, ", "))}
+	return wire.Certificate{}, usageError{fmt.Errorf("%d certificates have the name %q; choose one by its id: %s",
+		len(named), name, strings.Join(namedIDs, ", "))}
 }
 
 // importFlags are the flags of cert import.
@@ -132,11 +133,11 @@ func certImportCommand(o *clientOptions) *cobra.Command {
 		}),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.name, "name", "", "what people call it")
+	flags.StringVar(&f.name, "name", "", "name of the certificate in Countersign")
 	flags.StringVar(&f.cert, "cert", "", "PEM file with the certificate; its chain may follow in it")
-	flags.StringVar(&f.chain, "chain", "", "PEM file with its issuers")
+	flags.StringVar(&f.chain, "chain", "", "PEM file with the certificates above it")
 	flags.StringVar(&f.key, "key", "", "PEM file with its private key, not encrypted")
-	flags.StringVar(&f.pkcs12, "pkcs12", "", "PKCS#12 file with all of them")
+	flags.StringVar(&f.pkcs12, "pkcs12", "", "PKCS#12 file with certificate, chain and private key")
 	f.passphrase.addFlags(cmd)
 	markRequired(cmd, "name")
 	cmd.MarkFlagsOneRequired("cert", "pkcs12")
@@ -158,7 +159,7 @@ func (f *importFlags) body(ctx context.Context, p printer) (wire.ImportBody, err
 		return body, err
 	}
 	if f.passphrase != (passphraseSource{}) {
-		return body, usageError{errors.New("a passphrase goes with --pkcs12 only; the private key of --key must not be encrypted")}
+		return body, usageError{errors.New("a passphrase is for --pkcs12 only; the private key of --key must not be encrypted")}
 	}
 	for _, file := range []struct {
 		path string

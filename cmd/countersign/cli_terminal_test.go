@@ -131,7 +131,7 @@ func TestTerminal(t *testing.T) {
 // TestWaitingAtATerminal shows whom a download waits for, by number where names
 // cannot be had, and that the server does not answer.
 func TestWaitingAtATerminal(t *testing.T) {
-	for members, want := range map[string]string{"well": "0 of 2 approvals given; awaited: carol; ", "failing": "0 of 2 approvals given; "} {
+	for members, want := range map[string]string{"well": "0 of 2 approvals given; waiting for: carol; ", "failing": "0 of 2 approvals given; "} {
 		m, url := newMoody(t, time.Now().Add(2*time.Hour), map[string][]string{"request": {"pending_approval", "broken"}, "members": {members}})
 		term := newTerminal(t)
 		t.Setenv(serverVariable, url)
@@ -150,7 +150,7 @@ func TestWaitingAtATerminal(t *testing.T) {
 			t.Error(err)
 		}
 		eventually(t, "the hint", func() bool { return strings.Contains(term.text(), toGoOn) })
-		if shown := term.text(); !strings.Contains(shown, want) || strings.Contains(shown, "awaited") != (members == "well") {
+		if shown := term.text(); !strings.Contains(shown, want) || strings.Contains(shown, "waiting for") != (members == "well") {
 			t.Errorf("the terminal shows %q, want %q", shown, want)
 		}
 		if n := m.count("members"); n != 1 {

@@ -24,7 +24,7 @@ func devCommand() *cobra.Command {
 			if config.Bootstrap == "" {
 				config.Bootstrap = filepath.Join(config.Data, "bootstrap.json")
 			}
-			return runServer(cmd, config, func(ctx context.Context, s *system, url string) error {
+			return runServer(cmd, config, func(s *system, ctx context.Context, url string) error {
 				b, err := s.bootstrapDev(ctx, url)
 				if err == nil {
 					_, err = fmt.Fprint(cmd.OutOrStdout(), welcome(b, config.Bootstrap))
@@ -37,8 +37,9 @@ func devCommand() *cobra.Command {
 	return cmd
 }
 
-// people of the sample project, by the name of their key in the bootstrap file.
-var people = []struct {
+// sampleUsers are the members of the sample project. The bootstrap file has an API
+// key of each, by the name key.
+var sampleUsers = []struct {
 	key, username, name string
 	role                engine.Role
 }{
@@ -51,10 +52,10 @@ var people = []struct {
 
 const sampleProject = "Sample"
 
-// bootstrapDev makes the sample project on a new folder and writes the bootstrap
-// file last. A file that is there already keeps its keys and gets the new URL;
-// nothing else is touched then. Without one, what is missing is made, the keys
-// of an earlier file are revoked and new ones made for the same people.
+// bootstrapDev makes the sample project in an empty installation, and writes the
+// bootstrap file last. If the file exists, its keys stay, its URL is updated, and
+// nothing else changes. If the file was removed, this makes what is missing, revokes
+// the keys of the old file, and makes new ones for the same users.
 func (s *system) bootstrapDev(ctx context.Context, url string) (bootstrapFile, error) {
 	before, err := s.earlierBootstrap(ctx)
 	if err != nil {
@@ -64,7 +65,7 @@ func (s *system) bootstrapDev(ctx context.Context, url string) (bootstrapFile, e
 		before.URL = url
 		return *before, before.write(s.config.Bootstrap)
 	}
-	users, err := s.ensurePeople(ctx)
+	users, err := s.ensureUsers(ctx)
 	if err != nil {
 		return bootstrapFile{}, err
 	}
@@ -85,8 +86,9 @@ func (s *system) bootstrapDev(ctx context.Context, url string) (bootstrapFile, e
 	return b, b.write(s.config.Bootstrap)
 }
 
-// earlierBootstrap reads the bootstrap file of this folder's earlier starts; on
-// a new folder a file that is there already can only be of another.
+// earlierBootstrap reads the bootstrap file that an earlier start of this
+// installation wrote. In an empty installation, an existing file belongs to another
+// installation and is ignored.
 func (s *system) earlierBootstrap(ctx context.Context) (*bootstrapFile, error) {
 	users, _, err := s.store.Users(ctx, engine.Page{Limit: 1})
 	if err != nil || len(users) == 0 {
@@ -97,7 +99,7 @@ func (s *system) earlierBootstrap(ctx context.Context) (*bootstrapFile, error) {
 		return nil, err
 	}
 	if _, err := s.store.Project(ctx, before.ProjectID); errors.Is(err, engine.CodeNotFound) {
-		return nil, fmt.Errorf("the bootstrap file %s is of another installation than %s; move it away to get new keys",
+		return nil, fmt.Errorf("the bootstrap file %s belongs to another installation than the data folder %s; move the file away to get new keys",
 			s.config.Bootstrap, s.config.Data)
 	} else if err != nil {
 		return nil, err
@@ -105,10 +107,10 @@ func (s *system) earlierBootstrap(ctx context.Context) (*bootstrapFile, error) {
 	return before, nil
 }
 
-// ensurePeople makes whoever is missing.
-func (s *system) ensurePeople(ctx context.Context) (map[string]engine.User, error) {
+// ensureUsers creates the sample users that are missing.
+func (s *system) ensureUsers(ctx context.Context) (map[string]engine.User, error) {
 	users := map[string]engine.User{}
-	for _, p := range people {
+	for _, p := range sampleUsers {
 		u, err := s.store.UserByName(ctx, p.username)
 		if errors.Is(err, engine.CodeNotFound) {
 			u, err = s.admin.CreateUser(ctx, engine.Caller{Principal: installer},
@@ -122,8 +124,8 @@ func (s *system) ensurePeople(ctx context.Context) (map[string]engine.User, erro
 	return users, nil
 }
 
-// ensureProject finds or makes the sample project and its memberships. Of
-// several projects of that name, the first made is the sample.
+// ensureProject finds or creates the sample project and its memberships. Lists are
+// newest first, so of several projects with the name, the oldest is the sample.
 func (s *system) ensureProject(ctx context.Context, users map[string]engine.User) (engine.Project, error) {
 	admin := engine.Caller{Principal: engine.Principal{User: users["admin"]}}
 	err := everyPage(func(page engine.Page) (string, error) {
@@ -141,7 +143,7 @@ func (s *system) ensureProject(ctx context.Context, users map[string]engine.User
 	if err != nil {
 		return engine.Project{}, err
 	}
-	for _, p := range people {
+	for _, p := range sampleUsers {
 		_, err := s.store.Member(ctx, admin.Project.ID, users[p.key].ID)
 		if errors.Is(err, engine.CodeNotFound) {
 			_, err = s.admin.SetMember(ctx, admin, users[p.key].ID, p.role)
@@ -153,7 +155,7 @@ func (s *system) ensureProject(ctx context.Context, users map[string]engine.User
 	return admin.Project, nil
 }
 
-// ensureSamples imports the sample certificates whose names are not there.
+// ensureSamples imports the sample certificates that the project does not have by name.
 func (s *system) ensureSamples(ctx context.Context, project engine.Project, admin engine.User) ([]bootstrapCertificate, error) {
 	made, err := samples(s.downloads.Clock())
 	if err != nil {
@@ -174,7 +176,7 @@ func (s *system) ensureSamples(ctx context.Context, project engine.Project, admi
 	return list, nil
 }
 
-// certificateNamed finds the first certificate that was made under that name.
+// certificateNamed finds the oldest certificate with that name.
 func (s *system) certificateNamed(ctx context.Context, projectID, name string) (engine.Certificate, error) {
 	var named engine.Certificate
 	err := everyPage(func(page engine.Page) (string, error) {
@@ -192,7 +194,7 @@ func (s *system) certificateNamed(ctx context.Context, projectID, name string) (
 	return named, err
 }
 
-// everyPage asks for one page after the other.
+// everyPage lists all pages, one after the other.
 func everyPage(list func(engine.Page) (next string, err error)) error {
 	page := engine.Page{Limit: 200}
 	for {
@@ -204,7 +206,7 @@ func everyPage(list func(engine.Page) (next string, err error)) error {
 	}
 }
 
-// renewKeys revokes the keys that an earlier bootstrap file held and makes new ones.
+// renewKeys revokes the API keys of an earlier bootstrap file and makes new ones.
 func (s *system) renewKeys(ctx context.Context, project engine.Project, users map[string]engine.User) (map[string]string, error) {
 	caller := engine.Caller{Principal: installer, Role: engine.RoleAdmin, Project: project}
 	err := everyPage(func(page engine.Page) (string, error) {
@@ -220,7 +222,7 @@ func (s *system) renewKeys(ctx context.Context, project engine.Project, users ma
 		return nil, err
 	}
 	fresh := map[string]string{}
-	for _, p := range people {
+	for _, p := range sampleUsers {
 		secret, err := s.bootstrapKey(ctx, project, users[p.key], p.role)
 		if err != nil {
 			return nil, err
@@ -230,12 +232,12 @@ func (s *system) renewKeys(ctx context.Context, project engine.Project, users ma
 	return fresh, nil
 }
 
-// welcome says where the server is and how to download from it. The API key
-// stays in its file, so that no terminal or log keeps it.
+// welcome says where the server is and how to download from it. It does not show
+// the API key, because terminals and logs keep what they show.
 func welcome(b bootstrapFile, path string) string {
 	return fmt.Sprintf(`Countersign serves the sample project on %[1]s
 Open it in a browser and sign in as %[5]s. The password is in
-%[2]s, with API keys and the sample's ids.
+%[2]s, with API keys and ids of the sample project.
 
 Paste this into another shell to download a certificate:
 

@@ -16,12 +16,13 @@ import (
 
 // downloadFlags are the flags of download.
 type downloadFlags struct {
-	certificate, format, target, request, out, reason, bindIP string
-	force, legacy, wait                                       bool
-	options                                                   []string
-	ttl                                                       time.Duration
-	passphrase                                                passphraseSource
-	given                                                     func(flag string) bool
+	certificate, format, target, request, reason, bindIP string
+	legacy, wait                                         bool
+	out                                                  outputFlags
+	options                                              []string
+	ttl                                                  time.Duration
+	passphrase                                           passphraseSource
+	given                                                func(flag string) bool
 }
 
 // downloaded is what download prints for programs.
@@ -37,11 +38,11 @@ func downloadCommand(o *clientOptions) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "download --certificate CERTIFICATE (--format FORMAT | --target TARGET)",
 		Short: "Download a certificate, once, in a format",
-		Long: "Ask for a download, and fetch the file if the policy allows it. The file's mode is 0600. A format\n" +
-			"that needs a passphrase takes it from --passphrase-file, --passphrase-stdin or a hidden prompt.\n\n" +
-			"--target names the software that the file is for, as countersign formats lists it: the file is made\n" +
-			"with the options it needs, in the one format it takes, and the command that imports it is printed.\n\n" +
-			"Where people must approve first, --wait waits for them and then fetches the file. Without it the\n" +
+		Long: "Request a download, and fetch the file if the policy allows it. The file's mode is 0600. If the format\n" +
+			"needs a passphrase, it comes from --passphrase-file, --passphrase-stdin or a hidden prompt.\n\n" +
+			"--target names the software that will import the file, as countersign formats lists it. The file is\n" +
+			"made with the options that the software needs, and the command that imports the file is printed.\n\n" +
+			"If the download needs approval, --wait waits for it and then fetches the file. Without --wait the\n" +
 			"command ends with exit code 5, and --request fetches the file later.",
 		Example: "  countersign download --certificate www.example.com --format fullchain\n" +
 			"  countersign download --certificate www.example.com --format pkcs12 --passphrase-file pass.txt --out www.p12\n" +
@@ -54,16 +55,15 @@ func downloadCommand(o *clientOptions) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&f.certificate, "certificate", "", "id or name of the certificate")
 	flags.StringVar(&f.format, "format", "", "format: its id or file name, such as fullchain or bundle.zip")
-	flags.StringVar(&f.target, "target", "", "software that the file is for, such as windows-server-2016 or java-17")
+	flags.StringVar(&f.target, "target", "", "software that will import the file, such as windows-server-2016 or java-17")
 	flags.StringArrayVar(&f.options, "option", nil, "option of the format, as NAME=VALUE; can be repeated")
-	flags.StringVar(&f.out, "out", "", "file to write, - for standard output (default: the format's file name, in this folder)")
-	flags.BoolVar(&f.force, "force", false, "replace the file if it is there already")
+	f.out.addFlags(flags, "the format's file name")
 	flags.BoolVar(&f.legacy, "legacy", false, "encrypt with 3DES and SHA-1, for older Windows")
-	flags.StringVar(&f.reason, "reason", "", "why the file is needed; goes on record")
-	flags.DurationVar(&f.ttl, "ttl", 0, "life of the token, such as 30s (default: the policy's)")
+	flags.StringVar(&f.reason, "reason", "", "why the file is needed, for the record")
+	flags.DurationVar(&f.ttl, "ttl", 0, "how long the token is valid, such as 30s (default: as the policy says)")
 	flags.StringVar(&f.bindIP, "bind-ip", "", "the one IP address that may fetch the file")
-	flags.StringVar(&f.request, "request", "", "fetch the file of a request that was made before, once it is approved")
-	flags.BoolVar(&f.wait, "wait", false, "wait for approval, where it is needed")
+	flags.StringVar(&f.request, "request", "", "fetch the file of an earlier request, once it is approved")
+	flags.BoolVar(&f.wait, "wait", false, "wait for approval, if the download needs it")
 	f.passphrase.addFlags(cmd)
 	f.given = flags.Changed
 	cmd.MarkFlagsOneRequired("certificate", "request")
@@ -74,7 +74,7 @@ func downloadCommand(o *clientOptions) *cobra.Command {
 	return cmd
 }
 
-// markRequired marks flags that must be given.
+// markRequired marks required flags.
 func markRequired(cmd *cobra.Command, names ...string) {
 	for _, name := range names {
 		if err := cmd.MarkFlagRequired(name); err != nil {
@@ -83,99 +83,96 @@ func markRequired(cmd *cobra.Command, names ...string) {
 	}
 }
 
-// download asks for the file only once it is sure that there is a place for it:
-// a token is used up by fetching, whatever becomes of the file.
+// download requests the file only after it has opened the output, because fetching
+// consumes the token even if the file cannot be written.
 func (f *downloadFlags) download(ctx context.Context, s *session) (err error) {
-	if s.json && f.out == "-" {
-		return usageError{errors.New("standard output cannot take both the file and -o json")}
+	if err := f.out.check(s.printer); err != nil {
+		return err
 	}
-	ask, err := f.ask(ctx, s)
+	order, err := f.order(ctx, s)
 	if err != nil {
 		return err
 	}
-	path := f.out
-	if path == "" {
-		if path, err = fileName(ask.format.Filename); err != nil {
+	name, err := fileName(order.format.Filename)
+	if err != nil && f.out.path == "" {
+		return err
+	}
+	out, err := f.out.create(name, s.out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.discard()) }()
+	if order.format.NeedsPassphrase {
+		if order.body.Passphrase, err = f.passphrase.read(ctx, s.printer, true); err != nil {
 			return err
 		}
 	}
-	out, err := createOutput(path, f.force, s.out)
+	minted, saved, err := f.fetch(ctx, s, &order, out)
 	if err != nil {
+		s.hint(order.request, err)
 		return err
 	}
-	defer func() { err = errors.Join(err, out.drop()) }() // nothing, once the file has its name
-	if ask.format.NeedsPassphrase {
-		if ask.body.Passphrase, err = f.passphrase.read(ctx, s.printer, true); err != nil {
-			return err
-		}
-	}
-	minted, kept, err := f.fetch(ctx, s, &ask, out)
-	if err != nil {
-		s.hint(ask.request, err)
-		return err
-	}
-	command := ask.importCommand(kept.File)
+	command := order.importCommand(saved.File)
 	if command != "" && !s.json {
-		s.note("to import it (%s): %s", ask.target.Title, command)
+		s.note("to import it (%s): %s", order.target.Title, command)
 	}
-	if f.out == "-" {
+	if f.out.path == "-" {
 		return nil
 	}
-	return s.show(downloaded{minted.RequestID, kept, minted.Format, command},
-		[]string{"File", kept.File}, []string{"Size", fmt.Sprintf("%d bytes", kept.Size)}, []string{"SHA-256", kept.SHA256},
-		[]string{"Format", minted.Format}, []string{"Request", minted.RequestID})
+	return s.show(downloaded{minted.RequestID, saved, minted.Format, command},
+		append(saved.rows(), []string{"Format", minted.Format}, []string{"Request", minted.RequestID})...)
 }
 
-// asked is what will be asked for: a new download, or the file of a request.
-type asked struct {
-	certificate wire.Certificate
-	format      wire.Format
-	target      wire.FormatTarget // none where none is named
-	body        wire.MintBody
-	request     string    // that people must approve first
-	lapses      time.Time // when their time to do so is up
+// downloadOrder is a new download, or the file of an earlier request.
+type downloadOrder struct {
+	certificate       wire.Certificate
+	format            wire.Format
+	target            wire.FormatTarget // zero if none is named
+	body              wire.MintBody
+	request           string // the id of a request that needs approval
+	approvalExpiresAt time.Time
 }
 
-// importCommand is what to run for the target, "" if there is none.
-func (a *asked) importCommand(file string) string {
-	alias, ok := a.body.Options["alias"].(string)
+// importCommand is the command that imports the file into the target, or "".
+func (o *downloadOrder) importCommand(file string) string {
+	alias, ok := o.body.Options["alias"].(string)
 	if !ok {
-		alias = a.certificate.Name
+		alias = o.certificate.Name
 	}
-	return importCommand(a.target.ImportCommand, file, alias)
+	return importCommand(o.target.ImportCommand, file, alias)
 }
 
-// ask finds out what the flags name.
-func (f *downloadFlags) ask(ctx context.Context, s *session) (a asked, err error) {
+// order finds what the flags name.
+func (f *downloadFlags) order(ctx context.Context, s *session) (o downloadOrder, err error) {
 	formats, err := s.formats(ctx)
 	if err != nil {
-		return a, err
+		return o, err
 	}
 	if f.request != "" {
-		if !ids.MatchString(f.request) {
-			return a, usageError{fmt.Errorf("%q is not an id", f.request)}
+		if !validID.MatchString(f.request) {
+			return o, usageError{fmt.Errorf("%q is not a valid id", f.request)}
 		}
 		r, err := s.Request(ctx, s.project, f.request)
 		if err != nil {
-			return a, err
+			return o, err
 		}
-		if a.request = r.ID; r.ApprovalExpiresAt != nil {
-			a.lapses = *r.ApprovalExpiresAt
+		if o.request = r.ID; r.ApprovalExpiresAt != nil {
+			o.approvalExpiresAt = *r.ApprovalExpiresAt
 		}
-		a.format, _ = findFormat(formats, r.Format)
-		return a, nil
+		o.format, _ = findFormat(formats, r.Format)
+		return o, nil
 	}
-	if a.format, a.target, err = f.choose(formats); err != nil {
-		return a, err
+	if o.format, o.target, err = f.choose(formats); err != nil {
+		return o, err
 	}
-	if a.body, err = f.body(a.format, a.target); err != nil {
-		return a, err
+	if o.body, err = f.body(o.format, o.target); err != nil {
+		return o, err
 	}
-	a.certificate, err = s.certificate(ctx, f.certificate)
-	return a, err
+	o.certificate, err = s.certificate(ctx, f.certificate)
+	return o, err
 }
 
-// choose finds the format, and the target if one is named.
+// choose finds the format and, if one is named, the target.
 func (f *downloadFlags) choose(formats []wire.Format) (format wire.Format, target wire.FormatTarget, err error) {
 	if f.format != "" {
 		known := false
@@ -187,41 +184,41 @@ func (f *downloadFlags) choose(formats []wire.Format) (format wire.Format, targe
 	return findTarget(formats, f.target)
 }
 
-// fetch gets a token, and by it the file.
-func (f *downloadFlags) fetch(ctx context.Context, s *session, a *asked, out *output) (wire.Minted, receipt, error) {
-	minted, err := f.obtain(ctx, s, a)
+// fetch gets a token, and fetches the file with it.
+func (f *downloadFlags) fetch(ctx context.Context, s *session, o *downloadOrder, out *output) (wire.Minted, receipt, error) {
+	minted, err := f.token(ctx, s, o)
 	if err != nil {
 		return minted, receipt{}, err
 	}
-	kept, err := s.redeem(ctx, minted.Token, out)
-	return minted, kept, err
+	saved, err := s.redeem(ctx, minted.Token, out)
+	return minted, saved, err
 }
 
-// obtain gets a token: at once, or after people have approved.
-func (f *downloadFlags) obtain(ctx context.Context, s *session, a *asked) (wire.Minted, error) {
-	if a.request == "" {
-		minted, err := s.Mint(ctx, s.project, a.certificate.ID, a.body, "")
+// token mints a token or, for a request that needs approval, claims it.
+func (f *downloadFlags) token(ctx context.Context, s *session, o *downloadOrder) (wire.Minted, error) {
+	if o.request == "" {
+		minted, err := s.Mint(ctx, s.project, o.certificate.ID, o.body, "")
 		if err != nil || minted.Pending == nil {
 			return minted.Minted, err
 		}
-		a.request, a.lapses = minted.RequestID, minted.Pending.ApprovalExpiresAt
+		o.request, o.approvalExpiresAt = minted.RequestID, minted.Pending.ApprovalExpiresAt
 		if !f.wait && s.json {
 			err = s.show(minted.Pending)
 		}
 		if !f.wait {
-			return wire.Minted{}, errors.Join(err, errWaits{a.request})
+			return wire.Minted{}, errors.Join(err, pendingError{o.request})
 		}
 	}
 	if f.wait {
-		if err := s.await(ctx, a.request, a.lapses); err != nil {
+		if err := s.waitForApproval(ctx, o.request, o.approvalExpiresAt); err != nil {
 			return wire.Minted{}, err
 		}
 	}
-	return s.Claim(ctx, s.project, a.request, a.body.Passphrase)
+	return s.Claim(ctx, s.project, o.request, o.body.Passphrase)
 }
 
-// body is what to ask for: with the target's options, which those of the command
-// line overrule.
+// body makes the body of the mint. Options of the command line override those of
+// the target.
 func (f *downloadFlags) body(format wire.Format, target wire.FormatTarget) (wire.MintBody, error) {
 	body := wire.MintBody{Format: format.ID, Reason: f.reason, BindIP: f.bindIP, Options: map[string]any{}}
 	maps.Copy(body.Options, target.Options)
@@ -246,30 +243,30 @@ func (f *downloadFlags) body(format wire.Format, target wire.FormatTarget) (wire
 	return body, nil
 }
 
-// wholeSeconds is a duration as the API counts it.
+// wholeSeconds converts a duration to seconds, as the API takes it.
 func wholeSeconds(d time.Duration) (int, error) {
 	if d < time.Second || d%time.Second != 0 {
-		return 0, usageError{fmt.Errorf("%s is not a number of whole seconds from 1", d)}
+		return 0, usageError{fmt.Errorf("%s is not valid; give whole seconds, at least 1s", d)}
 	}
 	return int(d / time.Second), nil
 }
 
-// redeem fetches the file. What goes to standard output cannot be taken back, so
-// it goes there only once it has arrived whole.
+// redeem fetches the file. It writes to standard output only after the whole file
+// has arrived, because it cannot take back what it wrote there.
 func (s *session) redeem(ctx context.Context, token wire.Secret, out *output) (receipt, error) {
 	file, err := s.Redeem(ctx, token)
 	if err != nil {
 		return receipt{}, err
 	}
-	defer func() { _ = file.Close() }() // it was read to its end, or its reading failed
+	defer func() { _ = file.Close() }() // a failure to read was reported already
 	progress, done := s.progress("downloading", file.Size)
 	defer done()
 	if out.path != "-" {
-		return out.fill(file, progress)
+		return out.save(file, progress)
 	}
 	content, err := io.ReadAll(file)
 	if err != nil {
 		return receipt{}, fmt.Errorf("transfer the file: %w", err)
 	}
-	return out.fill(bytes.NewReader(content), progress)
+	return out.save(bytes.NewReader(content), progress)
 }

@@ -18,20 +18,20 @@ import (
 
 func formatsCommand(o *clientOptions) *cobra.Command {
 	return &cobra.Command{
-		Use: "formats [FORMAT]", Short: "List what certificates can be downloaded as, and for which software",
-		Long: "List what certificates can be downloaded as, and the targets of each format: software that takes it.\n" +
-			"With a format, show its options and what each target is, sets, and imports the file by.",
+		Use: "formats [FORMAT]", Short: "List the formats that certificates can be downloaded in, and their targets",
+		Long: "List the formats that certificates can be downloaded in, and the targets of each: software that imports it.\n" +
+			"With FORMAT, show its options and, for each target, the options that it needs and its import command.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: o.run(func(ctx context.Context, s *session, args []string) error {
 			if len(args) == 1 {
 				return s.showFormat(ctx, args[0])
 			}
-			page, err := gather(0, func(at client.Paging) (wire.Page[wire.Format], error) { return s.Formats(ctx, s.project, at) })
+			page, err := readPages(0, func(at client.Paging) (wire.Page[wire.Format], error) { return s.Formats(ctx, s.project, at) })
 			if err != nil {
 				return err
 			}
 			header := []string{"FORMAT", "FILE", "PRIVATE KEY", "PASSPHRASE", "OPTIONS", "TARGETS"}
-			return list(s.printer, page, header, func(f wire.Format) []string {
+			return showPage(s.printer, page, header, func(f wire.Format) []string {
 				return []string{f.ID, f.Filename, yesNo(f.ContainsKey), yesNo(f.NeedsPassphrase), strings.Join(optionsOf(f).names(), ", "), strings.Join(targetIDs(f), ", ")}
 			})
 		}),
@@ -45,7 +45,7 @@ func (s *session) showFormat(ctx context.Context, name string) error {
 	}
 	f, ok := findFormat(formats, name)
 	if !ok {
-		return fmt.Errorf("there is no format %q", name)
+		return fmt.Errorf("there is no format %q; see countersign formats", name)
 	}
 	rows := [][]string{{"Format", f.ID}, {"File", f.Filename}, {"Description", f.Description}, {"Typical use", f.TypicalUse},
 		{"Private key", yesNo(f.ContainsKey)}, {"Passphrase", yesNo(f.NeedsPassphrase)}, {"Options", strings.Join(optionsOf(f).names(), ", ")}}
@@ -63,8 +63,8 @@ func (s *session) formats(ctx context.Context) ([]wire.Format, error) {
 	return client.All(0, func(at client.Paging) (wire.Page[wire.Format], error) { return s.Formats(ctx, s.project, at) })
 }
 
-// findFormat finds a format by id, file name or alias. One that is not listed is
-// the server's to refuse, which says what there is.
+// findFormat finds a format by id, file name or alias. For an unknown one it returns
+// a format of that name, so that the server refuses it with the list of formats.
 func findFormat(formats []wire.Format, name string) (wire.Format, bool) {
 	for _, f := range formats {
 		if f.ID == name || f.Filename == name || slices.Contains(f.Aliases, name) {
@@ -84,54 +84,53 @@ func targetIDs(formats ...wire.Format) (ids []string) {
 	return slices.Compact(ids)
 }
 
-// findTarget finds a target among those of the formats: of one format, unless
-// several have it.
+// findTarget finds the one format that has the target. It is an error if several do.
 func findTarget(formats []wire.Format, id string) (wire.Format, wire.FormatTarget, error) {
-	var having []string
+	var formatIDs []string
 	var format wire.Format
 	var target wire.FormatTarget
 	for _, f := range formats {
 		if at := slices.IndexFunc(f.Targets, func(t wire.FormatTarget) bool { return t.ID == id }); at >= 0 {
 			format, target = f, f.Targets[at]
-			having = append(having, f.ID)
+			formatIDs = append(formatIDs, f.ID)
 		}
 	}
-	switch len(having) {
+	switch len(formatIDs) {
 	case 1:
 		return format, target, nil
 	case 0:
-		return format, target, usageError{fmt.Errorf("there is no target %q; known are: %s", id, orNone(targetIDs(formats...)))}
+		return format, target, usageError{fmt.Errorf("there is no target %q; the targets are: %s", id, orNone(targetIDs(formats...)))}
 	}
-	return format, target, usageError{fmt.Errorf("%s takes several formats; choose with --format: %s", id, strings.Join(having, ", "))}
+	return format, target, usageError{fmt.Errorf("%s imports several formats; choose with --format: %s", id, strings.Join(formatIDs, ", "))}
 }
 
 func orNone(words []string) string { return firstOf(strings.Join(words, ", "), "none") }
 
-// optionSchema is what the command line knows of a format's options_schema.
+// optionSchema is the part of a format's options_schema that the command line uses.
 type optionSchema struct {
 	Properties           map[string]json.RawMessage `json:"properties"`
 	AdditionalProperties any                        `json:"additionalProperties"`
 }
 
 func optionsOf(f wire.Format) (s optionSchema) {
-	_ = json.Unmarshal(f.OptionsSchema, &s) // a schema that is none has no options
+	_ = json.Unmarshal(f.OptionsSchema, &s) // an invalid schema has no options
 	return s
 }
 
 func (s optionSchema) names() []string { return slices.Sorted(maps.Keys(s.Properties)) }
 
-// value reads name=value as the schema has the option. What the value may be,
-// the server says.
+// value converts NAME=VALUE to the option's type in the schema. The server checks the
+// rest of the schema.
 func (s optionSchema) value(given string) (name string, value any, err error) {
 	name, text, ok := strings.Cut(given, "=")
 	property, known := s.Properties[name]
 	if !ok || !known && s.AdditionalProperties == false {
-		return name, nil, usageError{fmt.Errorf("--option %s: it is NAME=VALUE, with the name one of: %s", name, orNone(s.names()))}
+		return name, nil, usageError{fmt.Errorf("--option %s is not valid; give NAME=VALUE, with a name of: %s", name, orNone(s.names()))}
 	}
 	var schema struct {
 		Type any `json:"type"`
 	}
-	_ = json.Unmarshal(property, &schema) // no object: the option has no type
+	_ = json.Unmarshal(property, &schema) // a property may be just true: it has no type then
 	switch schema.Type {
 	case "string":
 		return name, text, nil
@@ -144,7 +143,7 @@ func (s optionSchema) value(given string) (name string, value any, err error) {
 		value = json.Number(text)
 	default:
 		if err := json.Unmarshal([]byte(text), &value); err != nil {
-			return name, text, nil // it is no JSON, so it is text
+			return name, text, nil // what is not JSON is text
 		}
 	}
 	if err != nil {
@@ -155,14 +154,14 @@ func (s optionSchema) value(given string) (name string, value any, err error) {
 
 var (
 	plainWord = regexp.MustCompile(`^[A-Za-z0-9_./][A-Za-z0-9_./@:+-]*$`)
-	// quotable is what single quotes hold together in Unix shells and in
-	// PowerShell, which also has the typographic ones for such.
+	// quotable is what single quotes make one word in Unix shells and in PowerShell,
+	// for which typographic single quotes are quotes too.
 	quotable = regexp.MustCompile(`^[^-'\x{2018}-\x{201B}\pC][^'\x{2018}-\x{201B}\pC]*$`)
 )
 
-// importCommand fills the placeholders of a target's command in. A shell must not
-// take them for more than a word: what it might is left for the reader to fill in.
-// That goes further for the alias, which whoever imported the certificate chose.
+// importCommand fills in the placeholders of a target's command. A placeholder stays
+// if a shell could read its value as more than one word. The rule is stricter for the
+// alias, because it is the certificate's name, which another user may have chosen.
 func importCommand(command, file, alias string) string {
 	var words []string
 	if plainWord.MatchString(file) {

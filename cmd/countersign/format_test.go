@@ -22,7 +22,7 @@ func TestOptionValues(t *testing.T) {
 		}
 	}
 	for given, want := range map[string]string{
-		"flag": "NAME=VALUE", "other=1": "one of: all, any, count, flag, name, share", "=1": "one of: all", "flag=maybe": "not of type boolean",
+		"flag": "NAME=VALUE", "other=1": "of: all, any, count, flag, name, share", "=1": "of: all", "flag=maybe": "not of type boolean",
 		"count=1.5": "not of type integer", "share=NaN": "not of type number", "count=": "not of type integer",
 	} {
 		_, got, err := schema.value(given)
@@ -31,7 +31,7 @@ func TestOptionValues(t *testing.T) {
 		}
 	}
 	none := optionsOf(wire.Format{OptionsSchema: json.RawMessage(`{"additionalProperties":false}`)})
-	if _, _, err := none.value("a=b"); err == nil || !strings.Contains(err.Error(), "one of: none") {
+	if _, _, err := none.value("a=b"); err == nil || !strings.Contains(err.Error(), "of: none") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -44,7 +44,7 @@ func TestFindTarget(t *testing.T) {
 	if f, target, err := findTarget(formats, "b"); err != nil || f.ID != "two" || target.ID != "b" {
 		t.Errorf("got %s %s, %v", f.ID, target.ID, err)
 	}
-	for id, want := range map[string]string{"both": "choose with --format: one, two", "c": "known are: a, b, both"} {
+	for id, want := range map[string]string{"both": "choose with --format: one, two", "c": "the targets are: a, b, both"} {
 		if _, _, err := findTarget(formats, id); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", id, err, want)
 		}

@@ -13,7 +13,27 @@ import (
 	"strings"
 
 	"github.com/google/renameio/v2"
+	"github.com/spf13/pflag"
 )
+
+// outputFlags are the flags of a command that writes a file.
+type outputFlags struct {
+	path  string
+	force bool
+}
+
+func (f *outputFlags) addFlags(flags *pflag.FlagSet, defaultPath string) {
+	flags.StringVar(&f.path, "out", "", "file to write, - for standard output (default: "+defaultPath+", in this folder)")
+	flags.BoolVar(&f.force, "force", false, "replace an existing file")
+}
+
+// check refuses to write both the file and a JSON answer to standard output.
+func (f *outputFlags) check(p printer) error {
+	if p.json && f.path == "-" {
+		return usageError{errors.New("standard output cannot take both the file and -o json; give a file with --out")}
+	}
+	return nil
+}
 
 // output is a file that is being written. It is a temporary file in the same folder
 // until it is complete, so that an interrupted transfer leaves no partial file
@@ -25,10 +45,11 @@ type output struct {
 	temp  *renameio.PendingFile
 }
 
-// createOutput refuses an existing file unless force is set, and always refuses
-// what is not a regular file.
-func createOutput(path string, force bool, out io.Writer) (*output, error) {
-	o := &output{path: path, force: force, out: out}
+// create opens the output: the path of the flags, or else name. It refuses an existing
+// file unless force is set, and always refuses what is not a regular file.
+func (f *outputFlags) create(name string, stdout io.Writer) (*output, error) {
+	path := firstOf(f.path, name)
+	o := &output{path: path, force: f.force, out: stdout}
 	if path == "-" {
 		return o, nil
 	}
@@ -43,6 +64,7 @@ func createOutput(path string, force bool, out io.Writer) (*output, error) {
 	return o, nil
 }
 
+// free checks that nothing is at the path that must not be replaced.
 func (o *output) free() error {
 	info, err := os.Lstat(o.path)
 	switch {
@@ -51,37 +73,41 @@ func (o *output) free() error {
 	case err != nil:
 		return fmt.Errorf("look for %s: %w", o.path, err)
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is there already and is no plain file", o.path)
+		return fmt.Errorf("%s exists and is not a regular file; choose another name", o.path)
 	case !o.force:
-		return fmt.Errorf("%s is there already; --force replaces it", o.path)
+		return fmt.Errorf("%s exists; --force replaces it", o.path)
 	}
 	return nil
 }
 
-// receipt describes a file that was kept.
+// receipt describes a file that was written.
 type receipt struct {
 	File   string `json:"file"`
 	SHA256 string `json:"sha256"`
 	Size   int64  `json:"size"`
 }
 
-// fill copies the file to its end and keeps it. Unless it returns no error, the
-// caller must drop the output.
-func (o *output) fill(from io.Reader, progress io.Writer) (receipt, error) {
+func (r receipt) rows() [][]string {
+	return [][]string{{"File", r.File}, {"Size", fmt.Sprintf("%d bytes", r.Size)}, {"SHA-256", r.SHA256}}
+}
+
+// save copies from to its end and gives the file its name. On an error, the caller
+// must discard the output.
+func (o *output) save(from io.Reader, progress io.Writer) (receipt, error) {
 	hash := sha256.New()
 	size, err := io.Copy(io.MultiWriter(o.out, hash, progress), from)
 	if err != nil {
 		return receipt{}, fmt.Errorf("transfer %s: %w", o.path, err)
 	}
-	if err := o.keep(); err != nil {
-		return receipt{}, fmt.Errorf("keep %s: %w", o.path, err)
+	if err := o.commit(); err != nil {
+		return receipt{}, fmt.Errorf("save %s: %w", o.path, err)
 	}
 	return receipt{o.path, hex.EncodeToString(hash.Sum(nil)), size}, nil
 }
 
-// keep gives the file its name. Without force it first creates an empty file under
+// commit gives the file its name. Without force it first creates an empty file under
 // that name, which fails if another process has made one meanwhile.
-func (o *output) keep() error {
+func (o *output) commit() error {
 	if o.temp == nil {
 		return nil
 	}
@@ -98,8 +124,8 @@ func (o *output) keep() error {
 	return nil
 }
 
-// drop removes the temporary file, if the file was not kept.
-func (o *output) drop() error {
+// discard removes the temporary file, unless the output was saved.
+func (o *output) discard() error {
 	if o.temp == nil {
 		return nil
 	}
@@ -109,17 +135,18 @@ func (o *output) drop() error {
 	return nil
 }
 
-// fileName makes the name of a file from what a server calls it: without folder,
-// without what a terminal would obey, and not hidden.
+// fileName makes a safe file name from the one that a server gives: without a
+// folder, without characters that control a terminal, and not hidden.
 func fileName(name string) (string, error) {
 	name = name[strings.LastIndexAny(name, `/\`)+1:]
 	name = strings.TrimLeft(clean(name), ". ")
 	if name == "" || len(name) > 255 || strings.Contains(name, ":") {
-		return "", errors.New("the server has no usable name for the file; name one with --out")
+		return "", errors.New("the server gave no usable name for the file; give one with --out")
 	}
 	return name, nil
 }
 
+// maxInput is the most bytes that are read of a file or of standard input.
 const maxInput = 1 << 20
 
 // readFile reads a file that the user named.
@@ -137,16 +164,16 @@ func readFile(path string) (text []byte, mode fs.FileMode, err error) {
 		return nil, 0, fmt.Errorf("read %s: %w", path, err)
 	}
 	if len(text) > maxInput {
-		return nil, 0, fmt.Errorf("%s has more than %d bytes", path, maxInput)
+		return nil, 0, fmt.Errorf("%s is larger than %d bytes", path, maxInput)
 	}
 	return text, info.Mode(), nil
 }
 
-// readSecretFile reads a file and warns if others may read it too.
+// readSecretFile reads a file, and warns if other users may read it too.
 func (p printer) readSecretFile(path string) ([]byte, error) {
 	text, mode, err := readFile(path)
 	if err == nil && mode.IsRegular() && mode.Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		p.warn("others may read %s: its mode is %#o; chmod 600 it", path, mode.Perm())
+		p.warn("others may read %s: its mode is %#o; run chmod 600 on it", path, mode.Perm())
 	}
 	return text, err
 }

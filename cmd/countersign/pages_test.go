@@ -28,7 +28,7 @@ var results = map[string]func(t *testing.T, folder, printed string){
 		}
 	},
 	"deploy/README.md": func(t *testing.T, _, printed string) {
-		if !strings.Contains(printed, "\ncountersign_policy_reload_failing 0\n") {
+		if !strings.Contains(printed, "\ncountersign_plugin_state{") {
 			t.Errorf("no metrics are shown:\n%s", printed)
 		}
 	},

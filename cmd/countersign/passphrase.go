@@ -15,20 +15,20 @@ import (
 )
 
 // passphraseSource says where a passphrase comes from: a file, standard input
-// or, with neither, a hidden prompt. There is no flag for the passphrase itself:
-// arguments are for every process of the machine to see.
+// or, with neither, a hidden prompt. There is no flag for the passphrase itself,
+// because every process of the machine can read arguments.
 type passphraseSource struct {
 	file  string
 	stdin bool
 }
 
 func (f *passphraseSource) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.file, "passphrase-file", "", "file that holds the passphrase")
+	cmd.Flags().StringVar(&f.file, "passphrase-file", "", "file that contains the passphrase")
 	cmd.Flags().BoolVar(&f.stdin, "passphrase-stdin", false, "read the passphrase from standard input")
 	cmd.MarkFlagsMutuallyExclusive("passphrase-file", "passphrase-stdin")
 }
 
-// read gets the passphrase. A new one is asked for twice.
+// read returns the passphrase. The prompt asks twice for a new one.
 func (f *passphraseSource) read(ctx context.Context, p printer, isNew bool) (wire.Secret, error) {
 	switch {
 	case f.file != "":
@@ -45,23 +45,23 @@ func (f *passphraseSource) read(ctx context.Context, p printer, isNew bool) (wir
 	if err != nil || !isNew {
 		return first, err
 	}
-	second, err := p.prompt(ctx, "The same again: ")
+	second, err := p.prompt(ctx, "Repeat the passphrase: ")
 	if err == nil && second != first {
-		err = errors.New("the two passphrases differ")
+		err = errors.New("the two passphrases differ; try again")
 	}
 	return first, err
 }
 
-// trimLine takes off the end of the line, which editors and echo add.
+// trimLine removes the line end that editors and echo add.
 func trimLine(text []byte) wire.Secret {
 	return wire.Secret(strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r"))
 }
 
-// prompt asks on the terminal without showing what is typed.
+// prompt asks on the terminal, and does not show what is typed.
 func (p printer) prompt(ctx context.Context, question string) (wire.Secret, error) {
 	in, ok := p.in.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return "", usageError{errors.New("a passphrase is needed and there is no terminal to ask on: use --passphrase-file or --passphrase-stdin")}
+		return "", usageError{errors.New("a passphrase is needed, and there is no terminal to ask for it: use --passphrase-file or --passphrase-stdin")}
 	}
 	before, err := term.GetState(int(in.Fd()))
 	if err != nil {
@@ -75,7 +75,7 @@ func (p printer) prompt(ctx context.Context, question string) (wire.Secret, erro
 		err  error
 	}
 	typed := make(chan answer, 1)
-	go func() { // nothing but input ends the reading; an interrupt leaves it behind
+	go func() { // only input ends ReadPassword, so an interrupt abandons it
 		text, err := term.ReadPassword(int(in.Fd()))
 		typed <- answer{text, err}
 	}()
@@ -83,7 +83,7 @@ func (p printer) prompt(ctx context.Context, question string) (wire.Secret, erro
 	case <-ctx.Done():
 		return "", errors.Join(ctx.Err(), term.Restore(int(in.Fd()), before))
 	case a := <-typed:
-		_, _ = fmt.Fprintln(p.err) // the line end that was not echoed
+		_, _ = fmt.Fprintln(p.err) // the terminal did not show the line end
 		if a.err != nil {
 			return "", fmt.Errorf("read the passphrase: %w", a.err)
 		}

@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -58,10 +55,8 @@ func pluginAddCommand() *cobra.Command {
 			}
 			a.Key, a.Passphrase = slices.Contains(grants, grantKey), slices.Contains(grants, grantPassphrase)
 			a.Name = firstOf(a.Name, strings.TrimSuffix(filepath.Base(args[0]), filepath.Ext(args[0])))
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-			defer stop()
-			err := addPlugin(ctx, printerOf(cmd, form), args[0], sandbox.String(), catalogue, a)
-			if err != nil && ctx.Err() != nil {
+			err := addPlugin(cmd.Context(), printerOf(cmd, form), args[0], sandbox.String(), catalogue, a)
+			if err != nil && cmd.Context().Err() != nil {
 				return errInterrupted
 			}
 			return err

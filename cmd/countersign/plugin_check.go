@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -82,11 +79,9 @@ func pluginTestCommand() *cobra.Command {
 			if o.Deadline <= 0 {
 				return usageError{errors.New("--deadline must be more than nothing")}
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-			defer stop()
 			o.Sandbox = sandbox.String()
 			o.Binary, o.Key, o.Passphrase = args[0], slices.Contains(grants, grantKey), slices.Contains(grants, grantPassphrase)
-			return tryPlugin(ctx, printerOf(cmd, form), o)
+			return tryPlugin(cmd.Context(), printerOf(cmd, form), o)
 		},
 	}
 	flags := cmd.Flags()

@@ -15,12 +15,12 @@ func pluginListCommand(o *clientOptions) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List a server's plugins and how they are (for system administrators)", Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, s *session, _ []string) error {
-			page, err := gather(limit, func(at client.Paging) (wire.Page[wire.Plugin], error) { return s.Plugins(ctx, at) })
+			page, err := readPages(limit, func(at client.Paging) (wire.Page[wire.Plugin], error) { return s.Plugins(ctx, at) })
 			if err != nil {
 				return err
 			}
 			header := []string{"NAME", "VERSION", "STATE", "FORMATS", "SANDBOX", "DETAIL"}
-			return list(s.printer, page, header, func(p wire.Plugin) []string {
+			return showPage(s.printer, page, header, func(p wire.Plugin) []string {
 				return []string{p.Name, p.Version, p.State, strings.Join(p.Formats, ", "), confinement(p.Sandbox), p.Detail}
 			})
 		}),

@@ -20,7 +20,7 @@ import (
 )
 
 func policyCommand(o *clientOptions) *cobra.Command {
-	cmd := &cobra.Command{Use: "policy", Short: "Read, set and try the project's certificate policy, and test policy rules"}
+	cmd := &cobra.Command{Use: "policy", Short: "Read, change and evaluate the project's certificate policy, and test policy rules"}
 	cmd.AddCommand(&cobra.Command{
 		Use: "get", Short: "Read the certificate policy", Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, s *session, _ []string) error {
@@ -42,8 +42,8 @@ func policyCommand(o *clientOptions) *cobra.Command {
 	return cmd
 }
 
-// flatten names every member of a JSON object by its path, such as
-// approval.mode, with its JSON value.
+// flatten maps the path of every member of a JSON object, such as approval.mode, to
+// its JSON value.
 func flatten(document any) (map[string]string, error) {
 	text, err := json.Marshal(document)
 	if err != nil {
@@ -70,7 +70,7 @@ func flatten(document any) (map[string]string, error) {
 	return flat, nil
 }
 
-// policyFlags change single members of a policy.
+// policyFlags are the flags of policy set.
 type policyFlags struct {
 	file                               string
 	allowKeyExport, allowLegacy        bool
@@ -84,33 +84,33 @@ func policySetCommand(o *clientOptions) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set (--file FILE | --allow-key-export=true ...)",
 		Short: "Change the certificate policy",
-		Long: "Change the members of the certificate policy that flags name, or replace it by a whole one from a file.\n" +
-			"It prints what changed, and changes nothing if the policy was changed by somebody else meanwhile.",
+		Long: "Change the members of the certificate policy that flags name, or replace the whole policy by a file's.\n" +
+			"It prints what changed. If somebody else changed the policy meanwhile, it changes nothing.",
 		Args: cobra.NoArgs,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.file, "file", "", "JSON file with a whole policy, - for standard input")
 	members := pflag.NewFlagSet("", pflag.ContinueOnError)
-	members.BoolVar(&f.allowKeyExport, "allow-key-export", false, "whether private keys may leave without approval")
-	members.StringVar(&f.mode, "approval-mode", "", "which downloads wait for approval: off, key_export or all")
-	members.IntVar(&f.approvals, "required-approvals", 0, "how many must approve")
-	members.DurationVar(&f.approvalTTL, "approval-ttl", 0, "how long approvers have, such as 24h")
+	members.BoolVar(&f.allowKeyExport, "allow-key-export", false, "whether private keys may be downloaded without approval")
+	members.StringVar(&f.mode, "approval-mode", "", "which downloads need approval: off, key_export or all")
+	members.IntVar(&f.approvals, "required-approvals", 0, "how many approvers must approve")
+	members.DurationVar(&f.approvalTTL, "approval-ttl", 0, "how long approvers can decide, such as 24h")
 	members.DurationVar(&f.claimWindow, "claim-window", 0, "how long an approved request can be claimed")
-	members.DurationVar(&f.tokenTTL, "token-ttl", 0, "longest life of a token, at most 1h")
-	members.IntVar(&f.minPassphrase, "min-passphrase-length", 0, "fewest characters of a passphrase")
+	members.DurationVar(&f.tokenTTL, "token-ttl", 0, "how long a token is valid, at most 1h")
+	members.IntVar(&f.minPassphrase, "min-passphrase-length", 0, "how many characters a passphrase has at least")
 	members.BoolVar(&f.allowLegacy, "allow-legacy-encryption", false, "whether PKCS#12 may be written with 3DES and SHA-1")
 	flags.AddFlagSet(members)
-	either := []string{"file"}
+	oneOf := []string{"file"}
 	members.VisitAll(func(m *pflag.Flag) {
 		cmd.MarkFlagsMutuallyExclusive("file", m.Name)
-		either = append(either, m.Name)
+		oneOf = append(oneOf, m.Name)
 	})
-	cmd.MarkFlagsOneRequired(either...)
+	cmd.MarkFlagsOneRequired(oneOf...)
 	cmd.RunE = o.run(func(ctx context.Context, s *session, _ []string) error { return f.set(ctx, s, flags.Changed) })
 	return cmd
 }
 
-// set writes the policy on the condition that it is still the one that was read.
+// set writes the policy on the condition that nobody changed it after it was read.
 func (f *policyFlags) set(ctx context.Context, s *session, given func(flag string) bool) error {
 	before, etag, err := s.Policy(ctx, s.project)
 	if err != nil {
@@ -176,8 +176,8 @@ func (f *policyFlags) apply(p *wire.Policy, given func(flag string) bool) error 
 	return nil
 }
 
-// read reads a whole policy. A member left out is not taken for zero, nor one
-// misspelt for none.
+// read reads a whole policy. A missing or misspelt member is an error, because its
+// zero value could be less strict.
 func (f *policyFlags) read(stdin io.Reader) (wire.Policy, error) {
 	var p wire.Policy
 	text, err := []byte(nil), error(nil)
@@ -192,49 +192,49 @@ func (f *policyFlags) read(stdin io.Reader) (wire.Policy, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&p); err != nil {
-		return p, usageError{fmt.Errorf("this is no policy: %w", err)}
+		return p, usageError{fmt.Errorf("the file is not a policy: %w", err)}
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return p, usageError{errors.New("this is no policy: something follows it")}
+		return p, usageError{errors.New("the file is not a policy: other text follows the JSON object")}
 	}
-	there, err := flatten(json.RawMessage(text))
+	present, err := flatten(json.RawMessage(text))
 	if err != nil {
 		return p, err
 	}
-	needed, err := flatten(p)
+	required, err := flatten(p)
 	if err != nil {
 		return p, err
 	}
 	var missing []string
-	for _, name := range slices.Sorted(maps.Keys(needed)) {
-		if there[name] == "" || there[name] == "null" {
+	for _, name := range slices.Sorted(maps.Keys(required)) {
+		if present[name] == "" || present[name] == "null" {
 			missing = append(missing, name)
 		}
 	}
 	if len(missing) > 0 {
-		return p, usageError{fmt.Errorf("this is no whole policy: it lacks %s", strings.Join(missing, ", "))}
+		return p, usageError{fmt.Errorf("the file is not a whole policy; add: %s", strings.Join(missing, ", "))}
 	}
 	return p, nil
 }
 
-// differences are the members in which two policies differ.
+// differences returns a row for each member in which two policies differ.
 func differences(before, after wire.Policy) ([][]string, error) {
-	was, err := flatten(before)
+	oldMembers, err := flatten(before)
 	if err != nil {
 		return nil, err
 	}
-	is, err := flatten(after)
+	newMembers, err := flatten(after)
 	if err != nil {
 		return nil, err
 	}
 	var rows [][]string
-	for _, name := range slices.Sorted(maps.Keys(is)) {
-		if was[name] != is[name] {
-			rows = append(rows, []string{name, was[name] + " → " + is[name]})
+	for _, name := range slices.Sorted(maps.Keys(newMembers)) {
+		if oldMembers[name] != newMembers[name] {
+			rows = append(rows, []string{name, oldMembers[name] + " → " + newMembers[name]})
 		}
 	}
 	if rows == nil {
-		rows = [][]string{{"Nothing to change: the policy is so already."}}
+		rows = [][]string{{"Nothing changed: the policy has these values already."}}
 	}
 	return rows, nil
 }
@@ -244,7 +244,7 @@ func policyEvaluateCommand(o *clientOptions) *cobra.Command {
 	var legacy bool
 	cmd := &cobra.Command{
 		Use:   "evaluate --certificate CERTIFICATE --format FORMAT",
-		Short: "Tell what a download would meet, without asking for it",
+		Short: "Show what the policy decides on a download, without requesting it",
 		Args:  cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, s *session, _ []string) error {
 			c, err := s.certificate(ctx, certificate)
@@ -264,7 +264,7 @@ func policyEvaluateCommand(o *clientOptions) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&certificate, "certificate", "", "id or name of the certificate")
 	cmd.Flags().StringVar(&format, "format", "", "format: its id or file name")
-	cmd.Flags().BoolVar(&legacy, "legacy", false, "ask for encryption with 3DES and SHA-1")
+	cmd.Flags().BoolVar(&legacy, "legacy", false, "evaluate encryption with 3DES and SHA-1")
 	markRequired(cmd, "certificate", "format")
 	return cmd
 }
@@ -281,7 +281,7 @@ func (s *session) showVerdict(v wire.Verdict) error {
 		}
 		rows = append(rows, []string{"Rule", what, r.Why})
 	}
-	if len(v.Rules) == 0 { // none spoke, or they could not be listed
+	if len(v.Rules) == 0 { // no rule matched, or the rules could not be listed
 		for _, reason := range v.Explanation {
 			rows = append(rows, []string{"Because", reason})
 		}

@@ -11,15 +11,14 @@ import (
 	"github.com/countersign-dev/countersign/policies"
 )
 
-// The commands of this file work on a team's own rules, where they are written:
-// they call no server.
+// The commands of this file are for authors of policy rules, and call no server.
 
 func policyTestCommand(o *clientOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "test DIR",
-		Short: "Test a directory of policy rules, as a server would before it puts them in force",
+		Short: "Test a folder of policy rules, as a server does before it uses them",
 		Long: "Compile the *.rego files of DIR with the built-in rules, run the tests in *_test.rego and\n" +
-			"decide the samples. It calls no server, and exits 1 if anything is wrong or nothing is tested.",
+			"evaluate the samples. The exit code is 1 if a server would not use the rules, or if DIR has no tests.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p := printerOf(cmd, o.output)
@@ -30,7 +29,7 @@ func policyTestCommand(o *clientOptions) *cobra.Command {
 			if err := p.show(report, reportRows(report)...); err != nil {
 				return err
 			}
-			return p.explain(verdictOn(args[0], report))
+			return p.explain(rulesError(args[0], report))
 		},
 	}
 }
@@ -46,11 +45,11 @@ func reportRows(r policies.Report) [][]string {
 	return append(rows, []string{"Policy", r.Revision})
 }
 
-// verdictOn is why rules would not be put in force, or are not known to work.
-func verdictOn(dir string, r policies.Report) error {
+// rulesError says why a server would not use the rules, or that no test covers them.
+func rulesError(dir string, r policies.Report) error {
 	switch {
 	case len(r.Problems) > 0:
-		lines := []string{fmt.Sprintf("a server would not put %s in force:", dir)}
+		lines := []string{fmt.Sprintf("a server would not use the rules of %s:", dir)}
 		for _, problem := range r.Problems {
 			lines = append(lines, problem.String())
 			if problem.Detail != "" {
@@ -59,14 +58,14 @@ func verdictOn(dir string, r policies.Report) error {
 		}
 		return errors.New(strings.Join(lines, "\n"))
 	case len(r.Tests) == 0:
-		return fmt.Errorf("%s holds no tests: they are the rules test_… in files *_test.rego", dir)
+		return fmt.Errorf("%s has no tests; write them as rules test_… in files *_test.rego", dir)
 	}
 	return nil
 }
 
 func policySchemaCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "schema", Short: "Print the JSON Schema of what policy rules decide from", Args: cobra.NoArgs,
+		Use: "schema", Short: "Print the JSON Schema of the input of policy rules", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := io.WriteString(cmd.OutOrStdout(), policies.Schema)
 			return err

@@ -23,8 +23,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// printer shows answers: to programs as the API's JSON, one document, to people
-// as aligned text. What it says beside the answer goes to standard error.
+// printer shows answers: as the API's JSON in one document, or as aligned text.
+// Warnings and notes go to standard error.
 type printer struct {
 	in       io.Reader
 	out, err io.Writer
@@ -36,7 +36,7 @@ func printerOf(cmd *cobra.Command, form outputForm) printer {
 	return printer{in: cmd.InOrStdin(), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(), json: form == "json", clock: engine.SystemClock}
 }
 
-// show prints an answer: the document itself, or rows for people.
+// show prints an answer: the document as JSON, or the rows as text.
 func (p printer) show(document any, rows ...[]string) error {
 	var err error
 	if p.json {
@@ -56,7 +56,7 @@ func (p printer) show(document any, rows ...[]string) error {
 	return nil
 }
 
-// table aligns the cells of rows.
+// table aligns the cells of the rows. An empty cell is shown as "-".
 func table(out io.Writer, rows [][]string) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
@@ -73,8 +73,8 @@ func table(out io.Writer, rows [][]string) error {
 	return w.Flush()
 }
 
-// clean takes out of a text from elsewhere whatever a terminal would obey
-// instead of showing: control characters, and invisible ones that reorder.
+// clean removes from a text of unknown origin what controls a terminal instead of
+// being shown: control characters, and invisible ones that reorder text.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		if hidden(r) {
@@ -88,7 +88,7 @@ func hidden(r rune) bool {
 	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
-// escape is the same JSON with those characters as \u escapes: encoding/json
+// escape writes those characters of a JSON document as \u escapes; encoding/json
 // does so for some of them only.
 func escape(document string) string {
 	var text strings.Builder
@@ -104,32 +104,32 @@ func escape(document string) string {
 	return text.String()
 }
 
-// warn says what did not stop the command but should not be missed.
+// warn reports a problem that does not stop the command.
 func (p printer) warn(format string, args ...any) {
-	_, _ = fmt.Fprintln(p.err, "countersign: warning:", clean(fmt.Sprintf(format, args...))) // nowhere left to say so
+	_, _ = fmt.Fprintln(p.err, "countersign: warning:", clean(fmt.Sprintf(format, args...))) // there is nowhere to report a failure
 }
 
-// note says what goes with the answer.
+// note prints a remark on the answer.
 func (p printer) note(format string, args ...any) {
-	_, _ = fmt.Fprintln(p.err, clean(fmt.Sprintf(format, args...))) // nowhere left to say so
+	_, _ = fmt.Fprintln(p.err, clean(fmt.Sprintf(format, args...))) // there is nowhere to report a failure
 }
 
-// when is a time as people read it: theirs, and how far off it is.
-func (p printer) when(t time.Time) string {
+// localTime shows a time in the local zone, and how far away it is.
+func (p printer) localTime(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
 	return t.Local().Format(time.DateTime) + " (" + relative(t.Sub(p.clock())) + ")"
 }
 
-func (p printer) whenever(t *time.Time) string {
+func (p printer) optionalTime(t *time.Time) string {
 	if t == nil {
 		return ""
 	}
-	return p.when(*t)
+	return p.localTime(*t)
 }
 
-// relative says how far off a moment is, in its largest unit.
+// relative says how far away a time is, in the largest unit that fits.
 func relative(off time.Duration) string {
 	amount := off.Abs()
 	text := "now"
@@ -158,13 +158,13 @@ func yesNo(yes bool) string {
 	return "no"
 }
 
-// gather reads a collection page by page, at most limit items, 0 for all.
-func gather[T any](limit int, list func(client.Paging) (wire.Page[T], error)) (wire.Page[T], error) {
+// readPages reads a collection page by page, at most limit items, or all if limit is 0.
+func readPages[T any](limit int, list func(client.Paging) (wire.Page[T], error)) (wire.Page[T], error) {
 	var last wire.Page[T]
 	got := 0
 	all, err := client.All(limit, func(at client.Paging) (wire.Page[T], error) {
 		if limit > 0 {
-			at.Limit = min(at.Limit, limit-got) // so that the cursor goes on behind the last item shown
+			at.Limit = min(at.Limit, limit-got) // so that the cursor continues after the last item shown
 		}
 		var err error
 		last, err = list(at)
@@ -177,26 +177,26 @@ func gather[T any](limit int, list func(client.Paging) (wire.Page[T], error)) (w
 	return last, err
 }
 
-// list prints a collection under a header, a row an item.
-func list[T any](p printer, page wire.Page[T], header []string, row func(T) []string) error {
+// showPage prints a collection: a header, and a row for each item.
+func showPage[T any](p printer, page wire.Page[T], header []string, row func(T) []string) error {
 	rows := [][]string{header}
 	for _, item := range page.Items {
 		rows = append(rows, row(item))
 	}
 	if page.NextCursor != nil && !p.json {
-		p.warn("there is more than --limit lets through")
+		p.warn("there are more items than --limit allows")
 	}
 	return p.show(page, rows...)
 }
 
-// refusal is a problem as people read it.
+// refusal shows a problem as text.
 type refusal struct{ *client.Problem }
 
 // Unwrap returns the problem.
 func (r refusal) Unwrap() error { return r.Problem }
 
-// Error implements error: what was refused and why, what would change it, and
-// what to quote when asking somebody.
+// Error implements error: what was refused and why, the remedies, and the request
+// id to quote in a question.
 func (r refusal) Error() string {
 	text := clean(r.Title)
 	if r.Detail != "" {
@@ -220,7 +220,7 @@ func (r refusal) Error() string {
 	return text
 }
 
-// cleanError is an error whose text may hold what somebody else wrote, such as
+// cleanError is an error whose text may contain text of unknown origin, such as
 // the names in a server's certificate.
 type cleanError struct{ error }
 
@@ -236,21 +236,21 @@ func (e cleanError) Error() string {
 	return strings.Join(lines, "\n  ")
 }
 
-// texts is a member of a problem in words: those of a list, or one.
+// texts returns the items of a problem's member as texts; a single value is one item.
 func texts(value any) []string {
 	items, ok := value.([]any)
 	if !ok {
 		return []string{fmt.Sprint(value)}
 	}
-	words := make([]string, len(items))
+	list := make([]string, len(items))
 	for i, item := range items {
-		words[i] = fmt.Sprint(item)
+		list[i] = fmt.Sprint(item)
 	}
-	return words
+	return list
 }
 
-// explain words an error of the server for people and, where programs read the
-// output, prints the problem document as the answer.
+// explain makes an error of the server readable. With -o json, it also prints the
+// problem document as the answer.
 func (p printer) explain(err error) error {
 	if err == nil {
 		return nil
@@ -267,19 +267,21 @@ func (p printer) explain(err error) error {
 	return refusal{problem}
 }
 
-// status shows one line that changes, on a terminal only, until done.
+// status shows a line that changes until done is called, if standard error is a
+// terminal.
 func (p printer) status() (line func(text string), done func()) {
 	f, ok := p.err.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return func(string) {}, func() {}
 	}
-	const erase = "\r\x1b[K"                                              // to the start of the line, and away with what it holds
-	line = func(text string) { _, _ = fmt.Fprint(f, erase, clean(text)) } // a line that cannot be shown harms nothing
+	const erase = "\r\x1b[K"                                              // moves to the start of the line and erases it
+	line = func(text string) { _, _ = fmt.Fprint(f, erase, clean(text)) } // the line is optional: a failure is ignored
 	return line, func() { _, _ = fmt.Fprint(f, erase) }
 }
 
-// progress shows how far long work is, on a terminal only. Size is in bytes, -1
-// if it is not known. What has been done is written to w.
+// progress shows the progress of a transfer until done is called, if standard error
+// is a terminal. The caller writes what it transferred to w. Size is in bytes, -1 if
+// it is not known.
 func (p printer) progress(what string, size int64) (w io.Writer, done func()) {
 	f, ok := p.err.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -291,5 +293,5 @@ func (p printer) progress(what string, size int64) (w io.Writer, done func()) {
 	bar := progressbar.NewOptions64(size, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription(what),
 		progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetRenderBlankState(true))
-	return bar, func() { _ = bar.Finish() } // a bar that cannot be cleared harms nothing
+	return bar, func() { _ = bar.Finish() } // the bar is optional: a failure is ignored
 }

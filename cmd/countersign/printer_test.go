@@ -57,12 +57,12 @@ func TestMoment(t *testing.T) {
 		"2026-01-02":                time.Date(2026, 1, 2, 0, 0, 0, 0, time.Local),
 		"36h":                       now.Add(-36 * time.Hour),
 	} {
-		if got, err := p.moment(text); err != nil || !got.Equal(want) {
+		if got, err := p.parseTime(text); err != nil || !got.Equal(want) {
 			t.Errorf("%q is %v (%v), want %v", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"-1h", "0s", "tomorrow", "2026-13-01"} {
-		if _, err := p.moment(text); exitCode(err) != exitUsage {
+		if _, err := p.parseTime(text); exitCode(err) != exitUsage {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

@@ -27,7 +27,7 @@ func requestsCommand(o *clientOptions) *cobra.Command {
 			}),
 		},
 		&cobra.Command{
-			Use: "cancel REQUEST", Short: "Cancel a request that waits", Args: oneID,
+			Use: "cancel REQUEST", Short: "Cancel a request that waits for approval", Args: oneID,
 			RunE: o.run(func(ctx context.Context, s *session, args []string) error {
 				r, err := s.Cancel(ctx, s.project, args[0])
 				if err != nil {
@@ -37,8 +37,8 @@ func requestsCommand(o *clientOptions) *cobra.Command {
 			}),
 		},
 		&cobra.Command{
-			Use: "revoke REQUEST", Short: "Revoke a request's token, if it is not used yet", Args: oneID,
-			Long: "Revoke a request's token, if it is not used yet. The API answers nothing, so -o json prints nothing.",
+			Use: "revoke REQUEST", Short: "Revoke a request's token, if it is not consumed yet", Args: oneID,
+			Long: "Revoke a request's token, if it is not consumed yet. The API has no answer to print, so -o json prints nothing.",
 			RunE: o.run(func(ctx context.Context, s *session, args []string) error {
 				if err := s.Revoke(ctx, s.project, args[0]); err != nil || s.json {
 					return err
@@ -64,7 +64,7 @@ func requestsListCommand(o *clientOptions) *cobra.Command {
 				}
 				q.CertificateID = c.ID
 			}
-			page, err := gather(limit, func(at client.Paging) (wire.Page[wire.Request], error) {
+			page, err := readPages(limit, func(at client.Paging) (wire.Page[wire.Request], error) {
 				q.Paging = at
 				return s.Requests(ctx, s.project, q)
 			})
@@ -72,8 +72,8 @@ func requestsListCommand(o *clientOptions) *cobra.Command {
 				return err
 			}
 			header := []string{"ID", "STATUS", "FORMAT", "CERTIFICATE", "REQUESTER", "CREATED", "TOKEN EXPIRES"}
-			return list(s.printer, page, header, func(r wire.Request) []string {
-				return []string{r.ID, r.Status, r.Format, r.CertificateID, r.Requester.Username, s.when(r.CreatedAt), s.whenever(r.ExpiresAt)}
+			return showPage(s.printer, page, header, func(r wire.Request) []string {
+				return []string{r.ID, r.Status, r.Format, r.CertificateID, r.Requester.Username, s.localTime(r.CreatedAt), s.optionalTime(r.ExpiresAt)}
 			})
 		}),
 	}
@@ -84,7 +84,7 @@ func requestsListCommand(o *clientOptions) *cobra.Command {
 }
 
 func addLimit(cmd *cobra.Command, limit *int) {
-	cmd.Flags().IntVar(limit, "limit", 0, "print at most so many (0: all)")
+	cmd.Flags().IntVar(limit, "limit", 0, "print at most this many (0: all)")
 }
 
 func (s *session) showRequest(r wire.Request) error {
@@ -100,6 +100,6 @@ func (s *session) showRequest(r wire.Request) error {
 	for _, remedy := range r.Remedies {
 		rows = append(rows, []string{"Remedy", remedy})
 	}
-	return s.show(r, append(rows, []string{"Policy", r.PolicyRevision}, []string{"Created", s.when(r.CreatedAt)},
-		[]string{"Updated", s.when(r.UpdatedAt)}, []string{"Token expires", s.whenever(r.ExpiresAt)})...)
+	return s.show(r, append(rows, []string{"Policy", r.PolicyRevision}, []string{"Created", s.localTime(r.CreatedAt)},
+		[]string{"Updated", s.localTime(r.UpdatedAt)}, []string{"Token expires", s.optionalTime(r.ExpiresAt)})...)
 }

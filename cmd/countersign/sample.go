@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// sample is a certificate of the development project, made by certificate
-// authorities that exist for this moment only.
+// sample is a certificate of the sample project. The certificate authorities that
+// issue it are made at the start, and their keys are not kept.
 type sample struct {
 	name  string
 	leaf  *x509.Certificate
@@ -29,7 +29,7 @@ type authority struct {
 }
 
 // samples makes an RSA-2048 leaf with one intermediate, an ECDSA P-256 leaf with
-// two, an Ed25519 leaf issued by a root, and a leaf without its key.
+// two, an Ed25519 leaf that the root issued, and a leaf without its private key.
 func samples(now time.Time) ([]sample, error) {
 	root, err := newAuthority("Sample Root CA", nil, now)
 	if err != nil {
@@ -75,7 +75,7 @@ func newEd25519() (crypto.Signer, error) {
 	return key, err
 }
 
-// newAuthority makes a CA certificate, self-signed without an issuer.
+// newAuthority makes a CA certificate. Without an issuer it is self-signed.
 func newAuthority(name string, issuer *authority, now time.Time) (*authority, error) {
 	key, err := newECDSA()
 	if err != nil {

@@ -7,8 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -27,9 +25,7 @@ func serveCommand() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			return runServer(cmd, config, func(ctx context.Context, s *system, url string) error {
-				return s.bootstrapServe(ctx, url)
-			})
+			return runServer(cmd, config, (*system).bootstrapServe)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
@@ -37,15 +33,15 @@ func serveCommand() *cobra.Command {
 	return cmd
 }
 
-// runServer opens a system, lets prepare finish it, and serves until a signal.
-func runServer(cmd *cobra.Command, config Config, prepare func(context.Context, *system, string) error) error {
-	unix.Umask(0o077) // every file that the server makes is its owner's alone
+// runServer opens a system, fills it by bootstrap, and serves until the command's
+// context ends. bootstrap gets the URL of the server.
+func runServer(cmd *cobra.Command, config Config, bootstrap func(s *system, ctx context.Context, url string) error) error {
+	unix.Umask(0o077) // only the server's user may read the files that it makes
 	log, err := newLogger(cmd.ErrOrStderr(), config.Log)
 	if err != nil {
 		return usageError{err}
 	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
+	ctx := cmd.Context()
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", config.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -54,7 +50,7 @@ func runServer(cmd *cobra.Command, config Config, prepare func(context.Context, 
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	if err := prepare(ctx, s, s.url(listener)); err != nil {
+	if err := bootstrap(s, ctx, s.url(listener)); err != nil {
 		return errors.Join(err, listener.Close(), s.close(context.WithoutCancel(ctx)))
 	}
 	log.Info("serving", "url", s.url(listener), "version", version, "data", config.Data)
@@ -64,7 +60,7 @@ func runServer(cmd *cobra.Command, config Config, prepare func(context.Context, 
 func newLogger(w io.Writer, c LogConfig) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		return nil, fmt.Errorf("log.level is %q; it is one of debug, info, warn, error", c.Level)
+		return nil, fmt.Errorf("log.level is %q; it must be debug, info, warn or error", c.Level)
 	}
 	options := &slog.HandlerOptions{Level: level}
 	switch c.Format {
@@ -73,5 +69,5 @@ func newLogger(w io.Writer, c LogConfig) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, options)), nil
 	}
-	return nil, fmt.Errorf("log.format is %q; it is text or json", c.Format)
+	return nil, fmt.Errorf("log.format is %q; it must be text or json", c.Format)
 }

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
-	"os/signal"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,78 +18,9 @@ import (
 	"github.com/countersign-dev/countersign/api/wire"
 )
 
-// The client commands are in the file of their concept. Each runs in a session,
-// which clientOptions.run makes from flags and environment; output.go has how
-// answers are shown, cli_file.go how files are kept, cli_passphrase.go where
-// secrets come from.
-
-const rootHelp = `Countersign hands out certificates and private keys: on request, under policy,
-once, on record.
-
-The client commands find the server by --server or COUNTERSIGN_SERVER, the
-project by --project or COUNTERSIGN_PROJECT, and the API key in the file named
-by --api-key-file or in COUNTERSIGN_API_KEY. With -o json they print the API's
-JSON, a refusal included.
-
-Exit codes:
-  0    done
-  1    failed
-  2    used wrongly
-  3    refused by the server: the request was understood and denied
-  4    the server could not be reached, or failed itself
-  5    the download waits for approval
-  130  interrupted`
-
-// clientCommands are the commands that call a server, and version.
-func clientCommands() []*cobra.Command {
-	o := &clientOptions{output: "text"}
-	commands := []*cobra.Command{
-		downloadCommand(o), formatsCommand(o), requestsCommand(o), approvalsCommand(o), certCommand(o), policyCommand(o), auditCommand(o),
-	}
-	for _, cmd := range commands {
-		o.addFlags(cmd.PersistentFlags())
-	}
-	return append(commands, versionCommand(o))
-}
-
-// strict makes every mistake in how a command of the tree is called a
-// usageError: cobra returns those as errors like any other, and prints help for
-// an unknown subcommand as if it had been asked to.
-func strict(cmd *cobra.Command) {
-	for _, sub := range cmd.Commands() {
-		strict(sub)
-	}
-	if cmd.RunE == nil {
-		cmd.SuggestionsMinimumDistance = 2 // cobra's own default, which it sets too late
-		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				return fmt.Errorf("%s has no command %q; did you mean %s?", cmd.CommandPath(), args[0], strings.Join(near, " or "))
-			}
-			return fmt.Errorf("%s has no command %q; see %[1]s --help", cmd.CommandPath(), args[0])
-		}
-		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	}
-	accepts := cmd.Args
-	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		var err error
-		if accepts != nil {
-			err = accepts(cmd, args)
-		}
-		if err == nil {
-			err = cmd.ValidateRequiredFlags()
-		}
-		if err == nil {
-			err = cmd.ValidateFlagGroups()
-		}
-		if err != nil {
-			return usageError{err}
-		}
-		return nil
-	}
-}
+// Each client command runs in a session, which clientOptions.run makes from flags
+// and environment. printer.go shows answers, outputfile.go writes files, and
+// passphrase.go reads secrets.
 
 const (
 	serverVariable  = "COUNTERSIGN_SERVER"
@@ -106,7 +34,7 @@ const (
 type clientOptions struct {
 	server, project, keyFile string
 	output                   outputForm
-	// serverWide are commands that concern no project.
+	// serverWide commands do not belong to a project.
 	serverWide bool
 }
 
@@ -115,12 +43,12 @@ func (o *clientOptions) addFlags(flags *pflag.FlagSet) {
 	if !o.serverWide {
 		flags.StringVar(&o.project, "project", "", "id of the project (default: "+projectVariable+")")
 	}
-	flags.StringVar(&o.keyFile, "api-key-file", "", "file that holds the API key (default: the key itself in "+keyVariable+")")
+	flags.StringVar(&o.keyFile, "api-key-file", "", "file that contains the API key (default: the key itself in "+keyVariable+")")
 	o.addOutput(flags)
 }
 
 func (o *clientOptions) addOutput(flags *pflag.FlagSet) {
-	flags.VarP(&o.output, "output", "o", "how to print: text or json")
+	flags.VarP(&o.output, "output", "o", "output format: text or json")
 }
 
 // outputForm is text or json.
@@ -137,14 +65,14 @@ func (*outputForm) Type() string { return "form" }
 // Set implements pflag.Value.
 func (f *outputForm) Set(text string) error {
 	if text != "text" && text != "json" {
-		return errors.New("it is text or json")
+		return errors.New("it must be text or json")
 	}
 	*f = outputForm(text)
 	return nil
 }
 
-// callWithin is how long the server may take to answer, files and exports aside.
-const callWithin = time.Minute
+// callTimeout limits one call to the server, except downloads and exports of files.
+const callTimeout = time.Minute
 
 // session is one run of a client command against a server, in a project.
 type session struct {
@@ -155,19 +83,15 @@ type session struct {
 
 var errInterrupted = errors.New("interrupted")
 
-// run makes the function that cobra calls: work in a session that ends at an
-// interrupt.
+// run makes the function that cobra calls: it does the work in a session.
 func (o *clientOptions) run(work func(ctx context.Context, s *session, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-		defer stop()
-		context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
 		p := printerOf(cmd, o.output)
 		s, err := o.session(p)
 		if err == nil {
-			err = work(ctx, s, args)
+			err = work(cmd.Context(), s, args)
 		}
-		if err != nil && ctx.Err() != nil {
+		if err != nil && cmd.Context().Err() != nil {
 			return errInterrupted
 		}
 		return p.explain(err)
@@ -177,10 +101,10 @@ func (o *clientOptions) run(work func(ctx context.Context, s *session, args []st
 func (o *clientOptions) session(p printer) (*session, error) {
 	project := firstOf(o.project, os.Getenv(projectVariable))
 	if project == "" && !o.serverWide {
-		return nil, usageError{errors.New("no project: name one with --project or in " + projectVariable)}
+		return nil, usageError{errors.New("no project: give its id with --project or in " + projectVariable)}
 	}
-	if project != "" && !ids.MatchString(project) {
-		return nil, usageError{errors.New("the project must be named by its id")}
+	if project != "" && !validID.MatchString(project) {
+		return nil, usageError{errors.New("the project is not a valid id; give the id, not the name")}
 	}
 	key, err := o.key(p)
 	if err != nil {
@@ -190,13 +114,14 @@ func (o *clientOptions) session(p printer) (*session, error) {
 	if err := checkAddress(p, address); err != nil {
 		return nil, err
 	}
-	c, err := client.New(address, key, client.WithUserAgent("countersign/"+version), client.WithTimeout(callWithin))
+	c, err := client.New(address, key, client.WithUserAgent("countersign/"+version), client.WithTimeout(callTimeout))
 	if err != nil {
 		return nil, usageError{err}
 	}
 	return &session{c, p, project}, nil
 }
 
+// firstOf returns the first text that is not empty.
 func firstOf(texts ...string) string {
 	for _, text := range texts {
 		if text != "" {
@@ -206,12 +131,12 @@ func firstOf(texts ...string) string {
 	return ""
 }
 
-// checkAddress refuses a password in the URL and warns where the network could
-// listen.
+// checkAddress refuses a password in the URL, and warns if the connection is not
+// encrypted.
 func checkAddress(p printer, address string) error {
 	u, err := url.Parse(address)
 	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return usageError{errors.New("the server's URL is not of the form https://host[:port]")}
+		return usageError{errors.New("the server's URL is not valid; give it in the form https://host[:port]")}
 	}
 	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
 		p.warn("the API key and the files travel unencrypted to %s; use https", u.Hostname())
@@ -224,8 +149,8 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// key reads the API key. It is never an argument: those are for every process
-// of the machine to see.
+// key reads the API key. It is never an argument, because every process of the
+// machine can read those.
 func (o *clientOptions) key(p printer) (wire.Secret, error) {
 	key := os.Getenv(keyVariable)
 	if o.keyFile != "" {
@@ -237,56 +162,25 @@ func (o *clientOptions) key(p printer) (wire.Secret, error) {
 	}
 	key = strings.TrimSpace(key)
 	if key == "" {
-		return "", usageError{errors.New("no API key: name a file that holds it with --api-key-file, or set " + keyVariable)}
+		return "", usageError{errors.New("no API key: give a file that contains it with --api-key-file, or set " + keyVariable)}
 	}
 	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", usageError{errors.New("the API key holds characters that no API key has")}
+		return "", usageError{errors.New("the API key contains characters that no API key has; give the key alone, on one line")}
 	}
 	return wire.Secret(key), nil
 }
 
-// exitOfCall is the exit code for what became of a call to the server. An answer
-// without a code is not Countersign's, so Countersign was not reached.
-func exitOfCall(err error) int {
-	if _, waits := errors.AsType[errWaits](err); waits {
-		return exitWaits
-	}
-	if problem, ok := errors.AsType[*client.Problem](err); ok {
-		if problem.Code == "" || problem.Status >= http.StatusInternalServerError {
-			return exitUnreachable
-		}
-		return exitRefused
-	}
-	if _, ok := errors.AsType[*url.Error](err); ok {
-		return exitUnreachable
-	}
-	return exitFailed
-}
+// validID matches the ids that the server makes. Other text could change which
+// resource a URL path names.
+var validID = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
 
-// ids are the ids that the server gives. Anything else could name another
-// resource once it stands in a path.
-var ids = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
-
-// oneID accepts one argument, an id.
+// oneID accepts one argument, which is an id.
 func oneID(_ *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return errors.New("it takes one id")
+		return errors.New("give one id")
 	}
-	if !ids.MatchString(args[0]) {
-		return fmt.Errorf("%q is not an id", args[0])
+	if !validID.MatchString(args[0]) {
+		return fmt.Errorf("%q is not a valid id", args[0])
 	}
 	return nil
-}
-
-func versionCommand(o *clientOptions) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "version", Short: "Print the version of this program", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return printerOf(cmd, o.output).show(struct {
-				Version string `json:"version"`
-			}{version}, []string{"countersign " + version})
-		},
-	}
-	o.addOutput(cmd.Flags())
-	return cmd
 }

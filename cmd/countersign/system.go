@@ -36,7 +36,7 @@ import (
 	"github.com/countersign-dev/countersign/workflows/embedded"
 )
 
-// system is a whole server, wired. What it opened is closed in reverse order.
+// system is a whole server, wired.
 type system struct {
 	config        Config
 	log           *slog.Logger
@@ -51,65 +51,33 @@ type system struct {
 	notifications *engine.Notifications
 	admin         *engine.Admin
 	signIns       *engine.Authentication
-	closers       []func(context.Context) error
+	closers       []func(context.Context) error // in the order of opening
 }
 
-// openSystem opens everything but the listener. On an error nothing stays open.
-func openSystem(ctx context.Context, c Config, log *slog.Logger) (s *system, err error) {
-	s = &system{config: c, log: log, metrics: prometheus.NewRegistry()}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
-			s = nil
-		}
-	}()
-	if err := s.lockData(); err != nil {
-		return s, err
+// openSystem opens every part but the listener, and starts the worker of the
+// workflows. On an error it closes what it opened.
+func openSystem(ctx context.Context, c Config, log *slog.Logger) (*system, error) {
+	s := &system{config: c, log: log, metrics: prometheus.NewRegistry()}
+	err := s.lockData()
+	if err == nil {
+		err = s.openPolicy(ctx)
 	}
-	s.policy, err = policies.Open(ctx, policies.Options{Dir: c.Policies.Dir, Log: log, Clock: engine.SystemClock, Metrics: s.metrics})
-	if err != nil {
-		return s, err
+	if err == nil {
+		err = s.openAdapters(ctx)
 	}
-	s.onClose(func(context.Context) error { s.policy.Close(); return nil })
-	// The plugins and Temporal start while the other reads its disk.
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.openPlugins(ctx) })
-	group.Go(func() error {
-		if err := s.openStore(groupCtx); err != nil {
-			return err
-		}
-		return s.openTemporal(ctx)
-	})
-	err = group.Wait()
-	if s.host != nil {
-		s.onClose(s.closePlugins)
+	if err == nil {
+		err = s.startUseCases(ctx)
 	}
 	if err != nil {
-		return s, err
+		return nil, errors.Join(err, s.close(context.WithoutCancel(ctx)))
 	}
-	s.downloads = &engine.Downloads{
-		Store: s.store, Formats: s.host, Keys: s.keys, Policy: s.policy, Workflows: s.workflows,
-		Clock: engine.SystemClock, Log: log,
-	}
-	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Passwords: &passwords.Passwords{}, Plugins: s.host, Clock: engine.SystemClock}
-	s.signIns = &engine.Authentication{
-		Store: s.store, Passwords: s.admin.Passwords, Clock: engine.SystemClock, Log: log, Idle: c.Sessions.Idle, Life: c.Sessions.Life,
-	}
-	s.notifications = &engine.Notifications{
-		Store: s.store, Keys: s.keys, Clock: engine.SystemClock, Log: log, PublicURL: strings.TrimSuffix(c.PublicURL, "/"),
-		Notifier: notify.New(notify.Options{AllowHosts: c.Notifications.AllowHosts, Clock: engine.SystemClock}),
-	}
-	transitions := &engine.Transitions{Store: s.store, Policy: s.policy, Reports: s.workflows, Clock: engine.SystemClock, Log: log}
-	retention := &engine.Retention{Store: s.store, Clock: engine.SystemClock}
-	if err := s.workflows.Work(transitions, retention, s.notifications); err != nil {
-		return s, err
-	}
-	return s, s.workflows.ScheduleRetention(ctx, engine.RetentionAges{Tokens: c.Retention.Tokens, Requests: c.Retention.Requests})
+	return s, nil
 }
 
 func (s *system) onClose(f func(context.Context) error) { s.closers = append(s.closers, f) }
 
-// close ends everything in reverse order; what must wait, waits until ctx ends.
+// close closes every part in reverse order. Parts that have work to finish take
+// until ctx ends at most.
 func (s *system) close(ctx context.Context) error {
 	var errs []error
 	for i := len(s.closers) - 1; i >= 0; i-- {
@@ -119,7 +87,7 @@ func (s *system) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// lockData keeps a second process off the folder.
+// lockData makes the data folder, and prevents that two processes use it.
 func (s *system) lockData() error {
 	if err := os.MkdirAll(s.config.Data, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
@@ -135,6 +103,37 @@ func (s *system) lockData() error {
 	return nil
 }
 
+func (s *system) openPolicy(ctx context.Context) (err error) {
+	s.policy, err = policies.Open(ctx, policies.Options{
+		Dir: s.config.Policies.Dir, Log: s.log, Clock: engine.SystemClock, Metrics: s.metrics,
+	})
+	if err == nil {
+		s.onClose(func(context.Context) error { s.policy.Close(); return nil })
+	}
+	return err
+}
+
+// openAdapters opens the plugins, and the store and Temporal, side by side: both
+// wait for the disk and for other processes, and the start is faster so.
+func (s *system) openAdapters(ctx context.Context) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.openPlugins(ctx) })
+	group.Go(func() error {
+		if err := s.openStore(groupCtx); err != nil {
+			return err
+		}
+		if err := s.openKeys(groupCtx); err != nil {
+			return err
+		}
+		return s.openTemporal(ctx)
+	})
+	err := group.Wait()
+	if s.host != nil { // only now: closers belong to one goroutine
+		s.onClose(s.closePlugins)
+	}
+	return err
+}
+
 func (s *system) openStore(ctx context.Context) error {
 	var err error
 	if s.config.MongoDB.URI != "" {
@@ -146,6 +145,10 @@ func (s *system) openStore(ctx context.Context) error {
 		return err
 	}
 	s.onClose(func(context.Context) error { return s.store.Close() })
+	return nil
+}
+
+func (s *system) openKeys(ctx context.Context) (err error) {
 	s.keys, err = keys.Open(ctx, keys.Options{
 		Keeper: s.config.Keeper.URL, Previous: s.config.Keeper.Previous, KeyFile: s.config.Keeper.File, Logger: s.log,
 	})
@@ -158,34 +161,33 @@ func (s *system) openStore(ctx context.Context) error {
 
 func (s *system) openPlugins(ctx context.Context) error {
 	h, err := host.Open(ctx, host.Options{
-		Catalogue: s.config.Plugins, SocketDir: s.socketFolder(), Sandbox: s.config.Sandbox.Mode, Metrics: s.metrics, Logger: s.log,
+		Catalogue: s.config.Plugins, SocketDir: s.socketDir(), Sandbox: s.config.Sandbox.Mode, Metrics: s.metrics, Logger: s.log,
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		s.host = h
 	}
-	s.host = h
-	return nil
+	return err
 }
 
-// closePlugins also removes the folder of their sockets, which is empty then.
+// closePlugins also removes the folder of the plugins' sockets, which is empty then.
 func (s *system) closePlugins(context.Context) error {
-	return errors.Join(s.host.Close(), os.Remove(s.socketFolder()))
+	return errors.Join(s.host.Close(), os.Remove(s.socketDir()))
 }
 
-// socketFolder is in the data folder unless that would make the paths of
-// sockets longer than the kernel takes. It is the same at every start, so that
-// what a killed process left there is found and wiped.
-func (s *system) socketFolder() string {
-	folder := filepath.Join(s.config.Data, "run")
-	if len(folder) <= host.MaxSocketDir {
-		return folder
+// socketDir is in the data folder, unless the paths of sockets would then be
+// longer than the kernel allows. It is the same at every start, so that a start
+// finds and removes what a killed process left there.
+func (s *system) socketDir() string {
+	dir := filepath.Join(s.config.Data, "run")
+	if len(dir) <= host.MaxSocketDir {
+		return dir
 	}
 	sum := sha256.Sum256([]byte(s.config.Data))
 	return filepath.Join(os.TempDir(), "countersign-"+hex.EncodeToString(sum[:8]))
 }
 
-// openTemporal connects to Temporal, or starts it in this process. Its payloads
-// are encrypted under a key that all processes of the installation share.
+// openTemporal connects to Temporal. Payloads are encrypted under a key that all
+// processes of the installation share.
 func (s *system) openTemporal(ctx context.Context) error {
 	key, err := keys.DataKey(ctx, s.keys, s.store, "temporal-payloads")
 	if err != nil {
@@ -195,17 +197,9 @@ func (s *system) openTemporal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address := s.config.Temporal.Address
-	if address == "" {
-		workflows.DisableCache()
-		server, err := embedded.Start(ctx, embedded.Options{
-			Dir: filepath.Join(s.config.Data, "db"), Namespace: s.config.Temporal.Namespace, Logger: s.log,
-		})
-		if err != nil {
-			return err
-		}
-		s.onClose(func(context.Context) error { server.Stop(); return nil })
-		address = server.Address()
+	address, err := s.temporalAddress(ctx)
+	if err != nil {
+		return err
 	}
 	s.temporal, err = client.DialContext(ctx, workflows.Options(client.Options{
 		HostPort: address, Namespace: s.config.Temporal.Namespace,
@@ -220,10 +214,51 @@ func (s *system) openTemporal(ctx context.Context) error {
 	return nil
 }
 
-// shutdownWithin is how long calls and reports under way may take to end.
-const shutdownWithin = 15 * time.Second
+// temporalAddress is the configured one, or that of a Temporal server which it
+// starts in this process.
+func (s *system) temporalAddress(ctx context.Context) (string, error) {
+	if s.config.Temporal.Address != "" {
+		return s.config.Temporal.Address, nil
+	}
+	workflows.DisableCache()
+	server, err := embedded.Start(ctx, embedded.Options{
+		Dir: filepath.Join(s.config.Data, "db"), Namespace: s.config.Temporal.Namespace, Logger: s.log,
+	})
+	if err != nil {
+		return "", err
+	}
+	s.onClose(func(context.Context) error { server.Stop(); return nil })
+	return server.Address(), nil
+}
 
-// serve answers on the listener until ctx ends, then closes everything.
+// startUseCases wires the domain's use cases to the adapters, and starts the
+// worker and the retention of the workflows.
+func (s *system) startUseCases(ctx context.Context) error {
+	s.downloads = &engine.Downloads{
+		Store: s.store, Formats: s.host, Keys: s.keys, Policy: s.policy, Workflows: s.workflows,
+		Clock: engine.SystemClock, Log: s.log,
+	}
+	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Passwords: &passwords.Passwords{}, Plugins: s.host, Clock: engine.SystemClock}
+	s.signIns = &engine.Authentication{
+		Store: s.store, Passwords: s.admin.Passwords, Clock: engine.SystemClock, Log: s.log,
+		Idle: s.config.Sessions.Idle, Life: s.config.Sessions.Life,
+	}
+	s.notifications = &engine.Notifications{
+		Store: s.store, Keys: s.keys, Clock: engine.SystemClock, Log: s.log, PublicURL: strings.TrimSuffix(s.config.PublicURL, "/"),
+		Notifier: notify.New(notify.Options{AllowHosts: s.config.Notifications.AllowHosts, Clock: engine.SystemClock}),
+	}
+	transitions := &engine.Transitions{Store: s.store, Policy: s.policy, Reports: s.workflows, Clock: engine.SystemClock, Log: s.log}
+	retention := &engine.Retention{Store: s.store, Clock: engine.SystemClock}
+	if err := s.workflows.Work(transitions, retention, s.notifications); err != nil {
+		return err
+	}
+	return s.workflows.ScheduleRetention(ctx, engine.RetentionAges{Tokens: s.config.Retention.Tokens, Requests: s.config.Retention.Requests})
+}
+
+// shutdownTimeout limits how long calls and reports in progress may take to finish.
+const shutdownTimeout = 15 * time.Second
+
+// serve answers calls on the listener until ctx ends, then closes everything.
 func (s *system) serve(ctx context.Context, listener net.Listener) error {
 	server, err := api.New(api.Options{
 		Downloads: s.downloads, Admin: s.admin, Authentication: s.signIns, Notifications: s.notifications, Store: s.store,
@@ -244,12 +279,12 @@ func (s *system) serve(ctx context.Context, listener net.Listener) error {
 	case <-ctx.Done():
 		s.log.Info("shutting down")
 	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWithin)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	return errors.Join(err, server.Shutdown(closing), s.close(closing))
 }
 
-// url is where a caller on this machine, at least, reaches the server.
+// url is the public URL or, without one, a URL that works on this machine.
 func (s *system) url(listener net.Listener) string {
 	if s.config.PublicURL != "" {
 		return strings.TrimSuffix(s.config.PublicURL, "/")

@@ -13,49 +13,59 @@ import (
 	"github.com/countersign-dev/countersign/api/wire"
 )
 
-// lookEvery is how often a waiting download looks whether it was decided on.
-// Tests look more often.
-var lookEvery = 2 * time.Second
+// pollInterval is how often a waiting download reads the state of its request.
+// Tests shorten it.
+var pollInterval = 2 * time.Second
 
-// errDecided is the end of a request whose file nobody can fetch any more.
-type errDecided struct{ error }
+// pendingError ends a download that waits for approval.
+type pendingError struct{ request string }
 
-// hint says how to go on with a request, after an error.
+// Error implements error.
+func (e pendingError) Error() string {
+	return "the download waits for approval; to fetch the file once it is approved: countersign download --request " + e.request + " --wait"
+}
+
+// endedError ends a download whose request was denied, cancelled or expired, or
+// whose token was consumed or revoked.
+type endedError struct{ error }
+
+// hint says how to continue with a request after an error, unless the error says so
+// itself or the request has ended.
 func (p printer) hint(request string, err error) {
-	_, decided := errors.AsType[errDecided](err)
-	_, waits := errors.AsType[errWaits](err) // says so itself
-	if request != "" && !decided && !waits {
+	_, ended := errors.AsType[endedError](err)
+	_, pending := errors.AsType[pendingError](err)
+	if request != "" && !ended && !pending {
 		p.warn("the file was not fetched; to try again: countersign download --request %s --wait", request)
 	}
 }
 
-// wait is a download's wait for people.
-type wait struct {
+// approvalWait waits for the approval of a request.
+type approvalWait struct {
 	*session
-	request string
-	lapses  time.Time
-	members []wire.Member // none where they cannot be read
-	read    bool          // whether that was tried
+	request     string
+	expiresAt   time.Time
+	members     []wire.Member // empty if they could not be read
+	membersRead bool
 }
 
-// await waits until a request is approved. Meanwhile it says, on a terminal, who
-// is awaited and how long is left. While the server does not answer it goes on
-// until the approval's time is up.
-func (s *session) await(ctx context.Context, request string, lapses time.Time) error {
-	w := wait{session: s, request: request, lapses: lapses}
+// waitForApproval waits until a request is approved. On a terminal it shows whose
+// approval is missing and how much time is left. If the server does not answer, it
+// tries again until the approval has expired.
+func (s *session) waitForApproval(ctx context.Context, request string, expiresAt time.Time) error {
+	w := approvalWait{session: s, request: request, expiresAt: expiresAt}
 	line, done := s.status()
 	defer done()
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
-		approved, text, err := w.look(ctx)
+		approved, text, err := w.poll(ctx)
 		switch {
 		case approved:
 			return nil
-		case err != nil && (!passing(err) || !s.clock().Before(w.lapses)):
+		case err != nil && (!temporary(err) || !s.clock().Before(w.expiresAt)):
 			return err
 		case err != nil:
-			text = "the server does not answer and is asked again; " + w.left()
+			text = "the server does not answer; trying again; " + w.timeLeft()
 		}
 		line(text)
 		select {
@@ -66,18 +76,18 @@ func (s *session) await(ctx context.Context, request string, lapses time.Time) e
 	}
 }
 
-// passing tells whether asking again may help: Countersign was not reached,
-// failed itself or was too busy.
-func passing(err error) bool {
+// temporary tells whether trying again may help: Countersign was not reached,
+// failed, or was too busy.
+func temporary(err error) bool {
 	if problem, ok := errors.AsType[*client.Problem](err); ok {
 		return problem.Code == "" || problem.Status >= http.StatusInternalServerError || problem.Status == http.StatusTooManyRequests
 	}
-	_, decided := errors.AsType[errDecided](err)
-	return !decided
+	_, ended := errors.AsType[endedError](err)
+	return !ended
 }
 
-// look tells whether the request is approved, or else what it waits for.
-func (w *wait) look(ctx context.Context) (approved bool, text string, err error) {
+// poll tells whether the request is approved, or else what it waits for.
+func (w *approvalWait) poll(ctx context.Context) (approved bool, text string, err error) {
 	r, err := w.Request(ctx, w.project, w.request)
 	if err != nil {
 		return false, "", err
@@ -90,36 +100,36 @@ func (w *wait) look(ctx context.Context) (approved bool, text string, err error)
 		if err != nil {
 			return false, "", err
 		}
-		w.lapses = a.ExpiresAt
-		return false, w.awaited(ctx, a), nil
+		w.expiresAt = a.ExpiresAt
+		return false, w.missing(ctx, a), nil
 	}
-	return false, "", errDecided{fmt.Errorf("the request %s is %s: %s", r.ID, r.Status, firstOf(strings.Join(r.Explanation, "; "), "nobody decided in time"))}
+	return false, "", endedError{fmt.Errorf("the request %s is %s: %s", r.ID, r.Status, firstOf(strings.Join(r.Explanation, "; "), "it was not approved in time"))}
 }
 
-// awaited words what a pending approval waits for. The members are read once,
-// for their names alone.
-func (w *wait) awaited(ctx context.Context, a wire.Approval) string {
-	if !w.read {
-		w.read = true
+// missing describes what a pending approval waits for. The project's members are
+// read once, and only for their names, so a failure to read them is ignored.
+func (w *approvalWait) missing(ctx context.Context, a wire.Approval) string {
+	if !w.membersRead {
+		w.membersRead = true
 		members, err := client.All(0, func(at client.Paging) (wire.Page[wire.Member], error) { return w.Members(ctx, w.project, at) })
 		if err == nil {
 			w.members = members
 		}
 	}
-	people := []string{}
+	var approvers []string
 	for _, m := range w.members {
-		decided := slices.ContainsFunc(a.Decisions, func(d wire.Decision) bool { return d.Actor.Person == m.UserID })
-		if (m.Role == "approver" || m.Role == "admin") && m.UserID != a.Requester.Person && !decided {
-			people = append(people, m.Username)
+		voted := slices.ContainsFunc(a.Decisions, func(d wire.Decision) bool { return d.Actor.Person == m.UserID })
+		if (m.Role == "approver" || m.Role == "admin") && m.UserID != a.Requester.Person && !voted {
+			approvers = append(approvers, m.Username)
 		}
 	}
-	text := given(a) + " approvals given; "
-	if len(people) > 0 {
-		text += "awaited: " + strings.Join(people, ", ") + "; "
+	text := quorum(a) + " approvals given; "
+	if len(approvers) > 0 {
+		text += "waiting for: " + strings.Join(approvers, ", ") + "; "
 	}
-	return text + w.left()
+	return text + w.timeLeft()
 }
 
-func (w *wait) left() string {
-	return w.lapses.Sub(w.clock()).Round(time.Second).String() + " left"
+func (w *approvalWait) timeLeft() string {
+	return w.expiresAt.Sub(w.clock()).Round(time.Second).String() + " left"
 }

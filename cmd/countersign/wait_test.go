@@ -22,9 +22,9 @@ type moody struct {
 
 func newMoody(t *testing.T, lapses time.Time, answers map[string][]string) (*moody, string) {
 	t.Helper()
-	before := lookEvery
-	lookEvery = 5 * time.Millisecond
-	t.Cleanup(func() { lookEvery = before })
+	before := pollInterval
+	pollInterval = 5 * time.Millisecond
+	t.Cleanup(func() { pollInterval = before })
 	m := &moody{answers: answers, lapses: lapses, calls: map[string]int{}}
 	mux := http.NewServeMux()
 	for pattern, kind := range map[string]string{
