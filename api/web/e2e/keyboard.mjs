@@ -1,14 +1,13 @@
-// The web UI as who uses no mouse does: what they want has the focus once they came to it.
+// Uses the web UI with the keyboard alone.
 import assert from "node:assert/strict";
-import { password, visit } from "./harness.mjs";
 
-/** Goes on by Tab, or back by Shift+Tab, until something has the focus. */
+/** Presses Tab, or another key, until an element has the focus. */
 export async function reach(page, role, name, key = "Tab") {
   const wanted = page.getByRole(role, { name, exact: typeof name === "string" });
-  await wanted.first().waitFor({ state: "attached" }); // a switch is its drawing, not its input
-  const here = wanted.and(page.locator(":focus"));
+  await wanted.first().waitFor({ state: "attached" }); // the input of a switch is hidden behind its drawing
+  const focused = wanted.and(page.locator(":focus"));
   for (let presses = 0; presses < 400; presses++) {
-    if (await here.count()) return here;
+    if (await focused.count()) return focused;
     await page.keyboard.press(key);
   }
   assert.fail(`${key} never reaches the ${role} ${name}`);
@@ -19,14 +18,14 @@ export async function press(page, role, name, key = "Enter") {
   await page.keyboard.press(key);
 }
 
-/** Types into a field in place of what is there. */
+/** Types into a field, in place of its text. */
 export async function type(page, role, name, text, key = "Tab") {
   await reach(page, role, name, key);
   await page.keyboard.press("Control+A");
   await page.keyboard.type(text);
 }
 
-/** Goes down a list until the field names an option as the active one, and takes it. */
+/** Presses the down arrow until an option of a list is the active one, and chooses it. */
 export async function choose(page, name, option) {
   const field = await reach(page, "combobox", name);
   const wanted = page.getByRole("option", { name: option });
@@ -38,7 +37,7 @@ export async function choose(page, name, option) {
   assert.fail(`the arrow keys never reach ${option}`);
 }
 
-/** Takes one of several by the arrow keys. */
+/** Chooses one of several radio buttons with the arrow keys. */
 export async function pick(page, first, wanted) {
   const radio = page.getByRole("radio", { name: wanted });
   await press(page, "radio", first, "Space");
@@ -46,7 +45,7 @@ export async function pick(page, first, wanted) {
   assert.equal(await radio.isChecked(), true);
 }
 
-/** Goes down the menu of who is signed in. */
+/** Chooses an item of the account menu. */
 export async function menu(page, username, item) {
   await press(page, "button", `Signed in as ${username}`);
   const wanted = page.getByRole("menuitem", { name: item, exact: typeof item === "string" });
@@ -55,17 +54,14 @@ export async function menu(page, username, item) {
   await page.keyboard.press("Enter");
 }
 
-/** A person who signs in without a mouse. */
-export async function come(browser, server, username) {
-  const page = await visit(browser, server);
+/** Fills in the sign-in form. */
+export async function signInByKeyboard(page, username, password) {
   await type(page, "textbox", "Username", username);
   await type(page, "textbox", "Password", password);
   await page.keyboard.press("Enter");
-  await page.getByRole("heading", { name: "Certificates" }).waitFor();
-  return page;
 }
 
-/** Has the browser save the file of a link. */
+/** Saves the file of a link. */
 export async function save(page, name) {
   const [download] = await Promise.all([page.waitForEvent("download"), press(page, "button", name)]);
   return download;

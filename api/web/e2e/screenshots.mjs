@@ -17,7 +17,7 @@ try {
   await dialog.getByLabel("Where will you import it?").first().click();
   await operator.getByRole("option", { name: /Windows Server 2016/ }).click();
   await dialog.getByRole("button", { name: "Generate", exact: true }).click();
-  await dialog.getByText("The policy allows this download").waitFor();
+  await dialog.getByText("Allowed by policy.").waitFor();
   await picture(operator, "download");
 
   await server.setPolicy({ approval: { mode: "key_export", required_approvals: 2, ttl_seconds: 86400, claim_window_seconds: 86400 } });
@@ -30,7 +30,7 @@ try {
   await picture(approver, "approvals");
 
   const admin = await signIn(browser, server, "admin", view);
-  await admin.getByRole("link", { name: "Audit" }).click();
+  await admin.getByRole("link", { name: "Audit log" }).click();
   await admin.setViewportSize({ width: 1120, height: 1000 });
   await admin.getByRole("cell").nth(20).waitFor();
   await picture(admin, "audit");

@@ -2,10 +2,11 @@
 import { lazy, Suspense } from "react";
 import { Navigate, Route, Routes } from "react-router";
 import { Layout } from "./components/layout";
-import { Alone, NoProject } from "./components/standalone-layout";
-import { Heading, Waiting } from "./components/page-states";
-import { ProjectProvider, useProjects } from "./hooks/project";
-import { SignedIn } from "./components/session";
+import { Heading, Loading } from "./components/page-states";
+import { ProjectProvider } from "./components/project-provider";
+import { SessionGate } from "./components/session-gate";
+import { NoProject, StandaloneLayout } from "./components/standalone-layout";
+import { useProjects } from "./hooks/project";
 
 const Certificates = lazy(() => import("./pages/certificates"));
 const Certificate = lazy(() => import("./pages/certificate"));
@@ -23,8 +24,8 @@ const Account = lazy(() => import("./pages/account"));
 
 export function App() {
   return (
-    <SignedIn>
-      <Suspense fallback={<Waiting />}>
+    <SessionGate>
+      <Suspense fallback={<Loading />}>
         <Routes>
           <Route path="/" element={<FirstProject />} />
           <Route path="/projects/:pid" element={<ProjectProvider />}>
@@ -43,37 +44,37 @@ export function App() {
               <Route path="users" element={<Users />} />
               <Route path="plugins" element={<Plugins />} />
               <Route path="account" element={<Account />} />
-              <Route path="*" element={<Nowhere />} />
+              <Route path="*" element={<NotFound />} />
             </Route>
           </Route>
-          <Route path="*" element={<Alone><Nowhere /></Alone>} />
+          <Route path="*" element={<StandaloneLayout><NotFound /></StandaloneLayout>} />
         </Routes>
       </Suspense>
-    </SignedIn>
+    </SessionGate>
   );
 }
 
-function Nowhere() {
+function NotFound() {
   return (
     <>
-      <Heading>There is no such page</Heading>
-      The address may be mistyped, or what it named is gone. <a href="/">Start again</a>.
+      <Heading>Page not found</Heading>
+      Check the address, or <a href="/">go to your first project</a>.
     </>
   );
 }
 
-/** Leads to the person's first project. */
+/** Redirects to the user's first project. */
 function FirstProject() {
   const projects = useProjects();
-  if (projects.isPending) return <Waiting />;
+  if (projects.isPending) return <Loading />;
   if (projects.isError) return <NoProject error={projects.error} retry={() => void projects.refetch()} />;
   const first = projects.data[0];
   if (!first)
     return (
-      <Alone>
-        <Heading>You are in no project yet</Heading>
+      <StandaloneLayout>
+        <Heading>You are not a member of any project</Heading>
         Ask an administrator to add you to one.
-      </Alone>
+      </StandaloneLayout>
     );
   return <Navigate to={`/projects/${first.id}/certificates`} replace />;
 }

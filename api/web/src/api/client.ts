@@ -1,12 +1,13 @@
-// The client of the API, made from its own OpenAPI document (schema.d.ts).
+// The client of the API. Its types (schema.d.ts) are generated from the API's
+// OpenAPI document.
 import createClient, { type Middleware } from "openapi-fetch";
-import { unattended } from "../hooks/idle";
 import { setClock } from "../hooks/clock";
+import { isIdle } from "../hooks/idle";
 import type { components, paths } from "./schema";
 
 export type Schemas = components["schemas"];
 
-/** An error as the API answers it (RFC 9457), or a server that does not answer. */
+/** A problem that the API answers (RFC 9457), or status 0 if the server does not answer. */
 export class ProblemError extends Error {
   readonly status: number;
   readonly code: string;
@@ -21,44 +22,43 @@ export class ProblemError extends Error {
   }
 }
 
-/** What proves to the server that our pages make a change; known once signed in. */
-let forgeryToken = "";
-export function setForgeryToken(token: string) {
-  forgeryToken = token;
+/** Proves to the server that our own pages send a change; empty until the user has signed in. */
+let csrfToken = "";
+export function setCSRFToken(token: string) {
+  csrfToken = token;
 }
 
-const listeners = {
-  /** The server no longer knows who calls. */
-  signedOut: () => {},
+const handlers = {
+  /** The session has ended. */
+  onSignedOut: () => {},
   /** The server does not answer. */
-  unreachable: () => {},
-  /** The session is another than the proof's: somebody signed in with another tab. Tells whether it is the same person's. */
-  renewed: async () => false,
+  onUnreachable: () => {},
+  /** The CSRF token belongs to an earlier session, because the user signed in again in another tab. Returns whether the user is still the same. */
+  renewCSRFToken: async () => false,
 };
 
-/** Says what happens then; each is one place's. */
-export function on(told: Partial<typeof listeners>) {
-  Object.assign(listeners, told);
+/** Sets what happens on these occasions; each handler belongs to one component. */
+export function setHandlers(some: Partial<typeof handlers>) {
+  Object.assign(handlers, some);
 }
 
-/** The server gives up after 10 seconds: one that says nothing for longer is not there. */
+/** The server gives up after 10 seconds, so one that is silent for longer does not answer. */
 const timeoutMillis = 15_000;
 
-/** A file that is on its way is not cut off: its link is good only once. Nor is the reading of a whole log. */
-const takeTheirTime = /\/v1\/downloads$|\/verify$/;
+/** These have no time limit: a link delivers its file only once, and verifying reads the whole log. */
+const withoutTimeout = /\/v1\/downloads$|\/verify$/;
 
 async function send(request: Request): Promise<Response> {
-  const changes = request.method !== "GET";
-  const again = changes ? request.clone() : null;
-  const response = await attempt(request);
-  const forged = again && response.status === 403 && (await response.clone().json().catch(() => ({}))).code === "cross_site_request";
-  return forged && (await listeners.renewed()) ? attempt(again) : response;
+  const copy = request.method !== "GET" ? request.clone() : null;
+  const response = await sendOnce(request);
+  const csrfRefused = copy && response.status === 403 && (await response.clone().json().catch(() => ({}))).code === "cross_site_request";
+  return csrfRefused && (await handlers.renewCSRFToken()) ? sendOnce(copy) : response;
 }
 
-async function attempt(request: Request): Promise<Response> {
-  if (request.method !== "GET" && forgeryToken) request.headers.set("X-CSRF-Token", forgeryToken);
-  if (unattended()) request.headers.set("X-Unattended", "1");
-  const response = await fetch(request, takeTheirTime.test(request.url) ? {} : { signal: AbortSignal.timeout(timeoutMillis) });
+async function sendOnce(request: Request): Promise<Response> {
+  if (request.method !== "GET" && csrfToken) request.headers.set("X-CSRF-Token", csrfToken);
+  if (isIdle()) request.headers.set("X-Unattended", "1");
+  const response = await fetch(request, withoutTimeout.test(request.url) ? {} : { signal: AbortSignal.timeout(timeoutMillis) });
   setClock(response.headers.get("Date"));
   return response;
 }
@@ -67,12 +67,12 @@ const middleware: Middleware = {
   async onResponse({ request, response }) {
     if (response.ok) return response;
     const problem = await response.json().catch(() => ({}));
-    if (response.status === 401 && !request.url.endsWith("/session")) listeners.signedOut();
+    if (response.status === 401 && !request.url.endsWith("/session")) handlers.onSignedOut();
     throw new ProblemError(response.status, problem);
   },
   onError({ error }) {
     if (error instanceof ProblemError) return error;
-    listeners.unreachable();
+    handlers.onUnreachable();
     return new ProblemError(0, { code: "unreachable", title: "No connection", detail: "The server does not answer. Check the connection and try again." });
   },
 };
@@ -80,7 +80,7 @@ const middleware: Middleware = {
 export const api = createClient<paths>({ baseUrl: "/", cache: "no-store", fetch: send });
 api.use(middleware);
 
-/** What a call answered; every failure was thrown as a ProblemError. */
+/** Returns the body that a call answered; every failure is thrown as a ProblemError. */
 export async function answer<T>(call: Promise<{ data?: T }>): Promise<T> {
   return (await call).data as T;
 }

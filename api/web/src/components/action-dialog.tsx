@@ -1,60 +1,60 @@
-// A button that asks before it does something: for more, or only whether to.
+// A button that opens a dialog, which asks for input or for confirmation before the
+// action runs.
 import { Button, Group, Modal, Stack } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { useMutation } from "@tanstack/react-query";
 import type { ReactNode } from "react";
-import { useHeadingNext } from "../hooks/focus";
+import { useFocusHeadingOnUnmount } from "../hooks/focus";
 import { Failure } from "./page-states";
 
 interface Props<T> {
-  /** What the button says. */
+  /** The text of the button that opens the dialog. */
   label: string;
-  /** What it is called where several say the same. */
+  /** The button's accessible name, where several buttons have the same text. */
   name?: string;
   title: string;
-  /** What the button that does it says. */
+  /** The text of the button that runs the action. */
   action: string;
   danger?: boolean;
-  /** In a table's row. */
+  /** For a button in a table row. */
   small?: boolean;
-  icon?: ReactNode;
-  /** Does it, with what was filled in. */
+  /** Runs the action with what was filled in. */
   run: (form: FormData) => Promise<T>;
   done?: (result: T) => void;
-  /** What is shown of the result, until the person closes it. */
+  /** Shows the result until the user closes the dialog. */
   result?: (result: T) => ReactNode;
   children: ReactNode;
 }
 
-export function Dialog<T>({ label, name, small, icon, danger, ...rest }: Props<T>) {
+export function ActionDialog<T>({ label, name, small, ...rest }: Props<T>) {
   const [opened, dialog] = useDisclosure();
-  useHeadingNext();
+  useFocusHeadingOnUnmount();
   return (
     <>
-      <Button variant={small ? "default" : "filled"} size={small ? "xs" : "sm"} leftSection={icon} aria-label={name} onClick={dialog.open}>
+      <Button variant={small ? "default" : "filled"} size={small ? "xs" : "sm"} aria-label={name} onClick={dialog.open}>
         {label}
       </Button>
-      <Content {...rest} danger={danger} opened={opened} close={dialog.close} />
+      <Content {...rest} opened={opened} close={dialog.close} />
     </>
   );
 }
 
-type ContentProps<T> = Omit<Props<T>, "label" | "name" | "small" | "icon"> & { opened: boolean; close: () => void };
+type ContentProps<T> = Omit<Props<T>, "label" | "name" | "small"> & { opened: boolean; close: () => void };
 
 function Content<T>({ title, action, danger, run, done, result, children, opened, close }: ContentProps<T>) {
-  const doing = useMutation({
+  const mutation = useMutation({
     mutationFn: run,
-    gcTime: 0, // what was filled in may be a secret
-    onSuccess: (got) => {
-      done?.(got);
+    gcTime: 0, // what was filled in may be a secret, which must not stay in the cache
+    onSuccess: (data) => {
+      done?.(data);
       if (!result) close();
     },
   });
   return (
-    <Modal opened={opened} onClose={() => doing.isPending || close()} onExitTransitionEnd={doing.reset} title={title}>
-      {result && doing.isSuccess ? (
+    <Modal opened={opened} onClose={() => mutation.isPending || close()} onExitTransitionEnd={mutation.reset} title={title}>
+      {result && mutation.isSuccess ? (
         <Stack>
-          {result(doing.data)}
+          {result(mutation.data)}
           <Group justify="flex-end">
             <Button onClick={close}>Done</Button>
           </Group>
@@ -63,17 +63,17 @@ function Content<T>({ title, action, danger, run, done, result, children, opened
         <form
           onSubmit={(event) => {
             event.preventDefault();
-            doing.mutate(new FormData(event.currentTarget));
+            mutation.mutate(new FormData(event.currentTarget));
           }}
         >
           <Stack>
             {children}
-            {doing.isError && <Failure error={doing.error} />}
+            {mutation.isError && <Failure error={mutation.error} />}
             <Group justify="flex-end">
-              <Button variant="default" disabled={doing.isPending} onClick={close}>
+              <Button variant="default" disabled={mutation.isPending} onClick={close}>
                 Cancel
               </Button>
-              <Button type="submit" color={danger ? "red" : undefined} loading={doing.isPending}>
+              <Button type="submit" color={danger ? "red" : undefined} loading={mutation.isPending}>
                 {action}
               </Button>
             </Group>
@@ -84,8 +84,8 @@ function Content<T>({ title, action, danger, run, done, result, children, opened
   );
 }
 
-/** What was filled in as text. */
-export function text(form: FormData, name: string): string {
+/** Returns a field of the form as text, without spaces around it. */
+export function fieldText(form: FormData, name: string): string {
   const value = form.get(name);
   return typeof value === "string" ? value.trim() : "";
 }

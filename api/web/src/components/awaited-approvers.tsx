@@ -1,49 +1,29 @@
-// Who asks, who decides, and what waits for them.
-import { useQuery } from "@tanstack/react-query";
-import { answer, api, type Schemas } from "../api/client";
-import { useMembers } from "../hooks/members";
-import { useMay, useProject } from "../hooks/project";
-import { useMe } from "./session";
+// The approvers who can still decide on a request.
+import type { Schemas } from "../api/client";
+import { useApprovers, userName } from "../hooks/members";
+import { useMe } from "../hooks/session";
 
-/** Who did something: a person, perhaps by an API key of theirs. */
-export function called(by: Schemas["Requester"]): string {
-  return by.type === "api_key" ? `${by.username} (API key ${by.name})` : by.name || by.username;
+interface Props {
+  /** The id of the requester, who may not approve their own request. */
+  requester: string;
+  required: number;
+  decisions: Schemas["Decision"][];
 }
 
-/** The members who may approve. */
-function approversOf(members: Schemas["Member"][]): Schemas["Member"][] {
-  return members.filter((m) => !m.disabled && (m.role === "approver" || m.role === "admin"));
-}
-
-export function useApprovers(): Schemas["Member"][] {
-  return approversOf(useMembers().data ?? []);
-}
-
-/** The approvals that wait for somebody, the newest of them if there are many. */
-export function usePending() {
-  const { id: pid } = useProject();
-  return useQuery({
-    queryKey: ["pending", pid],
-    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/approvals", { params: { path: { pid }, query: { status: "pending", limit: 100 } } })),
-    enabled: useMay("operator"),
-  });
-}
-
-/** Who may still decide on what somebody asked for. Says nothing while it is not known. */
-export function Awaited({ requester, required, decisions }: { requester: string; required: number; decisions: Schemas["Decision"][] }) {
+export function AwaitedApprovers({ requester, required, decisions }: Props) {
   const me = useMe();
-  const members = useMembers().data;
-  if (!members) return null;
-  const may = (id: string) => id !== requester && !decisions.some((d) => d.actor.person === id);
-  const able = approversOf(members).filter((m) => may(m.user_id));
-  const others = able.filter((m) => m.user_id !== me.user.id).map((m) => m.name || m.username);
-  // A system administrator reaches every project, as a member or not.
-  const names = able.length > others.length || (me.user.system_admin && may(me.user.id)) ? ["you", ...others] : others;
+  const approvers = useApprovers();
+  if (!approvers) return null;
+  const mayDecide = (id: string) => id !== requester && !decisions.some((d) => d.actor.person === id);
+  const eligible = approvers.filter((m) => mayDecide(m.user_id));
+  const others = eligible.filter((m) => m.user_id !== me.user.id).map(userName);
+  // System administrators may approve in every project, also without being a member.
+  const names = eligible.length > others.length || (me.user.system_admin && mayDecide(me.user.id)) ? ["you", ...others] : others;
   const missing = required - decisions.filter((d) => d.decision === "approve").length;
-  if (names.length < missing) return <>Too few members may approve it: an administrator has to add approvers.</>;
+  if (names.length < missing) return <>Too few members may approve: an administrator has to add approvers.</>;
   return (
     <>
-      {missing === 1 ? "One" : missing} of: {names.join(", ")}
+      {missing} of: {names.join(", ")}
     </>
   );
 }

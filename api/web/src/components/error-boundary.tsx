@@ -1,15 +1,15 @@
-// What stands in a page's place when it cannot be shown: its script could not be
-// loaded, as after an upgrade of the server, or it failed.
+// Shows an error in place of a page whose script failed or could not be loaded, for
+// example after an upgrade of the server.
 import { Component, type ReactNode } from "react";
 import { Alert, Button, Stack, Text } from "@mantine/core";
 
 interface Props {
   children: ReactNode;
-  /** Another page is tried anew. */
+  /** Names the page: another page is tried after one that failed. */
   page?: string;
 }
 
-export class Boundary extends Component<Props, { failed: boolean }> {
+export class ErrorBoundary extends Component<Props, { failed: boolean }> {
   state = { failed: false };
 
   static getDerivedStateFromError() {
@@ -25,7 +25,7 @@ export class Boundary extends Component<Props, { failed: boolean }> {
     return (
       <Alert color="red" variant="light" role="alert" title="This page cannot be shown" m="md">
         <Stack gap="xs" align="flex-start">
-          <Text size="sm">Its script could not be loaded or failed. The server may have been upgraded, or it does not answer.</Text>
+          <Text size="sm">Its script failed or could not be loaded. The server may have been upgraded, or it does not answer.</Text>
           <Button size="xs" variant="default" onClick={() => window.location.reload()}>
             Load the page again
           </Button>

@@ -1,14 +1,15 @@
-// What surrounds every page of a project: its navigation and who is signed in.
+// The layout of a project's pages: header, navigation and account menu.
 import { ActionIcon, AppShell, Badge, Burger, Group, Menu, NavLink, Select, Text, Tooltip, useMantineColorScheme } from "@mantine/core";
 import { useDisclosure, useMediaQuery } from "@mantine/hooks";
-import { IconCertificate, IconChecklist, IconDownload, IconHistory, IconKey, IconLogout, IconMoon, IconPlug, IconShieldLock, IconSun, IconUser, IconUserCog, IconUsers } from "@tabler/icons-react";
+import { IconApi, IconCertificate, IconChecklist, IconDownload, IconHistory, IconLogout, IconMoon, IconPlug, IconShieldLock, IconSun, IconUser, IconUserCog, IconUsers } from "@tabler/icons-react";
 import { type ReactNode, Suspense } from "react";
 import { Link, Outlet, useLocation, useNavigate } from "react-router";
-import { Boundary } from "./error-boundary";
-import { Waiting } from "./page-states";
-import { usePending } from "./awaited-approvers";
-import { useMay, useProject, useProjects } from "../hooks/project";
-import { useMe, useSignOut } from "./session";
+import { usePendingApprovals } from "../hooks/approvals";
+import { userName } from "../hooks/members";
+import { useHasRole, useProject, useProjects } from "../hooks/project";
+import { useMe, useSignOut } from "../hooks/session";
+import { ErrorBoundary } from "./error-boundary";
+import { Loading } from "./page-states";
 
 export function Layout() {
   const [open, menu] = useDisclosure();
@@ -23,96 +24,96 @@ export function Layout() {
             <Text fw={700} visibleFrom="xs">
               Countersign
             </Text>
-            <Projects />
+            <ProjectSwitcher />
           </Group>
           <Group gap="xs" wrap="nowrap">
-            <Scheme />
-            <Person />
+            <ColorSchemeButton />
+            <AccountMenu />
           </Group>
         </Group>
       </AppShell.Header>
-      <AppShell.Navbar id="navigation" p="xs" aria-label="Main" inert={phone && !open}>
-        <Navigation visited={menu.close} />
+      <AppShell.Navbar id="navigation" p="xs" aria-label="Main" inert={phone && !open} style={{ overflowY: "auto" }}>
+        <Navigation onVisit={menu.close} />
       </AppShell.Navbar>
       <AppShell.Main>
-        <Boundary page={pathname}>
-          <Suspense fallback={<Waiting />}>
+        <ErrorBoundary page={pathname}>
+          <Suspense fallback={<Loading />}>
             <Outlet />
           </Suspense>
-        </Boundary>
-        <div id="layers" />
+        </ErrorBoundary>
+        <div id="popovers" />
       </AppShell.Main>
     </AppShell>
   );
 }
 
-function Projects() {
+function ProjectSwitcher() {
   const project = useProject();
-  const go = useNavigate();
-  const all = useProjects().data ?? [project];
+  const navigate = useNavigate();
+  const projects = useProjects().data ?? [project];
   return (
     <Select
       aria-label="Project"
       size="xs"
       w={{ base: 140, sm: 220 }}
-      searchable={all.length > 10}
+      searchable={projects.length > 10}
       allowDeselect={false}
       value={project.id}
-      data={all.map((p) => ({ value: p.id, label: p.name }))}
-      onChange={(id) => id && id !== project.id && void go(`/projects/${id}`)}
+      data={projects.map((p) => ({ value: p.id, label: p.name }))}
+      onChange={(id) => id && id !== project.id && void navigate(`/projects/${id}`)}
     />
   );
 }
 
-/** How many approvals wait for somebody, in the navigation. */
-function useWaiting(): string {
-  const { data } = usePending();
-  const count = data?.items?.length ?? 0;
-  return data?.next_cursor ? `${count}+` : count ? String(count) : "";
-}
-
-function Navigation({ visited }: { visited: () => void }) {
+function Navigation({ onVisit }: { onVisit: () => void }) {
   const { pathname } = useLocation();
   const base = `/projects/${useProject().id}`;
-  const me = useMe();
-  const [operator, admin, waiting] = [useMay("operator"), useMay("admin"), useWaiting()];
-  const link = (to: string, label: string, icon: ReactNode, right?: ReactNode) => {
+  const systemAdmin = useMe().user.system_admin;
+  const [operator, admin] = [useHasRole("operator"), useHasRole("admin")];
+  const link = (to: string, label: string, icon: ReactNode, badge?: ReactNode) => {
     const active = pathname === `${base}/${to}` || pathname.startsWith(`${base}/${to}/`);
-    return (
-      <NavLink
-        key={to}
-        component={Link}
-        to={`${base}/${to}`}
-        label={label}
-        leftSection={icon}
-        rightSection={right}
-        active={active}
-        aria-current={active ? "page" : undefined}
-        onClick={visited}
-      />
-    );
+    return <NavLink component={Link} to={`${base}/${to}`} label={label} leftSection={icon} rightSection={badge} active={active} aria-current={active ? "page" : undefined} onClick={onVisit} />;
   };
-  const badge = waiting && (
-    <Badge size="sm" circle={waiting.length === 1} aria-label={`${waiting} waiting`}>
-      {waiting}
-    </Badge>
-  );
   return (
     <>
       {link("certificates", "Certificates", <IconCertificate size={18} />)}
       {operator && link("requests", "Requests", <IconDownload size={18} />)}
-      {operator && link("approvals", "Approvals", <IconChecklist size={18} />, badge)}
-      {link("settings/policy", "Certificate policy", <IconShieldLock size={18} />)}
-      {admin && link("audit", "Audit", <IconHistory size={18} />)}
+      {operator && link("approvals", "Approvals", <IconChecklist size={18} />, <PendingCount />)}
+      <GroupLabel>Settings</GroupLabel>
+      {link("settings/policy", "Certificate Policy", <IconShieldLock size={18} />)}
       {link("members", "Members", <IconUsers size={18} />)}
-      {admin && link("api-keys", "API keys", <IconKey size={18} />)}
-      {me.user.system_admin && link("users", "Users", <IconUserCog size={18} />)}
-      {me.user.system_admin && link("plugins", "Plugins", <IconPlug size={18} />)}
+      {admin && link("api-keys", "API keys", <IconApi size={18} />)}
+      {admin && <GroupLabel>Records</GroupLabel>}
+      {admin && link("audit", "Audit log", <IconHistory size={18} />)}
+      {systemAdmin && <GroupLabel>System</GroupLabel>}
+      {systemAdmin && link("users", "Users", <IconUserCog size={18} />)}
+      {systemAdmin && link("plugins", "Plugins", <IconPlug size={18} />)}
     </>
   );
 }
 
-function Scheme() {
+function GroupLabel({ children }: { children: string }) {
+  return (
+    <Text size="xs" fw={550} c="dimmed" px="sm" mt="md" mb={4}>
+      {children}
+    </Text>
+  );
+}
+
+/** The number of pending approvals; nothing if there are none. */
+function PendingCount() {
+  const { data } = usePendingApprovals();
+  const count = data?.items?.length ?? 0;
+  if (count === 0) return null;
+  const shown = data?.next_cursor ? `${count}+` : String(count);
+  return (
+    <Badge size="sm" circle={shown.length === 1} aria-label={`${shown} waiting`}>
+      {shown}
+    </Badge>
+  );
+}
+
+function ColorSchemeButton() {
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   const dark = colorScheme === "dark" || (colorScheme === "auto" && window.matchMedia("(prefers-color-scheme: dark)").matches);
   const label = dark ? "Use light colours" : "Use dark colours";
@@ -125,14 +126,14 @@ function Scheme() {
   );
 }
 
-function Person() {
-  const me = useMe();
-  const leave = useSignOut();
+function AccountMenu() {
+  const { user } = useMe();
+  const signOut = useSignOut();
   const { id: pid, role } = useProject();
   return (
     <Menu position="bottom-end" withInitialFocusPlaceholder={false}>
       <Menu.Target>
-        <ActionIcon variant="default" size="lg" aria-label={`Signed in as ${me.user.username}`}>
+        <ActionIcon variant="default" size="lg" aria-label={`Signed in as ${user.username}`}>
           <IconUser size={18} />
         </ActionIcon>
       </Menu.Target>
@@ -140,13 +141,13 @@ function Person() {
         <Menu.Item component={Link} to={`/projects/${pid}/account`} leftSection={<IconUser size={16} />}>
           Your account
           <Text size="xs">
-            {me.user.name || me.user.username} ({role})
+            {userName(user)} ({role})
           </Text>
         </Menu.Item>
-        <Menu.Item leftSection={<IconLogout size={16} />} onClick={() => leave.mutate(false)}>
+        <Menu.Item leftSection={<IconLogout size={16} />} onClick={() => signOut.mutate(false)}>
           Sign out
         </Menu.Item>
-        <Menu.Item onClick={() => leave.mutate(true)}>Sign out everywhere</Menu.Item>
+        <Menu.Item onClick={() => signOut.mutate(true)}>Sign out everywhere</Menu.Item>
       </Menu.Dropdown>
     </Menu>
   );

@@ -1,12 +1,14 @@
-// What a page shows while it has nothing, has failed or has nothing to show.
-import { Alert, Button, Center, Group, Loader, Stack, Text, Title } from "@mantine/core";
+// A page's heading, and what the page shows while it loads, after a failure or when
+// there is nothing to show.
+import { Alert, Anchor, Breadcrumbs, Button, Center, Group, Loader, Stack, Text, Title } from "@mantine/core";
 import { useDocumentTitle } from "@mantine/hooks";
 import { IconAlertTriangle } from "@tabler/icons-react";
 import { type ReactNode, useEffect } from "react";
+import { Link } from "react-router";
 import { ProblemError } from "../api/client";
-import { useRefuge } from "../hooks/focus";
+import { useFocusOnChange } from "../hooks/focus";
 
-export function Waiting() {
+export function Loading() {
   return (
     <Center mih={200} aria-busy="true">
       <Loader aria-label="Loading" />
@@ -14,20 +16,26 @@ export function Waiting() {
   );
 }
 
-/** What stands where the answer of a query will. One that was read before stays on the page instead. */
-export function Unready({ of }: { of: { error: Error | null; refetch: () => unknown } }) {
-  return of.error ? <Failure error={of.error} retry={() => void of.refetch()} /> : <Waiting />;
+/** Takes the place of a query's data until they arrive. Data that were read before a failure stay on the page instead. */
+export function QueryState({ query }: { query: { error: Error | null; refetch: () => unknown } }) {
+  return query.error ? <Failure error={query.error} retry={() => void query.refetch()} /> : <Loading />;
 }
 
-/** Says what failed and what can be done about it. */
+/** Says what failed and what the user can do about it. */
 export function Failure({ error, retry }: { error: Error; retry?: () => void }) {
   const problem = error instanceof ProblemError ? error : null;
-  const alert = useRefuge<HTMLDivElement>(error, true);
+  const alert = useFocusOnChange<HTMLDivElement>(error, true);
   return (
     <Alert ref={alert} tabIndex={-1} color="red" variant="light" icon={<IconAlertTriangle />} title={problem?.title ?? "Something went wrong"} role="alert" my="md">
       <Stack gap="xs" align="flex-start">
         <Text size="sm">{error.message}</Text>
-        <Remedies of={error} />
+        {problem && problem.remedies.length > 0 && (
+          <ul>
+            {problem.remedies.map((remedy) => (
+              <li key={remedy}>{remedy}</li>
+            ))}
+          </ul>
+        )}
         {retry && (
           <Button size="xs" variant="default" onClick={retry}>
             Try again
@@ -35,18 +43,6 @@ export function Failure({ error, retry }: { error: Error; retry?: () => void }) 
         )}
       </Stack>
     </Alert>
-  );
-}
-
-/** What would change a refusal. */
-export function Remedies({ of }: { of: Error }) {
-  if (!(of instanceof ProblemError) || of.remedies.length === 0) return null;
-  return (
-    <ul>
-      {of.remedies.map((remedy) => (
-        <li key={remedy}>{remedy}</li>
-      ))}
-    </ul>
   );
 }
 
@@ -65,14 +61,14 @@ export function Empty({ title, children }: { title: string; children: ReactNode 
   );
 }
 
-/** Whether a page was shown before: the first one leaves the focus where browsers begin. */
-let arrived = false;
+/** Whether a page was shown before: on the first one, the focus stays where the browser puts it. */
+let navigated = false;
 
-/** A page's heading and title, with its actions at the right. */
+/** A page's heading, which is also the document's title, with the page's actions at the right. */
 export function Heading({ children, actions }: { children: string; actions?: ReactNode }) {
   useDocumentTitle(`${children} · Countersign`);
-  const title = useRefuge<HTMLHeadingElement>("", arrived); // a page that a link of the one before led to
-  useEffect(() => void (arrived = true), []);
+  const title = useFocusOnChange<HTMLHeadingElement>("", navigated);
+  useEffect(() => void (navigated = true), []);
   return (
     <Group justify="space-between" mb="md">
       <Title ref={title} order={1} size="h2" tabIndex={-1}>
@@ -80,5 +76,17 @@ export function Heading({ children, actions }: { children: string; actions?: Rea
       </Title>
       {actions && <Group gap="xs">{actions}</Group>}
     </Group>
+  );
+}
+
+/** Leads from one item back to the list it belongs to. */
+export function Breadcrumb({ list, to, item }: { list: string; to: string; item: string }) {
+  return (
+    <Breadcrumbs mb="xs">
+      <Anchor component={Link} to={to}>
+        {list}
+      </Anchor>
+      <Text>{item}</Text>
+    </Breadcrumbs>
   );
 }

@@ -1,4 +1,4 @@
-// Where requests and approvals stand, in plain words.
+// The states of requests and approvals.
 import { Badge } from "@mantine/core";
 
 interface State {
@@ -8,11 +8,11 @@ interface State {
 
 export const requestStates: Record<string, State> = {
   pending_approval: { label: "Waiting for approval", color: "yellow" },
-  approved: { label: "Approved, not fetched yet", color: "blue" },
+  approved: { label: "Ready to download", color: "blue" },
   issued: { label: "Link ready", color: "blue" },
   consumed: { label: "Downloaded", color: "green" },
   denied: { label: "Denied", color: "red" },
-  expired: { label: "Lapsed", color: "gray" },
+  expired: { label: "Expired", color: "gray" },
   cancelled: { label: "Cancelled", color: "gray" },
   revoked: { label: "Link revoked", color: "gray" },
 };
@@ -21,15 +21,15 @@ export const approvalStates: Record<string, State> = {
   pending: { label: "Waiting for approval", color: "yellow" },
   approved: { label: "Approved", color: "green" },
   denied: { label: "Denied", color: "red" },
-  expired: { label: "Lapsed", color: "gray" },
+  expired: { label: "Expired", color: "gray" },
   cancelled: { label: "Cancelled", color: "gray" },
 };
 
-export function Status({ of, among }: { of: string; among: Record<string, State> }) {
-  const state = among[of];
+export function Status({ value, states }: { value: string; states: Record<string, State> }) {
+  const state = states[value];
   return (
     <Badge variant="dot" color={state?.color ?? "gray"} tt="none">
-      {state?.label ?? of}
+      {state?.label ?? value}
     </Badge>
   );
 }

@@ -1,16 +1,16 @@
-// The look of the UI: Mantine's, with colours that everybody can read.
+// Mantine's theme, with colours that have enough contrast.
 import { createTheme, type CSSVariablesResolver, darken } from "@mantine/core";
 
-/** Their header element is no banner of the page, and a slip of the hand loses nothing that was filled in. */
+/** A dialog's header element is not a banner of the page, and a click outside must not discard what was filled in. */
 const dialogs = { closeOnClickOutside: false, closeButtonProps: { "aria-label": "Close" }, attributes: { header: { role: "none" } } };
 
-/** What opens over a page stands in its main part, as the rest of it does (WCAG 2.2, 1.3.1). */
-const layers = { portalProps: { target: "#layers" } };
+/** Popovers open inside the page's main landmark, so that all content is in a landmark (WCAG 2.2, 1.3.1). */
+const popovers = { portalProps: { target: "#popovers" } };
 
-/** Its list scrolls by itself, so that nothing stands between the field and its options. */
+/** The list scrolls without a scroll area, so that no element separates the field from its options. */
 const listbox = { withScrollArea: false, styles: { options: { maxHeight: 240, overflowY: "auto" } } } as const;
 
-/** A choice that can be cleared, also by who uses no mouse, which Mantine's default has not. */
+/** Props of a choice that can be cleared. Unlike Mantine's default, the keyboard reaches the button. */
 export const clearable = (label: string) => ({ clearable: true, clearButtonProps: { size: "md", tabIndex: 0, "aria-hidden": false, "aria-label": `Clear ${label}` } }) as const;
 
 export const theme = createTheme({
@@ -24,15 +24,15 @@ export const theme = createTheme({
     Drawer: { defaultProps: { ...dialogs, closeOnClickOutside: true } },
     Select: { defaultProps: listbox },
     PasswordInput: { defaultProps: { visibilityToggleFocusable: true } },
-    Popover: { defaultProps: layers },
-    Tooltip: { defaultProps: layers },
-    // Its words would fade even for who wants no motion.
+    Popover: { defaultProps: popovers },
+    Tooltip: { defaultProps: popovers },
+    // Without this, its text fades even for users who want no motion.
     SegmentedControl: { defaultProps: { transitionDuration: 0 } },
   },
 });
 
-/** Where Mantine's own have less than 4.5:1 of contrast (WCAG 2.2, 1.4.3). */
-export const readable: CSSVariablesResolver = ({ colors }) => ({
+/** Replaces Mantine's colours whose contrast is below 4.5:1 (WCAG 2.2, 1.4.3). */
+export const highContrast: CSSVariablesResolver = ({ colors }) => ({
   variables: {},
   light: {
     "--mantine-color-dimmed": colors.gray[7],

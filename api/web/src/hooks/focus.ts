@@ -1,27 +1,30 @@
-// Where the focus goes when what had it is gone, or was disabled while it did what
-// it says: to what says what came of it, or else to the page's heading.
+// Keeps the keyboard focus on the page. When the focused element is removed or
+// disabled, the focus moves to the result of the action, or to the page's heading.
 import { useEffect, useRef } from "react";
 
-const nobodyHasIt = () => document.activeElement === document.body || document.activeElement?.matches(":disabled");
+const focusIsLost = () => document.activeElement === document.body || document.activeElement?.matches(":disabled");
 
-/** For an element that can take the focus (tabIndex -1), each time that something changes; if it appears as an outcome, at first too. */
-export function useRefuge<T extends HTMLElement>(change: unknown, appears = false) {
+/**
+ * Focuses an element (with tabIndex -1) when a value changes and the focus is lost.
+ * With onMount, it also does so when the element appears.
+ */
+export function useFocusOnChange<T extends HTMLElement>(value: unknown, onMount = false) {
   const ref = useRef<T>(null);
-  const before = useRef<unknown>(appears ? ref : change);
+  const before = useRef<unknown>(onMount ? ref : value);
   useEffect(() => {
-    const changed = before.current !== change;
-    before.current = change;
-    if (changed && nobodyHasIt()) ref.current?.focus({ preventScroll: true });
-  }, [change]);
+    const changed = before.current !== value;
+    before.current = value;
+    if (changed && focusIsLost()) ref.current?.focus({ preventScroll: true });
+  }, [value]);
   return ref;
 }
 
-/** For what may be taken from the page with the focus in it, such as a row's button. */
-export function useHeadingNext() {
+/** Focuses the page's heading when the component is removed together with the focused element, such as a button in a table row. */
+export function useFocusHeadingOnUnmount() {
   useEffect(
     () => () =>
       queueMicrotask(() => {
-        if (nobodyHasIt()) document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true });
+        if (focusIsLost()) document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true });
       }),
     [],
   );

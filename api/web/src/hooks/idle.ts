@@ -1,11 +1,11 @@
-// Whether somebody is at the page. What it reads by itself when nobody is, such as
-// after a live event, keeps no session from ending.
-const attendedMillis = 60_000;
+// Whether the user is idle. Requests that an idle page sends by itself, for example
+// after a live event, must not keep the session alive.
+const idleMillis = 60_000;
 
-let touched = Date.now();
+let lastInput = Date.now();
 for (const input of ["pointerdown", "pointermove", "keydown", "wheel", "touchmove"])
-  window.addEventListener(input, () => (touched = Date.now()), { capture: true, passive: true });
+  window.addEventListener(input, () => (lastInput = Date.now()), { capture: true, passive: true });
 
-export function unattended(): boolean {
-  return Date.now() - touched > attendedMillis;
+export function isIdle(): boolean {
+  return Date.now() - lastInput > idleMillis;
 }

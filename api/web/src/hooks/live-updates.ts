@@ -1,77 +1,77 @@
-// What happens in the project, as it happens: events make the pages read again
-// what they are about.
+// Live updates: each event of the project's stream makes the pages read again what
+// it is about.
 import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { api } from "../api/client";
 
-/** What each event is about, by the first member of the queries' keys. */
-const about: Record<string, string[]> = {
+/** The first element of the query keys to read again, for each type of event. */
+const queryKeys: Record<string, string[]> = {
   "request.updated": ["requests", "request"],
   "approval.updated": ["approvals", "approval", "pending"],
   "cert.downloaded": ["events", "requests", "request", "audit"],
-  "policy.updated": ["policy", "preview", "audit"],
+  "policy.updated": ["policy", "verdict", "audit"],
 };
 
 const retryMillis = 3_000;
 
-/** A request may change a moment after the event that tells of it. */
-const settledMillis = 1_500;
+/** A request may change shortly after the event that announces it, so everything is read once more after this time. */
+const settleMillis = 1_500;
 
-export function useLive(pid: string) {
+export function useLiveUpdates(pid: string) {
   const queries = useQueryClient();
-  useEffect(() => follow(pid, queries), [pid, queries]);
+  useEffect(() => followStream(pid, queries), [pid, queries]);
 }
 
 /**
- * Follows the stream until the function that it returns is called, except while
- * nobody can see the page: a browser holds six connections to a server, for all
- * its tabs (RFC 9112, section 9.4), and another tab may need them.
+ * Follows the stream until the returned function is called, except while the page
+ * is hidden: a browser opens only six connections to a server for all its tabs
+ * together (RFC 9112, section 9.4), and a visible tab may need them.
  */
-function follow(pid: string, queries: QueryClient) {
+function followStream(pid: string, queries: QueryClient) {
   let source: EventSource | undefined;
-  let [again, later]: ReturnType<typeof setTimeout>[] = [];
-  let [missed, refused] = [false, false];
-  const read = (keys: Iterable<string>) => {
+  let [reopenTimer, settleTimer]: ReturnType<typeof setTimeout>[] = [];
+  let [missedEvents, refused] = [false, false];
+  const invalidate = (keys: Iterable<string>) => {
     for (const key of keys) void queries.invalidateQueries({ queryKey: [key] });
   };
-  const everything = () => read(new Set(Object.values(about).flat()));
+  const invalidateAll = () => invalidate(new Set(Object.values(queryKeys).flat()));
   const open = () => {
     source = new EventSource(`/api/v1/projects/${encodeURIComponent(pid)}/stream`);
-    for (const [type, keys] of Object.entries(about))
+    for (const [type, keys] of Object.entries(queryKeys))
       source.addEventListener(type, () => {
-        read(keys);
-        clearTimeout(later);
-        later = setTimeout(everything, settledMillis);
+        invalidate(keys);
+        clearTimeout(settleTimer);
+        settleTimer = setTimeout(invalidateAll, settleMillis);
       });
     source.onopen = () => {
-      if (missed) everything();
-      [missed, refused] = [false, false];
+      if (missedEvents) invalidateAll();
+      [missedEvents, refused] = [false, false];
     };
     source.onerror = () => {
-      missed = true;
+      missedEvents = true;
       if (source?.readyState !== EventSource.CLOSED) {
-        void api.GET("/healthz").catch(() => {}); // the browser resumes it by itself, if the server is there
+        void api.GET("/healthz").catch(() => {}); // the browser reconnects by itself; this shows whether the server answers
         return;
       }
       if (!refused) void queries.invalidateQueries({ queryKey: ["me"] }); // the session may have ended
       refused = true;
-      again = setTimeout(open, retryMillis);
+      reopenTimer = setTimeout(open, retryMillis);
     };
   };
   const close = () => {
-    clearTimeout(again);
-    clearTimeout(later);
+    clearTimeout(reopenTimer);
+    clearTimeout(settleTimer);
     source?.close();
   };
-  const look = () => {
+  const onVisibilityChange = () => {
     close();
-    missed = true;
+    missedEvents = true;
     if (!document.hidden) open();
   };
-  document.addEventListener("visibilitychange", look);
+  document.addEventListener("visibilitychange", onVisibilityChange);
   if (!document.hidden) open();
   return () => {
-    document.removeEventListener("visibilitychange", look);
+    document.removeEventListener("visibilitychange", onVisibilityChange);
     close();
   };
 }

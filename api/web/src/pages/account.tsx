@@ -1,11 +1,13 @@
-// One's own account.
-import { Alert, Button, Paper, PasswordInput, Stack, Text, Title } from "@mantine/core";
+// The user's own account.
+import { Alert, Button, PasswordInput, Stack, Text } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { answer, api, setForgeryToken } from "../api/client";
-import { useRefuge } from "../hooks/focus";
+import { answer, api, setCSRFToken } from "../api/client";
 import { Failure, Heading } from "../components/page-states";
-import { useMe } from "../components/session";
+import { Section } from "../components/section";
+import { useFocusOnChange } from "../hooks/focus";
+import { userName } from "../hooks/members";
+import { useMe } from "../hooks/session";
 
 export default function Account() {
   const { user } = useMe();
@@ -13,55 +15,52 @@ export default function Account() {
     <>
       <Heading>Your account</Heading>
       <Text mb="md">
-        {user.name || user.username}, username {user.username}
+        {userName(user)}, username {user.username}
         {user.email && `, ${user.email}`}
       </Text>
-      <Password username={user.username} />
+      <Section title="Change your password">
+        <PasswordForm username={user.username} />
+      </Section>
     </>
   );
 }
 
-function Password({ username }: { username: string }) {
+function PasswordForm({ username }: { username: string }) {
   const queries = useQueryClient();
   const form = useForm({
     initialValues: { current_password: "", new_password: "", again: "" },
     validate: {
-      new_password: (value) => (value.length < 12 ? "It needs 12 characters or more." : null),
-      again: (value, all) => (value === all.new_password ? null : "This is not the new password."),
+      new_password: (value) => (value.length < 12 ? "The password needs at least 12 characters." : null),
+      again: (value, all) => (value === all.new_password ? null : "The passwords differ."),
     },
   });
   const change = useMutation({
     mutationFn: ({ current_password, new_password }: typeof form.values) => answer(api.PUT("/api/v1/me/password", { body: { current_password, new_password } })),
-    gcTime: 0,
+    gcTime: 0, // the passwords must not stay in the cache
     onSuccess: (session) => {
-      setForgeryToken(session.csrf_token); // of the session that goes on
+      setCSRFToken(session.csrf_token); // this session goes on with a new token
       form.reset();
       void queries.invalidateQueries({ queryKey: ["me"] });
     },
   });
-  const outcome = useRefuge<HTMLDivElement>(change.status);
+  const success = useFocusOnChange<HTMLDivElement>(change.status);
   return (
-    <Paper withBorder p="md" maw={480}>
-      <Title order={2} size="h4" mb="md">
-        Change your password
-      </Title>
-      <form onSubmit={form.onSubmit((filled) => change.mutate(filled))}>
-        <Stack>
-          <input type="text" name="username" autoComplete="username" value={username} readOnly hidden />
-          <PasswordInput label="Current password" required maxLength={1000} autoComplete="current-password" {...form.getInputProps("current_password")} />
-          <PasswordInput label="New password" description="12 characters or more; several words are easy to keep in mind." required maxLength={1000} autoComplete="new-password" {...form.getInputProps("new_password")} />
-          <PasswordInput label="New password again" required maxLength={1000} autoComplete="new-password" {...form.getInputProps("again")} />
-          {change.isError && <Failure error={change.error} />}
-          {change.isSuccess && (
-            <Alert ref={outcome} tabIndex={-1} color="green" variant="light" title="Your password is changed" role="status">
-              Your other sessions are ended.
-            </Alert>
-          )}
-          <Button type="submit" loading={change.isPending}>
-            Change password
-          </Button>
-        </Stack>
-      </form>
-    </Paper>
+    <form onSubmit={form.onSubmit((values) => change.mutate(values))}>
+      <Stack maw={480}>
+        <input type="text" name="username" autoComplete="username" value={username} readOnly hidden />
+        <PasswordInput label="Current password" required maxLength={1000} autoComplete="current-password" {...form.getInputProps("current_password")} />
+        <PasswordInput label="New password" description="At least 12 characters; several words are easy to remember." required maxLength={1000} autoComplete="new-password" {...form.getInputProps("new_password")} />
+        <PasswordInput label="New password again" required maxLength={1000} autoComplete="new-password" {...form.getInputProps("again")} />
+        {change.isError && <Failure error={change.error} />}
+        {change.isSuccess && (
+          <Alert ref={success} tabIndex={-1} color="green" variant="light" title="Your password was changed" role="status">
+            Your other sessions have ended.
+          </Alert>
+        )}
+        <Button type="submit" loading={change.isPending}>
+          Change password
+        </Button>
+      </Stack>
+    </form>
   );
 }

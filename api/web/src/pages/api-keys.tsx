@@ -1,20 +1,20 @@
-// The API keys of the project. A key's secret is shown when it is made, never again.
+// The API keys of the project. The secret of a key is shown only when it is created.
 import { Alert, Badge, Select, Table, Text, TextInput } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
-import { now } from "../hooks/clock";
-import { mayDo, roles, useMembers } from "../hooks/members";
-import { Copied } from "../components/copyable";
-import { Dialog, text } from "../components/action-dialog";
-import { Paged, usePages } from "../components/paged-list";
+import { ActionDialog, fieldText } from "../components/action-dialog";
+import { Copyable } from "../components/copyable";
+import { DataTable } from "../components/data-table";
 import { Empty, Heading } from "../components/page-states";
+import { PagedList } from "../components/paged-list";
 import { fromNow, Time } from "../components/time";
-import { useProject } from "../hooks/project";
+import { now } from "../hooks/clock";
+import { roleChoices, useMembers } from "../hooks/members";
+import { usePages } from "../hooks/paging";
+import { type Role, useProject } from "../hooks/project";
 
 type Key = Schemas["APIKey"];
-
-const day = 86_400_000;
 
 export default function APIKeys() {
   const { id: pid } = useProject();
@@ -23,79 +23,64 @@ export default function APIKeys() {
   );
   return (
     <>
-      <Heading actions={<Make />}>API keys</Heading>
-      <Text mb="md">A key acts for the person who made it, with its own role at most, and stops when they leave the project.</Text>
-      <Paged of={keys} empty={<Empty title="There are no API keys yet">Make one for a script or a server that downloads certificates.</Empty>}>
-        {(all) => <KeyTable all={all} />}
-      </Paged>
+      <Heading actions={<CreateKey />}>API keys</Heading>
+      <Text mb="md">An API key acts for the user who created it, with at most the key’s role. It stops working when the user leaves the project.</Text>
+      <PagedList query={keys} empty={<Empty title="No API keys yet">Create one for a script or a server that downloads certificates.</Empty>}>
+        {(all) => <KeyTable keys={all} />}
+      </PagedList>
     </>
   );
 }
 
-function KeyTable({ all }: { all: Key[] }) {
+function KeyTable({ keys }: { keys: Key[] }) {
   const members = useMembers().data ?? [];
   const owner = (id: string) => members.find((m) => m.user_id === id)?.username ?? id;
   return (
-    <Table.ScrollContainer minWidth={700}>
-      <Table verticalSpacing="xs">
-        <Table.Thead>
-          <Table.Tr>
-            <Table.Th>Name</Table.Th>
-            <Table.Th>Role</Table.Th>
-            <Table.Th>Acts for</Table.Th>
-            <Table.Th>Made</Table.Th>
-            <Table.Th>State</Table.Th>
-            <Table.Th>Actions</Table.Th>
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
-          {all.map((k) => (
-            <Table.Tr key={k.id}>
-              <Table.Td>
-                {k.name}
-                <Text size="xs">{k.id}</Text>
-              </Table.Td>
-              <Table.Td>{k.role}</Table.Td>
-              <Table.Td>{owner(k.owner_id)}</Table.Td>
-              <Table.Td>
-                <Time at={k.created_at} day />
-              </Table.Td>
-              <Table.Td>
-                <State of={k} />
-              </Table.Td>
-              <Table.Td>{usable(k) && <Revoke of={k} />}</Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-    </Table.ScrollContainer>
+    <DataTable minWidth={700} columns={["Name", "Role", "Acts for", "Created", "State", "Actions"]}>
+      {keys.map((k) => (
+        <Table.Tr key={k.id}>
+          <Table.Td>
+            {k.name}
+            <Text size="xs">{k.id}</Text>
+          </Table.Td>
+          <Table.Td>{k.role}</Table.Td>
+          <Table.Td>{owner(k.owner_id)}</Table.Td>
+          <Table.Td>
+            <Time at={k.created_at} day />
+          </Table.Td>
+          <Table.Td>
+            <KeyState apiKey={k} />
+          </Table.Td>
+          <Table.Td>{isActive(k) && <RevokeKey apiKey={k} />}</Table.Td>
+        </Table.Tr>
+      ))}
+    </DataTable>
   );
 }
 
-const usable = (k: Key) => !k.revoked_at && (!k.expires_at || Date.parse(k.expires_at) > now());
+const isActive = (k: Key) => !k.revoked_at && (!k.expires_at || Date.parse(k.expires_at) > now());
 
-function State({ of: k }: { of: Key }) {
-  const [color, words] = k.revoked_at ? ["red", "revoked"] : !usable(k) ? ["gray", "expired"] : ["green", k.expires_at ? `works, expires ${fromNow(k.expires_at)}` : "works, never expires"];
+function KeyState({ apiKey: k }: { apiKey: Key }) {
+  const [color, label] = k.revoked_at ? ["red", "Revoked"] : !isActive(k) ? ["gray", "Expired"] : ["green", k.expires_at ? `Active, expires ${fromNow(k.expires_at)}` : "Active, no expiry"];
   return (
     <Badge color={color} variant="light" tt="none" autoContrast>
-      {words}
+      {label}
     </Badge>
   );
 }
 
-function Make() {
+function CreateKey() {
   const project = useProject();
   const queries = useQueryClient();
-  const mine = roles.slice(0, roles.indexOf(project.role as (typeof roles)[number]) + 1);
-  const make = (form: FormData) => {
-    const days = Number(text(form, "days"));
-    const body = { name: text(form, "name"), role: text(form, "role"), ...(days ? { expires_at: new Date(now() + days * day).toISOString() } : {}) };
+  const create = (form: FormData) => {
+    const days = Number(fieldText(form, "days"));
+    const body = { name: fieldText(form, "name"), role: fieldText(form, "role"), ...(days ? { expires_at: new Date(now() + days * 86_400_000).toISOString() } : {}) };
     return answer(api.POST("/api/v1/projects/{pid}/api-keys", { params: { path: { pid: project.id } }, body }));
   };
   return (
-    <Dialog label="Make an API key" title="Make an API key" action="Make it" run={make} done={() => void queries.invalidateQueries({ queryKey: ["api-keys"] })} result={(made) => <Secret of={made} />}>
-      <TextInput label="Name" name="name" description="What will use it, such as deploy-web-1." required maxLength={200} data-autofocus />
-      <Select label="Role" name="role" description="The least that it needs." allowDeselect={false} defaultValue="operator" data={mine.map((value) => ({ value, label: mayDo[value]! }))} />
+    <ActionDialog label="Create API key" title="Create API key" action="Create" run={create} done={() => void queries.invalidateQueries({ queryKey: ["api-keys"] })} result={(created) => <Secret apiKey={created} />}>
+      <TextInput label="Name" name="name" description="What uses the key, such as deploy-web-1." required maxLength={200} data-autofocus />
+      <Select label="Role" name="role" description="Choose the lowest role that is enough." allowDeselect={false} defaultValue="operator" data={roleChoices(project.role as Role)} />
       <Select
         label="Expires"
         name="days"
@@ -109,40 +94,40 @@ function Make() {
           { value: "0", label: "Never" },
         ]}
       />
-    </Dialog>
+    </ActionDialog>
   );
 }
 
-function Secret({ of }: { of: Schemas["NewAPIKey"] }) {
+function Secret({ apiKey }: { apiKey: Schemas["NewAPIKey"] }) {
   return (
     <>
-      <Alert color="green" variant="light" title={`The key ${of.name} is made`} role="status">
-        This is its secret. Copy it now: it is shown here and never again.
+      <Alert color="green" variant="light" title={`The API key ${apiKey.name} was created`} role="status">
+        Copy its secret now: it is not shown again.
       </Alert>
-      <Copied text={of.secret} what="the secret" />
-      <Text size="sm">Programs send it as the header “Authorization: Bearer” followed by the secret; the command line takes it as COUNTERSIGN_API_KEY.</Text>
+      <Copyable text={apiKey.secret} what="the secret" />
+      <Text size="sm">Programs send it in the header “Authorization: Bearer” followed by the secret; the command line reads it from COUNTERSIGN_API_KEY.</Text>
     </>
   );
 }
 
-function Revoke({ of: k }: { of: Key }) {
+function RevokeKey({ apiKey: k }: { apiKey: Key }) {
   const { id: pid } = useProject();
   const queries = useQueryClient();
   return (
-    <Dialog
+    <ActionDialog
       small
       danger
       label="Revoke"
       name={`Revoke ${k.name}`}
-      title={`Revoke the key ${k.name}?`}
+      title={`Revoke the API key ${k.name}?`}
       action="Revoke"
       run={() => answer(api.DELETE("/api/v1/projects/{pid}/api-keys/{kid}", { params: { path: { pid, kid: k.id } } }))}
       done={() => {
         void queries.invalidateQueries({ queryKey: ["api-keys"] });
-        notifications.show({ message: `The key ${k.name} is revoked.` });
+        notifications.show({ message: `The API key ${k.name} was revoked.` });
       }}
     >
-      <Text size="sm">Whatever uses it is refused from now on. This cannot be undone.</Text>
-    </Dialog>
+      <Text size="sm">Programs that use it are refused from now on. This cannot be undone.</Text>
+    </ActionDialog>
   );
 }

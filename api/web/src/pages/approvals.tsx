@@ -1,20 +1,24 @@
-// The approvals: what waits for a decision first, then what was decided.
+// The approvals: those that wait for a decision, and those that were decided.
 import { Anchor, Badge, Table, Tabs, Text } from "@mantine/core";
 import { Link, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
-import { File } from "../components/request-details";
-import { Paged, usePages } from "../components/paged-list";
+import { AwaitedApprovers } from "../components/awaited-approvers";
+import { DataTable } from "../components/data-table";
 import { Empty, Heading } from "../components/page-states";
+import { PagedList } from "../components/paged-list";
+import { File } from "../components/request-details";
 import { approvalStates, Status } from "../components/status";
 import { Countdown, Time } from "../components/time";
-import { Awaited, called, usePending } from "../components/awaited-approvers";
-import { useMay, useProject } from "../hooks/project";
-import { useMe } from "../components/session";
+import { usePendingApprovals } from "../hooks/approvals";
+import { displayName } from "../hooks/members";
+import { usePages } from "../hooks/paging";
+import { useHasRole, useProject } from "../hooks/project";
+import { useMe } from "../hooks/session";
 
 export default function Approvals() {
   const [search, setSearch] = useSearchParams();
   const tab = search.get("show") === "settled" ? "settled" : "pending";
-  const pending = usePending().data;
+  const pending = usePendingApprovals().data;
   const count = pending?.items?.length ?? 0;
   return (
     <>
@@ -22,62 +26,44 @@ export default function Approvals() {
       <Tabs value={tab} onChange={(value) => setSearch(value === "settled" ? { show: "settled" } : {})} keepMounted={false}>
         <Tabs.List mb="md">
           <Tabs.Tab value="pending">
-            Pending ({count}
+            Waiting ({count}
             {pending?.next_cursor && "+"})
           </Tabs.Tab>
-          <Tabs.Tab value="settled">Settled</Tabs.Tab>
+          <Tabs.Tab value="settled">Decided</Tabs.Tab>
         </Tabs.List>
         <Tabs.Panel value="pending">
-          <Inbox status="pending" />
+          <ApprovalList status="pending" />
         </Tabs.Panel>
         <Tabs.Panel value="settled">
-          <Inbox status="settled" />
+          <ApprovalList status="settled" />
         </Tabs.Panel>
       </Tabs>
     </>
   );
 }
 
-function Inbox({ status }: { status: "pending" | "settled" }) {
+function ApprovalList({ status }: { status: "pending" | "settled" }) {
   const { id: pid } = useProject();
-  const approver = useMay("approver");
-  const found = usePages<Schemas["Approval"]>(["approvals", pid, status], (cursor) =>
+  const approver = useHasRole("approver");
+  const approvals = usePages<Schemas["Approval"]>(["approvals", pid, status], (cursor) =>
     answer(api.GET("/api/v1/projects/{pid}/approvals", { params: { path: { pid }, query: { status, limit: 50, cursor } } })),
   );
   const pending = status === "pending";
   const empty = (
-    <Empty title={pending ? "Nothing waits for a decision" : "Nothing was decided yet"}>
-      {pending ? `What needs ${approver ? "your approval" : "approval"} appears here by itself.` : "What is approved, denied, cancelled or lapses stands here."}
+    <Empty title={!pending ? "Nothing was decided yet" : approver ? "Nothing is waiting for you" : "Nothing is waiting for approval"}>
+      {pending ? "Requests that need approval appear here automatically." : "Approvals that were approved, denied or cancelled, or that expired, appear here."}
     </Empty>
   );
   return (
-    <Paged of={found} empty={empty}>
-      {(all) => <ApprovalTable all={all} pending={pending} />}
-    </Paged>
-  );
-}
-
-function ApprovalTable({ all, pending }: { all: Schemas["Approval"][]; pending: boolean }) {
-  return (
-    <Table.ScrollContainer minWidth={720}>
-      <Table highlightOnHover verticalSpacing="sm">
-        <Table.Thead>
-          <Table.Tr>
-            <Table.Th>Certificate</Table.Th>
-            <Table.Th>File</Table.Th>
-            <Table.Th>Asked by</Table.Th>
-            <Table.Th>{pending ? "Waits for" : "Outcome"}</Table.Th>
-            {pending && <Table.Th>Time left</Table.Th>}
-            <Table.Th>Asked</Table.Th>
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
+    <PagedList query={approvals} empty={empty}>
+      {(all) => (
+        <DataTable minWidth={720} columns={["Certificate", "File", "Requester", pending ? "Waiting for" : "Outcome", pending && "Time left", "Requested"]}>
           {all.map((a) => (
             <Row key={a.id} approval={a} pending={pending} />
           ))}
-        </Table.Tbody>
-      </Table>
-    </Table.ScrollContainer>
+        </DataTable>
+      )}
+    </PagedList>
   );
 }
 
@@ -97,7 +83,7 @@ function Row({ approval: a, pending }: { approval: Schemas["Approval"]; pending:
         <File format={a.format} filename={a.filename} />
       </Table.Td>
       <Table.Td>
-        {called(a.requester)}
+        {displayName(a.requester)}
         {a.requester.person === me.user.id && (
           <Badge ml="xs" variant="default" tt="none">
             you
@@ -105,11 +91,11 @@ function Row({ approval: a, pending }: { approval: Schemas["Approval"]; pending:
         )}
       </Table.Td>
       <Table.Td maw={260}>
-        {pending ? <Awaited requester={a.requester.person} required={a.required_approvals} decisions={a.decisions ?? []} /> : <Status of={a.status} among={approvalStates} />}
+        {pending ? <AwaitedApprovers requester={a.requester.person} required={a.required_approvals} decisions={a.decisions ?? []} /> : <Status value={a.status} states={approvalStates} />}
       </Table.Td>
       {pending && (
         <Table.Td>
-          <Countdown until={a.expires_at} over="0:00" />
+          <Countdown until={a.expires_at} />
         </Table.Td>
       )}
       <Table.Td>

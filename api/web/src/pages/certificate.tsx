@@ -1,30 +1,27 @@
-// One certificate: its facts, its timeline, and Download.
-import { Anchor, Badge, Breadcrumbs, Button, Group, List, Paper, Text, Timeline, Title } from "@mantine/core";
+// One certificate: its properties, its timeline, and the download dialog.
+import { Badge, Button, Group, List, Text, Timeline } from "@mantine/core";
 import { IconDownload } from "@tabler/icons-react";
-import { useQuery } from "@tanstack/react-query";
-import { Link, useNavigate, useParams, useSearchParams } from "react-router";
+import { useParams, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
-import { Download } from "../components/download/download-dialog";
-import { Copied } from "../components/copyable";
+import { Copyable } from "../components/copyable";
+import { DownloadDialog } from "../components/download/download-dialog";
 import { Facts } from "../components/facts";
-import { Paged, usePages } from "../components/paged-list";
-import { Heading, Unready } from "../components/page-states";
-import { Time } from "../components/time";
-import { useMay, useProject } from "../hooks/project";
-import { Expiry } from "./certificates";
+import { Breadcrumb, Heading, QueryState } from "../components/page-states";
+import { PagedList } from "../components/paged-list";
+import { Section } from "../components/section";
+import { Expiry, Time } from "../components/time";
+import { useCertificate } from "../hooks/certificates";
+import { usePages } from "../hooks/paging";
+import { useHasRole, useProject } from "../hooks/project";
 
 export default function Certificate() {
   const { id: pid } = useProject();
   const { cid = "" } = useParams();
   const [search, setSearch] = useSearchParams();
-  const go = useNavigate();
-  const operator = useMay("operator");
-  const found = useQuery({
-    queryKey: ["certificate", pid, cid],
-    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/certificates/{cid}", { params: { path: { pid, cid } } })),
-  });
-  if (!found.data) return <Unready of={found} />;
-  const certificate = found.data;
+  const operator = useHasRole("operator");
+  const query = useCertificate(cid);
+  if (!query.data) return <QueryState query={query} />;
+  const certificate = query.data;
   const download = operator && (
     <Button leftSection={<IconDownload size={18} />} onClick={() => setSearch({ download: "" })}>
       Download
@@ -32,22 +29,17 @@ export default function Certificate() {
   );
   return (
     <>
-      <Breadcrumbs mb="xs">
-        <Anchor component={Link} to="../certificates" relative="path" onClick={(event) => (event.preventDefault(), void go(`/projects/${pid}/certificates`))}>
-          Certificates
-        </Anchor>
-        <Text>{certificate.name}</Text>
-      </Breadcrumbs>
+      <Breadcrumb list="Certificates" to={`/projects/${pid}/certificates`} item={certificate.name} />
       <Heading actions={download}>{certificate.name}</Heading>
-      <About of={certificate} />
-      <Chain of={certificate} />
-      <History cid={cid} />
-      {operator && <Download certificate={certificate} opened={search.has("download")} close={() => setSearch({}, { replace: true })} />}
+      <CertificateFacts certificate={certificate} />
+      <Chain chain={certificate.chain ?? []} />
+      <CertificateTimeline cid={cid} />
+      {operator && <DownloadDialog certificate={certificate} opened={search.has("download")} close={() => setSearch({}, { replace: true })} />}
     </>
   );
 }
 
-function About({ of: c }: { of: Schemas["Certificate"] }) {
+function CertificateFacts({ certificate: c }: { certificate: Schemas["Certificate"] }) {
   const names = (
     <Group gap={4}>
       {c.sans?.map((name) => (
@@ -59,67 +51,59 @@ function About({ of: c }: { of: Schemas["Certificate"] }) {
   );
   return (
     <Facts
-      of={[
+      facts={[
         ["Expires", <><Expiry at={c.not_after} /> <Time at={c.not_after} /></>],
         ["Valid from", <Time at={c.not_before} />],
         ["Subject", c.subject],
         ["Host names", names],
         ["Issuer", c.issuer],
         ["Key", `${c.key_algorithm}, ${c.has_private_key ? "private key stored encrypted" : "private key not stored"}`],
-        ["Serial", <Copied text={c.serial} what="the serial" />],
-        ["SHA-256 fingerprint", <Copied text={c.fingerprint_sha256} what="the fingerprint" />],
+        ["Serial", <Copyable text={c.serial} what="the serial" />],
+        ["SHA-256 fingerprint", <Copyable text={c.fingerprint_sha256} what="the fingerprint" />],
       ]}
     />
   );
 }
 
-/** What stands above it, up to the root, which is left out. */
-function Chain({ of: c }: { of: Schemas["Certificate"] }) {
-  const chain = c.chain ?? [];
+/** The issuing certificates, without the root. */
+function Chain({ chain }: { chain: NonNullable<Schemas["Certificate"]["chain"]> }) {
   return (
-    <Paper withBorder p="md" mb="md">
-      <Title order={2} size="h4" mb="md">
-        Chain
-      </Title>
-      {chain.length === 0 && <Text size="sm">No intermediate is stored with it.</Text>}
+    <Section title="Chain">
+      {chain.length === 0 && <Text size="sm">No intermediate certificate is stored with it.</Text>}
       {chain.length > 0 && (
         <List type="ordered" size="sm">
-          {chain.map((above) => (
-            <List.Item key={above.fingerprint_sha256}>
-              {above.subject}
+          {chain.map((c) => (
+            <List.Item key={c.fingerprint_sha256}>
+              {c.subject}
               <Text size="xs" style={{ overflowWrap: "anywhere" }}>
-                Issued by {above.issuer}; expires <Time at={above.not_after} day />; SHA-256 {above.fingerprint_sha256}
+                Issued by {c.issuer}; expires <Time at={c.not_after} day />; SHA-256 {c.fingerprint_sha256}
               </Text>
             </List.Item>
           ))}
         </List>
       )}
-    </Paper>
+    </Section>
   );
 }
 
-/** What the types of events are called. */
-const called: Record<string, string> = {
+const eventLabels: Record<string, string> = {
   "cert.imported": "Imported",
   "cert.downloaded": "Downloaded",
   "download.interrupted": "Download interrupted: the file may not have arrived",
 };
 
-function History({ cid }: { cid: string }) {
+function CertificateTimeline({ cid }: { cid: string }) {
   const { id: pid } = useProject();
   const events = usePages<Schemas["Event"]>(["events", pid, cid], (cursor) =>
     answer(api.GET("/api/v1/projects/{pid}/certificates/{cid}/events", { params: { path: { pid, cid }, query: { limit: 20, cursor } } })),
   );
   return (
-    <Paper withBorder p="md">
-      <Title order={2} size="h4" mb="md">
-        Timeline
-      </Title>
-      <Paged of={events} empty={<Text size="sm">Nothing happened to it yet.</Text>}>
+    <Section title="Timeline">
+      <PagedList query={events} empty={<Text size="sm">No events yet.</Text>}>
         {(all) => (
           <Timeline bulletSize={14} lineWidth={2}>
             {all.map((event) => (
-              <Timeline.Item key={event.id} title={called[event.type] ?? event.type}>
+              <Timeline.Item key={event.id} title={eventLabels[event.type] ?? event.type}>
                 <Text size="sm">
                   <Time at={event.time} /> by {event.actor.name}
                   {event.format && ` as ${event.format}`}
@@ -129,7 +113,7 @@ function History({ cid }: { cid: string }) {
             ))}
           </Timeline>
         )}
-      </Paged>
-    </Paper>
+      </PagedList>
+    </Section>
   );
 }

@@ -1,45 +1,33 @@
-// The project's certificates: searched and paged by the server.
-import { Anchor, Badge, Table, Text, TextInput } from "@mantine/core";
+// The certificates of the project, with a search.
+import { Anchor, Table, Text, TextInput } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { IconSearch } from "@tabler/icons-react";
 import { useEffect, useRef } from "react";
 import { Link, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
-import { now } from "../hooks/clock";
-import { Paged, usePages } from "../components/paged-list";
+import { DataTable } from "../components/data-table";
 import { Empty, Heading } from "../components/page-states";
-import { fromNow, Time } from "../components/time";
+import { PagedList } from "../components/paged-list";
+import { Expiry, Time } from "../components/time";
+import { usePages } from "../hooks/paging";
 import { useProject } from "../hooks/project";
-
-const day = 86_400_000;
-
-/** How soon a certificate expires, at a glance. */
-export function Expiry({ at }: { at: string }) {
-  const days = (Date.parse(at) - now()) / day;
-  const color = days < 0 ? "red" : days < 30 ? "orange" : "green";
-  return (
-    <Badge color={color} variant="light" autoContrast tt="none">
-      {days < 0 ? `expired ${fromNow(at)}` : fromNow(at)}
-    </Badge>
-  );
-}
 
 export default function Certificates() {
   const { id: pid } = useProject();
   const [search, setSearch] = useSearchParams();
   const text = search.get("q") ?? "";
   const [query] = useDebouncedValue(text, 200);
-  const found = usePages<Schemas["Certificate"]>(["certificates", pid, query], (cursor) =>
+  const certificates = usePages<Schemas["Certificate"]>(["certificates", pid, query], (cursor) =>
     answer(api.GET("/api/v1/projects/{pid}/certificates", { params: { path: { pid }, query: { q: query, limit: 50, cursor } } })),
   );
-  // The router takes its time over the address, and who types does not wait: the field follows it only when left.
+  // The router changes the address with a delay. The field follows the address only while it is not focused, so that no typed letter is lost.
   const field = useRef<HTMLInputElement>(null);
   useEffect(() => {
     if (field.current && field.current !== document.activeElement) field.current.value = text;
   }, [text]);
   const empty = (
-    <Empty title={query ? "No certificate matches" : "There are no certificates yet"}>
-      {query ? "Try fewer words: each must occur." : "An administrator imports them: countersign cert import."}
+    <Empty title={query ? `No certificate matches “${query}”` : "No certificates yet"}>
+      {query ? "Enter fewer words: each word must match." : "An administrator imports them with countersign cert import."}
     </Empty>
   );
   return (
@@ -48,7 +36,7 @@ export default function Certificates() {
       <TextInput
         type="search"
         aria-label="Search certificates"
-        placeholder="Search by name, subject, host name, issuer or serial"
+        placeholder="Search name, host, issuer or serial"
         leftSection={<IconSearch size={16} />}
         ref={field}
         defaultValue={text}
@@ -56,56 +44,44 @@ export default function Certificates() {
         mb="md"
         maw={520}
       />
-      <Paged of={found} empty={empty}>
-        {(all) => <CertificateTable all={all} />}
-      </Paged>
+      <PagedList query={certificates} empty={empty}>
+        {(all) => <CertificateTable certificates={all} />}
+      </PagedList>
     </>
   );
 }
 
-function CertificateTable({ all }: { all: Schemas["Certificate"][] }) {
+function CertificateTable({ certificates }: { certificates: Schemas["Certificate"][] }) {
   return (
-    <Table.ScrollContainer minWidth={560}>
-      <Table highlightOnHover verticalSpacing="sm">
-        <Table.Thead>
-          <Table.Tr>
-            <Table.Th>Name</Table.Th>
-            <Table.Th>Host names</Table.Th>
-            <Table.Th>Key</Table.Th>
-            <Table.Th>Expires</Table.Th>
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
-          {all.map((c) => (
-            <Table.Tr key={c.id}>
-              <Table.Td>
-                <Anchor component={Link} to={c.id} fw={500}>
-                  {c.name}
-                </Anchor>
-                <Text size="xs" lineClamp={1}>
-                  {c.issuer}
-                </Text>
-              </Table.Td>
-              <Table.Td maw={260}>
-                <Text size="sm" truncate>
-                  {c.sans?.join(", ")}
-                </Text>
-              </Table.Td>
-              <Table.Td>
-                {c.key_algorithm}
-                {!c.has_private_key && (
-                  <Text size="xs" span>
-                    , no private key
-                  </Text>
-                )}
-              </Table.Td>
-              <Table.Td>
-                <Expiry at={c.not_after} /> <Time at={c.not_after} day />
-              </Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-    </Table.ScrollContainer>
+    <DataTable minWidth={560} columns={["Name", "Host names", "Key", "Expires"]}>
+      {certificates.map((c) => (
+        <Table.Tr key={c.id}>
+          <Table.Td>
+            <Anchor component={Link} to={c.id} fw={500}>
+              {c.name}
+            </Anchor>
+            <Text size="xs" lineClamp={1}>
+              {c.issuer}
+            </Text>
+          </Table.Td>
+          <Table.Td maw={260}>
+            <Text size="sm" truncate>
+              {c.sans?.join(", ")}
+            </Text>
+          </Table.Td>
+          <Table.Td>
+            {c.key_algorithm}
+            {!c.has_private_key && (
+              <Text size="xs" c="dimmed">
+                No key
+              </Text>
+            )}
+          </Table.Td>
+          <Table.Td>
+            <Expiry at={c.not_after} /> <Time at={c.not_after} day />
+          </Table.Td>
+        </Table.Tr>
+      ))}
+    </DataTable>
   );
 }

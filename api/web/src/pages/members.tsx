@@ -1,142 +1,135 @@
-// Who is in the project, and as what.
+// The members of the project, and their roles.
 import { Select, Table, Text, TextInput } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
-import { mayDo, roles } from "../hooks/members";
-import { Dialog, text } from "../components/action-dialog";
-import { Paged, readAll, usePages } from "../components/paged-list";
+import { ActionDialog, fieldText } from "../components/action-dialog";
+import { DataTable } from "../components/data-table";
 import { Empty, Heading } from "../components/page-states";
+import { PagedList } from "../components/paged-list";
 import { Time } from "../components/time";
-import { useMay, useProject } from "../hooks/project";
-import { useMe } from "../components/session";
+import { roleChoices, userName } from "../hooks/members";
+import { readAll, usePages } from "../hooks/paging";
+import { useHasRole, useProject } from "../hooks/project";
+import { useMe } from "../hooks/session";
 
 type Member = Schemas["Member"];
 
 export default function Members() {
   const { id: pid } = useProject();
-  const admin = useMay("admin");
+  const admin = useHasRole("admin");
   const members = usePages(["members", pid, "pages"], (cursor) =>
     answer(api.GET("/api/v1/projects/{pid}/members", { params: { path: { pid }, query: { limit: 50, cursor } } })),
   );
   return (
     <>
-      <Heading actions={admin && <Add />}>Members</Heading>
-      <Paged of={members} empty={<Empty title="There are no members">System administrators reach the project all the same.</Empty>}>
-        {(all) => <MemberTable all={all} admin={admin} />}
-      </Paged>
+      <Heading actions={admin && <AddMember />}>Members</Heading>
+      <PagedList query={members} empty={<Empty title="No members yet">System administrators can open the project without being a member.</Empty>}>
+        {(all) => (
+          <DataTable minWidth={560} columns={["Name", "Role", "Since", admin && "Actions"]}>
+            {all.map((m) => (
+              <Row key={m.user_id} member={m} admin={admin} />
+            ))}
+          </DataTable>
+        )}
+      </PagedList>
     </>
   );
 }
 
-function MemberTable({ all, admin }: { all: Member[]; admin: boolean }) {
+function Row({ member: m, admin }: { member: Member; admin: boolean }) {
   return (
-    <Table.ScrollContainer minWidth={560}>
-      <Table verticalSpacing="xs">
-        <Table.Thead>
-          <Table.Tr>
-            <Table.Th>Name</Table.Th>
-            <Table.Th>Role</Table.Th>
-            <Table.Th>Since</Table.Th>
-            {admin && <Table.Th>Actions</Table.Th>}
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
-          {all.map((m) => (
-            <Table.Tr key={m.user_id}>
-              <Table.Td>
-                {m.name || m.username}
-                <Text size="xs">{m.username}</Text>
-              </Table.Td>
-              <Table.Td>{m.role}</Table.Td>
-              <Table.Td>
-                <Time at={m.created_at} day />
-              </Table.Td>
-              {admin && (
-                <Table.Td style={{ whiteSpace: "nowrap" }}>
-                  <Change of={m} /> <Remove of={m} />
-                </Table.Td>
-              )}
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-    </Table.ScrollContainer>
+    <Table.Tr>
+      <Table.Td>
+        {userName(m)}
+        <Text size="xs">{m.username}</Text>
+      </Table.Td>
+      <Table.Td>{m.role}</Table.Td>
+      <Table.Td>
+        <Time at={m.created_at} day />
+      </Table.Td>
+      {admin && (
+        <Table.Td style={{ whiteSpace: "nowrap" }}>
+          <ChangeRole member={m} /> <RemoveMember member={m} />
+        </Table.Td>
+      )}
+    </Table.Tr>
   );
 }
 
-/** Gives a role, and has every page know. */
-function useGive() {
+/** The changes of a membership, and what follows them: a message, and pages that are up to date. */
+function useMembership() {
   const { id: pid } = useProject();
   const queries = useQueryClient();
   return {
-    give: (uid: string, role: string) => answer(api.PUT("/api/v1/projects/{pid}/members/{uid}", { params: { path: { pid, uid } }, body: { role } })),
+    setRole: (uid: string, role: string) => answer(api.PUT("/api/v1/projects/{pid}/members/{uid}", { params: { path: { pid, uid } }, body: { role } })),
     remove: (uid: string) => answer(api.DELETE("/api/v1/projects/{pid}/members/{uid}", { params: { path: { pid, uid } } })),
-    changed: (message: string) => {
+    onChanged: (message: string) => {
       for (const key of ["members", "api-keys", "project"]) void queries.invalidateQueries({ queryKey: [key] });
       notifications.show({ message });
     },
   };
 }
 
-function Role({ now }: { now: string }) {
-  return <Select label="Role" name="role" allowDeselect={false} defaultValue={now} data={roles.map((value) => ({ value, label: mayDo[value]! }))} />;
+function RoleSelect({ current }: { current: string }) {
+  return <Select label="Role" name="role" allowDeselect={false} defaultValue={current} data={roleChoices()} />;
 }
 
-function Add() {
-  const { give, changed } = useGive();
+function AddMember() {
+  const { setRole, onChanged } = useMembership();
   const me = useMe();
   return (
-    <Dialog
-      label="Add a member"
-      title="Add a member"
+    <ActionDialog
+      label="Add member"
+      title="Add member"
       action="Add"
-      run={(form) => give(text(form, "user"), text(form, "role"))}
-      done={(m) => changed(`${m.name || m.username} is now a member: ${m.role}.`)}
+      run={(form) => setRole(fieldText(form, "user"), fieldText(form, "role"))}
+      done={(m) => onChanged(`${userName(m)} is now a member with the role ${m.role}.`)}
     >
-      {me.user.system_admin ? <User /> : <TextInput label="User id" name="user" description="System administrators see it in the list of users." required data-autofocus />}
-      <Role now="viewer" />
-    </Dialog>
+      {me.user.system_admin ? <UserSelect /> : <TextInput label="User ID" name="user" description="System administrators find it on the page Users." required data-autofocus />}
+      <RoleSelect current="viewer" />
+    </ActionDialog>
   );
 }
 
-/** System administrators know everybody by name. */
-function User() {
+/** Chooses among all users, whom only system administrators may list. */
+function UserSelect() {
   const users = useQuery({ queryKey: ["users"], queryFn: () => readAll((cursor) => answer(api.GET("/api/v1/users", { params: { query: { limit: 200, cursor } } }))) });
-  const data = (users.data ?? []).filter((u) => !u.disabled).map((u) => ({ value: u.id, label: `${u.name || u.username} (${u.username})` }));
-  return <Select label="User" name="user" searchable required data={data} nothingFoundMessage="No user is called so: make them first, on the page of users." />;
+  const data = (users.data ?? []).filter((u) => !u.disabled).map((u) => ({ value: u.id, label: `${userName(u)} (${u.username})` }));
+  return <Select label="User" name="user" searchable required data={data} nothingFoundMessage="No user has this name. Create the user on the page Users first." />;
 }
 
-const ownRole = "This is your own membership: you may lose access to this page.";
-
-function Change({ of: m }: { of: Member }) {
-  const { give, changed } = useGive();
+function OwnMembershipWarning({ member }: { member: Member }) {
   const me = useMe();
-  const called = m.name || m.username;
+  return member.user_id === me.user.id && <Text size="sm">This is your own membership: you may lose access to this page.</Text>;
+}
+
+function ChangeRole({ member: m }: { member: Member }) {
+  const { setRole, onChanged } = useMembership();
+  const name = userName(m);
   return (
-    <Dialog
+    <ActionDialog
       small
       label="Change role"
-      name={`Change role of ${called}`}
-      title={`Change the role of ${called}`}
+      name={`Change role of ${name}`}
+      title={`Change the role of ${name}`}
       action="Change"
-      run={(form) => give(m.user_id, text(form, "role"))}
-      done={(now) => changed(`${called} is now ${now.role}.`)}
+      run={(form) => setRole(m.user_id, fieldText(form, "role"))}
+      done={(changed) => onChanged(`${name} now has the role ${changed.role}.`)}
     >
-      <Role now={m.role} />
-      {m.user_id === me.user.id && <Text size="sm">{ownRole}</Text>}
-    </Dialog>
+      <RoleSelect current={m.role} />
+      <OwnMembershipWarning member={m} />
+    </ActionDialog>
   );
 }
 
-function Remove({ of: m }: { of: Member }) {
-  const { remove, changed } = useGive();
-  const me = useMe();
-  const called = m.name || m.username;
+function RemoveMember({ member: m }: { member: Member }) {
+  const { remove, onChanged } = useMembership();
+  const name = userName(m);
   return (
-    <Dialog small danger label="Remove" name={`Remove ${called}`} title={`Remove ${called} from the project?`} action="Remove" run={() => remove(m.user_id)} done={() => changed(`${called} is no longer a member.`)}>
-      <Text size="sm">They lose access at once, and the API keys they made for this project stop. What they did stays on record.</Text>
-      {m.user_id === me.user.id && <Text size="sm">{ownRole}</Text>}
-    </Dialog>
+    <ActionDialog small danger label="Remove" name={`Remove ${name}`} title={`Remove ${name} from the project?`} action="Remove" run={() => remove(m.user_id)} done={() => onChanged(`${name} is no longer a member.`)}>
+      <Text size="sm">The user loses access immediately, and API keys that they created for this project stop working. The audit log keeps what they did.</Text>
+      <OwnMembershipWarning member={m} />
+    </ActionDialog>
   );
 }

@@ -1,13 +1,14 @@
-// The format plugins of this installation, and how they are.
-import { Badge, Code, Group, List, Paper, Stack, Table, Text, Title } from "@mantine/core";
+// The format plugins of this installation, and their state.
+import { Badge, Code, Group, List, Paper, Stack, Text, Title } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
-import type { ReactNode } from "react";
 import { answer, api, type Schemas } from "../api/client";
-import { pluginMillis } from "../hooks/formats";
-import { Dialog } from "../components/action-dialog";
-import { Paged, usePages } from "../components/paged-list";
+import { ActionDialog } from "../components/action-dialog";
+import { type Fact, FactTable } from "../components/facts";
 import { Empty, Heading } from "../components/page-states";
+import { PagedList } from "../components/paged-list";
+import { pluginMillis } from "../hooks/formats";
+import { usePages } from "../hooks/paging";
 
 type Plugin = Schemas["Plugin"];
 
@@ -18,29 +19,22 @@ export default function Plugins() {
   return (
     <>
       <Heading>Plugins</Heading>
-      <Text mb="md">Each renders its formats in a process of its own, shut off from the system. A plugin that fails takes only its formats with it.</Text>
-      <Paged of={plugins} empty={<Empty title="There are no plugins">The catalogue of the installation lists none.</Empty>}>
+      <Text mb="md">Each plugin renders its formats in a separate, confined process. When a plugin fails, only its own formats become unavailable.</Text>
+      <PagedList query={plugins} empty={<Empty title="No plugins">The catalogue of this installation lists no plugin.</Empty>}>
         {(all) => (
           <Stack>
             {all.map((p) => (
-              <One key={p.name} plugin={p} />
+              <PluginCard key={p.name} plugin={p} />
             ))}
           </Stack>
         )}
-      </Paged>
+      </PagedList>
     </>
   );
 }
 
-function One({ plugin: p }: { plugin: Plugin }) {
-  const row = (name: string, value: ReactNode) => (
-    <Table.Tr key={name}>
-      <Table.Th scope="row" w={110}>
-        {name}
-      </Table.Th>
-      <Table.Td style={{ overflowWrap: "anywhere" }}>{value}</Table.Td>
-    </Table.Tr>
-  );
+function PluginCard({ plugin: p }: { plugin: Plugin }) {
+  const detail: Fact[] = p.detail ? [["Detail", p.detail]] : [];
   return (
     <Paper withBorder p="md" component="section" aria-labelledby={`plugin-${p.name}`}>
       <Group justify="space-between" mb="xs">
@@ -52,50 +46,50 @@ function One({ plugin: p }: { plugin: Plugin }) {
             {p.state}
           </Badge>
         </Group>
-        <Reload name={p.name} />
+        <ReloadPlugin name={p.name} />
       </Group>
-      <Table variant="vertical" layout="fixed">
-        <Table.Tbody>
-          {p.detail && row("Detail", p.detail)}
-          {row("Version", p.version || "not known: it never ran")}
-          {row("Formats", p.formats?.join(", ") || "none")}
-          {row("SHA-256", <Code>{p.sha256}</Code>)}
-          {row("Sandbox", <Sandbox of={p.sandbox} />)}
-        </Table.Tbody>
-      </Table>
+      <FactTable
+        facts={[
+          ...detail,
+          ["Version", p.version || "unknown: it has not run yet"],
+          ["Formats", p.formats?.join(", ") || "none"],
+          ["SHA-256", <Code>{p.sha256}</Code>],
+          ["Sandbox", <Sandbox sandbox={p.sandbox} />],
+        ]}
+      />
     </Paper>
   );
 }
 
-function Sandbox({ of }: { of: Plugin["sandbox"] }) {
+function Sandbox({ sandbox }: { sandbox: Plugin["sandbox"] }) {
   return (
     <List size="sm">
-      {of.enforced?.map((what) => (
-        <List.Item key={what}>Enforced: {what}</List.Item>
+      {sandbox.enforced?.map((limit) => (
+        <List.Item key={limit}>Enforced: {limit}</List.Item>
       ))}
-      {of.missing?.map((what) => (
-        <List.Item key={what}>
-          <strong>Missing:</strong> {what}
+      {sandbox.missing?.map((limit) => (
+        <List.Item key={limit}>
+          <strong>Missing:</strong> {limit}
         </List.Item>
       ))}
     </List>
   );
 }
 
-function Reload({ name }: { name: string }) {
+function ReloadPlugin({ name }: { name: string }) {
   const queries = useQueryClient();
-  const again = () => void Promise.all([queries.invalidateQueries({ queryKey: ["plugins"] }), queries.invalidateQueries({ queryKey: ["formats"] })]);
+  const refresh = () => void Promise.all([queries.invalidateQueries({ queryKey: ["plugins"] }), queries.invalidateQueries({ queryKey: ["formats"] })]);
   return (
-    <Dialog
+    <ActionDialog
       small
       label="Reload"
       name={`Reload ${name}`}
       title={`Reload the plugin ${name}?`}
       action="Reload"
-      run={() => answer(api.POST("/api/v1/plugins/{name}/reload", { params: { path: { name } } })).finally(again)}
-      done={(now) => notifications.show({ message: `The plugin ${name} is ${now.state}${now.version ? ` at version ${now.version}` : ""}.` })}
+      run={() => answer(api.POST("/api/v1/plugins/{name}/reload", { params: { path: { name } } })).finally(refresh)}
+      done={(plugin) => notifications.show({ message: `The plugin ${name} is ${plugin.state}${plugin.version ? ` at version ${plugin.version}` : ""}.` })}
     >
-      <Text size="sm">It starts anew as the catalogue lists it now. Files under way are finished by the old process; if the new one does not start, the old one goes on.</Text>
-    </Dialog>
+      <Text size="sm">A new process starts as the catalogue now describes it. The old process finishes the files that it is rendering; if the new one does not start, the old one continues.</Text>
+    </ActionDialog>
   );
 }

@@ -1,28 +1,28 @@
-// The certificate policy: what may be downloaded, by whose leave and how.
+// The certificate policy of the project, to change or only to read.
 import { Alert } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { Heading, Unready } from "../components/page-states";
+import { Heading, QueryState } from "../components/page-states";
+import { useHasRole, useProject } from "../hooks/project";
 import { PolicyEditor, readPolicy } from "./policy/editor";
 import { SettingTable } from "./policy/setting-inputs";
-import { effect } from "./policy/settings";
-import { useMay, useProject } from "../hooks/project";
+import { summary } from "./policy/settings";
 
 export default function Policy() {
   const { id: pid } = useProject();
-  const admin = useMay("admin");
-  const found = useQuery({ queryKey: ["policy", pid, "version"], queryFn: () => readPolicy(pid) });
-  if (!found.data) return <Unready of={found} />; // a draft outlives what fails behind it
+  const admin = useHasRole("admin");
+  const query = useQuery({ queryKey: ["policy", pid, "version"], queryFn: () => readPolicy(pid) });
+  if (!query.data) return <QueryState query={query} />; // with data, the draft stays even if reading again fails
   return (
     <>
-      <Heading>Certificate policy</Heading>
+      <Heading>Certificate Policy</Heading>
       {admin ? (
-        <PolicyEditor now={found.data} />
+        <PolicyEditor current={query.data} />
       ) : (
         <>
-          <Alert variant="light" mb="md" title={effect(found.data.policy)}>
-            Administrators of the project change the policy.
+          <Alert variant="light" mb="md" title={summary(query.data.policy)}>
+            Administrators of the project can change the policy.
           </Alert>
-          <SettingTable policy={found.data.policy} />
+          <SettingTable policy={query.data.policy} />
         </>
       )}
     </>

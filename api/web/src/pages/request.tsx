@@ -1,61 +1,68 @@
-// One download request: what was asked for, where it stands, and what its
-// requester can do now.
-import { Alert, Anchor, Breadcrumbs, Button, Paper, Stack, Text, Title } from "@mantine/core";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+// One download request: its state, the requester's next step, and what was requested.
+import { Alert, Anchor, Button, Paper, Stack, Text } from "@mantine/core";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { Link as To, useParams } from "react-router";
+import { Link, useParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
-import { now } from "../hooks/clock";
-import { useFormats } from "../hooks/formats";
-import { Claim } from "../components/download/claim-form";
-import { Link, useUse } from "../components/download/link";
-import { CertificateName, Decisions, File, Options, useCertificateName } from "../components/request-details";
-import { Facts } from "../components/facts";
-import { useRefuge } from "../hooks/focus";
-import { Failure, Heading, Unready } from "../components/page-states";
+import { AwaitedApprovers } from "../components/awaited-approvers";
+import { ClaimForm } from "../components/download/claim-form";
+import { DownloadLink } from "../components/download/link";
+import { type Fact, Facts } from "../components/facts";
+import { Breadcrumb, Failure, Heading, QueryState } from "../components/page-states";
+import { Decisions, File, Options } from "../components/request-details";
+import { Section } from "../components/section";
 import { requestStates, Status } from "../components/status";
 import { Countdown, Time } from "../components/time";
-import { Awaited, called } from "../components/awaited-approvers";
-import { useMay, useProject } from "../hooks/project";
-import { useMe } from "../components/session";
+import { useApproval } from "../hooks/approvals";
+import { useCertificateName } from "../hooks/certificates";
+import { now } from "../hooks/clock";
+import { useFocusOnChange } from "../hooks/focus";
+import { displayName } from "../hooks/members";
+import { useHasRole, useProject } from "../hooks/project";
+import { useDownloadEvent, useRequest } from "../hooks/requests";
+import { useMe } from "../hooks/session";
 
 type Request = Schemas["Request"];
 
 export default function RequestPage() {
-  const { id: pid } = useProject();
   const { rid = "" } = useParams();
-  const found = useQuery({
-    queryKey: ["request", pid, rid],
-    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/requests/{rid}", { params: { path: { pid, rid } } })),
-  });
-  if (!found.data) return <Unready of={found} />;
-  const r = found.data;
+  const query = useRequest(rid);
+  if (!query.data) return <QueryState query={query} />;
+  return <Content request={query.data} />;
+}
+
+function Content({ request: r }: { request: Request }) {
+  const { id: pid } = useProject();
+  const name = useCertificateName(r.certificate_id);
+  const certificatePage = `/projects/${pid}/certificates/${r.certificate_id}`;
+  const boundAddress: Fact[] = r.bind_ip ? [["Only from", r.bind_ip]] : [];
   return (
     <>
-      <Breadcrumbs mb="xs">
-        <Anchor component={To} to={`/projects/${pid}/requests`}>
-          Requests
-        </Anchor>
-        <Text>{r.filename}</Text>
-      </Breadcrumbs>
-      <Named request={r} />
-      <Stage key={r.id} request={r} />
-      <About request={r} />
+      <Breadcrumb list="Requests" to={`/projects/${pid}/requests`} item={r.filename} />
+      <Heading actions={<EndButton request={r} />}>{`${r.filename} of ${name}`}</Heading>
+      <NextStep key={r.id} request={r} />
+      <Facts
+        facts={[
+          ["File", <File format={r.format} filename={r.filename} />],
+          ["Certificate", <Anchor component={Link} to={certificatePage}>{name}</Anchor>],
+          ["Options", <Options format={r.format} values={r.options} />],
+          ["Reason", r.reason || "None given"],
+          ["Requester", displayName(r.requester)],
+          ["Requested", <Time at={r.created_at} />],
+          ...boundAddress,
+        ]}
+      />
       {r.approval_id && <Approval aid={r.approval_id} />}
     </>
   );
 }
 
-function Named({ request: r }: { request: Request }) {
-  return <Heading actions={<Ending request={r} />}>{`${r.filename} of ${useCertificateName(r.certificate_id)}`}</Heading>;
-}
-
-/** How the requester, or an admin, ends a request that is not over. */
-function Ending({ request: r }: { request: Request }) {
+/** The state, and the button by which the requester or an admin ends the request. */
+function EndButton({ request: r }: { request: Request }) {
   const { id: pid } = useProject();
   const queries = useQueryClient();
   const mine = r.requester.person === useMe().user.id;
-  const admin = useMay("admin");
+  const admin = useHasRole("admin");
   const path = { pid, rid: r.id };
   const end = useMutation({
     mutationFn: () =>
@@ -66,14 +73,14 @@ function Ending({ request: r }: { request: Request }) {
       ),
     onSettled: () => void queries.invalidateQueries({ queryKey: ["request"] }),
   });
-  const cancel = mine && (r.status === "pending_approval" || r.status === "approved");
-  const revoke = (mine || admin) && r.status === "issued";
+  const mayCancel = mine && (r.status === "pending_approval" || r.status === "approved");
+  const mayRevoke = (mine || admin) && r.status === "issued";
   return (
     <>
-      <Status of={r.status} among={requestStates} />
-      {(cancel || revoke) && (
+      <Status value={r.status} states={requestStates} />
+      {(mayCancel || mayRevoke) && (
         <Button variant="default" color="red" loading={end.isPending} onClick={() => end.mutate()}>
-          {cancel ? "Cancel the request" : "Revoke the link"}
+          {mayCancel ? "Cancel request" : "Revoke link"}
         </Button>
       )}
       {end.isError && <Failure error={end.error} />}
@@ -81,135 +88,105 @@ function Ending({ request: r }: { request: Request }) {
   );
 }
 
-/** Where the request stands, in words, and its next step. */
-function Stage({ request: r }: { request: Request }) {
+/** The state of the request in a sentence, and the requester's next step. */
+function NextStep({ request: r }: { request: Request }) {
   const [minted, setMinted] = useState<Schemas["Minted"] | null>(null);
   const mine = r.requester.person === useMe().user.id;
-  const stands = useRefuge<HTMLDivElement>(r.status);
-  const format = useFormats().data?.items?.find((f) => f.id === r.format);
+  const state = useFocusOnChange<HTMLDivElement>(r.status);
   const claimable = mine && (r.status === "approved" || r.status === "issued") && !!r.claim_expires_at && Date.parse(r.claim_expires_at) > now();
-  if (minted)
-    return (
-      <Paper withBorder p="md" mb="md">
-        <Link certificate={{ id: r.certificate_id }} minted={minted} format={format} again={claimable ? () => setMinted(null) : undefined} />
-      </Paper>
-    );
   return (
     <Paper withBorder p="md" mb="md">
-      <Stack>
-        <div ref={stands} tabIndex={-1} role="status">
-          <Said request={r} mine={mine} />
-        </div>
-        {claimable && <Claim request={r} done={setMinted} />}
-      </Stack>
+      {minted ? (
+        <DownloadLink certificateId={r.certificate_id} minted={minted} newLink={claimable ? () => setMinted(null) : undefined} />
+      ) : (
+        <Stack>
+          <div ref={state} tabIndex={-1} role="status">
+            <StateSentence request={r} mine={mine} />
+          </div>
+          {claimable && <ClaimForm request={r} done={setMinted} />}
+        </Stack>
+      )}
     </Paper>
   );
 }
 
-function Said({ request: r, mine }: { request: Request; mine: boolean }) {
+function StateSentence({ request: r, mine }: { request: Request; mine: boolean }) {
   const { id: pid } = useProject();
-  const used = useUse(r.certificate_id, r.id);
+  const downloaded = useDownloadEvent(r.certificate_id, r.id);
   switch (r.status) {
     case "pending_approval":
       return (
         <Text>
-          It waits for approval. It lapses in <Countdown until={r.approval_expires_at ?? ""} over="0:00" /> unless it is settled before.
+          Waiting for approval. The request expires in <Countdown until={r.approval_expires_at ?? ""} />.
         </Text>
       );
     case "approved":
       return (
         <Text>
-          It is approved. {mine ? "Fetch" : `${called(r.requester)} can fetch`} the file in the next <Countdown until={r.claim_expires_at ?? ""} over="0:00" />.
+          Approved. {mine ? "Generate" : `${displayName(r.requester)} can generate`} the link within <Countdown until={r.claim_expires_at ?? ""} />.
         </Text>
       );
     case "issued":
       return (
         <Text>
-          A link was made that works once, for <Countdown until={r.expires_at ?? ""} over="0:00" /> more.
-          {mine && (r.claim_expires_at ? " It was shown only then. A new one ends the one before." : " It was shown only then: if it is lost, revoke it and ask anew.")}
+          The link works once, for <Countdown until={r.expires_at ?? ""} /> more.
+          {mine && ` It was shown only when it was generated. ${r.claim_expires_at ? "If you lost it, generate a new one, which replaces it." : "If you lost it, revoke it and request the file again."}`}
         </Text>
       );
     case "consumed":
       return (
         <Text>
-          The file was downloaded
-          {used && (
+          {r.filename} was downloaded
+          {downloaded && (
             <>
               {" "}
-              <Time at={used.time} /> from {used.ip}
+              <Time at={downloaded.time} /> from {downloaded.ip}
             </>
           )}
-          . The link is used up.
+          . The link no longer works.
         </Text>
       );
     case "denied":
       return (
         <Alert color="red" variant="light" title="The request was denied">
-          {[...(r.explanation ?? []), ...(r.remedies ?? [])].map((line) => (
-            <Text key={line} size="sm" style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}>
-              {line}
+          {[...(r.explanation ?? []), ...(r.remedies ?? [])].map((sentence) => (
+            <Text key={sentence} size="sm" style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}>
+              {sentence}
             </Text>
           ))}
         </Alert>
       );
     case "expired":
-      return <Text>{r.expires_at ? "Nobody used the link in time." : r.claim_expires_at ? "It was approved, but not fetched in time." : "Too few people approved it in time."}</Text>;
+      return <Text>{r.expires_at ? "The link has expired. Nobody used it." : r.claim_expires_at ? "The request was approved, but no link was generated in time." : "Too few people approved the request in time."}</Text>;
     case "cancelled":
-      return <Text>{mine ? "You" : called(r.requester)} cancelled the request.</Text>;
+      return <Text>{mine ? "You" : displayName(r.requester)} cancelled the request.</Text>;
+    default:
+      return (
+        <Text>
+          The link was revoked. Nobody used it. <Anchor component={Link} to={`/projects/${pid}/certificates/${r.certificate_id}`}>Ask again</Anchor>
+        </Text>
+      );
   }
-  return (
-    <Text>
-      The link was revoked before anybody used it. <Anchor component={To} to={`/projects/${pid}/certificates/${r.certificate_id}`}>Ask anew</Anchor>
-    </Text>
-  );
 }
 
-function About({ request: r }: { request: Request }) {
-  const { id: pid } = useProject();
-  const certificate = (
-    <Anchor component={To} to={`/projects/${pid}/certificates/${r.certificate_id}`}>
-      <CertificateName id={r.certificate_id} />
-    </Anchor>
-  );
-  return (
-    <Facts
-      of={[
-        ["File", <File format={r.format} filename={r.filename} />],
-        ["Certificate", certificate],
-        ["Options", <Options format={r.format} of={r.options} />],
-        ["Reason", r.reason || "None given"],
-        ["Asked by", called(r.requester)],
-        ["Asked", <Time at={r.created_at} />],
-        ...(r.bind_ip ? [["Only for", r.bind_ip] as [string, string]] : []),
-      ]}
-    />
-  );
-}
-
-/** Who decided what, and who still has to. */
+/** The decisions on the request, and who can still decide. */
 function Approval({ aid }: { aid: string }) {
   const { id: pid } = useProject();
-  const found = useQuery({
-    queryKey: ["approval", pid, aid],
-    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/approvals/{aid}", { params: { path: { pid, aid } } })),
-  });
-  if (!found.data) return <Unready of={found} />;
-  const a = found.data;
+  const query = useApproval(aid);
+  if (!query.data) return <QueryState query={query} />;
+  const a = query.data;
   const decisions = a.decisions ?? [];
   return (
-    <Paper withBorder p="md">
-      <Title order={2} size="h4" mb="md">
-        Approval
-      </Title>
-      <Decisions of={decisions} />
+    <Section title="Approval">
+      <Decisions decisions={decisions} />
       {a.status === "pending" && (
         <Text size="sm" mt="md">
-          Waits for <Awaited requester={a.requester.person} required={a.required_approvals} decisions={decisions} />
+          Waiting for <AwaitedApprovers requester={a.requester.person} required={a.required_approvals} decisions={decisions} />
         </Text>
       )}
-      <Anchor component={To} to={`/projects/${pid}/approvals/${aid}`} size="sm">
-        What approvers see
+      <Anchor component={Link} to={`/projects/${pid}/approvals/${aid}`} size="sm">
+        Open approval
       </Anchor>
-    </Paper>
+    </Section>
   );
 }

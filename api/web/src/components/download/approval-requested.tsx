@@ -1,21 +1,21 @@
-// A download that waits for people.
+// Tells the requester that the download now waits for approval, and what follows.
 import { Alert, Button, Group, Stack, Text } from "@mantine/core";
 import { IconHourglass } from "@tabler/icons-react";
 import { Link } from "react-router";
 import type { Schemas } from "../../api/client";
-import { useRefuge } from "../../hooks/focus";
-import { Time } from "../time";
+import { useFocusOnChange } from "../../hooks/focus";
 import { useProject } from "../../hooks/project";
+import { Time } from "../time";
 
-export function Asked({ pending, close }: { pending: Schemas["Pending"]; close: () => void }) {
+export function ApprovalRequested({ pending, close }: { pending: Schemas["Pending"]; close: () => void }) {
   const { id: pid } = useProject();
-  const alert = useRefuge<HTMLDivElement>(pending.request_id, true);
+  const alert = useFocusOnChange<HTMLDivElement>(pending.request_id, true);
   return (
     <Stack>
-      <Alert ref={alert} tabIndex={-1} color="yellow" variant="light" icon={<IconHourglass />} title="Waiting for approval" role="status">
+      <Alert ref={alert} tabIndex={-1} color="yellow" variant="light" icon={<IconHourglass />} title="Approval requested" role="status">
         <Text size="sm">
-          {pending.required_approvals === 1 ? "One person has" : `${pending.required_approvals} people have`} to approve it before <Time at={pending.approval_expires_at} />. Then you fetch the file from the request
-          {pending.passphrase_at_claim && "; you set its passphrase there"}.
+          {pending.required_approvals === 1 ? "One person has" : `${pending.required_approvals} people have`} to approve before <Time at={pending.approval_expires_at} />. Then you generate the link on the request’s page
+          {pending.passphrase_at_claim && ", where you also set the passphrase"}.
         </Text>
       </Alert>
       <Group justify="flex-end">
@@ -23,7 +23,7 @@ export function Asked({ pending, close }: { pending: Schemas["Pending"]; close: 
           Close
         </Button>
         <Button component={Link} to={`/projects/${pid}/requests/${pending.request_id}`}>
-          Show the request
+          Open request
         </Button>
       </Group>
     </Stack>

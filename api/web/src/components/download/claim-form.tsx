@@ -1,12 +1,13 @@
-// A download that was approved: its requester gets the link, and sets the
-// passphrase where the file needs one.
+// Lets the requester claim an approved download: they set the passphrase where the
+// file needs one, and get the link.
 import { Button, Group, Stack, Text } from "@mantine/core";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { answer, api, type Schemas } from "../../api/client";
-import { Failure, Unready } from "../page-states";
+import { useFormats } from "../../hooks/formats";
+import { usePolicy } from "../../hooks/policy";
 import { useProject } from "../../hooks/project";
-import { useFormats, usePolicy } from "../../hooks/formats";
+import { Failure, QueryState } from "../page-states";
 import { Passphrase } from "./passphrase";
 
 interface Props {
@@ -14,22 +15,22 @@ interface Props {
   done: (minted: Schemas["Minted"]) => void;
 }
 
-export function Claim({ request, done }: Props) {
+export function ClaimForm({ request, done }: Props) {
   const { id: pid } = useProject();
   const queries = useQueryClient();
   const [passphrase, setPassphrase] = useState("");
   const [formats, policy] = [useFormats(), usePolicy()];
   const claim = useMutation({
-    gcTime: 0, // the passphrase and the token
+    gcTime: 0, // the passphrase and the token must not stay in the cache
     mutationFn: () => answer(api.POST("/api/v1/projects/{pid}/requests/{rid}/token", { params: { path: { pid, rid: request.id } }, body: { passphrase } })),
     onSuccess: done,
     onSettled: () => void queries.invalidateQueries({ queryKey: ["request"] }),
   });
-  if (!formats.data) return <Unready of={formats} />;
-  if (!policy.data) return <Unready of={policy} />;
-  const protect = formats.data.items?.find((f) => f.id === request.format)?.needs_passphrase;
-  const min = policy.data.min_passphrase_length;
-  const tooShort = protect && passphrase.length < min;
+  if (!formats.data) return <QueryState query={formats} />;
+  if (!policy.data) return <QueryState query={policy} />;
+  const needsPassphrase = formats.data.items?.find((f) => f.id === request.format)?.needs_passphrase;
+  const minLength = policy.data.min_passphrase_length;
+  const tooShort = needsPassphrase && passphrase.length < minLength;
   return (
     <form
       onSubmit={(event) => {
@@ -38,12 +39,12 @@ export function Claim({ request, done }: Props) {
       }}
     >
       <Stack>
-        {protect && <Passphrase min={min} value={passphrase} onChange={setPassphrase} />}
+        {needsPassphrase && <Passphrase minLength={minLength} value={passphrase} onChange={setPassphrase} />}
         {claim.isError && <Failure error={claim.error} />}
         <Group justify="flex-end">
-          {tooShort && <Text size="sm">{`The passphrase needs ${min} characters or more.`}</Text>}
+          {tooShort && <Text size="sm">{`The passphrase needs at least ${minLength} characters.`}</Text>}
           <Button type="submit" loading={claim.isPending} disabled={tooShort}>
-            {request.status === "issued" ? "Generate a new link" : "Generate download link"}
+            {request.status === "issued" ? "New link" : "Generate download link"}
           </Button>
         </Group>
       </Stack>

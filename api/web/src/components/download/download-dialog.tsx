@@ -1,12 +1,15 @@
-// The download dialog: choose a format, see what the policy will say, get a link.
+// The download dialog: the user chooses a format, sees the policy's verdict, and gets
+// a link or requests approval.
 import { Modal } from "@mantine/core";
 import { useState } from "react";
 import type { Schemas } from "../../api/client";
-import { Unready } from "../page-states";
-import { type Outcome, useFormats, usePolicy } from "../../hooks/formats";
+import { useFormats } from "../../hooks/formats";
+import { usePolicy } from "../../hooks/policy";
+import { QueryState } from "../page-states";
+import { ApprovalRequested } from "./approval-requested";
+import type { Outcome } from "./choice";
 import { DownloadForm } from "./download-form";
-import { Link } from "./link";
-import { Asked } from "./approval-requested";
+import { DownloadLink } from "./link";
 
 interface Props {
   certificate: Schemas["Certificate"];
@@ -14,7 +17,7 @@ interface Props {
   close: () => void;
 }
 
-export function Download({ certificate, opened, close }: Props) {
+export function DownloadDialog({ certificate, opened, close }: Props) {
   return (
     <Modal opened={opened} onClose={close} title={`Download ${certificate.name}`} size="lg">
       <Steps certificate={certificate} close={close} />
@@ -22,14 +25,13 @@ export function Download({ certificate, opened, close }: Props) {
   );
 }
 
-/** The token is told once: what closes the dialog, this goes with, forgets it. */
+/** Holds the token, which is shown only once: closing the dialog removes this component and so forgets it. */
 function Steps({ certificate, close }: Omit<Props, "opened">) {
   const [outcome, setOutcome] = useState<Outcome | null>(null);
   const [formats, policy] = [useFormats(), usePolicy()];
-  if (!formats.data) return <Unready of={formats} />;
-  if (!policy.data) return <Unready of={policy} />;
-  const all = formats.data.items ?? [];
-  if (!outcome) return <DownloadForm certificate={certificate} formats={all} policy={policy.data} done={setOutcome} />;
-  if ("pending" in outcome) return <Asked pending={outcome.pending} close={close} />;
-  return <Link certificate={certificate} minted={outcome.minted} format={all.find((f) => f.id === outcome.minted.format)} again={() => setOutcome(null)} />;
+  if (!formats.data) return <QueryState query={formats} />;
+  if (!policy.data) return <QueryState query={policy} />;
+  if (!outcome) return <DownloadForm certificate={certificate} formats={formats.data.items ?? []} policy={policy.data} done={setOutcome} />;
+  if ("pending" in outcome) return <ApprovalRequested pending={outcome.pending} close={close} />;
+  return <DownloadLink certificateId={certificate.id} minted={outcome.minted} newLink={() => setOutcome(null)} />;
 }

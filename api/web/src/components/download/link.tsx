@@ -1,150 +1,128 @@
-// The link to a file, good once and for minutes: to click, to copy, to revoke; and
-// what became of it.
+// The download link, which works once and for minutes: the user clicks, copies or
+// revokes it, and sees what became of it.
 import { Alert, Button, Code, Group, Stack, Text } from "@mantine/core";
 import { IconCheck, IconDownload } from "@tabler/icons-react";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../../api/client";
-import { CopiedField } from "../copyable";
-import { useRefuge } from "../../hooks/focus";
-import { Failure } from "../page-states";
-import { Countdown, Time, useSecondsLeft } from "../time";
+import { useSecondsLeft } from "../../hooks/clock";
+import { useFocusOnChange } from "../../hooks/focus";
+import { useFormat } from "../../hooks/formats";
 import { useProject } from "../../hooks/project";
-import { type Format, importCommand } from "../../hooks/formats";
+import { useDownloadEvent, useRequest } from "../../hooks/requests";
+import { CopyableField } from "../copyable";
+import { Failure } from "../page-states";
+import { Countdown, Time } from "../time";
+import { importCommand } from "./choice";
 
 interface Props {
-  certificate: { id: string };
+  certificateId: string;
   minted: Schemas["Minted"];
-  format?: Format;
-  again?: () => void;
+  /** Starts over; absent if the user cannot get another link. */
+  newLink?: () => void;
 }
 
-export function Link({ certificate, minted, format, again }: Props) {
+export function DownloadLink({ certificateId, minted, newLink }: Props) {
   const { id: pid } = useProject();
   const queries = useQueryClient();
-  const left = useSecondsLeft(minted.expires_at);
-  const request = useQuery({
-    queryKey: ["request", pid, minted.request_id],
-    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/requests/{rid}", { params: { path: { pid, rid: minted.request_id } } })),
-  });
-  const used = useUse(certificate.id, minted.request_id);
-  const save = useMutation({
-    // With the token in the body, it stands in no history and no list of downloads.
-    mutationFn: async () => keep(await answer(api.POST("/api/v1/downloads", { body: { token: minted.token }, parseAs: "blob" })), minted.filename),
+  const secondsLeft = useSecondsLeft(minted.expires_at);
+  const request = useRequest(minted.request_id).data;
+  const downloaded = useDownloadEvent(certificateId, minted.request_id);
+  const download = useMutation({
+    // The token travels in the body, so that it is in no browser history and no list of downloads.
+    mutationFn: async () => saveFile(await answer(api.POST("/api/v1/downloads", { body: { token: minted.token }, parseAs: "blob" })), minted.filename),
     onSettled: () => void queries.invalidateQueries({ queryKey: ["events"] }),
   });
   const revoke = useMutation({
     mutationFn: () => answer(api.DELETE("/api/v1/projects/{pid}/requests/{rid}/token", { params: { path: { pid, rid: minted.request_id } } })),
     onSettled: () => void queries.invalidateQueries({ queryKey: ["request"] }),
   });
-  const revoked = revoke.isSuccess || request.data?.status === "revoked";
-  const usable = !used && !save.isSuccess && !revoked && left > 0;
+  const revoked = revoke.isSuccess || request?.status === "revoked";
+  const state = downloaded || download.isSuccess ? "downloaded" : revoked ? "revoked" : secondsLeft === 0 ? "expired" : "ready";
   return (
     <Stack>
-      <State used={used} saved={save.isSuccess} revoked={revoked} over={left === 0} unused={request.data?.status === "expired"} filename={minted.filename} />
-      {save.isError && <Failure error={save.error} />}
-      {usable && <Ways minted={minted} />}
-      {usable && (
-        <Text size="sm">
-          It works for <Countdown until={minted.expires_at} over="0:00" /> more.
-        </Text>
+      <LinkState state={state} downloaded={downloaded} settledUnused={request?.status === "expired"} filename={minted.filename} />
+      {download.isError && <Failure error={download.error} />}
+      {state === "ready" && (
+        <>
+          <CopyableField what="Link" text={minted.url} />
+          <CopyableField what="Command line" text={`curl -fOJ ${minted.url}`} />
+          <Text size="sm">
+            <Countdown until={minted.expires_at} /> left
+          </Text>
+        </>
       )}
-      {(used || save.isSuccess) && format && <Import format={format} options={request.data?.options} filename={minted.filename} />}
-      <Group justify="space-between">
-        {usable ? (
+      {state === "downloaded" && <ImportSteps format={minted.format} options={request?.options} filename={minted.filename} />}
+      {/* The two buttons at the right are separate elements, so that a second click on Download cannot start over. */}
+      {state === "ready" ? (
+        <Group justify="space-between">
           <Button variant="default" color="red" loading={revoke.isPending} onClick={() => revoke.mutate()}>
-            Revoke
+            Revoke link
           </Button>
-        ) : (
-          <span />
-        )}
-        {usable ? (
-          <Button key="save" leftSection={<IconDownload size={18} />} loading={save.isPending} onClick={() => save.mutate()}>
+          <Button key="download" leftSection={<IconDownload size={18} />} loading={download.isPending} onClick={() => download.mutate()}>
             Download {minted.filename}
           </Button>
-        ) : (
-          again && (
-            // Another button, not the same: who pressed that one must not have this one under their finger.
-            <Button key="again" variant="default" onClick={again}>
-              New download
+        </Group>
+      ) : (
+        newLink && (
+          <Group justify="flex-end">
+            <Button key="new" variant="default" onClick={newLink}>
+              New link
             </Button>
-          )
-        )}
-      </Group>
+          </Group>
+        )
+      )}
       {revoke.isError && <Failure error={revoke.error} />}
     </Stack>
   );
 }
 
-/** Has the browser save a file. */
-function keep(file: Blob, name: string) {
+/** Makes the browser save a file. */
+function saveFile(file: Blob, name: string) {
   const url = URL.createObjectURL(file);
   const anchor = document.createElement("a");
   anchor.href = url;
   anchor.download = name;
   anchor.click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000); // once the browser has read it
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser has read it by then
 }
 
-/** When and from where the file of a request was fetched, once it was. */
-export function useUse(cid: string, rid: string): Schemas["Event"] | undefined {
-  const { id: pid } = useProject();
-  const events = useQuery({
-    queryKey: ["events", pid, cid, "of", rid],
-    queryFn: () => answer(api.GET("/api/v1/projects/{pid}/certificates/{cid}/events", { params: { path: { pid, cid }, query: { request_id: rid, limit: 50 } } })),
-  });
-  return events.data?.items?.find((e) => e.type === "cert.downloaded");
-}
-
-interface StateProps {
-  used?: Schemas["Event"];
-  saved: boolean;
-  revoked: boolean;
-  over: boolean;
-  /** The server says that it ended so. */
-  unused: boolean;
+interface LinkStateProps {
+  state: "ready" | "downloaded" | "revoked" | "expired";
+  downloaded?: Schemas["Event"];
+  /** The server confirms that the link expired unused. */
+  settledUnused: boolean;
   filename: string;
 }
 
-function State({ used, saved, revoked, over, unused, filename }: StateProps) {
-  const now = used || saved ? "used" : revoked ? "revoked" : over ? "over" : "ready";
-  const alert = useRefuge<HTMLDivElement>(now, true);
-  const shown = {
-    used: { color: "green", icon: <IconCheck />, title: `${filename} was downloaded` },
-    revoked: { color: "gray", title: "The link is revoked" },
-    over: { color: "gray", title: "The link has expired" },
+function LinkState({ state, downloaded, settledUnused, filename }: LinkStateProps) {
+  const alert = useFocusOnChange<HTMLDivElement>(state, true);
+  const look = {
+    downloaded: { color: "green", icon: <IconCheck />, title: `${filename} was downloaded` },
+    revoked: { color: "gray", title: "The link was revoked" },
+    expired: { color: "gray", title: "The link has expired" },
     ready: { color: "blue", title: "Your link is ready" },
-  }[now];
+  }[state];
   return (
-    <Alert ref={alert} tabIndex={-1} variant="light" role="status" {...shown}>
-      {now === "used" && used && (
+    <Alert ref={alert} tabIndex={-1} variant="light" role="status" {...look}>
+      {state === "downloaded" && downloaded && (
         <>
-          <Time at={used.time} /> from {used.ip}.{" "}
+          <Time at={downloaded.time} /> from {downloaded.ip}.{" "}
         </>
       )}
-      {{ used: "The link is used up.", revoked: "Nobody used it.", over: unused && "Nobody used it.", ready: "It works once. Whoever has it gets the file: send it to nobody who must not have it." }[now]}
+      {{ downloaded: "The link no longer works.", revoked: "Nobody used it.", expired: settledUnused && "Nobody used it.", ready: "Works once. Whoever has the link gets the file." }[state]}
     </Alert>
   );
 }
 
-function Ways({ minted }: { minted: Schemas["Minted"] }) {
-  const curl = `curl -fOJ ${minted.url}`;
-  return (
-    <>
-      <CopiedField what="Link" text={minted.url} />
-      <CopiedField what="From the command line" text={curl} />
-    </>
-  );
-}
-
-/** How to import the file where its options were made for. */
-function Import({ format, options, filename }: { format: Format; options?: Record<string, unknown>; filename: string }) {
-  const fitting = (format.targets ?? []).filter((t) => Object.entries(t.options).every(([name, value]) => options?.[name] === value));
-  if (fitting.length === 0) return null;
+/** The import commands of the targets that the file's options fit. */
+function ImportSteps({ format, options, filename }: { format: string; options?: Record<string, unknown>; filename: string }) {
+  const targets = (useFormat(format)?.targets ?? []).filter((t) => Object.entries(t.options).every(([name, value]) => options?.[name] === value));
+  if (targets.length === 0) return null;
   return (
     <details>
       <summary>How to import it</summary>
       <Stack gap="xs" mt="xs">
-        {fitting.map((t) => (
+        {targets.map((t) => (
           <div key={t.id}>
             <Text size="sm">{t.title}</Text>
             <Code block>{importCommand(t, filename, options?.alias)}</Code>

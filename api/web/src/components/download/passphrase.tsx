@@ -1,60 +1,62 @@
-// The passphrase of a file: typed or made up, with how strong it is.
+// The passphrase of a file, typed or generated, with its strength.
 import { Button, Group, PasswordInput, Progress, Text } from "@mantine/core";
 import { IconDice5 } from "@tabler/icons-react";
 import { useState } from "react";
 
-const letters = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKMNPQRSTUVWXYZ23456789"; // none that look alike
+/** Letters and digits without those that look alike. */
+const alphabet = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKMNPQRSTUVWXYZ23456789";
 
-/** 24 characters, 138 bits: each is drawn evenly, without the bias of a remainder. */
-function madeUp(): string {
-  const limit = 256 - (256 % letters.length);
+/** Generates 24 characters, 138 bits. Bytes above the limit are dropped, because their remainder would favour the first letters. */
+function generate(): string {
+  const limit = 256 - (256 % alphabet.length);
   let text = "";
-  while (text.length < 24) for (const byte of crypto.getRandomValues(new Uint8Array(32))) if (byte < limit && text.length < 24) text += letters[byte % letters.length];
+  while (text.length < 24) for (const byte of crypto.getRandomValues(new Uint8Array(32))) if (byte < limit && text.length < 24) text += alphabet[byte % alphabet.length];
   return text;
 }
 
-/** An upper bound of what a search for it costs, in bits: of its kinds of characters. */
-function bits(text: string): number {
-  const kinds = [/[a-z]/, /[A-Z]/, /[0-9]/, /[^a-zA-Z0-9]/].map((kind, i) => (kind.test(text) ? [26, 26, 10, 33][i]! : 0));
+/** An upper bound of the passphrase's entropy in bits, from the kinds of characters in it. */
+function entropy(text: string): number {
+  const alphabetSize = [/[a-z]/, /[A-Z]/, /[0-9]/, /[^a-zA-Z0-9]/].reduce((sum, kind, i) => sum + (kind.test(text) ? [26, 26, 10, 33][i]! : 0), 0);
   const different = new Set(text).size;
-  return Math.min(text.length, different * 2) * Math.log2(Math.max(1, kinds.reduce((a, b) => a + b, 0)));
+  return Math.min(text.length, different * 2) * Math.log2(Math.max(1, alphabetSize));
 }
 
 const levels = [
-  { from: 90, label: "strong", color: "green" },
-  { from: 60, label: "fair", color: "yellow" },
-  { from: 0, label: "weak", color: "red" },
+  { from: 90, label: "Strong", color: "green" },
+  { from: 60, label: "Fair", color: "yellow" },
+  { from: 0, label: "Weak", color: "red" },
 ];
 
 interface Props {
   value: string;
   onChange: (value: string) => void;
-  min: number;
+  minLength: number;
 }
 
-export function Passphrase({ value, onChange, min }: Props) {
-  const [shown, show] = useState(false);
-  const level = levels.find((l) => bits(value) >= l.from)!;
+export function Passphrase({ value, onChange, minLength }: Props) {
+  const [visible, setVisible] = useState(false);
+  const bits = entropy(value);
+  const level = levels.find((l) => bits >= l.from)!;
   return (
     <div>
       <Group align="flex-end" gap="xs" wrap="nowrap">
         <PasswordInput
           label="Passphrase"
-          description={`Protects the file. ${min} to 128 characters; whoever imports it needs it, and it is kept nowhere.`}
+          description={`${minLength} to 128 characters. Not stored: you need it to import the file.`}
           required
           autoComplete="new-password"
           flex={1}
           value={value}
-          visible={shown}
-          onVisibilityChange={show}
+          visible={visible}
+          onVisibilityChange={setVisible}
           onChange={(event) => onChange(event.currentTarget.value)}
         />
         <Button
           variant="default"
           leftSection={<IconDice5 size={16} />}
           onClick={() => {
-            onChange(madeUp());
-            show(true);
+            onChange(generate());
+            setVisible(true);
           }}
         >
           Generate
@@ -62,7 +64,7 @@ export function Passphrase({ value, onChange, min }: Props) {
       </Group>
       {value && (
         <Group gap="xs" mt={6}>
-          <Progress value={Math.min(100, bits(value))} color={level.color} flex={1} aria-label="Strength" />
+          <Progress value={Math.min(100, bits)} color={level.color} flex={1} aria-label="Strength" />
           <Text size="xs">{level.label}</Text>
         </Group>
       )}

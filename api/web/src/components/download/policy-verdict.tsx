@@ -1,58 +1,32 @@
-// What the policy would say, before anybody asks for real.
+// The policy's verdict on the chosen download, before the user requests it.
 import { Alert, List, Skeleton, Text } from "@mantine/core";
 import { IconCheck, IconHourglass, IconX } from "@tabler/icons-react";
-import { keepPreviousData, useQuery, type UseQueryResult } from "@tanstack/react-query";
-import { answer, api, type Schemas } from "../../api/client";
+import type { Schemas } from "../../api/client";
+import { useApprovers, userName } from "../../hooks/members";
+import { useMe } from "../../hooks/session";
 import { Failure } from "../page-states";
-import { useApprovers } from "../awaited-approvers";
-import { useProject } from "../../hooks/project";
-import { useMe } from "../session";
 
 type Verdict = Schemas["Verdict"];
 
-/** A verdict and for which format it is: until the next one is there, the one before stays. */
-interface Previewed {
-  format: string;
-  verdict: Verdict;
+export function PolicyVerdict({ verdict, error }: { verdict?: Verdict; error: Error | null }) {
+  return <div aria-live="polite">{error ? <Failure error={error} /> : verdict ? <Explanation verdict={verdict} /> : <Skeleton height={64} radius="md" />}</div>;
 }
 
-export function usePreview(certificate: string, format: string, options: Record<string, unknown>): UseQueryResult<Previewed> {
-  const { id: pid } = useProject();
-  return useQuery({
-    queryKey: ["preview", pid, certificate, format, options],
-    queryFn: async () => ({
-      format,
-      verdict: await answer(api.POST("/api/v1/projects/{pid}/certificate-policy/evaluate", { params: { path: { pid } }, body: { certificate_id: certificate, format, options } })),
-    }),
-    enabled: format !== "",
-    placeholderData: keepPreviousData,
-    staleTime: 0, // the policy may have been changed a moment ago
-  });
-}
-
-export function Preview({ preview }: { preview: UseQueryResult<Previewed> }) {
-  return (
-    <div aria-live="polite">
-      {preview.isError ? <Failure error={preview.error} /> : preview.data ? <Said verdict={preview.data.verdict} /> : <Skeleton height={64} radius="md" />}
-    </div>
-  );
-}
-
-function Said({ verdict }: { verdict: Verdict }) {
-  const shown = {
-    allow: { color: "green", icon: <IconCheck />, title: "The policy allows this download" },
-    approval: { color: "yellow", icon: <IconHourglass />, title: `This needs ${verdict.required_approvals === 1 ? "one approval" : `${verdict.required_approvals} approvals`}` },
-    deny: { color: "red", icon: <IconX />, title: "The policy refuses this download" },
+function Explanation({ verdict }: { verdict: Verdict }) {
+  const look = {
+    allow: { color: "green", icon: <IconCheck />, title: "Allowed by policy. No approval needed." },
+    approval: { color: "yellow", icon: <IconHourglass />, title: `Needs ${verdict.required_approvals === 1 ? "1 approval" : `${verdict.required_approvals} approvals`}` },
+    deny: { color: "red", icon: <IconX />, title: "Denied by policy" },
   }[verdict.outcome] ?? { color: "gray", icon: null, title: verdict.outcome };
   return (
-    <Alert color={shown.color} icon={shown.icon} title={shown.title} variant="light" role="none">
-      <Lines of={verdict.explanation} />
+    <Alert {...look} variant="light" role="none">
+      <Sentences of={verdict.explanation} />
       {verdict.remedies && verdict.remedies.length > 0 && (
         <>
           <Text size="sm" mt="xs">
-            What would change that:
+            What you can do:
           </Text>
-          <Lines of={verdict.remedies} />
+          <Sentences of={verdict.remedies} />
         </>
       )}
       {verdict.outcome === "approval" && <Approvers />}
@@ -60,22 +34,20 @@ function Said({ verdict }: { verdict: Verdict }) {
   );
 }
 
-function Lines({ of }: { of: string[] | null }) {
+function Sentences({ of }: { of: string[] | null }) {
   return (
     <List size="sm">
-      {of?.map((line) => (
-        <List.Item key={line}>{line}</List.Item>
+      {of?.map((sentence) => (
+        <List.Item key={sentence}>{sentence}</List.Item>
       ))}
     </List>
   );
 }
 
-/** Whom to ask. */
+/** Names the approvers other than the user. */
 function Approvers() {
   const me = useMe();
-  const names = useApprovers()
-    .filter((m) => m.user_id !== me.user.id)
-    .map((m) => m.name || m.username);
+  const names = (useApprovers() ?? []).filter((m) => m.user_id !== me.user.id).map(userName);
   if (names.length === 0) return null;
   return (
     <Text size="sm" mt="xs">

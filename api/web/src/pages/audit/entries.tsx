@@ -1,129 +1,109 @@
-// The entries of the audit log, and all that is on record of one.
+// The entries of the audit log, and all properties of one entry.
 import { Anchor, Badge, Drawer, Table, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { type ReactNode, useRef } from "react";
+import { useRef } from "react";
 import { Link } from "react-router";
 import type { Schemas } from "../../api/client";
-import { Copied } from "../../components/copyable";
-import { Unready } from "../../components/page-states";
+import { Copyable } from "../../components/copyable";
+import { DataTable } from "../../components/data-table";
+import { FactTable } from "../../components/facts";
+import { QueryState } from "../../components/page-states";
 import { Time } from "../../components/time";
 import { useProject } from "../../hooks/project";
-import { called } from "./actions";
-import { readAudit } from "./read";
+import { actionLabel } from "./actions";
+import { readEntries } from "./read";
 
 type Entry = Schemas["AuditEntry"];
 
 const colors: Record<string, string> = { success: "green", refused: "orange", failed: "red" };
 
-function Outcome({ of }: { of: string }) {
+function Outcome({ value }: { value: string }) {
   return (
-    <Badge color={colors[of] ?? "gray"} variant="light" tt="none" autoContrast>
-      {of}
+    <Badge color={colors[value] ?? "gray"} variant="light" tt="none" autoContrast>
+      {value}
     </Badge>
   );
 }
 
-export function EntryTable({ all, address }: { all: Entry[]; address: (seq: number) => string }) {
+export function EntryTable({ entries, address }: { entries: Entry[]; address: (seq: number) => string }) {
   return (
-    <Table.ScrollContainer minWidth={640}>
-      <Table highlightOnHover verticalSpacing="xs">
-        <Table.Thead>
-          <Table.Tr>
-            <Table.Th>Entry</Table.Th>
-            <Table.Th>Time</Table.Th>
-            <Table.Th>Action</Table.Th>
-            <Table.Th>Outcome</Table.Th>
-            <Table.Th>Who</Table.Th>
-            <Table.Th>From</Table.Th>
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
-          {all.map((e) => (
-            <Table.Tr key={e.seq}>
-              <Table.Td>
-                <Anchor component={Link} to={address(e.seq)} aria-label={`Entry ${e.seq}`}>
-                  {e.seq}
-                </Anchor>
-              </Table.Td>
-              <Table.Td>
-                <Time at={e.time} />
-              </Table.Td>
-              <Table.Td>
-                {called(e.action)}
-                {e.format && ` (${e.format})`}
-              </Table.Td>
-              <Table.Td>
-                <Outcome of={e.outcome} />
-              </Table.Td>
-              <Table.Td>{e.actor.name || e.actor.id || e.actor.type}</Table.Td>
-              <Table.Td>{e.ip}</Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-    </Table.ScrollContainer>
+    <DataTable minWidth={640} columns={["#", "Time", "Event", "Outcome", "Person", "From"]}>
+      {entries.map((e) => (
+        <Table.Tr key={e.seq}>
+          <Table.Td>
+            <Anchor component={Link} to={address(e.seq)} aria-label={`Entry ${e.seq}`}>
+              {e.seq}
+            </Anchor>
+          </Table.Td>
+          <Table.Td>
+            <Time at={e.time} />
+          </Table.Td>
+          <Table.Td>
+            {actionLabel(e.action)}
+            {e.format && ` (${e.format})`}
+          </Table.Td>
+          <Table.Td>
+            <Outcome value={e.outcome} />
+          </Table.Td>
+          <Table.Td>{e.actor.name || e.actor.id || e.actor.type}</Table.Td>
+          <Table.Td>{e.ip}</Table.Td>
+        </Table.Tr>
+      ))}
+    </DataTable>
   );
 }
 
-interface DetailProps {
+interface DrawerProps {
   chain: string;
   seq: number;
   opened: boolean;
   close: () => void;
 }
 
-export function EntryDetail({ chain, seq, opened, close }: DetailProps) {
-  const last = useRef(seq); // while it closes, the address names none
+export function EntryDrawer({ chain, seq, opened, close }: DrawerProps) {
+  const last = useRef(seq); // keeps the entry on the page while the drawer closes
   if (opened) last.current = seq;
   return (
     <Drawer opened={opened} onClose={close} position="right" size="lg" title={`Audit entry ${last.current}`}>
-      <One chain={chain} seq={last.current} />
+      <EntryDetails chain={chain} seq={last.current} />
     </Drawer>
   );
 }
 
-function One({ chain, seq }: { chain: string; seq: number }) {
-  const found = useQuery({
-    queryKey: ["audit", chain, "entry", seq],
-    queryFn: async () => (await readAudit(chain, { seq })).items?.[0] ?? null,
-    staleTime: Infinity, // it never changes
-  });
-  if (found.data === null) return <Text>There is no entry {seq}.</Text>;
-  return found.data ? <Members of={found.data} /> : <Unready of={found} />;
-}
-
-function Members({ of: e }: { of: Entry }) {
+function EntryDetails({ chain, seq }: { chain: string; seq: number }) {
   const project = `/projects/${useProject().id}`;
+  const query = useQuery({
+    queryKey: ["audit", chain, "entry", seq],
+    queryFn: async () => (await readEntries(chain, { seq })).items?.[0] ?? null,
+    staleTime: Infinity, // an entry never changes
+  });
+  if (query.data === null) return <Text>There is no entry {seq}.</Text>;
+  if (!query.data) return <QueryState query={query} />;
+  const e = query.data;
   const link = (to: string, id: string) =>
-    id && (
+    id ? (
       <Anchor component={Link} to={`${project}/${to}/${id}`}>
         {id}
       </Anchor>
+    ) : (
+      "none"
     );
-  const row = (name: string, value: ReactNode) => (
-    <Table.Tr key={name}>
-      <Table.Th scope="row" w={130}>
-        {name}
-      </Table.Th>
-      <Table.Td style={{ overflowWrap: "anywhere" }}>{value || "none"}</Table.Td>
-    </Table.Tr>
-  );
   return (
-    <Table variant="vertical" layout="fixed">
-      <Table.Tbody>
-        {row("Time", <><Time at={e.time} /> ({e.time})</>)}
-        {row("Action", `${called(e.action)}: ${e.action}`)}
-        {row("Outcome", <Outcome of={e.outcome} />)}
-        {row("Who", `${e.actor.name} (${e.actor.type} ${e.actor.id})`)}
-        {row("IP address", e.ip)}
-        {row("Program", e.user_agent)}
-        {row("Certificate", link("certificates", e.certificate_id))}
-        {row("Request", link("requests", e.request_id))}
-        {row("Format", e.format)}
-        {Object.entries(e.detail).map(([name, value]) => row(name, value))}
-        {row("Hash", <Copied text={e.hash} what="hash" />)}
-        {row("Hash before it", e.prev_hash && <Copied text={e.prev_hash} what="hash before it" />)}
-      </Table.Tbody>
-    </Table>
+    <FactTable
+      facts={[
+        ["Time", <><Time at={e.time} /> ({e.time})</>],
+        ["Event", `${actionLabel(e.action)}: ${e.action}`],
+        ["Outcome", <Outcome value={e.outcome} />],
+        ["Person", `${e.actor.name} (${e.actor.type} ${e.actor.id})`],
+        ["From", e.ip || "none"],
+        ["User agent", e.user_agent || "none"],
+        ["Certificate", link("certificates", e.certificate_id)],
+        ["Request", link("requests", e.request_id)],
+        ["Format", e.format || "none"],
+        ...Object.entries(e.detail),
+        ["Hash", <Copyable text={e.hash} what="hash" />],
+        ["Previous hash", e.prev_hash ? <Copyable text={e.prev_hash} what="previous hash" /> : "none"],
+      ]}
+    />
   );
 }

@@ -1,57 +1,57 @@
-// Which entries of the audit log are shown: it stands in the address.
+// The filters of the audit log. The address holds them, so that a filtered view can
+// be shared.
 import { Button, Group, Paper, Select, SimpleGrid, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useDebouncedValue } from "@mantine/hooks";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { answer, api } from "../../api/client";
-import { useMembers } from "../../hooks/members";
-import { useProject } from "../../hooks/project";
 import { clearable } from "../../components/theme";
-import { actions } from "./actions";
+import { useMembers, userName } from "../../hooks/members";
+import { useProject } from "../../hooks/project";
+import { actionChoices } from "./actions";
 
 const names = ["action", "actor", "certificate_id", "request_id", "from", "to"] as const;
 export type Filter = Partial<Record<(typeof names)[number], string>>;
 
-/** What an address asks for. */
+/** Reads the filter from an address. */
 export function filterOf(search: URLSearchParams): Filter {
   return Object.fromEntries(names.flatMap((name) => (search.get(name) ? [[name, search.get(name)!]] : [])));
 }
 
-/** An instant as the browser's input of times has it, in the reader's zone; and back. */
-function local(instant = ""): string {
-  const date = new Date(instant);
+/** Converts a time of the API for a datetime-local input, which is in the reader's time zone. */
+function toLocal(time = ""): string {
+  const date = new Date(time);
   return Number.isNaN(date.getTime()) ? "" : new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }
-const instant = (typed: string) => (typed ? new Date(typed).toISOString() : "");
+const fromLocal = (input: string) => (input ? new Date(input).toISOString() : "");
 
 export function Filters({ filter, apply }: { filter: Filter; apply: (filter: Filter) => void }) {
-  const values = { action: "", actor: "", certificate_id: "", request_id: "", ...filter, from: local(filter.from), to: local(filter.to) };
+  const values = { action: "", actor: "", certificate_id: "", request_id: "", ...filter, from: toLocal(filter.from), to: toLocal(filter.to) };
   const form = useForm({ initialValues: values });
-  const address = JSON.stringify(filter);
-  useEffect(() => form.setValues(values), [address]); // such as by the browser's Back
-  const submit = form.onSubmit((asked) => apply(filterOf(new URLSearchParams({ ...asked, from: instant(asked.from), to: instant(asked.to) }))));
+  useEffect(() => form.setValues(values), [JSON.stringify(filter)]); // the address also changes by the browser's Back button
+  const submit = form.onSubmit((input) => apply(filterOf(new URLSearchParams({ ...input, from: fromLocal(input.from), to: fromLocal(input.to) }))));
   return (
     <Paper withBorder p="md" mb="md" component="form" role="search" aria-label="Audit log" onSubmit={submit}>
       <SimpleGrid cols={{ base: 1, xs: 2, lg: 3 }} spacing="sm">
-        <Choose label="Action" data={Object.entries(actions).map(([value, label]) => ({ value, label }))} {...form.getInputProps("action")} />
-        <Actor {...form.getInputProps("actor")} />
-        <Certificate {...form.getInputProps("certificate_id")} />
-        <TextInput label="Request" placeholder="req_…" {...form.getInputProps("request_id")} />
+        <FilterSelect label="Event" data={actionChoices} {...form.getInputProps("action")} />
+        <ActorSelect {...form.getInputProps("actor")} />
+        <CertificateSelect {...form.getInputProps("certificate_id")} />
+        <TextInput label="Request ID" placeholder="req_…" {...form.getInputProps("request_id")} />
         <TextInput type="datetime-local" label="From" {...form.getInputProps("from")} />
         <TextInput type="datetime-local" label="Until" {...form.getInputProps("to")} />
       </SimpleGrid>
       <Group mt="md">
-        <Button type="submit">Show these</Button>
+        <Button type="submit">Apply</Button>
         <Button variant="default" disabled={Object.keys(filter).length === 0} onClick={() => apply({})}>
-          Show all
+          Clear
         </Button>
       </Group>
     </Paper>
   );
 }
 
-interface ChooseProps {
+interface SelectProps {
   label: string;
   value?: string;
   onChange?: (value: string) => void;
@@ -59,16 +59,16 @@ interface ChooseProps {
   onSearchChange?: (text: string) => void;
 }
 
-/** One of several, or any; what the address names and the list does not is itself. */
-function Choose({ label, value, onChange, data, onSearchChange }: ChooseProps) {
-  const all = value && !data.some((d) => d.value === value) ? [...data, { value, label: value }] : data;
-  return <Select label={label} placeholder="Any" searchable {...clearable(label)} data={all} value={value || null} onChange={(next) => onChange?.(next ?? "")} onSearchChange={onSearchChange} />;
+/** A choice that may be empty. A value that is not among the choices is added to them, because it may come from the address. */
+function FilterSelect({ label, value, onChange, data, onSearchChange }: SelectProps) {
+  const choices = value && !data.some((d) => d.value === value) ? [...data, { value, label: value }] : data;
+  return <Select label={label} placeholder="Any" searchable {...clearable(label)} data={choices} value={value || null} onChange={(next) => onChange?.(next ?? "")} onSearchChange={onSearchChange} />;
 }
 
-type FieldProps = Pick<ChooseProps, "value" | "onChange">;
+type FieldProps = Pick<SelectProps, "value" | "onChange">;
 
-/** People and API keys. */
-function Actor(props: FieldProps) {
+/** Chooses among the members and the API keys of the project. */
+function ActorSelect(props: FieldProps) {
   const { id: pid } = useProject();
   const members = useMembers().data ?? [];
   const keys = useQuery({
@@ -76,20 +76,20 @@ function Actor(props: FieldProps) {
     queryFn: () => answer(api.GET("/api/v1/projects/{pid}/api-keys", { params: { path: { pid }, query: { limit: 200 } } })),
   });
   const data = [
-    ...members.map((m) => ({ value: m.user_id, label: `${m.name || m.username} (${m.username})` })),
+    ...members.map((m) => ({ value: m.user_id, label: `${userName(m)} (${m.username})` })),
     ...(keys.data?.items ?? []).map((k) => ({ value: k.id, label: `API key ${k.name} (${k.id})` })),
   ];
-  return <Choose label="Who" data={data} {...props} />;
+  return <FilterSelect label="Person" data={data} {...props} />;
 }
 
-function Certificate(props: FieldProps) {
+function CertificateSelect(props: FieldProps) {
   const { id: pid } = useProject();
-  const [typed, type] = useState("");
-  const [q] = useDebouncedValue(typed, 200);
-  const found = useQuery({
+  const [text, setText] = useState("");
+  const [q] = useDebouncedValue(text, 200);
+  const certificates = useQuery({
     queryKey: ["certificates", pid, "named", q],
     queryFn: () => answer(api.GET("/api/v1/projects/{pid}/certificates", { params: { path: { pid }, query: { q, limit: 50 } } })),
     placeholderData: keepPreviousData,
   });
-  return <Choose label="Certificate" data={(found.data?.items ?? []).map((c) => ({ value: c.id, label: c.name }))} onSearchChange={type} {...props} />;
+  return <FilterSelect label="Certificate" data={(certificates.data?.items ?? []).map((c) => ({ value: c.id, label: c.name }))} onSearchChange={setText} {...props} />;
 }

@@ -1,11 +1,11 @@
-// Whether the audit log is whole, as the server finds when asked: it reads all of it.
+// Verifies the audit log: the server reads all of it and checks the hash chain.
 import { Alert, Button, Code, Group, Text } from "@mantine/core";
 import { IconAlertTriangle, IconShieldCheck } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../../api/client";
-import { now } from "../../hooks/clock";
 import { Failure } from "../../components/page-states";
 import { Time } from "../../components/time";
+import { now } from "../../hooks/clock";
 
 export function Verify({ chain }: { chain: string }) {
   const verify = useMutation({
@@ -18,32 +18,32 @@ export function Verify({ chain }: { chain: string }) {
     <div aria-live="polite">
       <Group mb="md">
         <Button variant="default" loading={verify.isPending} onClick={() => verify.mutate()} leftSection={<IconShieldCheck size={18} />}>
-          Verify the whole log
+          Verify now
         </Button>
-        {verify.isIdle && <Text size="sm">Each entry holds the hash of the one before: a change, gap or reordering shows.</Text>}
+        {verify.isIdle && <Text size="sm">Each entry contains the hash of the entry before it, so a change, a gap or a different order is found.</Text>}
       </Group>
       {verify.isError && <Failure error={verify.error} />}
-      {verify.data && <Verdict of={verify.data} />}
+      {verify.data && <Result verified={verify.data} />}
     </div>
   );
 }
 
-function Verdict({ of: v }: { of: Schemas["AuditVerdict"] & { at: string } }) {
+function Result({ verified: v }: { verified: Schemas["AuditVerdict"] & { at: string } }) {
   return (
     <Alert
       color={v.ok ? "green" : "red"}
       variant="light"
       mb="md"
       icon={v.ok ? <IconShieldCheck /> : <IconAlertTriangle />}
-      title={v.ok ? `The log is whole: ${v.entries} entries` : `The log is broken at entry ${v.broken_at}`}
+      title={v.ok ? `Chain intact: ${v.entries} entries` : `Chain broken at entry ${v.broken_at}`}
     >
       <Text size="sm">
-        {!v.ok && `${v.problem} The ${v.entries} entries before it are whole. Keep a copy of the log and of its storage before anything else. `}
+        {!v.ok && `${v.problem} The ${v.entries} entries before it are intact. Copy the log and the database before you do anything else. `}
         Verified <Time at={v.at} />.
       </Text>
       {v.entries > 0 && (
         <Text size="sm" style={{ overflowWrap: "anywhere" }}>
-          To prove later that nothing before it was rewritten, note down entry {v.head.seq} with its hash: <Code>{v.head.hash}</Code>
+          To prove later that no entry before it was changed, write down entry {v.head.seq} with its hash: <Code>{v.head.hash}</Code>
         </Text>
       )}
     </Alert>

@@ -1,80 +1,80 @@
-// Changes the policy: edit, confirm what differs, and decide where somebody else
-// changed it meanwhile.
+// Edits the policy: the user changes settings, confirms the differences, and resolves
+// a conflict if somebody else changed the policy meanwhile.
 import { Alert, Button, Group, Modal, Stack, Text } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type SubmitEvent, useState } from "react";
 import { api, ProblemError } from "../../api/client";
-import { useRefuge } from "../../hooks/focus";
 import { Failure } from "../../components/page-states";
+import { useFocusOnChange } from "../../hooks/focus";
 import { useProject } from "../../hooks/project";
 import { Changes, Conflict } from "./changes";
 import { SettingInputs } from "./setting-inputs";
-import { differing, effect, type Flat, flat, nested } from "./settings";
+import { differences, type FlatPolicy, flatten, nest, summary } from "./settings";
 
-/** A policy, and which version of it this is. */
+/** A policy with the ETag of its version. */
 export interface Version {
-  policy: Flat;
+  policy: FlatPolicy;
   etag: string;
 }
 
 export async function readPolicy(pid: string): Promise<Version> {
   const { data, response } = await api.GET("/api/v1/projects/{pid}/certificate-policy", { params: { path: { pid } } });
-  return { policy: flat(data!), etag: response.headers.get("ETag") ?? "" };
+  return { policy: flatten(data!), etag: response.headers.get("ETag") ?? "" };
 }
 
 async function writePolicy(pid: string, { policy, etag }: Version): Promise<Version> {
-  const { data, response } = await api.PUT("/api/v1/projects/{pid}/certificate-policy", { params: { path: { pid }, header: { "If-Match": etag } }, body: nested(policy) });
-  return { policy: flat(data!), etag: response.headers.get("ETag") ?? "" };
+  const { data, response } = await api.PUT("/api/v1/projects/{pid}/certificate-policy", { params: { path: { pid }, header: { "If-Match": etag } }, body: nest(policy) });
+  return { policy: flatten(data!), etag: response.headers.get("ETag") ?? "" };
 }
 
-/** What the person made, and of which version they made it. */
+/** The user's unsaved policy, and the version that it is based on. */
 interface Draft {
   base: Version;
-  mine: Flat;
+  mine: FlatPolicy;
 }
 
-export function PolicyEditor({ now }: { now: Version }) {
-  const [made, setMade] = useState<Draft | null>(null);
-  const [asking, ask] = useState(false);
-  const draft = made ?? { base: now, mine: now.policy };
-  const changed = differing(draft.base.policy, draft.mine).length > 0;
-  const outcome = useRefuge<HTMLDivElement>(changed); // saving and discarding leave nothing to press
+export function PolicyEditor({ current }: { current: Version }) {
+  const [edited, setEdited] = useState<Draft | null>(null);
+  const [confirming, setConfirming] = useState(false);
+  const draft = edited ?? { base: current, mine: current.policy };
+  const changed = differences(draft.base.policy, draft.mine).length > 0;
+  const summaryAlert = useFocusOnChange<HTMLDivElement>(changed); // saving and discarding disable the buttons
   const submit = (event: SubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const wrong = event.currentTarget.querySelector<HTMLElement>('[aria-invalid="true"]');
-    if (wrong) wrong.focus();
-    else ask(true);
+    const invalid = event.currentTarget.querySelector<HTMLElement>('[aria-invalid="true"]');
+    if (invalid) invalid.focus();
+    else setConfirming(true);
   };
   return (
     <>
       <form onSubmit={submit} noValidate>
-        <SettingInputs policy={draft.mine} change={(part) => setMade({ base: draft.base, mine: { ...draft.mine, ...part } })} />
-        <Alert ref={outcome} tabIndex={-1} variant="light" my="lg" maw={640} title="What this comes to">
-          <Text size="sm">{effect(draft.mine)}</Text>
+        <SettingInputs policy={draft.mine} change={(part) => setEdited({ base: draft.base, mine: { ...draft.mine, ...part } })} />
+        <Alert ref={summaryAlert} tabIndex={-1} variant="light" my="lg" maw={640} title="Summary">
+          <Text size="sm">{summary(draft.mine)}</Text>
         </Alert>
         <Group>
           <Button type="submit" disabled={!changed}>
-            Save
+            Save changes
           </Button>
-          <Button variant="default" disabled={!changed} onClick={() => setMade(null)}>
-            Discard changes
+          <Button variant="default" disabled={!changed} onClick={() => setEdited(null)}>
+            Discard
           </Button>
         </Group>
       </form>
-      <Asking draft={draft} setDraft={setMade} opened={asking} close={() => ask(false)} />
+      <ConfirmDialog draft={draft} setDraft={setEdited} opened={confirming} close={() => setConfirming(false)} />
     </>
   );
 }
 
-interface AskingProps {
+interface ConfirmProps {
   draft: Draft;
   setDraft: (draft: Draft | null) => void;
   opened: boolean;
   close: () => void;
 }
 
-function Asking({ draft: { base, mine }, setDraft, opened, close }: AskingProps) {
+function ConfirmDialog({ draft: { base, mine }, setDraft, opened, close }: ConfirmProps) {
   const { id: pid } = useProject();
   const queries = useQueryClient();
   const [theirs, setTheirs] = useState<Version | null>(null);
@@ -92,35 +92,38 @@ function Asking({ draft: { base, mine }, setDraft, opened, close }: AskingProps)
       void queries.invalidateQueries({ queryKey: ["policy"] });
       void queries.invalidateQueries({ queryKey: ["audit"] });
       setDraft(null);
-      shut();
-      notifications.show({ message: "The policy is saved and in force." });
+      reset();
+      close();
+      notifications.show({ message: "The policy was changed." });
     },
   });
-  const shut = () => {
+  const reset = () => {
     setTheirs(null);
     save.reset();
+  };
+  const cancel = () => {
+    reset();
     close();
   };
-  const decide = (at: Version) => (policy: Flat) => {
-    setDraft({ base: at, mine: policy });
-    if (differing(at.policy, policy).length === 0) shut(); // theirs holds already
-    setTheirs(null);
-    save.reset();
+  const resolve = (current: Version) => (policy: FlatPolicy) => {
+    setDraft({ base: current, mine: policy });
+    if (differences(current.policy, policy).length === 0) cancel(); // the other change is in force already
+    else reset();
   };
   return (
-    <Modal opened={opened} onClose={shut} size="lg" title={theirs ? "Somebody changed the policy meanwhile" : "Change the policy?"} transitionProps={{ duration: 0 }}>
+    <Modal opened={opened} onClose={cancel} size="lg" title={theirs ? "Somebody else changed the policy" : "Change the policy?"} transitionProps={{ duration: 0 }}>
       {theirs ? (
-        <Conflict key={theirs.etag} before={base.policy} theirs={theirs.policy} mine={mine} decided={decide(theirs)} />
+        <Conflict key={theirs.etag} before={base.policy} theirs={theirs.policy} mine={mine} onResolved={resolve(theirs)} />
       ) : (
         <Stack>
           <Changes from={base.policy} to={mine} />
           {save.isError && <Failure error={save.error} />}
           <Group justify="flex-end">
-            <Button variant="default" onClick={shut}>
-              Go on editing
+            <Button variant="default" onClick={cancel}>
+              Cancel
             </Button>
             <Button loading={save.isPending} onClick={() => save.mutate()}>
-              Change the policy
+              Change policy
             </Button>
           </Group>
         </Stack>

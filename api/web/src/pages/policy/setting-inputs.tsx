@@ -1,15 +1,15 @@
 // The settings of a policy, to change or only to read.
 import { Fieldset, Group, Input, NumberInput, Radio, Select, Stack, Switch, Table, Text } from "@mantine/core";
 import { useState } from "react";
-import { type Flat, problem, say, type Setting, settings, type Unit, unitOf, units } from "./settings";
+import { type FlatPolicy, type Setting, settings, type Unit, unitOf, units, validationError, valueText } from "./settings";
 
-interface InputProps {
-  setting: Setting;
-  policy: Flat;
-  change: (part: Partial<Flat>) => void;
+interface InputProps<S = Setting> {
+  setting: S;
+  policy: FlatPolicy;
+  change: (part: Partial<FlatPolicy>) => void;
 }
 
-export function SettingInputs({ policy, change }: { policy: Flat; change: (part: Partial<Flat>) => void }) {
+export function SettingInputs({ policy, change }: { policy: FlatPolicy; change: (part: Partial<FlatPolicy>) => void }) {
   return (
     <Stack gap="lg" maw={640}>
       {settings.map((setting) => (
@@ -29,31 +29,31 @@ function SettingInput({ setting, policy, change }: InputProps) {
       return (
         <Radio.Group label={label} description={help} value={String(value)} onChange={(chosen) => change({ [name]: chosen })}>
           <Stack gap="xs" mt="xs">
-            {Object.entries(setting.choices).map(([choice, words]) => (
-              <Radio key={choice} value={choice} label={words} />
+            {Object.entries(setting.choices).map(([choice, text]) => (
+              <Radio key={choice} value={choice} label={text} />
             ))}
           </Stack>
         </Radio.Group>
       );
     case "number":
-      return <Amount label={label} help={`${help} At most ${setting.max}.`} value={Number(value)} error={problem(setting, policy)} set={(next) => change({ [name]: next })} />;
+      return <WholeNumber label={label} help={`${help} At most ${setting.max}.`} value={Number(value)} error={validationError(setting, policy)} onChange={(next) => change({ [name]: next })} />;
     case "duration":
       return <Duration setting={setting} policy={policy} change={change} />;
   }
 }
 
-interface AmountProps {
+interface NumberProps {
   label?: string;
-  /** What it is called to those who do not see it, without a label. */
+  /** The accessible name of an input without a label. */
   name?: string;
   help?: string;
   value: number;
   error?: string;
-  set: (value: number) => void;
+  onChange: (value: number) => void;
 }
 
-/** A whole number; none yet is NaN. */
-function Amount({ label, name, help, value, error, set }: AmountProps) {
+/** An empty input has the value NaN. */
+function WholeNumber({ label, name, help, value, error, onChange }: NumberProps) {
   return (
     <NumberInput
       label={label}
@@ -61,7 +61,7 @@ function Amount({ label, name, help, value, error, set }: AmountProps) {
       description={help}
       error={error}
       value={Number.isNaN(value) ? "" : value}
-      onChange={(next) => set(next === "" ? NaN : Number(next))}
+      onChange={(next) => onChange(next === "" ? NaN : Number(next))}
       min={1}
       allowDecimal={false}
       allowNegative={false}
@@ -71,30 +71,29 @@ function Amount({ label, name, help, value, error, set }: AmountProps) {
   );
 }
 
-/** A duration in the unit that suits it. */
-function Duration({ setting, policy, change }: InputProps) {
+/** A duration with a unit that the user can choose. */
+function Duration({ setting, policy, change }: InputProps<Extract<Setting, { kind: "duration" }>>) {
   const seconds = Number(policy[setting.name]);
-  const [chosen, choose] = useState<Unit>(() => unitOf(seconds));
+  const [chosen, setChosen] = useState<Unit>(() => unitOf(seconds));
   const unit = seconds % units[chosen] === 0 || Number.isNaN(seconds) ? chosen : unitOf(seconds);
-  const max = setting.kind === "duration" ? setting.max : 0;
-  const set = (amount: number, of: Unit) => {
-    choose(of);
-    change({ [setting.name]: amount * units[of] });
-  };
   const amount = seconds / units[unit];
+  const set = (amount: number, unit: Unit) => {
+    setChosen(unit);
+    change({ [setting.name]: amount * units[unit] });
+  };
   return (
     <Fieldset legend={<Input.Label labelElement="div">{setting.label}</Input.Label>} variant="unstyled" p={0} m={0}>
       <Input.Description mb={6}>{setting.help}</Input.Description>
       <Group gap="xs" align="flex-start">
-        <Amount name="Amount" value={amount} error={problem(setting, policy)} set={(next) => set(next, unit)} />
-        <Select aria-label="Unit" w={120} allowDeselect={false} data={Object.keys(units).filter((u) => units[u as Unit] <= max)} value={unit} onChange={(next) => set(amount, next as Unit)} />
+        <WholeNumber name="Amount" value={amount} error={validationError(setting, policy)} onChange={(next) => set(next, unit)} />
+        <Select aria-label="Unit" w={120} allowDeselect={false} data={Object.keys(units).filter((u) => units[u as Unit] <= setting.maxSeconds)} value={unit} onChange={(next) => set(amount, next as Unit)} />
       </Group>
     </Fieldset>
   );
 }
 
-/** A policy for those who cannot change it. */
-export function SettingTable({ policy }: { policy: Flat }) {
+/** Shows a policy to users who may not change it. */
+export function SettingTable({ policy }: { policy: FlatPolicy }) {
   return (
     <Table verticalSpacing="sm" layout="fixed">
       <Table.Thead>
@@ -110,7 +109,7 @@ export function SettingTable({ policy }: { policy: Flat }) {
               {setting.label}
               <Text size="xs">{setting.help}</Text>
             </Table.Th>
-            <Table.Td>{say(setting, policy)}</Table.Td>
+            <Table.Td>{valueText(setting, policy)}</Table.Td>
           </Table.Tr>
         ))}
       </Table.Tbody>

@@ -1,0 +1,4 @@
+// The second test process of npm test.
+import { load } from "./workers.mjs";
+
+await load(1);
