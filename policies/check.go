@@ -153,18 +153,18 @@ func runTests(ctx context.Context, l limits, modules map[string]*ast.Module, rep
 	for result := range results {
 		t := TestResult{
 			Name: strings.TrimPrefix(result.Package, "data.") + "." + result.Name,
-			File: result.Location.File, Line: result.Location.Row, Outcome: TestPassed,
+			File: result.Location.File, Line: result.Location.Row, Outcome: testPassed,
 		}
 		problem := Problem{File: t.File, Line: t.Line}
 		switch {
 		case result.Skip:
-			t.Outcome = TestSkipped
+			t.Outcome = testSkipped
 		case topdown.IsCancel(result.Error):
-			t.Outcome, problem.Text = TestBroken, fmt.Sprintf("test %s did not end within %s", t.Name, l.test)
+			t.Outcome, problem.Text = testBroken, fmt.Sprintf("test %s did not end within %s", t.Name, l.test)
 		case result.Error != nil:
-			t.Outcome, problem.Text = TestBroken, fmt.Sprintf("test %s: %v", t.Name, result.Error)
+			t.Outcome, problem.Text = testBroken, fmt.Sprintf("test %s: %v", t.Name, result.Error)
 		case result.Fail:
-			t.Outcome, problem.Text = TestFailed, fmt.Sprintf("test %s fails", t.Name)
+			t.Outcome, problem.Text = testFailed, fmt.Sprintf("test %s fails", t.Name)
 		}
 		report.Tests = append(report.Tests, t)
 		if problem.Text != "" {

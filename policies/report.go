@@ -36,10 +36,10 @@ type TestResult struct {
 
 // The outcomes of a test.
 const (
-	TestPassed  = "pass"
-	TestFailed  = "fail"
-	TestBroken  = "error"
-	TestSkipped = "skipped"
+	testPassed  = "pass"
+	testFailed  = "fail"
+	testBroken  = "error"
+	testSkipped = "skipped"
 )
 
 // SampleResult is the decision on one sample.

@@ -11,7 +11,7 @@ import (
 // Hit kills the process if COUNTERSIGN_FAILPOINT names this place.
 func Hit(name string) {
 	if os.Getenv("COUNTERSIGN_FAILPOINT") == name {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // there is nobody left to tell
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // an error cannot be reported
 		select {}
 	}
 }

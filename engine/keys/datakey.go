@@ -11,9 +11,8 @@ import (
 // dataKeySize is the length of an installation's key, in bytes.
 const dataKeySize = 32
 
-// DataKey returns the installation's key of that id: 256 random bits, made by
-// whichever process comes first and kept sealed in the store, so that all
-// processes have the same.
+// DataKey returns the installation's key of that id: 256 random bits. The first
+// process makes it and stores it sealed, so all processes get the same key.
 func DataKey(ctx context.Context, keys engine.Keys, store engine.DataKeys, id string) ([]byte, error) {
 	identity := "data-key/" + id
 	fresh := make([]byte, dataKeySize)
@@ -23,16 +22,16 @@ func DataKey(ctx context.Context, keys engine.Keys, store engine.DataKeys, id st
 	if err != nil {
 		return nil, fmt.Errorf("make data key: %w", err)
 	}
-	winner, err := store.DataKey(ctx, id, sealed)
+	stored, err := store.DataKey(ctx, id, sealed)
 	if err != nil {
 		return nil, fmt.Errorf("store data key %s: %w", id, err)
 	}
-	key, err := keys.Open(ctx, identity, winner)
+	key, err := keys.Open(ctx, identity, stored)
 	if err != nil {
 		return nil, fmt.Errorf("read data key: %w", err)
 	}
 	if len(key) != dataKeySize {
-		return nil, fmt.Errorf("read data key %s: it has %d bytes, not %d", id, len(key), dataKeySize)
+		return nil, fmt.Errorf("read data key %s: it has %d bytes and must have %d; restore the store from a backup", id, len(key), dataKeySize)
 	}
 	return key, nil
 }

@@ -13,7 +13,7 @@ import (
 	"gocloud.dev/secrets/localsecrets"
 )
 
-// keeper is an opened keeper with the id under which sealed keys refer to it.
+// keeper is an open keeper with the id by which sealed keys refer to it.
 type keeper struct {
 	*secrets.Keeper
 	id    string
@@ -30,33 +30,33 @@ func (k keeper) unwrap(ctx context.Context, wrapped []byte) (dataKey []byte, err
 	return k.Decrypt(ctx, wrapped)
 }
 
-// recovered turns a panic into an error: a driver trusts what the network sent
-// (hashivault takes any answer for one with data).
+// recovered turns a panic into an error, because drivers trust answers from the
+// network (hashivault expects data in every answer).
 func recovered(err *error) {
 	if cause := recover(); cause != nil {
 		*err = fmt.Errorf("the driver panicked: %v", cause)
 	}
 }
 
-// openURL opens a keeper by URL. Its id is the URL without the query, which
-// says how to reach the key and not which key it is.
+// openURL opens a keeper by URL. Its id is the URL without the query, which says how
+// to reach the key and does not identify it.
 func openURL(ctx context.Context, ref string) (keeper, error) {
 	u, err := url.Parse(ref)
 	if err != nil {
-		return keeper{}, errors.New("open keeper: its URL cannot be parsed") // the cause would quote the URL, which may be a key
+		return keeper{}, errors.New("open keeper: keeper.url or keeper.previous has an invalid URL; correct it") // the cause quotes the URL, which may contain a key
 	}
 	switch {
 	case u.Scheme == localsecrets.Scheme:
 		return openBase64Key(u)
 	case u.Scheme == "keyfile":
 		if u.Host != "" || u.Path == "" {
-			return keeper{}, errors.New("open keeper: a key file is named as keyfile:///path, with three slashes")
+			return keeper{}, errors.New("open keeper: the URL of a key file is keyfile:///path, with three slashes")
 		}
 		return openKeyFile(u.Path, false)
 	case u.User != nil:
-		return keeper{}, fmt.Errorf("open keeper: a %s URL must not hold credentials; they belong in the environment", u.Scheme)
+		return keeper{}, fmt.Errorf("open keeper: a %s URL must not contain credentials; set them in the environment", u.Scheme)
 	case !secrets.DefaultURLMux().ValidKeeperScheme(u.Scheme):
-		return keeper{}, fmt.Errorf("open keeper: unknown scheme %q; this program knows keyfile and %q", u.Scheme, secrets.DefaultURLMux().KeeperSchemes())
+		return keeper{}, fmt.Errorf("open keeper: unknown scheme %q; use keyfile or one of %q", u.Scheme, secrets.DefaultURLMux().KeeperSchemes())
 	}
 	k, err := secrets.DefaultURLMux().OpenKeeperURL(ctx, u)
 	if err != nil {
@@ -65,9 +65,8 @@ func openURL(ctx context.Context, ref string) (keeper, error) {
 	return keeper{Keeper: k, id: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()}, nil
 }
 
-// openBase64Key takes base64key://KEY, a key in URL-safe base64. The driver
-// would make a random key for an empty one, under which everything is lost at
-// the next start.
+// openBase64Key opens base64key://KEY, a key in URL-safe base64. It refuses an empty
+// key, for which the driver would make a random one that is lost at the next start.
 func openBase64Key(u *url.URL) (keeper, error) {
 	key, err := localsecrets.Base64Key(u.Host)
 	if err != nil || u.User != nil || u.Path != "" || u.RawQuery != "" {
@@ -77,8 +76,8 @@ func openBase64Key(u *url.URL) (keeper, error) {
 	return localKeeper(key)
 }
 
-// localKeeper is a keeper over a key in hand, whose id tells which key it is and
-// nothing about it.
+// localKeeper is a keeper with a key in memory. Its id identifies the key and
+// reveals nothing about it.
 func localKeeper(key [32]byte) (keeper, error) {
 	derived, err := hkdf.Expand(sha256.New, key[:], "countersign keeper id v1", sha256.Size)
 	if err != nil {

@@ -1,16 +1,16 @@
 // Package keys keeps private keys encrypted at rest, by envelope encryption.
 //
-// Start with [Open], which makes a [Sealer] from keepers. Each key gets a data
-// key of its own (256 random bits, XChaCha20-Poly1305), and a keeper of
-// gocloud.dev/secrets wraps the data key: a key management service, or by
-// default a local key file. The record's identity is the associated data, so a
-// sealed key opens for its own record only.
+// Start with [Open], which makes a [Sealer]. Each private key is encrypted under a
+// data key of its own (256 random bits, XChaCha20-Poly1305). A keeper of
+// gocloud.dev/secrets encrypts ("wraps") the data key: a key management service,
+// or by default a local key file. The record's identity is the associated data, so
+// a sealed key can be opened for its own record only.
 //
-// Keepers rotate: the current one seals, and the previous ones open what they
-// sealed, found by the keeper id that every sealed key carries.
+// For rotation, the current keeper seals new keys and the previous keepers open
+// old ones. Every sealed key contains the id of its keeper.
 //
-// The package promises that neither keys nor data keys appear in an error, a log
-// record or a keeper id, and it caches neither.
+// The package promises that private keys and data keys never appear in an error, a
+// log record or a keeper id. It caches neither.
 package keys
 
 import (
@@ -27,21 +27,21 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// Options say which keepers there are. A keeper is a URL of gocloud.dev/secrets
+// Options name the keepers. A keeper is a URL of gocloud.dev/secrets
 // (package kms lists the schemes of the key management services), or
 // keyfile:///path for another local key file. base64key://… holds the key
 // itself and is for tests.
 type Options struct {
-	// Keeper seals new keys. Empty, the local key file does.
+	// Keeper seals new keys. If it is empty, the local key file does.
 	Keeper string
-	// Previous keepers open what they sealed before.
+	// Previous keepers open the keys that they sealed before.
 	Previous []string
-	// KeyFile is the path of the local key file, which belongs outside the
-	// database's folder: whoever copies one should not have the other. It is
-	// made when it is missing and no Keeper is set; with a Keeper set, one that
-	// exists goes on opening what it sealed.
+	// KeyFile is the path of the local key file. It should not be in the database's
+	// folder, so that a copy of one is not a copy of both. A missing file is made if
+	// no Keeper is set. With a Keeper, an existing file still opens the keys that it
+	// sealed.
 	KeyFile string
-	// Logger gets the warning that a local key is in use; nil is slog's default.
+	// Logger gets a warning if a local key seals; slog.Default() by default.
 	Logger *slog.Logger
 }
 
@@ -52,8 +52,8 @@ type Sealer struct {
 
 var _ engine.Keys = (*Sealer)(nil)
 
-// Open opens every keeper that the options name, so that a malformed one shows now.
-// It asks no key management service anything yet.
+// Open opens all keepers, so that an invalid URL is an error now. It does not call
+// a key management service yet.
 func Open(ctx context.Context, o Options) (*Sealer, error) {
 	s := &Sealer{}
 	if err := s.open(ctx, o); err != nil {
@@ -64,7 +64,7 @@ func Open(ctx context.Context, o Options) (*Sealer, error) {
 		if logger == nil {
 			logger = slog.Default()
 		}
-		logger.WarnContext(ctx, "private keys are sealed under a key on this machine; production wants a key management service", "keeper", s.keepers[0].id)
+		logger.WarnContext(ctx, "private keys are sealed under a key file on this machine; set keeper.url to a key management service in production", "keeper", s.keepers[0].id)
 	}
 	return s, nil
 }
@@ -151,7 +151,7 @@ func (s *Sealer) Open(ctx context.Context, identity string, sealed engine.Sealed
 		return nil, fmt.Errorf("open %s: %w", identity, err)
 	}
 	if len(sealed.Ciphertext) < aead.NonceSize() {
-		return nil, fmt.Errorf("open %s: the ciphertext is cut short", identity)
+		return nil, fmt.Errorf("open %s: the ciphertext is too short; restore the record from a backup", identity)
 	}
 	nonce, ciphertext := sealed.Ciphertext[:aead.NonceSize()], sealed.Ciphertext[aead.NonceSize():]
 	key, err := aead.Open(nil, nonce, ciphertext, associatedData(identity))
@@ -161,10 +161,10 @@ func (s *Sealer) Open(ctx context.Context, identity string, sealed engine.Sealed
 	return key, nil
 }
 
-// unwrap asks the keeper that wrapped the data key. Keepers of one id differ in
-// what the id leaves out, such as a region: each of them is asked.
+// unwrap calls the keeper that wrapped the data key. It tries all keepers with the
+// same id, because they may differ in what the id leaves out, such as a region.
 func (s *Sealer) unwrap(ctx context.Context, sealed engine.SealedKey) ([]byte, error) {
-	failure := fmt.Errorf("no keeper is configured under the id %q, which wrapped its data key", sealed.KeeperID)
+	failure := fmt.Errorf("its keeper %q is not configured; add its URL to keeper.previous", sealed.KeeperID)
 	for _, k := range s.keepers {
 		if k.id != sealed.KeeperID {
 			continue
@@ -178,19 +178,19 @@ func (s *Sealer) unwrap(ctx context.Context, sealed engine.SealedKey) ([]byte, e
 	return nil, failure
 }
 
-// unavailable is what a caller hears of a keeper that refuses or does not answer.
+// unavailable is the error for a keeper that refuses or does not answer.
 func unavailable(id string, err error) error {
-	return engine.Errorf(engine.CodeUnavailable, "the keeper of the private keys does not serve").
+	return engine.Errorf(engine.CodeUnavailable, "the keeper of the private keys failed; try again later, and check the server's log").
 		Because(fmt.Errorf("keeper %s: %w", id, err))
 }
 
 func newAEAD(dataKey []byte) (cipher.AEAD, error) {
 	aead, err := chacha20poly1305.NewX(dataKey)
 	if err != nil {
-		return nil, fmt.Errorf("use data key: %w", err) // says its length at most
+		return nil, fmt.Errorf("use data key: %w", err) // the error contains the length at most
 	}
 	return aead, nil
 }
 
-// associatedData keeps what is sealed here apart from any other use of a data key.
+// associatedData separates sealed keys from any other use of a data key.
 func associatedData(identity string) []byte { return []byte("countersign seal v1\x00" + identity) }

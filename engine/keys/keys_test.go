@@ -17,7 +17,7 @@ import (
 
 const identity = "certificate-key/prj_1/cert_1"
 
-// canary stands for a private key: nothing of it may show anywhere.
+// canary is the private key of these tests. No part of it may appear anywhere.
 var canary = []byte("CANARY-private-key-bytes-0123456789abcdef")
 
 // keyURL is a keeper whose key is one byte repeated.
@@ -51,7 +51,7 @@ func mustSeal(t testing.TB, s *keys.Sealer) engine.SealedKey {
 	return sealed
 }
 
-// leaks tells whether text holds the canary or the keeper's key, raw or encoded.
+// leaks tells whether text contains the canary or the keeper's key, raw or encoded.
 func leaks(text []byte) bool {
 	for _, secret := range [][]byte{canary, bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)} {
 		for _, form := range [][]byte{secret[:24], []byte(base64.StdEncoding.EncodeToString(secret[:24])), []byte(hex.EncodeToString(secret[:24]))} {

@@ -1,13 +1,13 @@
 // Package kms links the drivers of the key management services that package keys
-// can use as keepers. A program imports it for its side effect; packages and
-// tests that need no service stay free of the services' client libraries.
+// can use as keepers. A program imports it for its side effect, so that other
+// packages and tests do not link the services' client libraries.
 //
 //   - awskms://KEY-ID-OR-ALIAS?region=… — AWS KMS
 //   - azurekeyvault://VAULT.vault.azure.net/keys/NAME — Azure Key Vault
 //   - gcpkms://projects/P/locations/L/keyRings/R/cryptoKeys/K — Google Cloud KMS
 //   - hashivault://KEY — the transit engine of HashiCorp Vault or OpenBao at
-//     VAULT_SERVER_URL, with VAULT_SERVER_TOKEN. This driver does not end with
-//     its caller's context: VAULT_CLIENT_TIMEOUT bounds a call, 60 s by default
+//     VAULT_SERVER_URL, with VAULT_SERVER_TOKEN. This driver ignores
+//     the context: VAULT_CLIENT_TIMEOUT bounds a call, 60 s by default
 //
 // Credentials come from each service's usual environment, never from the URL.
 package kms

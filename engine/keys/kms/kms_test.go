@@ -37,8 +37,8 @@ func TestCredentialsInURLsAreRefused(t *testing.T) {
 	}
 }
 
-// transit speaks the wire protocol of Vault's transit engine for one key, since
-// no Vault can be had here. Its mode makes it fail in one way.
+// transit implements the protocol of Vault's transit engine for one key, because
+// Vault is not available to tests. Its mode selects a failure.
 type transit struct {
 	keeper *secrets.Keeper
 	mode   atomic.Value
