@@ -27,10 +27,10 @@ deny contains {
 
 deny contains {
 	"code": "key_export_disabled",
-	"why": sprintf("The format %s holds the private key, and the project's policy has key export off and approval mode %s.", [format, mode]),
+	"why": sprintf("The format %s contains the private key, and the project's policy has key export off and approval mode %s.", [format, mode]),
 	"remedies": key_export_remedies,
 } if {
-	holds_key
+	contains_key
 	not key_export_on
 	not mode in {"key_export", "all"}
 }
@@ -50,21 +50,21 @@ approval contains {
 }
 
 approval contains {
-	"why": sprintf("The format %s holds the private key, and the project's policy requires approval of private keys (approval mode key_export).", [format]),
+	"why": sprintf("The format %s contains the private key, and the project's policy requires approval of private keys (approval mode key_export).", [format]),
 	"remedies": [keyless_format, approval_off],
 	"required_approvals": policy_approvals,
 } if {
 	mode == "key_export"
-	holds_key
+	contains_key
 }
 
-allow contains sprintf("The format %s holds no private key, and approval mode %s requires no approval for it.", [format, mode]) if {
-	not holds_key
+allow contains sprintf("The format %s contains no private key, and approval mode %s requires no approval for it.", [format, mode]) if {
+	not contains_key
 	mode in {"off", "key_export"}
 }
 
-allow contains sprintf("The format %s holds the private key; the project's policy has key export on and approval mode off.", [format]) if {
-	holds_key
+allow contains sprintf("The format %s contains the private key; the project's policy has key export on and approval mode off.", [format]) if {
+	contains_key
 	key_export_on
 	mode == "off"
 }
@@ -81,7 +81,7 @@ keyless_format := "Pick a format without the private key, such as fullchain."
 approval_off := sprintf("%s approval mode off in the project's certificate policy%s.", [admin_action("set", "Set"), and_key_export])
 
 and_key_export := ` and switch on "Allow key export"` if {
-	holds_key
+	contains_key
 	not key_export_on
 } else := ""
 
@@ -162,7 +162,7 @@ default mode := "unknown"
 
 mode := input.policy.approval.mode if input.policy.approval.mode in {"off", "key_export", "all"}
 
-holds_key if not input.format.contains_key == false
+contains_key if not input.format.contains_key == false
 
 key_export_on if input.policy.allow_key_export == true
 

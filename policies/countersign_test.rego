@@ -49,7 +49,7 @@ test_allows_the_example if {
 	d.outcome == "allow"
 	d.code == ""
 	d.remedies == []
-	d.explanation == ["The format pkcs12 holds the private key; the project's policy has key export on and approval mode off."]
+	d.explanation == ["The format pkcs12 contains the private key; the project's policy has key export on and approval mode off."]
 }
 
 test_roles_below_operator_are_forbidden if {

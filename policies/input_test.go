@@ -12,9 +12,9 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// TestInputIsItsJSONForm holds the direct conversion to encoding/json's, for an
-// input with every member set and for the zero one: a member added to
-// engine.PolicyInput and forgotten here fails.
+// TestInputIsItsJSONForm compares the direct conversion with encoding/json's, for an
+// input with every member set and for the zero one. It fails if a member of
+// engine.PolicyInput is missing in toValue.
 func TestInputIsItsJSONForm(t *testing.T) {
 	full := engine.PolicyInput{Options: map[string]any{"legacy": true, "alias": "www", "n": 1.5}}
 	fill(t, reflect.ValueOf(&full).Elem())
@@ -47,7 +47,7 @@ func jsonForm(t *testing.T, in engine.PolicyInput) []byte {
 	return bytes.Replace(text, []byte(`"updated_at":`), []byte(`"created_at":`), 1)
 }
 
-// fill sets every member that is zero to something that is not.
+// fill sets every zero member to another value.
 func fill(t *testing.T, v reflect.Value) {
 	if !v.IsZero() && v.Kind() != reflect.Struct {
 		return

@@ -29,7 +29,7 @@ type Options struct {
 	Log     *slog.Logger          // slog.Default() by default
 	Clock   engine.Clock          // engine.SystemClock by default
 	Metrics prometheus.Registerer // counts reloads; none by default
-	Poll    time.Duration         // how often Dir is read; 2 s by default
+	poll    time.Duration         // how often Dir is read; 2 s by default
 }
 
 // Evaluator decides by the active rules. It is safe for concurrent use.
@@ -63,8 +63,8 @@ func open(ctx context.Context, o Options, l limits) (*Evaluator, error) {
 	if o.Clock == nil {
 		o.Clock = engine.SystemClock
 	}
-	if o.Poll <= 0 {
-		o.Poll = 2 * time.Second
+	if o.poll <= 0 {
+		o.poll = 2 * time.Second
 	}
 	e := &Evaluator{limits: l, log: o.Log, stop: func() {}}
 	if o.Dir != "" {

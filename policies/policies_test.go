@@ -239,7 +239,7 @@ approval contains {"why": "Ask.", "required_approvals": 3, "remedies": ["Do with
 	got, want := evaluate(t, team, in).Rules, []engine.RuleResult{
 		{Kind: engine.OutcomeDeny, Code: engine.CodePolicyDenied, Why: "No.", Remedies: []string{"Wait."}},
 		{Kind: engine.OutcomeApproval, Why: "Ask.", Remedies: []string{"Do without."}, RequiredApprovals: 3},
-		{Kind: engine.OutcomeAllow, Remedies: []string{}, Why: "The format pkcs12 holds the private key; the project's policy has key export on and approval mode off."},
+		{Kind: engine.OutcomeAllow, Remedies: []string{}, Why: "The format pkcs12 contains the private key; the project's policy has key export on and approval mode off."},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)

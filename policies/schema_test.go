@@ -32,7 +32,7 @@ func compiledSchema(t *testing.T) *jsonschema.Schema {
 	return schema
 }
 
-// conforms holds an input, as the rules see it, to the schema.
+// conforms validates an input, as the rules see it, against the schema.
 func conforms(t *testing.T, schema *jsonschema.Schema, input ast.Value) error {
 	t.Helper()
 	document, err := jsonschema.UnmarshalJSON(strings.NewReader(input.String()))
@@ -100,8 +100,8 @@ func TestTheSchemaHasEveryMember(t *testing.T) {
 	compare("", json.RawMessage(Schema), value)
 }
 
-// TestTheSamplesCover what rules may tell apart, and conform to the schema.
-func TestTheSamplesCover(t *testing.T) {
+// The samples conform to the schema and cover the values that rules distinguish.
+func TestTheSamplesCoverTheInput(t *testing.T) {
 	schema := compiledSchema(t)
 	seen := map[string]bool{}
 	for name, sample := range samples() {

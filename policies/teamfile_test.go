@@ -90,7 +90,7 @@ deny contains sprintf("%s is denied.", [input.actor.name]) if not is_operator
 
 approval contains {"why": "Ask.", "required_approvals": tables.needed.payments.keys} if {
 	input.project.id == tables.named["payments"]
-	holds_key
+	contains_key
 }
 
 approval contains "Ask." if {
@@ -168,7 +168,7 @@ func TestTeamRulesAreOnlyStricter(t *testing.T) {
 	for _, text := range []string{
 		`approval contains "Ask."`, `approval contains {"why": "Ask.", "required_approvals": 0}`, `approval contains {"code": "x", "required_approvals": 9}`,
 		`deny contains "No."`, `deny contains {"code": "forbidden"}`,
-		"mine(x) := x\n\napproval contains \"Ask.\" if mine(holds_key)",
+		"mine(x) := x\n\napproval contains \"Ask.\" if mine(contains_key)",
 		`approval contains "Ask." if input.action == "mint"`, `deny contains "No." if approved`,
 	} {
 		team, r := check(t.Context(), production, map[string]string{"team.rego": "package countersign\n" + text})

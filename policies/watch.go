@@ -34,7 +34,7 @@ func (e *Evaluator) watch(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := w.poll(ctx); errors.Is(err, errNoRules) {
+	if err := w.check(ctx); errors.Is(err, errNoRules) {
 		return fmt.Errorf("policies.dir: %w; to use the built-in rules alone, unset policies.dir", err)
 	} else if err != nil {
 		return fmt.Errorf("policy directory %s: %w", o.Dir, err)
@@ -68,22 +68,22 @@ func newWatcher(e *Evaluator, o Options) (*watcher, error) {
 }
 
 func (w *watcher) run(ctx context.Context) {
-	ticker := time.NewTicker(w.Poll)
+	ticker := time.NewTicker(w.poll)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			_ = w.poll(ctx) // logged, counted and shown
+			_ = w.check(ctx) // logged, counted and shown
 		}
 	}
 }
 
-// poll loads the directory, unless it has checked the same revision already. After
+// check loads the directory, unless it has checked the same revision already. After
 // the first time it waits until a change was seen twice, because half of a change
 // could be less strict than the old and the new rules.
-func (w *watcher) poll(ctx context.Context) error {
+func (w *watcher) check(ctx context.Context) error {
 	select {
 	case <-w.running:
 	default:

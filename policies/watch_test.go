@@ -64,7 +64,7 @@ func newRuleDirectory(t *testing.T, files map[string]string) *ruleDirectory {
 }
 
 func (r *ruleDirectory) options() Options {
-	return Options{Dir: r.dir, Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics, Poll: 2 * time.Millisecond}
+	return Options{Dir: r.dir, Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics, poll: 2 * time.Millisecond}
 }
 
 func (r *ruleDirectory) write(name, text string) {
@@ -196,7 +196,7 @@ func TestAnInvalidRevisionIsLoggedOnce(t *testing.T) {
 	}
 	tries := func(times int) (n int) {
 		for range times {
-			if w.poll(t.Context()) != nil {
+			if w.check(t.Context()) != nil {
 				n++
 			}
 		}
@@ -224,7 +224,7 @@ func TestAnInvalidRevisionIsLoggedOnce(t *testing.T) {
 	// A change is checked when it was seen twice.
 	r.write("team.rego", denies("Third."))
 	for _, want := range []string{"Second.", "Third."} {
-		if err := w.poll(t.Context()); err != nil || r.explanation() != want {
+		if err := w.check(t.Context()); err != nil || r.explanation() != want {
 			t.Errorf("%q decides (%v), want %q", r.explanation(), err, want)
 		}
 	}

@@ -179,7 +179,7 @@ func TestTooManyCertificates(t *testing.T) {
 	refusal(t, "too many in both", err, engine.CodeInvalidCertificate)
 }
 
-// TestHugeKeysAreNotUsed gives a CA whose key takes long to verify with.
+// TestHugeKeysAreNotUsed has a CA whose key is slow to verify with.
 func TestHugeKeysAreNotUsed(t *testing.T) {
 	modulus := new(big.Int).Lsh(big.NewInt(1), 2*maxRSABits)
 	modulus.SetBit(modulus, 0, 1)

@@ -97,7 +97,7 @@ func names(b engine.Bundle) string {
 	return text
 }
 
-// refusal checks that err has the code, says something, and quotes no secret.
+// refusal checks that err has the code, has a text, and quotes no secret.
 func refusal(t testing.TB, name string, err error, code engine.Code, secrets ...string) string {
 	t.Helper()
 	if engine.CodeOf(err) != code {

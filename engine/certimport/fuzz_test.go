@@ -11,12 +11,12 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// holds checks what every result must satisfy, whatever the input was.
-func holds(t *testing.T, b engine.Bundle, err error, secrets ...string) {
+// checkResult checks what must be true of every result.
+func checkResult(t *testing.T, b engine.Bundle, err error, secrets ...string) {
 	t.Helper()
 	if err != nil {
 		if e, ok := errors.AsType[*engine.Error](err); !ok || e.Detail == "" {
-			t.Fatalf("%v is not an error that a caller may be told", err)
+			t.Fatalf("%v is not an engine.Error", err)
 		}
 		for _, secret := range secrets {
 			if quotes(err.Error(), secret) {
@@ -58,7 +58,7 @@ func FuzzPEM(f *testing.F) {
 	f.Add("", "x", "-----BEGIN PRIVATE KEY-----")
 	f.Fuzz(func(t *testing.T, certificate, chain, key string) {
 		b, err := PEM(certificate, chain, key)
-		holds(t, b, err, bodyOf(secret))
+		checkResult(t, b, err, bodyOf(secret))
 	})
 }
 
@@ -81,6 +81,6 @@ func FuzzPKCS12(f *testing.F) {
 	secret := bodyOf(keyPEM(f, end.key))
 	f.Fuzz(func(t *testing.T, data []byte, passphrase string) {
 		b, err := PKCS12(data, engine.Secret(passphrase))
-		holds(t, b, err, secret)
+		checkResult(t, b, err, secret)
 	})
 }

@@ -58,7 +58,7 @@ bundle -passout "$p" -name www -caname one -caname root -out named
 			t.Errorf("%s: %s with a key of %d bytes", name, names(b), len(b.PrivateKey))
 		}
 		if name == "windows-most" {
-			continue // costs a second a try
+			continue // takes a second for each passphrase
 		}
 		for _, wrong := range []engine.Secret{"", "correct horse 13", "pässword", "\xff\xfe", "𝄞"} {
 			_, err := PKCS12([]byte(file(name)), wrong)
