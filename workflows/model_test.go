@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,12 +16,12 @@ import (
 	"github.com/countersign-dev/countersign/engine/modeltest"
 )
 
-// TestModel holds the workflow, its activities and the store against the model:
-// whatever people do, whichever answers of the store get lost, and whichever
-// steps a crash keeps from the workflow after the store has them, everybody is
-// told what the model says, and the documents end as it does.
+// TestModel compares the workflow, its activities and the store with the model:
+// whatever people do, whichever answers of the store are lost, and whichever
+// transitions a crash hides from the workflow after they are stored, every caller
+// gets the answer that the model gives, and the documents end in the same state.
 func TestModel(t *testing.T) {
-	noError(t, flag.Set("rapid.checks", fmt.Sprint(sequences)))
+	noError(t, flag.Set("rapid.checks", fmt.Sprint(sequences())))
 	var now atomic.Pointer[testsuite.TestWorkflowEnvironment] // whose clock is the testbed's
 	now.Store(environment())
 	shared := newTestbed(t, func() time.Time { return engine.NormalizeTime(now.Load().Now()) })
@@ -32,6 +33,14 @@ func TestModel(t *testing.T) {
 		s.run()
 		s.compare()
 	})
+}
+
+// sequences is how many random sequences a run tries.
+func sequences() int {
+	if os.Getenv("COUNTERSIGN_SOAK") == "1" {
+		return 2000
+	}
+	return 150
 }
 
 // sequence is one request and what is done with it.

@@ -1,6 +1,0 @@
-//go:build !race
-
-package workflows
-
-// sequences is how many random ones a run tries.
-const sequences = 2000
