@@ -14,11 +14,27 @@ import (
 // API keys, users, projects and plugins. Every change is in the audit log with
 // the person who made it. All fields must be set.
 type Admin struct {
-	Store     Store
+	Store     AdminStore
 	Keys      Keys
 	Passwords Passwords
 	Plugins   Plugins
 	Clock     Clock
+}
+
+// AdminStore is what [Admin] reads and writes; [Store] documents the methods.
+type AdminStore interface {
+	CreateProject(ctx context.Context, p Project, first Member, rec Record) error
+	CreateCertificate(ctx context.Context, c Certificate, key *SealedKey, rec Record) error
+	CertificatePolicy(ctx context.Context, projectID string) (CertificatePolicy, error)
+	AddPolicy(ctx context.Context, p CertificatePolicy, rec Record) error
+	CreateUser(ctx context.Context, u User, rec Record) error
+	User(ctx context.Context, id string) (User, error)
+	ChangeUser(ctx context.Context, userID string, change UserChange, rec Record) error
+	SetMember(ctx context.Context, m Member, rec Record) error
+	RemoveMember(ctx context.Context, projectID, userID string, rec Record) error
+	CreateAPIKey(ctx context.Context, k APIKey, rec Record) error
+	RevokeAPIKey(ctx context.Context, projectID, id string, at time.Time, rec Record) error
+	Append(ctx context.Context, e AuditEntry) error
 }
 
 // Plugins is the plugin host. Reload returns CodeNotFound for a name that it does

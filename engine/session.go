@@ -37,11 +37,22 @@ type Passwords interface {
 // people in and out. A session ends after Idle without use, and at the latest
 // after Life. All fields must be set.
 type Authentication struct {
-	Store      Store
+	Store      AuthenticationStore
 	Passwords  Passwords
 	Clock      Clock
 	Log        *slog.Logger
 	Idle, Life time.Duration
+}
+
+// AuthenticationStore is what [Authentication] reads and writes; [Store] documents
+// the methods.
+type AuthenticationStore interface {
+	Sessions
+	User(ctx context.Context, id string) (User, error)
+	UserByName(ctx context.Context, username string) (User, error)
+	ChangeUser(ctx context.Context, userID string, change UserChange, rec Record) error
+	APIKeyBySecret(ctx context.Context, secretDigest string) (APIKey, error)
+	Append(ctx context.Context, e AuditEntry) error
 }
 
 // errInvalidKey is the same for every reason, so that a caller does not learn
