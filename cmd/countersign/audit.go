@@ -155,7 +155,7 @@ func parseAnchor(text string) (wire.AuditHead, error) {
 }
 
 func (s *session) showAuditVerdict(v wire.AuditVerdict) error {
-	result := "whole"
+	result := "intact"
 	if !v.OK {
 		result = "broken"
 	}

@@ -128,11 +128,11 @@ func TestTerminal(t *testing.T) {
 	})
 }
 
-// TestWaitingAtATerminal shows whom a download waits for, by number where names
-// cannot be had, and that the server does not answer.
+// TestWaitingAtATerminal: the terminal shows whose approval is missing (without names,
+// if they cannot be read), and that the server does not answer.
 func TestWaitingAtATerminal(t *testing.T) {
 	for members, want := range map[string]string{"well": "0 of 2 approvals given; waiting for: carol; ", "failing": "0 of 2 approvals given; "} {
-		m, url := newMoody(t, time.Now().Add(2*time.Hour), map[string][]string{"request": {"pending_approval", "broken"}, "members": {members}})
+		m, url := newApprovalServer(t, time.Now().Add(2*time.Hour), map[string][]string{"request": {"pending_approval", "broken"}, "members": {members}})
 		term := newTerminal(t)
 		t.Setenv(serverVariable, url)
 		t.Setenv(projectVariable, "p")
