@@ -116,10 +116,10 @@ export async function visit(browser, server, { cookie, initScript, at = "/", ...
   return page;
 }
 
-/** Opens the certificates as a user. The session is shared with the user's other pages unless a fresh one is asked for. */
+/** Opens the certificates of the sample project as a user. The session is shared with the user's other pages unless a fresh one is asked for. */
 export async function signIn(browser, server, username, { fresh, ...options } = {}) {
-  const page = await visit(browser, server, { cookie: await server.cookie(username, fresh), ...options });
-  await page.getByRole("heading", { name: "Certificates" }).waitFor();
+  const page = await visit(browser, server, { cookie: await server.cookie(username, fresh), at: `${server.project}/certificates`, ...options });
+  await page.getByRole("heading", { name: "Certificates", level: 1 }).waitFor();
   return page;
 }
 
