@@ -16,7 +16,7 @@ export const defaultPolicy = {
   allow_legacy_encryption: true,
   approval: { mode: "off", required_approvals: 1, ttl_seconds: 86_400, claim_window_seconds: 86_400 },
   token_ttl_seconds: 300,
-  min_passphrase_length: 12,
+  min_passphrase_length: 8,
 };
 
 export async function closePages() {
