@@ -23,7 +23,7 @@ func (f *fixture) ownPlugins(o host.Options) (h *host.Host, catalogue string) {
 		must(f.t, os.Symlink(filepath.Join(built, file.Name()), filepath.Join(dir, file.Name())))
 	}
 	catalogue = filepath.Join(dir, "own.json")
-	text, err := os.ReadFile(filepath.Join(built, host.CatalogueName))
+	text, err := os.ReadFile(filepath.Join(built, "catalogue.json"))
 	must(f.t, err)
 	must(f.t, os.WriteFile(catalogue, text, 0o600))
 	o.Catalogue, o.Logger = catalogue, slog.New(slog.DiscardHandler)

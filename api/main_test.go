@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/catalogue"
 	"github.com/countersign-dev/countersign/plugins/host"
 	"github.com/countersign-dev/countersign/policies"
 )
@@ -38,16 +39,16 @@ func run(m *testing.M) (code int, err error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // what is left is in the system's temporary folder
 	built = dir
-	build := exec.Command("go", "build", "-o", dir+"/", "../plugins/...")
+	build := exec.Command("go", "build", "-o", dir+"/", "../plugins/formats/...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build plugins: %w\n%s", err, out)
 	}
-	if err := host.WriteCatalogue("../plugins/catalogue.json", dir); err != nil {
+	if err := catalogue.Write("../plugins/catalogue.json", dir); err != nil {
 		return 1, err
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	if renderers, err = host.Open(context.Background(), host.Options{Catalogue: filepath.Join(dir, host.CatalogueName), Logger: quiet}); err != nil {
+	if renderers, err = host.Open(context.Background(), host.Options{Catalogue: filepath.Join(dir, catalogue.FileName), Logger: quiet}); err != nil {
 		return 1, err
 	}
 	defer func() {

@@ -19,7 +19,7 @@ import (
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 
-	"github.com/countersign-dev/countersign/plugins/host"
+	"github.com/countersign-dev/countersign/plugins/sandbox"
 )
 
 // Config holds every setting of a server. The defaults serve on loopback with
@@ -207,8 +207,8 @@ func (c *Config) complete() error {
 		}
 		c.Plugins = filepath.Join(filepath.Dir(program), "plugins", "catalogue.json")
 	}
-	if c.Sandbox.Mode != host.SandboxBestEffort && c.Sandbox.Mode != host.SandboxRequire {
-		return fmt.Errorf("sandbox.mode must be %s or %s", host.SandboxBestEffort, host.SandboxRequire)
+	if c.Sandbox.Mode != sandbox.ModeBestEffort && c.Sandbox.Mode != sandbox.ModeRequire {
+		return fmt.Errorf("sandbox.mode must be %s or %s", sandbox.ModeBestEffort, sandbox.ModeRequire)
 	}
 	if c.Retention.Tokens < 30*24*time.Hour {
 		return errors.New("retention.tokens must be at least 720h, because records of ended tokens are evidence")

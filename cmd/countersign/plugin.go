@@ -1,11 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"github.com/countersign-dev/countersign/plugins/host"
+	"github.com/countersign-dev/countersign/plugins/catalogue"
 )
 
 func pluginCommand() *cobra.Command {
@@ -20,8 +21,7 @@ func pluginCommand() *cobra.Command {
 	return cmd
 }
 
-// pluginHashCommand prints checksums, or writes the catalogue that admits
-// plugins by them.
+// pluginHashCommand prints checksums, or writes a catalogue that contains them.
 func pluginHashCommand() *cobra.Command {
 	var source, dir string
 	cmd := &cobra.Command{
@@ -32,12 +32,12 @@ func pluginHashCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case source != "" && dir != "" && len(args) == 0:
-				return host.WriteCatalogue(source, dir)
+				return catalogue.Write(source, dir)
 			case source != "" || dir != "" || len(args) == 0:
-				return usageError{fmt.Errorf("name binaries, or both --source and --dir")}
+				return usageError{errors.New("give binaries, or both --source and --dir")}
 			}
 			for _, path := range args {
-				sum, err := host.Checksum(path)
+				sum, err := catalogue.Checksum(path)
 				if err != nil {
 					return err
 				}

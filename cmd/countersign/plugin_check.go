@@ -10,7 +10,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/countersign-dev/countersign/plugins/conformance"
-	"github.com/countersign-dev/countersign/plugins/host"
+	"github.com/countersign-dev/countersign/plugins/runtime"
+	"github.com/countersign-dev/countersign/plugins/sandbox"
 )
 
 // The secrets that a plugin can be granted.
@@ -19,24 +20,24 @@ const (
 	grantPassphrase = "passphrase"
 )
 
-// checkGrants refuses what nobody can be granted.
+// checkGrants refuses secrets that do not exist.
 func checkGrants(grants []string) error {
 	for _, grant := range grants {
 		if grant != grantKey && grant != grantPassphrase {
-			return usageError{fmt.Errorf("--grant takes %s and %s, not %q", grantKey, grantPassphrase, grant)}
+			return usageError{fmt.Errorf("--grant accepts %s and %s, not %q", grantKey, grantPassphrase, grant)}
 		}
 	}
 	return nil
 }
 
-// sandboxFlag says whether a binary is run that this system cannot confine whole.
-// Nobody knows what is in it, and it runs as the user who types the command.
+// sandboxFlag says whether to run a binary that this system cannot fully confine. The
+// binary is unknown, and runs as the user who types the command.
 type sandboxFlag string
 
 // Set implements pflag.Value.
 func (f *sandboxFlag) Set(mode string) error {
-	if mode != host.SandboxBestEffort && mode != host.SandboxRequire {
-		return fmt.Errorf("it is %s or %s", host.SandboxRequire, host.SandboxBestEffort)
+	if mode != sandbox.ModeBestEffort && mode != sandbox.ModeRequire {
+		return fmt.Errorf("it must be %s or %s", sandbox.ModeRequire, sandbox.ModeBestEffort)
 	}
 	*f = sandboxFlag(mode)
 	return nil
@@ -48,14 +49,14 @@ func (f *sandboxFlag) String() string { return string(*f) }
 func (f *sandboxFlag) Type() string { return "mode" }
 
 func (f *sandboxFlag) add(flags *pflag.FlagSet) {
-	*f = host.SandboxRequire
-	flags.Var(f, "sandbox", "whether to run what this system cannot confine whole: require (no) or best_effort (yes)")
+	*f = sandbox.ModeRequire
+	flags.Var(f, "sandbox", "whether to run a plugin that this system cannot fully confine: require (no) or best_effort (yes)")
 }
 
-// unconfined tells how to run nevertheless what was not run for want of a sandbox.
+// unconfined adds to an error of the sandbox how to run the plugin nevertheless.
 func unconfined(err error) error {
-	if errors.Is(err, host.ErrUnconfined) {
-		return fmt.Errorf("%w; if you trust it, --sandbox %s runs it nevertheless", err, host.SandboxBestEffort)
+	if errors.Is(err, sandbox.ErrUnconfined) {
+		return fmt.Errorf("%w; if you trust it, run it with --sandbox %s", err, sandbox.ModeBestEffort)
 	}
 	return err
 }
@@ -65,30 +66,30 @@ func pluginTestCommand() *cobra.Command {
 	var o conformance.Options
 	form := outputForm("text")
 	grants := []string{grantKey, grantPassphrase}
-	var sandbox sandboxFlag
+	var mode sandboxFlag
 	cmd := &cobra.Command{
 		Use:   "test BINARY",
-		Short: "Try a plugin, whoever wrote it, as a server would run it",
-		Long: "Start a plugin confined, as a server would, and check with throwaway keys that it keeps\n" +
-			"what servers and users rely on. It exits with 0 if no check failed, else with 1.",
+		Short: "Check a plugin, of any author, as a server would run it",
+		Long: "Start a plugin in the sandbox, as a server would, and check with throwaway keys the rules\n" +
+			"that servers and users rely on. The exit code is 0 if no check failed, else 1.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkGrants(grants); err != nil {
 				return err
 			}
 			if o.Deadline <= 0 {
-				return usageError{errors.New("--deadline must be more than nothing")}
+				return usageError{errors.New("--deadline must be more than 0")}
 			}
-			o.Sandbox = sandbox.String()
+			o.Sandbox = mode.String()
 			o.Binary, o.Key, o.Passphrase = args[0], slices.Contains(grants, grantKey), slices.Contains(grants, grantPassphrase)
 			return tryPlugin(cmd.Context(), printerOf(cmd, form), o)
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&grants, "grant", grants, "what formats get that ask for it; those that do not get theirs are skipped")
-	flags.StringVar(&o.Format, "format", "", "the only format to try, by id (default: all)")
-	flags.DurationVar(&o.Deadline, "deadline", host.DefaultDeadline, "how long one render may take")
-	sandbox.add(flags)
+	flags.StringSliceVar(&grants, "grant", grants, "secrets that formats receive if they need them; formats without a secret that they need are skipped")
+	flags.StringVar(&o.Format, "format", "", "id of the only format to check (default: all)")
+	flags.DurationVar(&o.Deadline, "deadline", runtime.DefaultDeadline, "how long one render may take")
+	mode.add(flags)
 	flags.VarP(&form, "output", "o", "how to print: text or json")
 	return cmd
 }

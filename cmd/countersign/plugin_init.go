@@ -11,8 +11,8 @@ func pluginInitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init NAME",
 		Short: "Write a new plugin into the folder NAME",
-		Long: "Write a new plugin into the folder NAME: a Go module with a format that renders, a test\n" +
-			"and a Makefile, whose make builds it and passes. The SDK comes with it.",
+		Long: "Write a new plugin into the folder NAME: a Go module with a working format, a test and a\n" +
+			"Makefile. The SDK is included. make builds it and runs the test.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			folder, err := plugins.Scaffold(".", args[0])

@@ -31,6 +31,7 @@ import (
 	"github.com/countersign-dev/countersign/engine/store/mongo"
 	"github.com/countersign-dev/countersign/engine/store/sqlite"
 	"github.com/countersign-dev/countersign/plugins/host"
+	"github.com/countersign-dev/countersign/plugins/runtime"
 	"github.com/countersign-dev/countersign/policies"
 	"github.com/countersign-dev/countersign/workflows"
 	"github.com/countersign-dev/countersign/workflows/embedded"
@@ -179,7 +180,7 @@ func (s *system) closePlugins(context.Context) error {
 // finds and removes what a killed process left there.
 func (s *system) socketDir() string {
 	dir := filepath.Join(s.config.Data, "run")
-	if len(dir) <= host.MaxSocketDir {
+	if len(dir) <= runtime.MaxSocketDir {
 		return dir
 	}
 	sum := sha256.Sum256([]byte(s.config.Data))

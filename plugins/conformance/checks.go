@@ -15,72 +15,73 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/countersign-dev/countersign/plugins/declaration"
 	"github.com/countersign-dev/countersign/plugins/sdk"
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 	"github.com/countersign-dev/countersign/plugins/sdk/specimen"
 )
 
-// description checks what the plugin declares, and that it does so every time.
+// description checks that the plugin declares valid formats, the same at each start.
 func (s *suite) description(ctx context.Context) error {
-	if err := s.trial.Check(); err != nil {
+	if err := declaration.Check(s.trial.Description()); err != nil {
 		return err
 	}
 	again, err := s.launch(ctx)
 	if err != nil {
 		return fmt.Errorf("at a second start: %w", err)
 	}
-	defer func() { _ = again.Close() }() // a folder that cannot be removed says nothing of the plugin
-	same := slices.EqualFunc(s.formats, again.Formats(), func(a, b *pluginv1.Format) bool { return proto.Equal(a, b) })
+	defer func() { _ = again.Close() }() // a folder that cannot be removed is not a fault of the plugin
+	same := slices.EqualFunc(s.formats, again.Description().GetFormats(), func(a, b *pluginv1.Format) bool { return proto.Equal(a, b) })
 	if !same {
 		return errors.New("it declares other formats at a second start")
 	}
 	return nil
 }
 
-// confinement tells what held for every render of this run. What the system
-// cannot enforce is not the plugin's fault.
+// confinement reports what was enforced in this run. What the system cannot enforce
+// is not a fault of the plugin.
 func (s *suite) confinement() {
 	const check = "confinement"
 	held := s.trial.Sandbox()
 	detail := "enforced: " + strings.Join(held.Enforced, ", ")
 	switch missing := strings.Join(held.Missing, "; "); {
 	case missing == "":
-		s.note(check, "", nil, detail)
-	case s.trial.Linked():
-		s.note(check, "", errors.New(missing), "")
+		s.record(check, "", nil, detail)
+	case s.trial.Dynamic():
+		s.record(check, "", errors.New(missing), "")
 	default:
 		s.skip(check, "", "this system lacks "+missing)
 	}
 }
 
-// trying is one format on its way through the checks.
-type trying struct {
+// formatCheck runs the checks on one format.
+type formatCheck struct {
 	*suite
 	f      *pluginv1.Format
 	jobs   []sdk.Job // with the options that the format requires
-	files  [][]byte  // by job, as the first check rendered them
+	files  [][]byte  // for each job, rendered by the first check
 	opens  bool      // the suite can open its files
 	steady bool      // the same job makes the same file
-	secret bool      // key or passphrase go into it
-	holds  bool      // the key may be in it
+	secret bool      // key or passphrase go into its files
+	holds  bool      // its files may contain the key
 }
 
-// check is one thing that is tried. It returns what to say if all is well.
+// check is one check. It returns the detail of the report if it passes.
 type check struct {
 	name string
 	run  func(context.Context) (detail string, err error)
 }
 
-// format runs every check on a format but the one that needs all formats.
-// What renders nothing is not asked for more.
+// format runs the checks on a format, but not the one that needs all formats. If the
+// format does not render, it skips the others.
 func (s *suite) format(ctx context.Context, f *pluginv1.Format) {
 	key, passphrase, holds := s.needs(f)
-	t := &trying{suite: s, f: f, jobs: slices.Clone(s.jobs), files: make([][]byte, len(s.jobs)), secret: key || passphrase, holds: holds}
+	t := &formatCheck{suite: s, f: f, jobs: slices.Clone(s.jobs), files: make([][]byte, len(s.jobs)), secret: key || passphrase, holds: holds}
 	if key && !s.Key || passphrase && !s.Passphrase {
 		s.skip("render", f.GetId(), "it needs a key or passphrase that is not granted")
 		return
 	}
-	if !t.try(ctx, check{"render", t.renders}) {
+	if !t.run(ctx, check{"render", t.renders}) {
 		return
 	}
 	s.rendering = append(s.rendering, t)
@@ -89,39 +90,39 @@ func (s *suite) format(ctx context.Context, f *pluginv1.Format) {
 		{"names", t.names}, {"key match", t.keyMatch}, {"extremes", t.extremes},
 		{"cancellation", t.cancellation}, {"concurrency", t.concurrency},
 	} {
-		t.try(ctx, c)
+		t.run(ctx, c)
 	}
 }
 
-// try runs a check. After one that failed, the next has a new process, so that it
-// does not fail for the same reason.
-func (t *trying) try(ctx context.Context, c check) bool {
+// run runs a check. After a failure it stops the process, so that the next check does
+// not fail for the same reason.
+func (t *formatCheck) run(ctx context.Context, c check) bool {
 	err := t.start(ctx)
 	var detail string
 	if err == nil {
 		detail, err = c.run(ctx)
 	}
 	err = cmp.Or(err, t.ended())
-	if why, skipped := errors.AsType[inapplicable](err); skipped {
+	if why, skipped := errors.AsType[notApplicable](err); skipped {
 		t.skip(c.name, t.f.GetId(), why.Error())
 		return true
 	}
-	t.note(c.name, t.f.GetId(), err, detail)
+	t.record(c.name, t.f.GetId(), err, detail)
 	if err != nil {
 		t.stop()
 	}
 	return err == nil
 }
 
-// inapplicable says why a check does not apply.
-type inapplicable struct{ error }
+// notApplicable says why a check does not apply.
+type notApplicable struct{ error }
 
-func notHere(why string) error { return inapplicable{errors.New(why)} }
+func doesNotApply(why string) error { return notApplicable{errors.New(why)} }
 
 // renders makes a file of every job.
-func (t *trying) renders(ctx context.Context) (string, error) {
+func (t *formatCheck) renders(ctx context.Context) (string, error) {
 	count := 0
-	options, err := fitted(t.f, nil)
+	options, err := optionsFor(t.f, nil)
 	if err != nil {
 		return "", err
 	}
@@ -132,47 +133,48 @@ func (t *trying) renders(ctx context.Context) (string, error) {
 			continue
 		}
 		if t.files[i], err = t.render(ctx, t.f, *j); err != nil {
-			return "", fmt.Errorf("%s: %w", called(*j), err)
+			return "", fmt.Errorf("%s: %w", describeJob(*j), err)
 		}
 		count++
 	}
 	return fmt.Sprintf("%d files", count), nil
 }
 
-func (t *trying) parses(context.Context) (string, error) {
+func (t *formatCheck) parses(context.Context) (string, error) {
 	if parserOf(t.f) == nil {
-		return "", notHere("the suite opens no files of this kind")
+		return "", doesNotApply("the suite cannot open files of this kind")
 	}
 	for i, file := range t.files {
 		if file == nil {
 			continue
 		}
 		if err := open(t.f, file, t.jobs[i]); err != nil {
-			return "", fmt.Errorf("%s: %w", called(t.jobs[i]), err)
+			return "", fmt.Errorf("%s: %w", describeJob(t.jobs[i]), err)
 		}
 	}
 	t.opens = true
-	return "every file opens, and no certificate or key in it is another's in place of the job's", nil
+	return "every file opens, and the certificates and keys in it belong to the job", nil
 }
 
-func (t *trying) withoutChain(ctx context.Context) (string, error) {
+func (t *formatCheck) withoutChain(ctx context.Context) (string, error) {
 	if !t.f.GetNeedsChain() {
-		return "", notHere("it needs no chain")
+		return "", doesNotApply("it needs no chain")
 	}
 	return "refused", t.mustRefuse(ctx, "no chain", t.jobs[0])
 }
 
-// mustRefuse demands a decent refusal.
-func (t *trying) mustRefuse(ctx context.Context, what string, j sdk.Job) error {
+// mustRefuse returns an error unless the plugin refuses the job with a proper answer.
+func (t *formatCheck) mustRefuse(ctx context.Context, what string, j sdk.Job) error {
 	_, err := t.render(ctx, t.f, j)
 	if _, ok := errors.AsType[refusal](err); ok {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", what, cmp.Or(err, errors.New("it makes a file nevertheless")))
+	return fmt.Errorf("%s: %w", what, cmp.Or(err, errors.New("it makes a file although it must refuse")))
 }
 
-// mustSurvive demands a file or a decent refusal.
-func (t *trying) mustSurvive(ctx context.Context, what string, j sdk.Job) ([]byte, error) {
+// mustSurvive returns an error unless the plugin makes a file or refuses the job with
+// a proper answer.
+func (t *formatCheck) mustSurvive(ctx context.Context, what string, j sdk.Job) ([]byte, error) {
 	file, err := t.render(ctx, t.f, j)
 	if _, ok := errors.AsType[refusal](err); err == nil || ok {
 		return file, nil
@@ -180,12 +182,13 @@ func (t *trying) mustSurvive(ctx context.Context, what string, j sdk.Job) ([]byt
 	return nil, fmt.Errorf("%s: %w", what, err)
 }
 
-// usual is a job that every format takes: ed25519 with a chain of one.
-func (t *trying) usual() int { return 2*(maxChain+1) + 1 }
+// usual returns the index of a job that every format accepts: ed25519 with a chain of
+// one.
+func (t *formatCheck) usual() int { return 2*(maxChain+1) + 1 }
 
-// repeats looks whether a job makes the same file every time. A format without
-// secrets has nothing that it would need a salt for.
-func (t *trying) repeats(ctx context.Context) (string, error) {
+// repeats checks that a job makes the same file every time. A format without secrets
+// needs no salt.
+func (t *formatCheck) repeats(ctx context.Context) (string, error) {
 	for range 4 {
 		file, err := t.render(ctx, t.f, t.jobs[t.usual()])
 		switch {
@@ -193,22 +196,22 @@ func (t *trying) repeats(ctx context.Context) (string, error) {
 			return "", err
 		case bytes.Equal(file, t.files[t.usual()]):
 		case t.secret:
-			return "", notHere("its files differ from render to render, as salts make them")
+			return "", doesNotApply("its files differ from render to render, as salts make them")
 		default:
-			return "", errors.New("the same job makes another file, though no secret is in it")
+			return "", errors.New("the same job makes different files, although the format has no secret")
 		}
 	}
 	t.steady = true
 	return "the same file every time", nil
 }
 
-func (t *trying) options(ctx context.Context) (string, error) {
+func (t *formatCheck) options(ctx context.Context) (string, error) {
 	variants, err := optionVariants(t.f)
 	if err != nil {
 		return "", err
 	}
 	if len(variants) == 0 {
-		return "", notHere("it has no options to choose from")
+		return "", doesNotApply("it has no options to choose from")
 	}
 	for _, variant := range variants {
 		j := t.jobs[t.usual()]
@@ -224,10 +227,10 @@ func (t *trying) options(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%d choices", len(variants)), nil
 }
 
-// injected is what one of the hostile names would put on a line of its own.
+// injected is the line that one of the hostile names contains.
 const injected = "\nX-Injected: yes"
 
-func (t *trying) names(ctx context.Context) (string, error) {
+func (t *formatCheck) names(ctx context.Context) (string, error) {
 	made := 0
 	for _, name := range specimen.HostileNames {
 		j := t.jobs[t.usual()]
@@ -240,7 +243,7 @@ func (t *trying) names(ctx context.Context) (string, error) {
 		case file == nil:
 			continue
 		case utf8.Valid(file) && bytes.Contains(file, []byte(injected)):
-			return "", fmt.Errorf("%s: it gets a line of its own in the file", what)
+			return "", fmt.Errorf("%s: a part of the name is a line of its own in the file", what)
 		}
 		if t.opens {
 			if err := open(t.f, file, j); err != nil {
@@ -252,9 +255,9 @@ func (t *trying) names(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%d of %d names are rendered, the others refused", made, len(specimen.HostileNames)), nil
 }
 
-func (t *trying) keyMatch(ctx context.Context) (string, error) {
+func (t *formatCheck) keyMatch(ctx context.Context) (string, error) {
 	if !t.f.GetNeedsKey() {
-		return "", notHere("it gets no key")
+		return "", doesNotApply("it gets no key")
 	}
 	for i := 1; i < len(t.jobs); i += maxChain + 1 {
 		other, err := specimen.WithAnotherKey(t.jobs[i])
@@ -272,9 +275,9 @@ func (t *trying) keyMatch(ctx context.Context) (string, error) {
 	return "a key that is not the certificate's is refused", nil
 }
 
-// extremes hands out what is missing, broken or large beyond sense. Whether it
-// is rendered is the plugin's choice, unless a secret is missing.
-func (t *trying) extremes(ctx context.Context) (string, error) {
+// extremes sends jobs in which something is missing, broken or much too large. The
+// plugin may render them or refuse them, but must refuse a missing or broken key.
+func (t *formatCheck) extremes(ctx context.Context) (string, error) {
 	change := func(how func(*sdk.Job)) sdk.Job {
 		j := t.jobs[t.usual()]
 		how(&j)
@@ -304,11 +307,11 @@ func (t *trying) extremes(ctx context.Context) (string, error) {
 			}
 		}
 	}
-	return "what is missing, broken or huge does not end the plugin", nil
+	return "missing, broken or huge input does not end the plugin", nil
 }
 
-// cancellation ends renders at every stage. The plugin must be as before.
-func (t *trying) cancellation(ctx context.Context) (string, error) {
+// cancellation cancels renders at every stage. The plugin must work as before.
+func (t *formatCheck) cancellation(ctx context.Context) (string, error) {
 	const tries = 2 * atOnce
 	var calls sync.WaitGroup
 	for i := range tries {
@@ -316,30 +319,30 @@ func (t *trying) cancellation(ctx context.Context) (string, error) {
 		calls.Go(func() {
 			within, cancel := context.WithCancel(ctx)
 			defer cancel()
-			if i%2 == 0 { // the plugin is told of a deadline, but not of the end of patience
+			if i%2 == 0 { // the plugin knows a deadline in advance, but not a cancellation
 				within, cancel = context.WithTimeout(within, after)
 				defer cancel()
 			} else {
 				defer time.AfterFunc(after, cancel).Stop()
 			}
-			_, _ = t.renderWithin(within, t.f, t.jobs[i%len(t.jobs)], nil) // most are cut short
+			_, _ = t.renderWithin(within, t.f, t.jobs[i%len(t.jobs)], nil) // most are cancelled
 		})
 	}
 	calls.Wait()
 	for range 4 {
 		if _, err := t.render(ctx, t.f, t.jobs[t.usual()]); err != nil {
-			return "", fmt.Errorf("after renders that were cut short: %w", err)
+			return "", fmt.Errorf("after cancelled renders: %w", err)
 		}
 	}
-	return fmt.Sprintf("it goes on after %d renders that were cut short", tries), nil
+	return fmt.Sprintf("it works after %d cancelled renders", tries), nil
 }
 
-// atOnce is how many renders the suite has under way: some more than a host, but
-// not so many that the machine is what is tried.
+// atOnce is how many renders the suite has at once: more than most hosts, but not so
+// many that the machine is the limit.
 const atOnce = 8
 
-// concurrency renders many jobs at once, and each must come to its own file.
-func (t *trying) concurrency(ctx context.Context) (string, error) {
+// concurrency renders many jobs at once. Each must get its own file.
+func (t *formatCheck) concurrency(ctx context.Context) (string, error) {
 	const rounds = 3
 	var calls errgroup.Group
 	calls.SetLimit(atOnce)
@@ -353,15 +356,15 @@ func (t *trying) concurrency(ctx context.Context) (string, error) {
 			switch {
 			case err != nil:
 			case t.steady && !bytes.Equal(file, t.files[i]):
-				err = errors.New("at the same time as others it makes another file")
+				err = errors.New("among concurrent renders it makes another file")
 			case t.opens:
 				err = open(t.f, file, t.jobs[i])
 			}
 			if err == nil {
-				err = t.suite.secret.lookIn(file, t.jobs[i].PrivateKey)
+				err = t.suite.secret.findIn(file, t.jobs[i].PrivateKey)
 			}
 			if err != nil {
-				return fmt.Errorf("%s: %w", called(t.jobs[i]), err)
+				return fmt.Errorf("%s: %w", describeJob(t.jobs[i]), err)
 			}
 			return nil
 		})

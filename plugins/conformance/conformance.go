@@ -1,10 +1,10 @@
-// Package conformance tries a format plugin, whoever wrote it and in whatever
-// language, as the host would run it, and says what it keeps of what the host
-// and callers rely on. Start with [Run]; checks.go has the checks in order.
+// Package conformance runs a format plugin as a host would, and checks the rules
+// that hosts and callers rely on. The plugin may be written by anybody, in any
+// language. Start with [Run]; checks.go has the checks in order.
 //
-// The keys are made for the occasion, so the suite may show what a host would
-// withhold. What belongs to other plugins is stood in for: a format that includes
-// theirs gets files of the right names.
+// The suite makes its own keys, so it may show output that a host would withhold. A
+// format that includes formats of other plugins receives substitutes with the right
+// file names.
 package conformance
 
 import (
@@ -16,24 +16,26 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/plugins/host"
+	"github.com/countersign-dev/countersign/plugins/catalogue"
+	"github.com/countersign-dev/countersign/plugins/runtime"
+	"github.com/countersign-dev/countersign/plugins/sandbox"
 	"github.com/countersign-dev/countersign/plugins/sdk"
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
-// Options say what to try. Only Binary has no working zero value.
+// Options say what to check. Only Binary has no working zero value.
 type Options struct {
 	// Binary is the plugin's path.
 	Binary string
-	// Key and Passphrase grant what formats declare a need for; those that need
+	// Key and Passphrase grant each to the formats that need it. Formats that need
 	// what is not granted are skipped.
 	Key, Passphrase bool
-	// Sandbox says whether to try a plugin that this system cannot confine whole:
-	// host.SandboxBestEffort. Default: host.SandboxRequire.
+	// Sandbox is sandbox.ModeBestEffort to run a plugin that this system cannot
+	// fully confine. Default: sandbox.ModeRequire.
 	Sandbox string
-	// Format is the only one to try, by id. Default: all.
+	// Format is the id of the only format to check. Default: all.
 	Format string
-	// Deadline bounds one render. Default: host.DefaultDeadline.
+	// Deadline bounds one render. Default: runtime.DefaultDeadline.
 	Deadline time.Duration
 }
 
@@ -41,10 +43,10 @@ type Options struct {
 const (
 	Pass = "pass"
 	Fail = "fail"
-	Skip = "skip" // it does not apply, and the detail says why
+	Skip = "skip" // the check does not apply; the detail says why
 )
 
-// Result is what became of one check. Format is empty where the check is of the
+// Result is the result of one check. Format is empty if the check concerns the whole
 // plugin. Detail may quote the plugin.
 type Result struct {
 	Check   string `json:"check"`
@@ -53,7 +55,7 @@ type Result struct {
 	Detail  string `json:"detail"`
 }
 
-// Report is all that a run found out.
+// Report has the results of a run.
 type Report struct {
 	Binary  string   `json:"binary"`
 	Version string   `json:"version"`
@@ -62,20 +64,20 @@ type Report struct {
 	Results []Result `json:"results"`
 }
 
-// Run tries the plugin. It fails when there is nothing to try: no such file, no
-// such format, an end of ctx, or with host.ErrUnconfined a plugin that is not to be
-// run here. What is wrong with the plugin is in the report.
+// Run checks the plugin. Faults of the plugin are in the report. Run fails if it
+// cannot check: the file or the format does not exist, ctx ends, or the plugin may not
+// run on this system (sandbox.ErrUnconfined).
 func Run(ctx context.Context, o Options) (Report, error) {
 	if o.Deadline == 0 {
-		o.Deadline = host.DefaultDeadline
+		o.Deadline = runtime.DefaultDeadline
 	}
-	sum, err := host.Checksum(o.Binary)
+	sum, err := catalogue.Checksum(o.Binary)
 	if err != nil {
 		return Report{}, fmt.Errorf("open plugin: %w", err)
 	}
 	jobs, err := makeJobs()
 	if err != nil {
-		return Report{}, fmt.Errorf("make jobs to try the plugin with: %w", err)
+		return Report{}, fmt.Errorf("make jobs for the checks: %w", err)
 	}
 	s := &suite{Options: o, jobs: jobs, report: Report{Binary: o.Binary, SHA256: sum, Passed: true}}
 	defer s.stop()
@@ -89,31 +91,31 @@ func Run(ctx context.Context, o Options) (Report, error) {
 type suite struct {
 	Options
 	jobs   []sdk.Job
-	trial  *host.Trial // nil unless it runs
-	heard  heard
-	secret secrets // all that the plugin was given
+	trial  *runtime.Trial // nil unless it runs
+	output outputs
+	secret secrets // all that the plugin has received
 	report Report
-	// formats are what it declared at its first start.
+	// formats are those that it declared at its first start.
 	formats []*pluginv1.Format
-	// rendering are the formats that do.
-	rendering []*trying
+	// rendering are the formats that render.
+	rendering []*formatCheck
 }
 
 func (s *suite) run(ctx context.Context) error {
 	err := s.start(ctx)
-	if errors.Is(err, host.ErrUnconfined) {
+	if errors.Is(err, sandbox.ErrUnconfined) {
 		return err
 	}
-	s.note("start", "", err, "it runs and says what it renders")
+	s.record("start", "", err, "it runs and describes its formats")
 	if err != nil {
-		return nil //nolint:nilerr // it is in the report
+		return nil //nolint:nilerr // the error is in the report
 	}
-	s.report.Version, s.formats = s.trial.Version(), s.trial.Formats()
+	s.report.Version, s.formats = s.trial.Version(), s.trial.Description().GetFormats()
 	err = s.description(ctx)
-	s.note("description", "", err, fmt.Sprintf("%d formats, the same at a second start", len(s.formats)))
+	s.record("description", "", err, fmt.Sprintf("%d formats, the same at a second start", len(s.formats)))
 	s.confinement()
 	if err != nil {
-		return nil //nolint:nilerr // it is in the report, and the formats cannot be relied on
+		return nil //nolint:nilerr // the error is in the report, and the formats are not reliable
 	}
 	if s.Format != "" && s.declared(s.Format) == nil {
 		return fmt.Errorf("the plugin has no format %q", s.Format)
@@ -123,15 +125,15 @@ func (s *suite) run(ctx context.Context) error {
 			s.format(ctx, f)
 		}
 	}
-	for _, t := range s.rendering { // by now the plugin has seen every secret
-		t.try(ctx, check{"secrets in file", t.secretsInFile})
+	for _, t := range s.rendering { // the plugin has received every secret by now
+		t.run(ctx, check{"secrets in file", t.secretsInFile})
 	}
-	s.stop() // everything is heard that it said
-	s.note("secrets in output", "", s.secret.lookIn(s.heard.all(), nil), "neither its output nor its errors tell a key or passphrase")
+	s.stop() // all output has arrived then
+	s.record("secrets in output", "", s.secret.findIn(s.output.all(), nil), "neither its output nor its errors contain a key or passphrase")
 	return nil
 }
 
-// declared finds a format of the plugin, nil if it is another's.
+// declared returns a format of the plugin, or nil if the plugin does not declare it.
 func (s *suite) declared(id string) *pluginv1.Format {
 	for _, f := range s.formats {
 		if f.GetId() == id {
@@ -141,8 +143,8 @@ func (s *suite) declared(id string) *pluginv1.Format {
 	return nil
 }
 
-// note puts a check into the report: as failed if there is an error.
-func (s *suite) note(check, format string, err error, detail string) {
+// record puts a check into the report, as failed if there is an error.
+func (s *suite) record(check, format string, err error, detail string) {
 	outcome := Pass
 	if err != nil {
 		outcome, detail, s.report.Passed = Fail, short(printable(err.Error())), false
@@ -163,8 +165,8 @@ func short(text string) string {
 	return text
 }
 
-// start makes sure that the plugin runs. It does not hide that one has ended by
-// itself.
+// start starts the plugin unless it runs. If the plugin has ended by itself, that is
+// an error.
 func (s *suite) start(ctx context.Context) (err error) {
 	if s.trial != nil {
 		return s.ended()
@@ -173,59 +175,59 @@ func (s *suite) start(ctx context.Context) (err error) {
 	return err
 }
 
-// launch starts the plugin once more. It must be the one that the report is about,
-// whatever lies at its path by now.
-func (s *suite) launch(ctx context.Context) (*host.Trial, error) {
-	trial, err := host.Try(ctx, s.Binary, s.Sandbox, &s.heard)
+// launch starts the plugin once more. It fails if another binary is at its path now,
+// because the report names the checksum of the first.
+func (s *suite) launch(ctx context.Context) (*runtime.Trial, error) {
+	trial, err := runtime.Try(ctx, s.Binary, s.Sandbox, &s.output)
 	if err == nil && trial.SHA256 != s.report.SHA256 {
-		_ = trial.Close() // a folder that cannot be removed says nothing of the plugin
-		return nil, errors.New("its binary has changed meanwhile")
+		_ = trial.Close() // a folder that cannot be removed is not a fault of the plugin
+		return nil, errors.New("its binary was replaced during the run")
 	}
 	return trial, err
 }
 
-// ended is an error if the plugin's process is gone.
+// ended returns an error if the plugin's process has ended.
 func (s *suite) ended() error {
 	if s.trial == nil {
 		return nil
 	}
-	if fate := s.trial.Fate(); fate != "" {
-		return fmt.Errorf("the plugin ended: %s", fate)
+	if reason := s.trial.ExitReason(); reason != "" {
+		return fmt.Errorf("the plugin ended: %s", reason)
 	}
 	return nil
 }
 
 func (s *suite) stop() {
 	if s.trial != nil {
-		_ = s.trial.Close() // a folder that cannot be removed says nothing of the plugin
+		_ = s.trial.Close() // a folder that cannot be removed is not a fault of the plugin
 		s.trial = nil
 	}
 }
 
-// heard keeps what the plugin says, up to a bound.
-type heard struct {
+// outputs keeps what the plugin writes and answers, up to maxOutput bytes.
+type outputs struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-const maxHeard = 64 << 20
+const maxOutput = 64 << 20
 
 // Write implements io.Writer.
-func (h *heard) Write(text []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.text.Write(text[:min(len(text), maxHeard-h.text.Len())])
+func (o *outputs) Write(text []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text.Write(text[:min(len(text), maxOutput-o.text.Len())])
 	return len(text), nil
 }
 
-func (h *heard) all() []byte {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return bytes.Clone(h.text.Bytes())
+func (o *outputs) all() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return bytes.Clone(o.text.Bytes())
 }
 
-// asked is a job as the host gets it.
-func asked(j sdk.Job) engine.RenderJob {
+// renderJob returns a job in the form in which a host receives it.
+func renderJob(j sdk.Job) engine.RenderJob {
 	return engine.RenderJob{
 		Name: j.Name, Leaf: j.Leaf, Chain: j.Chain, PrivateKey: j.PrivateKey,
 		Passphrase: engine.Secret(j.Passphrase), Options: string(j.Options),

@@ -13,14 +13,15 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/countersign-dev/countersign/plugins/host"
+	"github.com/countersign-dev/countersign/plugins/catalogue"
+	"github.com/countersign-dev/countersign/plugins/plugintest"
+	"github.com/countersign-dev/countersign/plugins/sandbox"
 	"github.com/countersign-dev/countersign/plugins/sdk"
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
@@ -29,21 +30,12 @@ import (
 var plugins string
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		var err error
-		if plugins, err = os.MkdirTemp("", "conformance"); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(plugins)
-		build := exec.Command("go", "build", "-o", plugins+"/", "../../...", "./testdata/careless", "../testdata/misbehave", "../testdata/hostile")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if printed, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build plugins: %v\n%s", err, printed)
-			return 1
-		}
-		return m.Run()
-	}())
+	var err error
+	if plugins, err = plugintest.Build(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
 }
 
 // as is a plugin's binary under another name.
@@ -59,7 +51,7 @@ func as(t *testing.T, binary, name string) string {
 // try runs the suite on a plugin of this project, wherever that is.
 func try(t *testing.T, o Options) Report {
 	t.Helper()
-	o.Sandbox = host.SandboxBestEffort
+	o.Sandbox = sandbox.ModeBestEffort
 	report, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +89,7 @@ func printed(r Report) string {
 }
 
 func TestBuiltInPluginsPass(t *testing.T) {
-	text, err := os.ReadFile("../../catalogue.json")
+	text, err := os.ReadFile("../catalogue.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,9 +162,9 @@ func TestExchangedBinaryIsFound(t *testing.T) {
 		if err := errors.Join(os.Symlink(filepath.Join(plugins, name), binary+"-next"), os.Rename(binary+"-next", binary)); err != nil {
 			t.Fatal(err)
 		}
-		s := &suite{Options: Options{Binary: binary, Sandbox: host.SandboxBestEffort}}
+		s := &suite{Options: Options{Binary: binary, Sandbox: sandbox.ModeBestEffort}}
 		var err error
-		if s.report.SHA256, err = host.Checksum(filepath.Join(plugins, "der")); err != nil {
+		if s.report.SHA256, err = catalogue.Checksum(filepath.Join(plugins, "der")); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.start(t.Context()); (err == nil) != (name == "der") {
@@ -214,17 +206,17 @@ func TestSecretsAreFoundInEveryShape(t *testing.T) {
 	for _, j := range jobs {
 		var s secrets
 		s.add(string(j.PrivateKey), "the private key", keyParts(j.PrivateKey))
-		text := "x" + strings.ReplaceAll(string(standInOf(keyFormat, j)), "\n", `\n`)
+		text := "x" + strings.ReplaceAll(string(substituteOf(keyFormat, j)), "\n", `\n`)
 		for _, text := range []string{string(j.PrivateKey), fmt.Sprintf("%x", j.PrivateKey), fmt.Sprintf("%X", j.PrivateKey), text, strings.ReplaceAll(text, `\n`, "\r\n  ")} {
-			if s.lookIn([]byte(text), nil) == nil {
-				t.Errorf("%s: not found in %q", called(j), text)
+			if s.findIn([]byte(text), nil) == nil {
+				t.Errorf("%s: not found in %q", describeJob(j), text)
 			}
-			if err := s.lookIn([]byte(text), j.PrivateKey); err != nil {
-				t.Errorf("%s: an own key is found: %v", called(j), err)
+			if err := s.findIn([]byte(text), j.PrivateKey); err != nil {
+				t.Errorf("%s: an own key is found: %v", describeJob(j), err)
 			}
 		}
-		if err := s.lookIn(append(j.Leaf, standInOf("fullchain", j)...), nil); err != nil {
-			t.Errorf("%s: found in certificates: %v", called(j), err)
+		if err := s.findIn(append(j.Leaf, substituteOf("fullchain", j)...), nil); err != nil {
+			t.Errorf("%s: found in certificates: %v", describeJob(j), err)
 		}
 	}
 }
@@ -240,7 +232,7 @@ func TestSecretsAreFoundInArchives(t *testing.T) {
 	archive := zip.NewWriter(&file)
 	entry, err := archive.Create("key.pem")
 	if err == nil {
-		_, err = entry.Write(standInOf(keyFormat, j))
+		_, err = entry.Write(substituteOf(keyFormat, j))
 	}
 	if err = errors.Join(err, archive.Close()); err != nil {
 		t.Fatal(err)
@@ -248,11 +240,11 @@ func TestSecretsAreFoundInArchives(t *testing.T) {
 	for _, theirs := range jobs {
 		own := bytes.Equal(theirs.PrivateKey, j.PrivateKey)
 		if err := open(&pluginv1.Format{Filename: "all.zip"}, file.Bytes(), theirs); (err == nil) != own {
-			t.Errorf("an archive with the key of %s as a file for %s: %v", called(j), called(theirs), err)
+			t.Errorf("an archive with the key of %s as a file for %s: %v", describeJob(j), describeJob(theirs), err)
 		}
 	}
 	for holds, want := range map[bool]bool{false: true, true: false} {
-		tried := &trying{suite: &suite{}, holds: holds}
+		tried := &formatCheck{suite: &suite{}, holds: holds}
 		tried.suite.secret.add(string(j.PrivateKey), "the private key", keyParts(j.PrivateKey))
 		if err := tried.leaks(file.Bytes(), j); (err != nil) != want {
 			t.Errorf("a format that holds the key (%v): %v", holds, err)
@@ -288,7 +280,7 @@ func TestKeysOfOthersAreFoundInPEM(t *testing.T) {
 			for _, j := range []sdk.Job{theirs, jobs[0], jobs[len(jobs)-1]} {
 				own := bytes.Equal(j.PrivateKey, theirs.PrivateKey)
 				if err := open(&pluginv1.Format{Filename: "key.pem"}, pem.EncodeToMemory(block), j); (err == nil) != own {
-					t.Errorf("%s of %s in a file for %s: %v", block.Type, called(theirs), called(j), err)
+					t.Errorf("%s of %s in a file for %s: %v", block.Type, describeJob(theirs), describeJob(j), err)
 				}
 			}
 		}
@@ -298,7 +290,7 @@ func TestKeysOfOthersAreFoundInPEM(t *testing.T) {
 	}
 }
 
-func standInOf(id string, j sdk.Job) []byte {
-	_, file := standIn(id, j)
+func substituteOf(id string, j sdk.Job) []byte {
+	_, file := substitute(id, j)
 	return file
 }

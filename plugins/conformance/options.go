@@ -10,7 +10,7 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
-// optionSchema is what the suite reads of a format's schema to choose options.
+// optionSchema is the part of a format's schema from which the suite chooses options.
 type optionSchema struct {
 	Properties map[string]struct {
 		Type     string            `json:"type"`
@@ -31,8 +31,8 @@ func readOptions(f *pluginv1.Format) (o optionSchema, err error) {
 	return o, err
 }
 
-// choices are values of an option that the schema names. One that it does not
-// name the suite does not make up.
+// choices returns the values of an option that the schema names. The suite does not
+// make up others.
 func (o optionSchema) choices(name string) []json.RawMessage {
 	p := o.Properties[name]
 	values := append(slices.Clone(p.Enum), p.Examples...)
@@ -47,33 +47,33 @@ func (o optionSchema) choices(name string) []json.RawMessage {
 	return values
 }
 
-// least are the fewest options that the format takes.
-func (o optionSchema) least() (map[string]json.RawMessage, error) {
+// required returns a value for each required option.
+func (o optionSchema) required() (map[string]json.RawMessage, error) {
 	chosen := map[string]json.RawMessage{}
 	for _, name := range o.Required {
 		values := o.choices(name)
 		if len(values) == 0 {
-			return nil, fmt.Errorf("the option %s is required, and its schema has no default or example to try", name)
+			return nil, fmt.Errorf("the option %s is required, and its schema has no default or example; add one", name)
 		}
 		chosen[name] = values[len(values)-1]
 	}
 	return chosen, nil
 }
 
-// fitted are the fewest options that the format takes, with those of the given
-// that are its own: a host, too, gives included formats no others.
-func fitted(f *pluginv1.Format, given []byte) ([]byte, error) {
+// optionsFor returns the required options of the format, and those of the given
+// options that belong to it. A host gives included formats no others either.
+func optionsFor(f *pluginv1.Format, given []byte) ([]byte, error) {
 	o, err := readOptions(f)
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := o.least()
+	chosen, err := o.required()
 	if err != nil {
 		return nil, err
 	}
-	var wanted map[string]json.RawMessage
-	_ = json.Unmarshal(given, &wanted) // what is no object has no option of its own
-	for name, value := range wanted {
+	var own map[string]json.RawMessage
+	_ = json.Unmarshal(given, &own) // a value that is not an object has no options
+	for name, value := range own {
 		if _, ok := o.Properties[name]; ok {
 			chosen[name] = value
 		}
@@ -81,8 +81,8 @@ func fitted(f *pluginv1.Format, given []byte) ([]byte, error) {
 	return json.Marshal(chosen)
 }
 
-// optionVariants are the fewest options with each choice of each option, and
-// with those of each target.
+// optionVariants returns the required options with each choice of each option, and
+// with the options of each target.
 func optionVariants(f *pluginv1.Format) (variants [][]byte, err error) {
 	o, err := readOptions(f)
 	if err != nil {
@@ -102,7 +102,7 @@ func optionVariants(f *pluginv1.Format) (variants [][]byte, err error) {
 		choices = append(choices, []byte(target.GetOptions()))
 	}
 	for _, choice := range choices {
-		variant, err := fitted(f, choice)
+		variant, err := optionsFor(f, choice)
 		if err != nil {
 			return nil, err
 		}

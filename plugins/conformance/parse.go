@@ -23,7 +23,7 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
-// content is what was found in a file.
+// content holds the certificates and keys of a file.
 type content struct {
 	certificates []*x509.Certificate
 	keys         []any
@@ -32,7 +32,7 @@ type content struct {
 // parser opens one kind of file.
 type parser func(file []byte, passphrase string) (content, error)
 
-// parserOf is nil for files that the suite cannot open.
+// parserOf returns nil for files that the suite cannot open.
 func parserOf(f *pluginv1.Format) parser {
 	if p := parserFor(path.Ext(f.GetFilename())); p != nil {
 		return p
@@ -40,7 +40,7 @@ func parserOf(f *pluginv1.Format) parser {
 	return parserFor(f.GetMediaType())
 }
 
-// parserFor knows parsers by the end of a file's name or by its media type.
+// parserFor returns the parser for a file name extension or a media type.
 func parserFor(kind string) parser {
 	switch kind {
 	case ".pem", ".crt", "application/x-pem-file", "application/pem-certificate-chain":
@@ -63,7 +63,8 @@ func parserFor(kind string) parser {
 	return nil
 }
 
-// open opens the file, if that can be done, and checks that it is of the job.
+// open opens the file, if the suite can, and checks that its content belongs to the
+// job.
 func open(f *pluginv1.Format, file []byte, j sdk.Job) error {
 	parse := parserOf(f)
 	if parse == nil {
@@ -73,32 +74,32 @@ func open(f *pluginv1.Format, file []byte, j sdk.Job) error {
 	if err != nil {
 		return fmt.Errorf("it cannot be opened: %w", err)
 	}
-	return c.of(j)
+	return c.belongsTo(j)
 }
 
-// of checks that what was found is the job's. A renderer may add certificates of
-// its own, but not put them in place of these.
-func (c content) of(j sdk.Job) error {
+// belongsTo checks that the certificates and keys are the job's. A renderer may add
+// certificates of its own, but not replace the job's.
+func (c content) belongsTo(j sdk.Job) error {
 	leaf, chain, err := j.Certificates()
 	if err != nil {
 		return err
 	}
-	theirs := len(c.certificates) == 0
-	for _, found := range c.certificates {
+	found := len(c.certificates) == 0
+	for _, present := range c.certificates {
 		for _, certificate := range append(chain, leaf) {
-			theirs = theirs || found.Equal(certificate)
+			found = found || present.Equal(certificate)
 		}
 	}
-	if !theirs {
-		return errors.New("none of its certificates is that of the job")
+	if !found {
+		return errors.New("none of its certificates belongs to the job")
 	}
 	for _, key := range c.keys {
 		signer, ok := key.(crypto.Signer)
 		if !ok {
-			return fmt.Errorf("it holds a key of type %T", key)
+			return fmt.Errorf("it contains a key of type %T", key)
 		}
 		if public, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(leaf.PublicKey) {
-			return errors.New("its key is not that of the certificate")
+			return errors.New("its key does not belong to the certificate")
 		}
 	}
 	return nil
@@ -107,7 +108,7 @@ func (c content) of(j sdk.Job) error {
 func parsePEM(file []byte, passphrase string) (c content, err error) {
 	block, rest := pem.Decode(file)
 	if block == nil {
-		return c, errors.New("it holds no PEM")
+		return c, errors.New("it contains no PEM")
 	}
 	for ; block != nil; block, rest = pem.Decode(rest) {
 		var found content
@@ -174,7 +175,7 @@ func parsePKCS12(file []byte, passphrase string) (content, error) {
 }
 
 func parseJKS(file []byte, passphrase string) (c content, err error) {
-	if !bytes.HasPrefix(file, []byte{0xfe, 0xed, 0xfe, 0xed}) { // Java takes either under this name
+	if !bytes.HasPrefix(file, []byte{0xfe, 0xed, 0xfe, 0xed}) { // Java accepts both under this name
 		return parsePKCS12(file, passphrase)
 	}
 	store := keystore.New()
@@ -208,8 +209,8 @@ func parseJKS(file []byte, passphrase string) (c content, err error) {
 	return c, nil
 }
 
-// parseZIP opens every entry by the end of its name, but archives in archives,
-// which may go on for ever.
+// parseZIP opens every entry by its extension. It does not open archives in archives,
+// which may be nested without end.
 func parseZIP(file []byte, passphrase string) (c content, err error) {
 	entries, err := unzip(file)
 	if err != nil {
@@ -235,17 +236,17 @@ type zipped struct {
 	content []byte
 }
 
-// unzip reads the entries, up to a bound in all. Their names must lead nowhere else
-// when they are unpacked.
+// unzip reads the entries, up to maxOutput bytes altogether. Their names must be safe
+// to unpack.
 func unzip(file []byte) (entries []zipped, err error) {
 	archive, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		return nil, err
 	}
-	seen, left := map[string]bool{}, int64(maxHeard)
+	seen, left := map[string]bool{}, int64(maxOutput)
 	for _, entry := range archive.File {
 		if !filepath.IsLocal(entry.Name) || printable(entry.Name) != entry.Name || seen[entry.Name] {
-			return nil, fmt.Errorf("its entry %q has a name that cannot be unpacked safely, or twice", entry.Name)
+			return nil, fmt.Errorf("its entry %q has a name that is unsafe to unpack, or not unique", entry.Name)
 		}
 		seen[entry.Name] = true
 		reader, err := entry.Open()

@@ -18,7 +18,7 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/specimen"
 )
 
-// maxChain is the longest chain that every format is tried with.
+// maxChain is the longest chain of the jobs that every format renders.
 const maxChain = 3
 
 // makeJobs makes a job for every kind of key with every length of chain, each
@@ -38,21 +38,21 @@ func makeJobs() ([]sdk.Job, error) {
 	return jobs, nil
 }
 
-// called says which job it is.
-func called(j sdk.Job) string { return fmt.Sprintf("%s key, chain of %d", j.Name, len(j.Chain)) }
+// describeJob names a job in a detail.
+func describeJob(j sdk.Job) string { return fmt.Sprintf("%s key, chain of %d", j.Name, len(j.Chain)) }
 
-// fits tells whether the format can be asked for with the job.
+// fits reports whether callers may ask for the format with this job.
 func fits(f *pluginv1.Format, j sdk.Job) bool { return !f.GetNeedsChain() || len(j.Chain) > 0 }
 
-// refusal is a plugin's answer that it does not render a job: a decent one, not
+// refusal is a plugin's proper answer that it does not render a job, as opposed to
 // the end of its process, a panic or silence.
 type refusal struct{ error }
 
-// decent are the codes with which a plugin refuses. Package sdk uses the first;
-// what a gRPC library makes of a crash is not among them.
-var decent = []codes.Code{codes.FailedPrecondition, codes.InvalidArgument, codes.OutOfRange, codes.NotFound, codes.Unimplemented}
+// refusalCodes are the codes with which a plugin refuses. Package sdk uses the first.
+// The codes that a gRPC library makes of a crash are not among them.
+var refusalCodes = []codes.Code{codes.FailedPrecondition, codes.InvalidArgument, codes.OutOfRange, codes.NotFound, codes.Unimplemented}
 
-// render has the plugin make a file, and before it the included ones.
+// render has the plugin make a file, after the files of the included formats.
 func (s *suite) render(ctx context.Context, f *pluginv1.Format, j sdk.Job) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Deadline)
 	defer cancel()
@@ -65,12 +65,12 @@ func (s *suite) renderWithin(ctx context.Context, f *pluginv1.Format, j sdk.Job,
 	}
 	files := map[string][]byte{}
 	for _, id := range f.GetIncludes() {
-		name, file := standIn(id, j)
+		name, file := substitute(id, j)
 		if own := s.declared(id); own != nil && fits(own, j) {
-			theirs := j
+			ownJob := j
 			var err error
-			if theirs.Options, err = fitted(own, j.Options); err == nil {
-				file, err = s.renderWithin(ctx, own, theirs, append(path, f.GetId()))
+			if ownJob.Options, err = optionsFor(own, j.Options); err == nil {
+				file, err = s.renderWithin(ctx, own, ownJob, append(path, f.GetId()))
 			}
 			if err != nil {
 				return nil, fmt.Errorf("included format %s: %w", id, err)
@@ -83,8 +83,8 @@ func (s *suite) renderWithin(ctx context.Context, f *pluginv1.Format, j sdk.Job,
 			files[name] = file
 		}
 	}
-	s.secret.given(f, j)
-	file, err := s.trial.Render(ctx, f, asked(j), files)
+	s.secret.addJob(f, j)
+	file, err := s.trial.Render(ctx, f, renderJob(j), files)
 	if err != nil {
 		return nil, s.failure(ctx, err)
 	}
@@ -94,21 +94,21 @@ func (s *suite) renderWithin(ctx context.Context, f *pluginv1.Format, j sdk.Job,
 	return file, nil
 }
 
-// failure is what a failed render means. What the plugin says with it is kept:
-// a host would log some of it.
+// failure explains a failed render. The plugin's message counts as output, because a
+// host would log a part of it.
 func (s *suite) failure(ctx context.Context, err error) error {
-	said := status.Convert(err)
-	_, _ = s.heard.Write([]byte(said.Message())) // it keeps it in memory
-	text := fmt.Errorf("%s: %s", said.Code(), printable(said.Message()))
+	answer := status.Convert(err)
+	_, _ = s.output.Write([]byte(answer.Message())) // it writes to memory
+	text := fmt.Errorf("%s: %s", answer.Code(), printable(answer.Message()))
 	switch {
-	case slices.Contains(decent, said.Code()):
+	case slices.Contains(refusalCodes, answer.Code()):
 		return refusal{text}
-	case said.Code() == codes.Unavailable && s.trial.Fate() != "":
-		return fmt.Errorf("the plugin ended: %s", s.trial.Fate())
+	case answer.Code() == codes.Unavailable && s.trial.ExitReason() != "":
+		return fmt.Errorf("the plugin ended: %s", s.trial.ExitReason())
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("no answer within %s", s.Deadline)
-	case said.Code() == codes.ResourceExhausted:
-		return fmt.Errorf("the file is larger than a host takes (%w)", text)
+	case answer.Code() == codes.ResourceExhausted:
+		return fmt.Errorf("the file is larger than hosts accept (%w)", text)
 	}
 	return text
 }
@@ -122,10 +122,10 @@ func printable(text string) string {
 	}, strings.ToValidUTF8(text, "�"))
 }
 
-// standIn is the file of a format that another plugin renders: the built-in ones
-// in PEM as they are, something of its own for any other. A file that the
-// certificate does not have is nil.
-func standIn(id string, j sdk.Job) (name string, file []byte) {
+// substitute returns a file in place of that of another plugin's format. The built-in
+// formats in PEM get their real content. The file is nil if the certificate has no
+// such file.
+func substitute(id string, j sdk.Job) (name string, file []byte) {
 	certificates := func(ders ...[]byte) (text []byte) {
 		for _, der := range ders {
 			text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
@@ -143,14 +143,14 @@ func standIn(id string, j sdk.Job) (name string, file []byte) {
 		return "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: j.PrivateKey})
 	}
 	sum := sha256.Sum256(j.Leaf)
-	return id + ".bin", append([]byte("stands in for "+id+"\n"), sum[:]...)
+	return id + ".bin", append([]byte("substitute for "+id+"\n"), sum[:]...)
 }
 
-// keyFormat is the built-in format that is the key and nothing else.
+// keyFormat is the built-in format whose file is the private key.
 const keyFormat = "key"
 
-// needs tells what the format takes, with those it includes, and whether its file
-// may hold the key as it is: not where a passphrase is there to encrypt it.
+// needs returns which secrets the format and those it includes need, and whether its
+// file may contain the unencrypted key. A passphrase would encrypt it.
 func (s *suite) needs(f *pluginv1.Format, path ...string) (key, passphrase, holdsKey bool) {
 	key, passphrase = f.GetNeedsKey(), f.GetNeedsPassphrase()
 	holdsKey = key && !passphrase

@@ -19,16 +19,16 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
-// secrets are the keys and passphrases that the plugin was given, each with the
-// shapes in which it could show up elsewhere.
+// secrets holds the keys and passphrases that the plugin has received, each with the
+// encodings in which it could appear elsewhere.
 type secrets struct {
-	mu     sync.Mutex
-	shapes map[string][][]byte
-	what   map[string]string
+	mu        sync.Mutex
+	encodings map[string][][]byte
+	names     map[string]string
 }
 
-// given notes what the plugin gets to see with a job.
-func (s *secrets) given(f *pluginv1.Format, j sdk.Job) {
+// addJob adds the secrets that the plugin receives with a job.
+func (s *secrets) addJob(f *pluginv1.Format, j sdk.Job) {
 	if f.GetNeedsKey() {
 		s.add(string(j.PrivateKey), "the private key", keyParts(j.PrivateKey))
 	}
@@ -37,64 +37,65 @@ func (s *secrets) given(f *pluginv1.Format, j sdk.Job) {
 	}
 }
 
-// shortest is the length, in bytes, below which a secret shows up by chance.
-const shortest = 12
+// minLength is the shortest secret to look for, in bytes. A shorter one could appear
+// by chance.
+const minLength = 12
 
-func (s *secrets) add(secret, what string, parts [][]byte) {
+func (s *secrets) add(secret, name string, parts [][]byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.what[secret]; known {
+	if _, known := s.names[secret]; known {
 		return
 	}
-	if s.what == nil {
-		s.shapes, s.what = map[string][][]byte{}, map[string]string{}
+	if s.names == nil {
+		s.encodings, s.names = map[string][][]byte{}, map[string]string{}
 	}
-	s.what[secret] = what
+	s.names[secret] = name
 	for _, part := range parts {
-		if len(part) < shortest {
+		if len(part) < minLength {
 			continue
 		}
-		s.shapes[secret] = append(s.shapes[secret], part, []byte(hex.EncodeToString(part)), bytes.ToUpper([]byte(hex.EncodeToString(part))))
-		for shift := range 3 { // wherever it stands in what is encoded
-			s.shapes[secret] = append(s.shapes[secret], inBase64(part, shift))
+		s.encodings[secret] = append(s.encodings[secret], part, []byte(hex.EncodeToString(part)), bytes.ToUpper([]byte(hex.EncodeToString(part))))
+		for shift := range 3 { // its position in the encoded text is unknown
+			s.encodings[secret] = append(s.encodings[secret], inBase64(part, shift))
 		}
 	}
 }
 
-// inBase64 is how a part looks in base64 (RFC 4648, section 4) shift bytes into
-// a group, without the characters that its neighbours have a share in.
+// inBase64 returns the base64 (RFC 4648, section 4) of a part that starts shift bytes
+// into a group, without the characters that also depend on its neighbours.
 func inBase64(part []byte, shift int) []byte {
 	text := base64.RawStdEncoding.EncodeToString(append(make([]byte, shift), part...))
 	return []byte(text[(shift*8+5)/6 : len(text)-1])
 }
 
-// lookIn fails if a secret is in the text, in any shape, but for an own one.
-func (s *secrets) lookIn(text, own []byte) error {
+// findIn returns an error if the text contains a secret other than own, in any
+// encoding.
+func (s *secrets) findIn(text, own []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	dense := unbroken(text)
-	for secret, shapes := range s.shapes {
+	joined := withoutBreaks(text)
+	for secret, encodings := range s.encodings {
 		if own != nil && secret == string(own) {
 			continue
 		}
-		for _, shape := range shapes {
-			if bytes.Contains(text, shape) || bytes.Contains(dense, shape) {
-				return fmt.Errorf("%s of a job is in it", s.what[secret])
+		for _, encoded := range encodings {
+			if bytes.Contains(text, encoded) || bytes.Contains(joined, encoded) {
+				return fmt.Errorf("it contains %s of a job", s.names[secret])
 			}
 		}
 	}
 	return nil
 }
 
-// unbroken is text without line breaks, escaped ones included: encodings put
-// them where they like.
-func unbroken(text []byte) []byte {
+// withoutBreaks returns the text without white space and escaped line breaks, which
+// encodings may insert anywhere.
+func withoutBreaks(text []byte) []byte {
 	text = bytes.ReplaceAll(bytes.ReplaceAll(text, []byte(`\r`), nil), []byte(`\n`), nil)
 	return slices.DeleteFunc(text, func(b byte) bool { return b == ' ' || '\t' <= b && b <= '\r' })
 }
 
-// keyParts are the numbers that make a key private. Encodings differ, but each
-// holds these.
+// keyParts returns the secret numbers of a key, which all encodings contain.
 func keyParts(der []byte) [][]byte {
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
@@ -113,34 +114,34 @@ func keyParts(der []byte) [][]byte {
 	return nil
 }
 
-// utf16BE is how PKCS#12 and Windows write text.
+// utf16BE returns the encoding of text in PKCS#12 and Windows.
 func utf16BE(text string) (encoded []byte) {
 	for _, unit := range utf16.Encode([]rune(text)) {
-		encoded = append(encoded, byte(unit>>8), byte(unit)) //nolint:gosec // both halves
+		encoded = append(encoded, byte(unit>>8), byte(unit)) //nolint:gosec // both bytes
 	}
 	return encoded
 }
 
-// leaks fails if a file holds a secret that it should not: any but the key of
-// its job, where the format holds that.
-func (t *trying) leaks(file []byte, j sdk.Job) error {
+// leaks returns an error if a file contains a secret other than the key of its job, or
+// that key although the format must not contain it.
+func (t *formatCheck) leaks(file []byte, j sdk.Job) error {
 	var own []byte
 	if t.holds {
 		own = j.PrivateKey
 	}
-	found := t.suite.secret.lookIn(file, own)
-	inside, _ := unzip(file) // what is no archive has nothing packed in it
+	found := t.suite.secret.findIn(file, own)
+	inside, _ := unzip(file) // other files contain no entries
 	for _, entry := range inside {
-		found = errors.Join(found, t.suite.secret.lookIn(entry.content, own))
+		found = errors.Join(found, t.suite.secret.findIn(entry.content, own))
 	}
 	return found
 }
 
-// secretsInFile looks in files that were made before and after the plugin was
-// given other jobs' secrets.
-func (t *trying) secretsInFile(ctx context.Context) (string, error) {
+// secretsInFile looks into files that were made before and after the plugin received
+// the secrets of other jobs.
+func (t *formatCheck) secretsInFile(ctx context.Context) (string, error) {
 	for _, other := range t.rendering {
-		_, _ = other.render(ctx, other.f, other.jobs[t.usual()]) // what fails has failed before
+		_, _ = other.render(ctx, other.f, other.jobs[t.usual()]) // a failure is in the report already
 	}
 	for i, file := range t.files {
 		if file == nil {
@@ -151,8 +152,8 @@ func (t *trying) secretsInFile(ctx context.Context) (string, error) {
 			err = errors.Join(t.leaks(file, t.jobs[i]), t.leaks(later, t.jobs[i]))
 		}
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", called(t.jobs[i]), err)
+			return "", fmt.Errorf("%s: %w", describeJob(t.jobs[i]), err)
 		}
 	}
-	return "no secret is where it should not be", nil
+	return "no file contains a secret that it must not contain", nil
 }

@@ -8,10 +8,33 @@ import (
 	"testing"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/catalogue"
+	"github.com/countersign-dev/countersign/plugins/runtime"
 )
 
-func TestBuiltInFormats(t *testing.T) {
-	h, _ := open(t, Options{}, builtIn(t)...)
+// One host serves all tests that only look at formats and render: starting all
+// plugins takes longer than these tests.
+func TestFormats(t *testing.T) {
+	h, _ := open(t, Options{}, append(builtIn(t), nested(),
+		misbehaving("loop", nil, "loop-a", "loop-b", "lost", "fine"),
+		misbehaving("asks", nil, "asks-key", "asks-passphrase", "snoops", "modest"))...)
+	for name, check := range map[string]func(*testing.T, *Host){
+		"built-in formats": checkBuiltInFormats, "formats that cannot be": checkFormatsThatCannotBe,
+		"needs and options are transitive": checkNeedsAndOptionsAreTransitive, "options": checkOptions,
+		"every format renders": checkBuiltInFormatsRender, "zip": checkZipHoldsWhatTheOtherPluginsRender,
+		"import commands": checkImportCommandsImport,
+	} {
+		t.Run(name, func(t *testing.T) { check(t, h) })
+	}
+}
+
+// isBuiltIn reports whether a plugin of the project renders the format.
+func isBuiltIn(t *testing.T, f engine.Format) bool {
+	t.Helper()
+	return len(builtIn(t, f.Plugin.Name)) == 1
+}
+
+func checkBuiltInFormats(t *testing.T, h *Host) {
 	type row struct {
 		file, media            string
 		key, passphrase, chain bool
@@ -36,13 +59,16 @@ func TestBuiltInFormats(t *testing.T) {
 	}
 	got := map[string]row{}
 	for _, f := range h.Formats() {
+		if !isBuiltIn(t, f) {
+			continue
+		}
 		got[f.ID] = row{f.Filename, f.MediaType, f.ContainsKey, f.NeedsPassphrase, f.NeedsChain}
 		for _, name := range append(f.Aliases, f.ID, f.Filename) {
 			if found, ok := h.Format(name); !ok || found.ID != f.ID {
 				t.Errorf("%s finds %q", name, found.ID)
 			}
 		}
-		if f.Description == "" || f.TypicalUse == "" || f.Plugin.State != StateRunning || f.Plugin.Version == "" || len(f.Plugin.SHA256) != 64 {
+		if f.Description == "" || f.TypicalUse == "" || f.Plugin.State != runtime.StateRunning || f.Plugin.Version == "" || len(f.Plugin.SHA256) != 64 {
 			t.Errorf("%s is not described: %+v", f.ID, f)
 		}
 	}
@@ -54,10 +80,7 @@ func TestBuiltInFormats(t *testing.T) {
 	}
 }
 
-func TestFormatsThatCannotBe(t *testing.T) {
-	h, _ := open(t, Options{}, append(builtIn(t),
-		misbehaving("loop", nil, "loop-a", "loop-b", "lost", "fine"),
-		misbehaving("asks", nil, "asks-key", "asks-passphrase", "snoops", "modest"))...)
+func checkFormatsThatCannotBe(t *testing.T, h *Host) {
 	for _, id := range []string{"loop-a", "loop-b", "lost", "asks-key", "asks-passphrase", "snoops"} {
 		if f, ok := h.Format(id); ok {
 			t.Errorf("%s is available: %+v", id, f)
@@ -69,7 +92,7 @@ func TestFormatsThatCannotBe(t *testing.T) {
 	}
 	for plugin, details := range map[string][]string{
 		"loop": {"format loop-a is not available: it includes loop-b", "cycle (loop-a → loop-b → loop-a)", "format lost is not available: it includes nowhere, which no plugin renders"},
-		"asks": {"asks-key is not available: it asks for the private key", "asks-passphrase is not available: it asks for the passphrase", "snoops is not available: it asks for the private key"},
+		"asks": {"asks-key is not available: it needs the private key", "asks-passphrase is not available: it needs the passphrase", "snoops is not available: it needs the private key"},
 	} {
 		s := state(t, h, plugin)
 		for _, detail := range details {
@@ -77,20 +100,19 @@ func TestFormatsThatCannotBe(t *testing.T) {
 				t.Errorf("%s: %q does not say %q", plugin, s.Detail, detail)
 			}
 		}
-		if s.State != StateRunning || len(s.Formats) != 1 {
+		if s.State != runtime.StateRunning || len(s.Formats) != 1 {
 			t.Errorf("%s: %+v", plugin, s)
 		}
 	}
 }
 
 // nested has formats that include others and mix their options.
-func nested() entry {
-	return entry{Name: "nested", Path: "misbehave", Formats: []string{"inner", "outer", "outermost", "rival", "remote"},
-		Grants: grants{Key: []string{"inner", "outer", "outermost", "rival"}}}
+func nested() catalogue.Entry {
+	return catalogue.Entry{Name: "nested", Path: "misbehave", Formats: []string{"inner", "outer", "outermost", "rival", "remote"},
+		Grants: catalogue.Grants{Key: []string{"inner", "outer", "outermost", "rival"}}}
 }
 
-func TestNeedsAndOptionsAreTransitive(t *testing.T) {
-	h, _ := open(t, Options{}, append(builtIn(t), nested())...)
+func checkNeedsAndOptionsAreTransitive(t *testing.T, h *Host) {
 	outermost, ok := h.Format("outermost")
 	if !ok || !outermost.ContainsKey || outermost.NeedsPassphrase || outermost.NeedsChain {
 		t.Fatalf("got %+v", outermost)
@@ -131,7 +153,7 @@ func TestNeedsAndOptionsAreTransitive(t *testing.T) {
 
 // A format exists where its plugin's formats and all that it includes do.
 func TestProjectsAreTransitive(t *testing.T) {
-	entries := append(builtIn(t), nested(), bad())
+	entries := append(archive(t), nested(), bad())
 	for i := range entries {
 		switch entries[i].Name {
 		case "nested":
@@ -169,8 +191,7 @@ func decode(t *testing.T, text []byte, into any) {
 	}
 }
 
-func TestCheckOptions(t *testing.T) {
-	h, _ := open(t, Options{}, append(builtIn(t), nested())...)
+func checkOptions(t *testing.T, h *Host) {
 	for _, c := range []struct {
 		format, options string
 		want            string // canonical JSON, or part of the refusal
@@ -215,56 +236,3 @@ func TestCheckOptions(t *testing.T) {
 		}
 	}
 }
-
-func TestSchemasThatCannotBe(t *testing.T) {
-	for text, want := range map[string]string{
-		`nonsense`:                             "not JSON",
-		`[]`:                                   "not an object",
-		`{"type":"array"}`:                     `"type" has a value`,
-		`{"$schema":"http://example.test"}`:    `"$schema" has a value`,
-		`{"allOf":[]}`:                         `"allOf" cannot stand at its top`,
-		`{"required":"a"}`:                     `"required" has a value`,
-		`{"properties":{"a":{"type":"no"}}}`:   "options schema",
-		`{"properties":{"a":{"pattern":"("}}}`: "options schema",
-		`{"properties":{"a":{"$id":"urn:a","$schema":"file:///etc/passwd"}}}`:          "must not refer to another document",
-		`{"properties":{"a":{"$ref":"file:///etc/passwd"}}}`:                           "must not refer to a schema",
-		`{"properties":{"a":{"anyOf":[{"$ref":"#"},{"$ref":"#"}]}}}`:                   "must not refer to a schema",
-		`{"properties":{"a":{"$dynamicRef":"#"}}}`:                                     "must not refer to a schema",
-		`{"properties":{"a":{"multipleOf":1e-9999999}}}`:                               "too many digits", // at which the validator fails
-		`{"properties":{"a":{"enum":[[1e9999999]]}}}`:                                  "too many digits",
-		`{"properties":{"a":{"pattern":"(a?){1000}"},"b":{"pattern":"(b?){1000}"}}}`:   "patterns are too large",
-		`{"properties":{"a":{"propertyNames":{"pattern":"((((a|b|c)?){9}){9}){9}"}}}}`: "patterns are too large",
-	} {
-		if s, err := parseSchema(text); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, %v; want %q", text, s, err, want)
-		}
-	}
-}
-
-// Whatever a plugin declares and a caller sends, it is refused or it becomes
-// JSON that the schema accepts again.
-func FuzzSchema(f *testing.F) {
-	f.Add(optionsOfPKCS12, `{"legacy":true}`)
-	f.Add(`{"properties":{"a":{"$ref":"#/properties/a"}}}`, `{"a":1}`)
-	f.Add(`{"additionalProperties":{"type":"number"}}`, `{"a":1e400}`)
-	f.Fuzz(func(t *testing.T, declared, sent string) {
-		s, err := parseSchema(declared)
-		var options map[string]any
-		if err != nil || json.Unmarshal([]byte(sent), &options) != nil {
-			return
-		}
-		canonical, err := s.check(options)
-		if err != nil {
-			if !errors.Is(err, engine.CodeInvalidOptions) {
-				t.Errorf("got %v", err)
-			}
-			return
-		}
-		decode(t, []byte(canonical), &options)
-		if again, err := s.check(options); err != nil || again != canonical {
-			t.Errorf("%s became %s, %v", canonical, again, err)
-		}
-	})
-}
-
-const optionsOfPKCS12 = `{"type":"object","properties":{"legacy":{"type":"boolean"}},"additionalProperties":false}`

@@ -2,14 +2,13 @@ package host
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +19,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/catalogue"
+	"github.com/countersign-dev/countersign/plugins/plugintest"
 	"github.com/countersign-dev/countersign/plugins/sdk"
 	"github.com/countersign-dev/countersign/plugins/sdk/sdktest"
 )
@@ -33,80 +34,63 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "left behind:", err)
 		code = 1
 	}
-	if built.folder != "" {
-		_ = os.RemoveAll(built.folder) // in the system's temporary folder
-	}
 	os.Exit(code)
 }
+
+// soak makes the tests that repeat something do so many more times (make soak).
+var soak = os.Getenv("COUNTERSIGN_SOAK") == "1"
 
 // readyVariable names a folder in which the plugins are built already.
 const readyVariable = "COUNTERSIGN_TEST_PLUGINS"
 
-// built is where the plugins are, once a test has needed them.
-var built struct {
-	once   sync.Once
-	folder string
-	ready  string // a folder of somebody else's
-	err    error
-}
-
-// binaries builds the plugins and returns their folder.
+// binaries returns the folder with the plugins' binaries.
 func binaries(t testing.TB) string {
 	t.Helper()
-	built.once.Do(func() {
-		if ready := os.Getenv(readyVariable); ready != "" {
-			built.ready = ready
-			return
-		}
-		if built.folder, built.err = os.MkdirTemp("", "plugins"); built.err != nil {
-			return
-		}
-		for _, args := range [][]string{
-			{"CGO_ENABLED=0", "../...", "./testdata/misbehave", "./testdata/hostile"},
-			{"CGO_ENABLED=1", "./testdata/linked"},
-		} {
-			build := exec.Command("go", append([]string{"build", "-o", built.folder + "/"}, args[1:]...)...)
-			build.Env = append(os.Environ(), args[0])
-			if printed, err := build.CombinedOutput(); err != nil {
-				built.err = fmt.Errorf("build plugins: %w\n%s", err, printed)
-				return
-			}
-		}
-	})
-	if built.err != nil {
-		t.Fatal(built.err)
+	if ready := os.Getenv(readyVariable); ready != "" {
+		return ready
 	}
-	return cmp.Or(built.ready, built.folder)
-}
-
-// builtIn is the project's own catalogue.
-func builtIn(t testing.TB) []entry {
-	t.Helper()
-	c, err := readCatalogue("../catalogue.json")
+	folder, err := plugintest.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.Plugins
+	return folder
 }
+
+// builtIn returns entries of the project's own catalogue: those of that names, or
+// all. Each plugin takes time to start, so a test should name the ones it needs.
+func builtIn(t testing.TB, names ...string) []catalogue.Entry {
+	t.Helper()
+	c, err := catalogue.Read("../catalogue.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) == 0 {
+		return c.Plugins
+	}
+	return slices.DeleteFunc(c.Plugins, func(e catalogue.Entry) bool { return !slices.Contains(names, e.Name) })
+}
+
+// archive returns the plugins that rendering a zip file takes.
+func archive(t testing.TB) []catalogue.Entry { return builtIn(t, "pem", "pkcs12", "zip") }
 
 // misbehaving lists the test plugin under a name, with what it is granted.
-func misbehaving(name string, keys []string, formats ...string) entry {
-	return entry{Name: name, Path: "misbehave", Formats: formats, Grants: grants{Key: keys, Passphrase: keys}}
+func misbehaving(name string, keys []string, formats ...string) catalogue.Entry {
+	return catalogue.Entry{Name: name, Path: "misbehave", Formats: formats, Grants: catalogue.Grants{Key: keys, Passphrase: keys}}
 }
 
-// bad is the plugin whose formats are each one way to do harm.
-func bad() entry {
+// bad is the plugin whose formats each do harm in one way.
+func bad() catalogue.Entry {
 	secret := []string{"panic", "burst", "babble"}
 	return misbehaving("bad", secret, append(secret, "pid", "echo", "exit", "hang", "patient", "slow", "huge", "empty", "refuse")...)
 }
 
 // folder makes a folder with the plugins and a catalogue of the entries.
-func folder(t testing.TB, entries ...entry) (catalogueFile string) {
+func folder(t testing.TB, entries ...catalogue.Entry) (catalogueFile string) {
 	t.Helper()
 	dir := t.TempDir()
 	link(t, binaries(t), dir)
-	rewrite(t, filepath.Join(dir, CatalogueName), entries...)
-	return filepath.Join(dir, CatalogueName)
+	rewrite(t, filepath.Join(dir, catalogue.FileName), entries...)
+	return filepath.Join(dir, catalogue.FileName)
 }
 
 // link puts links to all files of a folder into another.
@@ -124,11 +108,11 @@ func link(t testing.TB, from, to string) {
 }
 
 // rewrite makes a catalogue of the entries, hashes included.
-func rewrite(t testing.TB, path string, entries ...entry) {
+func rewrite(t testing.TB, path string, entries ...catalogue.Entry) {
 	t.Helper()
 	source := filepath.Join(t.TempDir(), "source.json")
-	writeJSON(t, source, catalogue{Plugins: entries})
-	if err := WriteCatalogue(source, filepath.Dir(path)); err != nil {
+	writeJSON(t, source, catalogue.Catalogue{Plugins: entries})
+	if err := catalogue.Write(source, filepath.Dir(path)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -168,12 +152,20 @@ func (l *logged) String() string {
 
 // open starts a host on the entries. When the test ends it closes it and checks
 // that no process is left.
-func open(t testing.TB, o Options, entries ...entry) (*Host, *logged) {
+func open(t testing.TB, o Options, entries ...catalogue.Entry) (*Host, *logged) {
 	t.Helper()
 	log := &logged{}
 	o.Logger = debugTo(log)
 	if o.Catalogue == "" {
 		o.Catalogue = folder(t, entries...)
+	}
+	if o.SocketDir == "" {
+		dir, err := os.MkdirTemp("", "cs") // the path of a socket must be short
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.Remove(dir) })
+		o.SocketDir = dir
 	}
 	h, err := Open(t.Context(), o)
 	if err != nil {
@@ -186,7 +178,7 @@ func open(t testing.TB, o Options, entries ...entry) (*Host, *logged) {
 		if left := children(t, os.Getpid()); len(left) > 0 {
 			t.Errorf("processes left: %v", left)
 		}
-		if left, err := filepath.Glob(filepath.Join(h.settings.sockets.path, "*")); err != nil || len(left) > 0 {
+		if left, err := filepath.Glob(filepath.Join(o.SocketDir, "*")); err != nil || len(left) > 0 {
 			t.Errorf("files left: %v (%v)", left, err)
 		}
 		if t.Failed() {
@@ -232,7 +224,7 @@ func eventually(t testing.TB, what string, holds func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("it never came to pass that %s", what)
+			t.Fatalf("this did not happen: %s", what)
 		}
 	}
 }

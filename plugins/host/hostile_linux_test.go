@@ -12,7 +12,17 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/catalogue"
+	"github.com/countersign-dev/countersign/plugins/runtime"
 )
+
+// roundsPerAttack is how often every other format is rendered during each attack.
+func roundsPerAttack() int64 {
+	if soak {
+		return 20
+	}
+	return 1
+}
 
 // battlefield is a host of the built-in plugins and the hostile ones.
 type battlefield struct {
@@ -26,7 +36,7 @@ type battlefield struct {
 
 // attackDeadline is that of a render during the attacks: short enough to wait
 // for, and long enough for a busy machine.
-const attackDeadline = 5 * time.Second
+const attackDeadline = 3 * time.Second
 
 // attacks are what plugins do to the host. Each also checks what became of the
 // plugin, and is made over and over until the other formats have been rendered
@@ -40,7 +50,7 @@ var attacks = []struct {
 	{"never answers", neverAnswers},
 	{"answers after the deadline", answersLate},
 	{"returns 1 GiB", usesUp("giant", "512 MiB of memory")},
-	{"floods stdout and stderr", usesUp("flood", "it answered nothing for 5s")},
+	{"floods stdout and stderr", usesUp("flood", "it answered nothing for 3s")},
 	{"forks and detaches", tries("start", "fork", "setsid", "outlive")},
 	{"opens a socket", tries("listen tcp", "dial tcp", "dial udp", "dial unix", "send unix", "look up", "raw socket", "netlink", "vsock", "io_uring")},
 	{"reads /etc/passwd, the data folder and its parent's environment", tries("read", "list", "stat", "path", "descriptor")},
@@ -68,7 +78,7 @@ func TestHostilePlugins(t *testing.T) {
 	for _, attack := range attacks {
 		t.Run(attack.name, func(t *testing.T) {
 			b.T = t
-			for enough := b.rounds.Load() + roundsAnAttack; b.rounds.Load() < enough && !b.peaceBroken.Load() && !t.Failed(); {
+			for enough := b.rounds.Load() + roundsPerAttack(); b.rounds.Load() < enough && !b.peaceBroken.Load() && !t.Failed(); {
 				attack.make(b)
 			}
 		})
@@ -79,13 +89,13 @@ func TestHostilePlugins(t *testing.T) {
 
 func newBattlefield(t *testing.T) *battlefield {
 	t.Helper()
-	named := func(name string) entry { e := hostile(); e.Name = name; return e }
+	named := func(name string) catalogue.Entry { e := hostile(); e.Name = name; return e }
 	swapped := misbehaving("swapped", nil, "honest")
 	swapped.Path = "swapped"
 	path := folder(t, append(builtIn(t), bad(), hostile(), named("panics"), named("gibberish"), misbehaving("wrong", nil, "fine"),
 		misbehaving("thief", nil, "cert"), misbehaving("path", nil, "path"), misbehaving("header", nil, "header"), misbehaving("nul", nil, "nul"),
 		misbehaving("tardy", nil, "late", "prompt"))...)
-	c, err := readCatalogue(path)
+	c, err := catalogue.Read(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +153,7 @@ func startFails(plugin, detail string) func(*battlefield) {
 		if err := b.Reload(plugin); err == nil || !strings.Contains(err.Error(), detail) {
 			b.Errorf("got %v", err)
 		}
-		if s := state(b.T, b.Host, plugin); s.State != StateDisabled || !strings.Contains(s.Detail, detail) {
+		if s := state(b.T, b.Host, plugin); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, detail) {
 			b.Errorf("got %+v", s)
 		}
 	}
@@ -158,7 +168,7 @@ func usesUp(format, detail string) func(*battlefield) {
 		_, _ = b.Render(b.Context(), job(b.T, rsaJob, format)) // either way: spin answers
 		eventually(b.T, "its state says "+detail, func() bool {
 			s := state(b.T, b.Host, "hostile")
-			return strings.Contains(s.Detail, detail) && s.State == StateRunning
+			return strings.Contains(s.Detail, detail) && s.State == runtime.StateRunning
 		})
 		if after := pid(b.T, b.Host, "hostile-pid"); after == before || !gone(before) {
 			b.Errorf("the process was %d and is %d", before, after)
@@ -226,11 +236,11 @@ func panicsMidRender(b *battlefield) {
 func neverAnswers(b *battlefield) {
 	b.anew("bad")
 	before := pid(b.T, b.Host)
-	wantFailure(b.T, b.Host, job(b.T, rsaJob, "hang"), "it took longer than 5s")
+	wantFailure(b.T, b.Host, job(b.T, rsaJob, "hang"), "it took longer than 3s")
 	if after := pid(b.T, b.Host); after == before || !gone(before) {
 		b.Errorf("the process was %d and is %d", before, after)
 	}
-	if s := state(b.T, b.Host, "bad"); !strings.Contains(s.Detail, "it answered nothing for 5s") {
+	if s := state(b.T, b.Host, "bad"); !strings.Contains(s.Detail, "it answered nothing for 3s") {
 		b.Errorf("got %+v", s)
 	}
 }
@@ -243,7 +253,7 @@ func answersLate(b *battlefield) {
 	for done := false; !done; {
 		select {
 		case err := <-late:
-			if !errors.Is(err, engine.CodeRendererFailed) || !strings.Contains(err.Error(), "it took longer than 5s") {
+			if !errors.Is(err, engine.CodeRendererFailed) || !strings.Contains(err.Error(), "it took longer than 3s") {
 				b.Errorf("got %v", err)
 			}
 			done = true
@@ -253,7 +263,7 @@ func answersLate(b *battlefield) {
 			b.Errorf("got %q", got)
 		}
 	}
-	if s := state(b.T, b.Host, "tardy"); s.State != StateRunning || s.Detail != "" {
+	if s := state(b.T, b.Host, "tardy"); s.State != runtime.StateRunning || s.Detail != "" {
 		b.Errorf("got %+v", s)
 	}
 }
@@ -277,7 +287,7 @@ func swapped(b *battlefield) {
 		switch err := b.Reload("swapped"); {
 		case err == nil:
 			started++
-		case strings.HasSuffix(err.Error(), errChecksum.Error()):
+		case strings.HasSuffix(err.Error(), "its checksum is not the one in the catalogue"):
 			refused++
 		default: // der ran, and declared what it makes
 			b.Errorf("got %v", err)

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -14,12 +13,14 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/catalogue"
+	"github.com/countersign-dev/countersign/plugins/runtime"
 )
 
 func TestKilledPluginCostsNoRenderAfterIt(t *testing.T) {
 	h, _ := open(t, Options{}, bad())
 	seen := map[int]bool{}
-	for range maxFailures + 1 { // renders between them keep it out of quarantine
+	for range 6 { // without the renders between them, five failures would quarantine it
 		now := pid(t, h)
 		if seen[now] {
 			t.Fatalf("process %d is back", now)
@@ -29,13 +30,13 @@ func TestKilledPluginCostsNoRenderAfterIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s := state(t, h, "bad"); s.State == StateQuarantined {
+	if s := state(t, h, "bad"); s.State == runtime.StateQuarantined {
 		t.Errorf("got %+v", s)
 	}
 }
 
 func TestRendersUnderWaySurviveAKilledPlugin(t *testing.T) {
-	h, _ := open(t, Options{}, builtIn(t)...)
+	h, _ := open(t, Options{}, archive(t)...)
 	var renders sync.WaitGroup
 	failed := make(chan error, 64)
 	for i := range cap(failed) {
@@ -59,16 +60,16 @@ func TestRendersUnderWaySurviveAKilledPlugin(t *testing.T) {
 }
 
 func TestPluginThatKeepsFailingIsQuarantined(t *testing.T) {
-	h, _ := open(t, Options{}, append(builtIn(t), bad())...)
+	h, _ := open(t, Options{}, append(builtIn(t, "pem"), bad())...)
 	for range 3 { // each ends the process twice
 		wantFailure(t, h, job(t, rsaJob, "exit"), "exit.out could not be made: its plugin")
 	}
-	eventually(t, "the plugin is quarantined", func() bool { return state(t, h, "bad").State == StateQuarantined })
+	eventually(t, "the plugin is quarantined", func() bool { return state(t, h, "bad").State == runtime.StateQuarantined })
 	wantFailure(t, h, job(t, rsaJob, "pid"), "its plugin is not running")
 	if s := state(t, h, "bad"); !strings.Contains(s.Detail, "failed 5 times in a row") {
 		t.Errorf("got %+v", s)
 	}
-	if f, ok := h.Format("pid"); !ok || f.Plugin.State != StateQuarantined {
+	if f, ok := h.Format("pid"); !ok || f.Plugin.State != runtime.StateQuarantined {
 		t.Errorf("got %+v", f)
 	}
 	render(t, h, job(t, rsaJob, "fullchain"))
@@ -78,25 +79,12 @@ func TestPluginThatKeepsFailingIsQuarantined(t *testing.T) {
 	pid(t, h)
 }
 
-func TestRestartDelays(t *testing.T) {
-	want := []time.Duration{0, 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond,
-		1600 * time.Millisecond, 3200 * time.Millisecond, 5 * time.Second, 5 * time.Second}
-	for streak, delay := range want {
-		if got := restartDelay(streak); got != delay {
-			t.Errorf("after %d: %s, want %s", streak, got, delay)
-		}
-	}
-	if got := restartDelay(1 << 30); got != maxDelay {
-		t.Errorf("got %s", got)
-	}
-}
-
 func TestPluginsThatCannotStart(t *testing.T) {
 	gone := misbehaving("gone", nil, "pid")
-	path := folder(t, append(builtIn(t), misbehaving("exits", nil), misbehaving("strays", nil),
+	path := folder(t, append(builtIn(t, "pem"), misbehaving("exits", nil), misbehaving("strays", nil),
 		misbehaving("dialsout", nil), misbehaving("dies", nil), misbehaving("deaf", nil), misbehaving("future", nil),
 		misbehaving("blurts", nil), misbehaving("gossips", nil), misbehaving("clash", nil, "other"), misbehaving("unlisted", nil, "known"))...)
-	c, err := readCatalogue(path)
+	c, err := catalogue.Read(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +107,7 @@ func TestPluginsThatCannotStart(t *testing.T) {
 		"unlisted": "the format surprise, which the catalogue does not list",
 		"gone":     "no such file", "outside": "leads out of the catalogue's folder", "unhashed": "not 64 hexadecimal digits",
 	} {
-		if s := state(t, h, name); s.State != StateDisabled || !strings.Contains(s.Detail, detail) {
+		if s := state(t, h, name); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, detail) {
 			t.Errorf("%s: %+v, want a detail with %q", name, s, detail)
 		} else if strings.Contains(s.Detail, "CANARY") || strings.Contains(s.Detail, "/") {
 			t.Errorf("%s tells everybody %q", name, s.Detail)
@@ -133,11 +121,10 @@ func TestPluginsThatCannotStart(t *testing.T) {
 	if strings.Contains(log.String(), "\\u001b") {
 		t.Error("a plugin put an escape sequence into the log")
 	}
-	render(t, h, job(t, rsaJob, "zip")) // the others go on
+	render(t, h, job(t, rsaJob, "cert")) // the others go on
 }
 
-// A plugin that never says a word holds nobody up for longer than the start may
-// take.
+// A plugin that never answers delays the start no longer than the start may take.
 func TestMutePluginIsGivenUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
@@ -145,7 +132,7 @@ func TestMutePluginIsGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := state(t, h, "mute"); s.State != StateDisabled || s.Detail != "it did not start in time" {
+	if s := state(t, h, "mute"); s.State != runtime.StateDisabled || s.Detail != "it did not start in time" {
 		t.Errorf("got %+v", s)
 	}
 	if err := h.Close(); err != nil {
@@ -154,7 +141,7 @@ func TestMutePluginIsGivenUp(t *testing.T) {
 }
 
 func TestReloadSwapsInANewVersion(t *testing.T) {
-	path := folder(t, builtIn(t)...)
+	path := folder(t, archive(t)...)
 	h, _ := open(t, Options{Catalogue: path, Deadline: 2 * time.Second})
 	before := children(t, os.Getpid())
 	old := state(t, h, "pem")
@@ -167,23 +154,23 @@ func TestReloadSwapsInANewVersion(t *testing.T) {
 		}
 	}
 	render(t, h, job(t, rsaJob, "cert")) // restarted from what was verified, not from what lies there now
-	if got := state(t, h, "pem"); got.SHA256 != old.SHA256 || got.State != StateRunning {
+	if got := state(t, h, "pem"); got.SHA256 != old.SHA256 || got.State != runtime.StateRunning {
 		t.Errorf("the file on disk changed what runs: %+v", got)
 	}
 	before = children(t, os.Getpid())
 	if err := h.Reload("pem"); err == nil || !strings.Contains(err.Error(), "checksum") {
 		t.Errorf("a binary that the catalogue does not list: %v", err)
 	}
-	if s := state(t, h, "pem"); s.State != StateRunning || !strings.Contains(s.Detail, "reload failed, the version before goes on: its checksum") {
+	if s := state(t, h, "pem"); s.State != runtime.StateRunning || !strings.Contains(s.Detail, "reload failed, the previous version stays in use: its checksum") {
 		t.Errorf("got %+v", s)
 	}
 	render(t, h, job(t, rsaJob, "cert"))
 
-	rewrite(t, path, append(builtIn(t), bad())...)
+	rewrite(t, path, append(archive(t), bad())...)
 	if err := h.Reload("pem"); err != nil {
 		t.Fatal(err)
 	}
-	if s := state(t, h, "pem"); s.State != StateRunning || s.SHA256 == old.SHA256 || s.Detail != "" {
+	if s := state(t, h, "pem"); s.State != runtime.StateRunning || s.SHA256 == old.SHA256 || s.Detail != "" {
 		t.Errorf("got %+v", s)
 	}
 	render(t, h, job(t, rsaJob, "zip"))
@@ -195,11 +182,11 @@ func TestReloadSwapsInANewVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid(t, h)
-	rewrite(t, path, builtIn(t)...)
+	rewrite(t, path, archive(t)...)
 	if err := h.Reload("bad"); err != nil { // no longer in it
 		t.Fatal(err)
 	}
-	if _, ok := h.Format("pid"); ok || len(h.Plugins()) != len(builtIn(t)) {
+	if _, ok := h.Format("pid"); ok || len(h.Plugins()) != len(archive(t)) {
 		t.Errorf("a plugin that is not listed is still there: %+v", h.Plugins())
 	}
 	if err := h.Reload("bad"); !errors.Is(err, engine.CodeNotFound) {
@@ -224,13 +211,13 @@ func newVersion(t *testing.T, path string) {
 
 func TestReloadNeverTakesANameFromAPluginAtWork(t *testing.T) {
 	thief := misbehaving("clash", nil, "other")
-	path := folder(t, append([]entry{misbehaving("exits", nil, "pid")}, builtIn(t)...)...)
+	path := folder(t, append([]catalogue.Entry{misbehaving("exits", nil, "pid")}, builtIn(t, "pem")...)...)
 	h, _ := open(t, Options{Catalogue: path})
-	rewrite(t, path, append([]entry{thief}, builtIn(t)...)...)
+	rewrite(t, path, append([]catalogue.Entry{thief}, builtIn(t, "pem")...)...)
 	if err := h.Reload("clash"); err == nil || !strings.Contains(err.Error(), "cert.pem") {
 		t.Errorf("got %v", err)
 	}
-	render(t, h, job(t, rsaJob, "zip"))
+	render(t, h, job(t, rsaJob, "cert"))
 }
 
 func TestCloseEndsRendersAndEverythingAfter(t *testing.T) {
@@ -275,56 +262,5 @@ func TestSocketFolder(t *testing.T) {
 		if _, err := Open(t.Context(), Options{Catalogue: path, SocketDir: folder}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", folder, err, want)
 		}
-	}
-}
-
-func TestOpenNeedsACatalogue(t *testing.T) {
-	for content, want := range map[string]string{
-		"":           "EOF",
-		`{"plug":1}`: "unknown field",
-		`{"plugins":[{"name":"a"},{"name":"a"}]}`:      "listed twice",
-		`{"plugins":[{"name":"../a"}]}`:                "is not a plugin's name",
-		`{"plugins":[]} {}`:                            "something follows",
-		`{"plugins":[{"name":"a","projects":null}]}`:   "projects is null",
-		`{"plugins":[{"name":"a","grant":{"key":1}}]}`: "unknown field",
-	} {
-		path := filepath.Join(t.TempDir(), CatalogueName)
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := Open(t.Context(), Options{Catalogue: path}); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, want %q", content, err, want)
-		}
-	}
-	if _, err := Open(t.Context(), Options{Catalogue: filepath.Join(t.TempDir(), "none.json")}); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestCatalogueIsWrittenWhole(t *testing.T) {
-	path := folder(t, builtIn(t)...)
-	before, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(filepath.Dir(path), "zip")); err != nil {
-		t.Fatal(err)
-	}
-	if err := WriteCatalogue("../catalogue.json", filepath.Dir(path)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a missing plugin: %v", err)
-	}
-	after, err := os.ReadFile(path)
-	if err != nil || !bytes.Equal(before, after) {
-		t.Errorf("a failed write changed the catalogue (%v)", err)
-	}
-	outside := misbehaving("outside", nil)
-	outside.Path = "/bin/true"
-	source := filepath.Join(t.TempDir(), "source.json")
-	writeJSON(t, source, catalogue{Plugins: []entry{outside}})
-	if err := WriteCatalogue(source, filepath.Dir(path)); err == nil || !strings.Contains(err.Error(), "leads out") {
-		t.Errorf("got %v", err)
-	}
-	if left, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".catalogue-*")); err != nil || len(left) > 0 {
-		t.Errorf("left %v (%v)", left, err)
 	}
 }

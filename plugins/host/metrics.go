@@ -8,11 +8,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/runtime"
 )
 
-// metrics are what Options.Metrics shows of the plugins. Labels hold what the
-// catalogue lists and words of this package, nothing that a plugin or a caller
-// chose.
+// metrics are those of one host. The labels contain names of the catalogue and
+// words of this package, nothing that a plugin or a caller chose.
 type metrics struct {
 	renders   *prometheus.CounterVec
 	durations *prometheus.HistogramVec
@@ -25,37 +25,37 @@ const (
 	outcomeRendered  = "rendered"
 	outcomeFailed    = "failed"
 	outcomeTimeout   = "timeout"
-	outcomeBusy      = "busy"      // there was no slot
-	outcomeUnwanted  = "unwanted"  // by the time there was one
-	outcomeAbandoned = "abandoned" // by the caller
+	outcomeBusy      = "busy"      // no slot was free in time
+	outcomeUnwanted  = "unwanted"  // the file was not wanted any more when a slot was free
+	outcomeAbandoned = "abandoned" // the caller did not wait
 )
 
 func newMetrics() *metrics {
 	return &metrics{
 		renders: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "countersign_plugin_renders_total", Help: "Renders asked of plugins, files of archives included, by outcome: rendered, failed, timeout, busy, unwanted or abandoned.",
+			Name: "countersign_plugin_renders_total", Help: "Renders by plugins, including files of archives, by outcome: rendered, failed, timeout, busy, unwanted or abandoned.",
 		}, []string{"plugin", "format", "outcome"}),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "countersign_plugin_render_duration_seconds", Help: "Time a render took, waiting in the queue left out.",
+			Name: "countersign_plugin_render_duration_seconds", Help: "Duration of renders, without the time in the queue.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}, []string{"plugin", "format"}),
 		queued: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "countersign_plugin_queue_duration_seconds", Help: "Time renders waited that found no slot free.",
+			Name: "countersign_plugin_queue_duration_seconds", Help: "Time in the queue of renders that found no free slot.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 		}, []string{"plugin"}),
 		restarts: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "countersign_plugin_restarts_total", Help: "Times a plugin was started again after it ended.",
+			Name: "countersign_plugin_restarts_total", Help: "Restarts of a plugin after its process ended.",
 		}, []string{"plugin"}),
 	}
 }
 
-// outcome counts a render by how it ended. ctx is the one it had.
-func (m *metrics) outcome(ctx context.Context, f *format, err error) {
+// countRender counts a render by its outcome. ctx is that of the render.
+func (m *metrics) countRender(ctx context.Context, f *format, err error) {
 	outcome := outcomeFailed
 	switch {
 	case err == nil:
 		outcome = outcomeRendered
-	case errors.Is(context.Cause(ctx), errDeadline):
+	case errors.Is(context.Cause(ctx), runtime.ErrDeadline):
 		outcome = outcomeTimeout
 	case ctx.Err() != nil:
 		outcome = outcomeAbandoned
@@ -64,17 +64,17 @@ func (m *metrics) outcome(ctx context.Context, f *format, err error) {
 	case !errors.Is(err, engine.CodeRendererFailed):
 		outcome = outcomeUnwanted
 	}
-	m.renders.WithLabelValues(f.by.entry.Name, f.ID, outcome).Inc()
+	m.renders.WithLabelValues(f.plugin.Entry.Name, f.ID, outcome).Inc()
 }
 
-// What is read from the plugins when somebody asks.
+// The gauges are read from the plugins when the metrics are collected.
 var (
-	stateGauge    = prometheus.NewDesc("countersign_plugin_state", "1 for the state that the plugin is in, else 0.", []string{"plugin", "state"}, nil)
-	inFlightGauge = prometheus.NewDesc("countersign_plugin_renders_in_flight", "Renders that the plugin has now.", []string{"plugin"}, nil)
-	waitingGauge  = prometheus.NewDesc("countersign_plugin_queue_waiting", "Renders that wait for the plugin.", []string{"plugin"}, nil)
+	stateGauge    = prometheus.NewDesc("countersign_plugin_state", "1 for the current state of the plugin, 0 for the other states.", []string{"plugin", "state"}, nil)
+	inFlightGauge = prometheus.NewDesc("countersign_plugin_renders_in_flight", "Renders in progress.", []string{"plugin"}, nil)
+	waitingGauge  = prometheus.NewDesc("countersign_plugin_queue_waiting", "Renders that wait for a free slot of the plugin.", []string{"plugin"}, nil)
 )
 
-// collector shows the metrics of one host.
+// collector collects the metrics of one host.
 type collector struct {
 	*metrics
 	host *Host
@@ -100,29 +100,29 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
-	for _, plugin := range c.host.view.Load().plugins {
-		name, now := plugin.entry.Name, plugin.shown().State
-		for _, state := range []string{StateStarting, StateRunning, StateRestarting, StateQuarantined, StateDisabled} {
+	for _, p := range c.host.view.Load().plugins {
+		name, now := p.Entry.Name, p.State().State
+		for _, state := range []string{runtime.StateStarting, runtime.StateRunning, runtime.StateRestarting, runtime.StateQuarantined, runtime.StateDisabled} {
 			value := 0.0
 			if state == now {
 				value = 1
 			}
 			gauge(stateGauge, value, name, state)
 		}
-		gauge(inFlightGauge, float64(plugin.slots.taken.Load()), name)
-		gauge(waitingGauge, float64(plugin.slots.waiting.Load()), name)
+		gauge(inFlightGauge, float64(p.queue.inFlight.Load()), name)
+		gauge(waitingGauge, float64(p.queue.waiting.Load()), name)
 	}
 }
 
-// register shows the metrics, if somebody wants them.
-func (h *Host) register(at prometheus.Registerer) error {
-	if at == nil {
+// register registers the metrics, if a registry is given.
+func (h *Host) register(registry prometheus.Registerer) error {
+	if registry == nil {
 		return nil
 	}
-	c := collector{h.settings.metrics, h}
-	if err := at.Register(c); err != nil {
+	c := collector{h.metrics, h}
+	if err := registry.Register(c); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	h.unregister = func() { at.Unregister(c) }
+	h.unregister = func() { registry.Unregister(c) }
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	h, _ := open(t, Options{Concurrency: 1, Deadline: 4 * time.Second, Metrics: registry}, append(builtIn(t), bad(), misbehaving("exits", nil))...)
+	h, _ := open(t, Options{Concurrency: 1, Deadline: 4 * time.Second, Metrics: registry}, append(archive(t), bad(), misbehaving("exits", nil))...)
 	ask := func(j engine.RenderJob) { _, _ = h.Render(t.Context(), j) }
 	for range 3 {
 		render(t, h, job(t, rsaJob, "cert"))
@@ -54,7 +54,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("lint: %v %v", problems, err)
 	}
 
-	if second, err := Open(t.Context(), Options{Catalogue: h.settings.catalogue, Metrics: registry}); err == nil {
+	if second, err := Open(t.Context(), Options{Catalogue: h.options.Catalogue, Metrics: registry}); err == nil {
 		t.Errorf("two hosts share their metrics (%v)", second.Close())
 	}
 	if err := h.Close(); err != nil {

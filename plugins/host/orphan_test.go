@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/countersign-dev/countersign/plugins/catalogue"
 )
 
 // orphanVariable makes the test program a host of the catalogue it names.
@@ -15,7 +17,7 @@ const orphanVariable = "COUNTERSIGN_TEST_ORPHAN_HOST"
 
 // hostUntilKilled never returns.
 func hostUntilKilled(folder string) {
-	_, err := Open(context.Background(), Options{Catalogue: filepath.Join(folder, CatalogueName), SocketDir: filepath.Join(folder, "s")})
+	_, err := Open(context.Background(), Options{Catalogue: filepath.Join(folder, catalogue.FileName), SocketDir: filepath.Join(folder, "s")})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -26,7 +28,7 @@ func hostUntilKilled(folder string) {
 
 // startHost starts this program as a host of the entries. Its plugins and, in
 // s, its sockets are in the folder.
-func startHost(t *testing.T, entries ...entry) (host *exec.Cmd, out io.Reader, dir string) {
+func startHost(t *testing.T, entries ...catalogue.Entry) (host *exec.Cmd, out io.Reader, dir string) {
 	t.Helper()
 	catalogue := folder(t, entries...)
 	dir, err := os.MkdirTemp("", "cs")
@@ -64,8 +66,8 @@ func TestKilledHostLeavesNoPluginThatIgnoresIt(t *testing.T) {
 }
 
 func TestKilledHostLeavesNoPlugin(t *testing.T) {
-	host, out, dir := startHost(t, builtIn(t)...)
-	listed := len(builtIn(t))
+	host, out, dir := startHost(t, builtIn(t, "pem", "der")...)
+	listed := 2
 	if _, err := fmt.Fscanln(out, new(string)); err != nil {
 		t.Fatalf("the host did not open: %v", err)
 	}
@@ -84,7 +86,7 @@ func TestKilledHostLeavesNoPlugin(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(dir, "s", "*")); err != nil || len(left) != listed {
 		t.Errorf("the killed host left %v (%v)", left, err)
 	}
-	open(t, Options{Catalogue: filepath.Join(dir, CatalogueName), SocketDir: filepath.Join(dir, "s")})
+	open(t, Options{Catalogue: filepath.Join(dir, catalogue.FileName), SocketDir: filepath.Join(dir, "s")})
 	if left, err := filepath.Glob(filepath.Join(dir, "s", "*")); err != nil || len(left) != listed {
 		t.Errorf("beside the sockets of the plugins there is more: %v (%v)", left, err)
 	}

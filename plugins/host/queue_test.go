@@ -4,21 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/catalogue"
+	"github.com/countersign-dev/countersign/plugins/runtime"
 )
 
-// slotsOf are the slots of a plugin.
-func slotsOf(t *testing.T, h *Host, name string) *slots {
+// queueOf returns the queue of a plugin.
+func queueOf(t *testing.T, h *Host, name string) *queue {
 	t.Helper()
 	for _, plugin := range h.view.Load().plugins {
-		if plugin.entry.Name == name {
-			return plugin.slots
+		if plugin.Entry.Name == name {
+			return plugin.queue
 		}
 	}
 	t.Fatalf("there is no plugin %s", name)
@@ -29,11 +31,11 @@ func slotsOf(t *testing.T, h *Host, name string) *slots {
 // called.
 func occupy(t *testing.T, h *Host) (free func()) {
 	t.Helper()
-	before := slotsOf(t, h, "bad").taken.Load()
+	before := queueOf(t, h, "bad").inFlight.Load()
 	ctx, cancel := context.WithCancel(t.Context())
 	var ended sync.WaitGroup
 	ended.Go(func() { _, _ = h.Render(ctx, job(t, rsaJob, "patient")) })
-	eventually(t, "a slot is taken", func() bool { return slotsOf(t, h, "bad").taken.Load() == before+1 })
+	eventually(t, "a slot is taken", func() bool { return queueOf(t, h, "bad").inFlight.Load() == before+1 })
 	free = func() { cancel(); ended.Wait() }
 	t.Cleanup(free)
 	return free
@@ -42,42 +44,53 @@ func occupy(t *testing.T, h *Host) (free func()) {
 // wait starts a render that has to wait and returns what becomes of it.
 func wait(t *testing.T, h *Host, j engine.RenderJob) <-chan error {
 	t.Helper()
-	before := slotsOf(t, h, "bad").waiting.Load()
+	before := queueOf(t, h, "bad").waiting.Load()
 	done := make(chan error, 1)
 	go func() { _, err := h.Render(t.Context(), j); done <- err }()
-	eventually(t, "a render waits", func() bool { return slotsOf(t, h, "bad").waiting.Load() == before+1 })
+	eventually(t, "a render waits", func() bool { return queueOf(t, h, "bad").waiting.Load() == before+1 })
 	return done
 }
 
-func TestRendersBeyondTheLimitWaitInTurn(t *testing.T) {
+// A plugin has no more renders at once than its limit. Those beyond it wait, and all
+// are rendered in the end. The semaphore of the queue promises their order.
+func TestRendersBeyondTheLimitWait(t *testing.T) {
 	limited := bad()
 	limited.Limits.Concurrency = 2
-	h, _ := open(t, Options{Concurrency: 1}, append(builtIn(t), limited)...)
+	h, _ := open(t, Options{Concurrency: 1}, append(builtIn(t, "pem"), limited)...)
 	free := occupy(t, h)
-	occupy(t, h) // keeps its slot
-	var order []int
+	occupy(t, h) // this render keeps its slot
+	var rendered atomic.Int64
 	var waiting []<-chan error
-	for i := range 8 {
+	for range 8 {
 		j := job(t, rsaJob, "pid")
-		j.Recheck = func(context.Context) error { order = append(order, i); return nil } // one at a time has the slot
+		j.Recheck = func(context.Context) error { // it is called when the render has a slot
+			if n := queueOf(t, h, "bad").inFlight.Load(); n > 2 {
+				t.Errorf("%d renders at once", n)
+			}
+			rendered.Add(1)
+			return nil
+		}
 		waiting = append(waiting, wait(t, h, j))
 	}
-	render(t, h, job(t, rsaJob, "zip")) // other plugins go on
+	render(t, h, job(t, rsaJob, "cert")) // other plugins go on
+	if n := rendered.Load(); n > 0 {
+		t.Errorf("%d renders did not wait", n)
+	}
 	free()
 	for _, done := range waiting {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	}
-	if !slices.IsSorted(order) || len(order) != 8 {
-		t.Errorf("they came in as 0 to 7 and were rendered as %v", order)
+	if n := rendered.Load(); n != 8 {
+		t.Errorf("%d renders were made", n)
 	}
 }
 
 // Files that hold each other's take slots one after the other: so many at once
 // never stand in each other's way.
 func TestArchivesShareSlots(t *testing.T) {
-	h, _ := open(t, Options{Concurrency: 1}, builtIn(t)...)
+	h, _ := open(t, Options{Concurrency: 1}, archive(t)...)
 	var renders sync.WaitGroup
 	for range 16 {
 		for _, format := range []string{"zip", "key", "pkcs12"} {
@@ -124,7 +137,7 @@ func TestQueueEnds(t *testing.T) {
 		h, _ := open(t, Options{Concurrency: 1, Queue: 50 * time.Millisecond}, bad())
 		occupy(t, h)
 		_, err := h.Render(t.Context(), job(t, rsaJob, "pid"))
-		refused(t, err, errQueueLong)
+		refused(t, err, errQueueTimeout)
 		j := job(t, rsaJob, "pid")
 		gone := engine.Errorf(engine.CodeTokenRevoked, "meanwhile")
 		j.Recheck = func(context.Context) error { return gone }
@@ -179,17 +192,17 @@ func TestQueueCostsNothingOfTheDeadline(t *testing.T) {
 
 func TestConcurrencyHasBounds(t *testing.T) {
 	path := folder(t, bad())
-	for _, o := range []Options{{Concurrency: -1}, {Concurrency: maxConcurrency + 1}, {Queue: -1}, {Waiting: -1}} {
+	for _, o := range []Options{{Concurrency: -1}, {Concurrency: catalogue.MaxConcurrency + 1}, {Queue: -1}, {Waiting: -1}} {
 		o.Catalogue = path
 		if h, err := Open(t.Context(), o); err == nil {
 			t.Errorf("%+v was opened (%v)", o, h.Close())
 		}
 	}
-	for _, n := range []int{-1, maxConcurrency + 1} {
+	for _, n := range []int{-1, catalogue.MaxConcurrency + 1} {
 		limited := bad()
 		limited.Limits.Concurrency = n
 		h, _ := open(t, Options{}, limited)
-		if s := state(t, h, "bad"); s.State != StateDisabled || !strings.Contains(s.Detail, fmt.Sprintf("concurrency in the catalogue is %d", n)) {
+		if s := state(t, h, "bad"); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, fmt.Sprintf("concurrency in the catalogue is %d", n)) {
 			t.Errorf("got %+v", s)
 		}
 	}

@@ -5,56 +5,50 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/runtime"
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
-// errDeadline ends a render that took too long by the host's own measure.
-var errDeadline = errors.New("the render took too long")
-
-// retryAfter is when a caller for whom there was no slot may come again, in
-// seconds.
+// retryAfter tells a caller who got no slot when to try again, in seconds.
 const retryAfter = 5
 
-// Render implements engine.Formats: it renders the formats that the job's
-// format includes, then the format itself.
+// Render implements engine.Formats. It renders the formats that the job's format
+// includes, then the format itself.
 func (h *Host) Render(ctx context.Context, job engine.RenderJob) ([]byte, error) {
-	f, leave, ok := h.enter(job.Format)
+	f, release, ok := h.useFormat(job.Format)
 	if !ok {
 		return nil, engine.Errorf(engine.CodeRendererFailed, "no plugin renders this format now")
 	}
-	defer leave()
+	defer release()
 	var options map[string]any
 	if job.Options != "" {
 		if err := json.Unmarshal([]byte(job.Options), &options); err != nil {
 			return nil, f.failed("its options are not JSON", err)
 		}
 	}
-	if _, err := f.merged.check(options); err != nil {
-		return nil, f.failed("its renderer does not take these options any more", err)
+	if _, err := f.mergedOptions.Validate(options); err != nil {
+		return nil, f.failed("its renderer no longer accepts these options", err)
 	}
 	r := rendering{
-		settings: h.settings, job: job, options: options, files: map[*format][]byte{},
-		left: h.settings.deadline, patience: h.settings.queue,
+		host: h, job: job, options: options, files: map[*format][]byte{},
+		timeLeft: h.options.Deadline, waitLeft: h.options.Queue,
 	}
 	return r.render(ctx, f)
 }
 
-// rendering is one job on its way through the formats it takes.
+// rendering renders one job, with the formats that it includes.
 type rendering struct {
-	settings *settings
+	host     *Host
 	job      engine.RenderJob
 	options  map[string]any
-	files    map[*format][]byte // rendered so far: nothing is rendered twice
-	left     time.Duration      // of the deadline
-	patience time.Duration      // left for the queue
+	files    map[*format][]byte // rendered so far: no format is rendered twice
+	timeLeft time.Duration      // of the deadline
+	waitLeft time.Duration      // of the longest wait in queues
 }
 
 func (r *rendering) render(ctx context.Context, f *format) ([]byte, error) {
@@ -83,55 +77,11 @@ func (r *rendering) render(ctx context.Context, f *format) ([]byte, error) {
 	return file, nil
 }
 
-// run has the plugin make the file, in a slot. That is held for this call alone
-// and never while another plugin's is waited for, so that renders cannot wait
-// for each other.
-func (r *rendering) run(ctx context.Context, f *format, request *pluginv1.RenderRequest) ([]byte, error) {
-	if err := r.queue(ctx, f); err != nil {
-		r.settings.metrics.outcome(ctx, f, err)
-		return nil, err
-	}
-	defer f.by.slots.release()
-	ctx, cancel := context.WithTimeoutCause(ctx, r.left, errDeadline)
-	defer cancel()
-	timer := prometheus.NewTimer(r.settings.metrics.durations.WithLabelValues(f.by.entry.Name, f.ID))
-	file, err := r.call(ctx, f, request)
-	r.left -= timer.ObserveDuration()
-	r.settings.metrics.outcome(ctx, f, err)
-	return file, err
-}
-
-// queue waits for a slot. Who had to wait is asked whether the file is wanted
-// still: others may have had it meanwhile.
-func (r *rendering) queue(ctx context.Context, f *format) error {
-	timer := prometheus.NewTimer(r.settings.metrics.queued.WithLabelValues(f.by.entry.Name))
-	waited, err := f.by.slots.take(ctx, r.patience)
-	if waited {
-		r.patience -= timer.ObserveDuration()
-	}
-	if waited && ctx.Err() == nil && r.job.Recheck != nil {
-		if unwanted := r.job.Recheck(ctx); unwanted != nil {
-			if err == nil {
-				f.by.slots.release()
-			}
-			return unwanted
-		}
-	}
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return f.failed(r.reason(ctx, ""), err)
-	}
-	return engine.Errorf(engine.CodeUnavailable, "%s cannot be made now: too many are waiting for it", f.Filename).
-		With("retry_after_seconds", retryAfter).Because(err)
-}
-
-// request is what the format's plugin gets to see of the job. That the catalogue
-// grants it the key and the passphrase was settled when the format became
-// available.
+// request returns what the format's plugin receives of the job. When the format
+// became available, the host has checked that the catalogue grants it the key and
+// the passphrase.
 func (r *rendering) request(f *format) (*pluginv1.RenderRequest, error) {
-	options, err := f.own.project(r.options)
+	options, err := f.ownOptions.Select(r.options)
 	switch {
 	case err != nil:
 		return nil, f.failed("its options are not JSON", err)
@@ -144,120 +94,76 @@ func (r *rendering) request(f *format) (*pluginv1.RenderRequest, error) {
 	case f.declared.GetNeedsPassphrase() && r.job.Passphrase == "":
 		return nil, f.failed("there is no passphrase", nil)
 	}
-	return newRequest(f.declared, r.job, options), nil
+	return runtime.NewRequest(f.declared, r.job, options), nil
 }
 
-// newRequest is a job as the format's plugin gets to see it: the key and the
-// passphrase only if the format asked for them itself.
-func newRequest(f *pluginv1.Format, job engine.RenderJob, options string) *pluginv1.RenderRequest {
-	request := &pluginv1.RenderRequest{
-		Format: f.GetId(), Name: strings.ToValidUTF8(job.Name, "\uFFFD"),
-		Leaf: job.Leaf, Chain: job.Chain, Options: options,
+// run has the plugin make the file, in a slot of its queue. The slot is held for
+// this call only, and never while the render waits for another plugin's slot, so
+// renders cannot block each other.
+func (r *rendering) run(ctx context.Context, f *format, request *pluginv1.RenderRequest) ([]byte, error) {
+	if err := r.awaitSlot(ctx, f); err != nil {
+		r.host.metrics.countRender(ctx, f, err)
+		return nil, err
 	}
-	if f.GetNeedsKey() {
-		request.PrivateKey = job.PrivateKey
+	defer f.plugin.queue.release()
+	ctx, cancel := context.WithTimeoutCause(ctx, r.timeLeft, runtime.ErrDeadline)
+	defer cancel()
+	timer := prometheus.NewTimer(r.host.metrics.durations.WithLabelValues(f.plugin.Entry.Name, f.ID))
+	file, err := f.plugin.Render(ctx, request, f.secret())
+	r.timeLeft -= timer.ObserveDuration()
+	if err != nil {
+		err = f.failed(r.reason(ctx, err), err)
 	}
-	if f.GetNeedsPassphrase() {
-		request.Passphrase = job.Passphrase.Reveal()
-	}
-	return request
+	r.host.metrics.countRender(ctx, f, err)
+	return file, err
 }
 
-// call has the plugin make the file. A call that finds the process dead is made
-// once more, on the next process: rendering has no effect that could be doubled.
-func (r *rendering) call(ctx context.Context, f *format, request *pluginv1.RenderRequest) ([]byte, error) {
-	for again := false; ; again = true {
-		in, err := f.by.acquire(ctx)
-		if err != nil {
-			return nil, f.failed(r.reason(ctx, "its plugin is not running"), err)
-		}
-		if f.secret() {
-			in.output.withhold()
-		}
-		answered, fair := in.answered.Load(), r.halfLeft(ctx)
-		answer, err := in.render(ctx, request)
-		if err == nil {
-			return r.accept(f, in, answer.GetContent())
-		}
-		ownDeadline(ctx, err)
-		switch {
-		case ctx.Err() == nil && (status.Code(err) == codes.Unavailable || in.gone()):
-			in.process.condemn("its connection broke") // it is of no use
-			if !again {
-				continue
+// awaitSlot waits for a slot. If the render had to wait, it checks that the file is
+// still wanted: meanwhile another request may have consumed the token.
+func (r *rendering) awaitSlot(ctx context.Context, f *format) error {
+	timer := prometheus.NewTimer(r.host.metrics.queued.WithLabelValues(f.plugin.Entry.Name))
+	waited, err := f.plugin.queue.acquire(ctx, r.waitLeft)
+	if waited {
+		r.waitLeft -= timer.ObserveDuration()
+	}
+	if waited && ctx.Err() == nil && r.job.Recheck != nil {
+		if unwanted := r.job.Recheck(ctx); unwanted != nil {
+			if err == nil {
+				f.plugin.queue.release()
 			}
-			return nil, f.failed("its plugin ended while rendering", in.cause(err))
-		case errors.Is(context.Cause(ctx), errDeadline) && fair && in.answered.Load() == answered:
-			in.process.condemn(fmt.Sprintf("it answered nothing for %s", r.settings.deadline))
+			return unwanted
 		}
-		reason := "its plugin refused or failed"
-		if status.Code(err) == codes.ResourceExhausted {
-			reason = r.tooLarge()
-		}
-		return nil, f.failed(r.reason(ctx, reason), in.cause(err))
 	}
-}
-
-// render asks the process, which may use a CPU for as long as it is asked.
-func (in *instance) render(ctx context.Context, request *pluginv1.RenderRequest) (*pluginv1.RenderResponse, error) {
-	in.process.work.change(1, moment())
-	defer func() { in.process.work.change(-1, moment()) }()
-	return in.renderer.Render(ctx, request)
-}
-
-func (r *rendering) accept(f *format, in *instance, file []byte) ([]byte, error) {
-	f.by.succeeded(in)
 	switch {
-	case len(file) == 0:
-		return nil, f.failed("its plugin made an empty file", nil)
-	case len(file) > r.settings.maxFile:
-		return nil, f.failed(r.tooLarge(), nil)
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return f.failed(r.reason(ctx, err), err)
 	}
-	return file, nil
+	return engine.Errorf(engine.CodeUnavailable, "%s cannot be made now, because too many requests wait for it; try again later", f.Filename).
+		With("retry_after_seconds", retryAfter).Because(err)
 }
 
-func (r *rendering) tooLarge() string {
-	return fmt.Sprintf("its plugin made a file of more than %d bytes", r.settings.maxFile)
-}
-
-// halfLeft tells whether a plugin called now has a fair share of the deadline.
-func (r *rendering) halfLeft(ctx context.Context) bool {
-	deadline, ok := ctx.Deadline()
-	return ok && time.Until(deadline) >= r.settings.deadline/2
-}
-
-// ownDeadline waits for a deadline that has passed to show in the context: the
-// plugin was told of it too, and its answer may arrive before our own timer runs.
-func ownDeadline(ctx context.Context, err error) {
-	at, ok := ctx.Deadline()
-	if ok && status.Code(err) == codes.DeadlineExceeded && time.Until(at) < 50*time.Millisecond {
-		<-ctx.Done()
-	}
-}
-
-// reason is why a render failed, in the host's words.
-func (r *rendering) reason(ctx context.Context, otherwise string) string {
+// reason says why a render failed, in words that a caller may see.
+func (r *rendering) reason(ctx context.Context, err error) string {
 	switch {
-	case errors.Is(context.Cause(ctx), errDeadline):
-		return fmt.Sprintf("it took longer than %s", r.settings.deadline)
+	case errors.Is(context.Cause(ctx), runtime.ErrDeadline):
+		return fmt.Sprintf("it took longer than %s", r.host.options.Deadline)
 	case ctx.Err() != nil:
 		return "the caller no longer waits"
-	default:
-		return otherwise
+	case errors.Is(err, runtime.ErrTooLarge):
+		return fmt.Sprintf("its plugin made a file of more than %d bytes", r.host.options.MaxFile)
 	}
+	for _, reason := range []error{runtime.ErrNotRunning, runtime.ErrEnded, runtime.ErrEmpty} {
+		if errors.Is(err, reason) {
+			return reason.Error()
+		}
+	}
+	return runtime.ErrRefused.Error()
 }
 
-// cause is what the log learns of a failed call: the plugin's own words only as
-// long as the process has held no secret that it could put into them.
-func (in *instance) cause(err error) error {
-	failure := status.Convert(err)
-	if in.output.withheld() {
-		return fmt.Errorf("plugin answered %s", failure.Code())
-	}
-	return fmt.Errorf("plugin answered %s: %s", failure.Code(), printable(failure.Message(), maxOutputLine))
-}
-
-// failed is the one error of a render: the detail is the host's own text.
+// failed returns the error of a render. The reason is the host's own text; the
+// cause is for the log.
 func (f *format) failed(reason string, cause error) error {
 	failure := engine.Errorf(engine.CodeRendererFailed, "%s could not be made: %s", f.Filename, reason)
 	if cause != nil {

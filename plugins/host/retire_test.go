@@ -15,7 +15,7 @@ import (
 func TestReloadsUnderLoad(t *testing.T) {
 	busy := bad()
 	busy.Limits.Concurrency = 64
-	h, _ := open(t, Options{Deadline: 10 * time.Minute}, append(builtIn(t), busy)...)
+	h, _ := open(t, Options{Deadline: 10 * time.Minute}, append(archive(t), busy)...)
 	listed := len(h.Plugins())
 	var renders sync.WaitGroup
 	var done [2]atomic.Int64
@@ -32,7 +32,11 @@ func TestReloadsUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for range 10 {
+	rounds := 3
+	if soak {
+		rounds = 100
+	}
+	for range rounds {
 		before := done[0].Load()
 		for _, plugin := range []string{"bad", "pem", "zip"} {
 			if err := h.Reload(plugin); err != nil {
@@ -55,7 +59,7 @@ func TestRetiredPluginEndsWhateverItDoes(t *testing.T) {
 	before := pid(t, h)
 	hung := make(chan error)
 	go func() { _, err := h.Render(t.Context(), job(t, rsaJob, "hang")); hung <- err }()
-	eventually(t, "it hangs", func() bool { return slotsOf(t, h, "bad").taken.Load() == 1 })
+	eventually(t, "it hangs", func() bool { return queueOf(t, h, "bad").inFlight.Load() == 1 })
 	if err := h.Reload("bad"); err != nil {
 		t.Fatal(err)
 	}

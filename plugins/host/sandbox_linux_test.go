@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/plugins/catalogue"
+	"github.com/countersign-dev/countersign/plugins/runtime"
 	"github.com/countersign-dev/countersign/plugins/sandbox"
 )
 
@@ -24,8 +26,8 @@ var everything = []string{
 }
 
 // hostile lists the plugin that tries to get out.
-func hostile() entry {
-	return entry{Name: "hostile", Path: "hostile", Formats: []string{
+func hostile() catalogue.Entry {
+	return catalogue.Entry{Name: "hostile", Path: "hostile", Formats: []string{
 		"probe", "hostile-pid", "allocate", "giant", "spin", "spin-inside", "threads", "files", "litter", "flood",
 	}}
 }
@@ -170,7 +172,7 @@ func TestHostilePluginGetsNowhere(t *testing.T) {
 	if nice, err := unix.Getpriority(unix.PRIO_PROCESS, plugin[0]); err != nil || 20-nice < 5 { // as the system call counts
 		t.Errorf("its priority is that of the host or higher: %d (%v)", nice, err)
 	}
-	if s := state(t, h, "hostile"); s.State != StateRunning || s.Detail != "" {
+	if s := state(t, h, "hostile"); s.State != runtime.StateRunning || s.Detail != "" {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -193,7 +195,7 @@ func dialIn(t *testing.T, h *Host) error {
 func TestOpenFilesAreLimited(t *testing.T) {
 	limited := hostile()
 	limited.Limits.Files = 20
-	for most, e := range map[int]entry{sandbox.DefaultLimits.Files: hostile(), 20: limited} {
+	for most, e := range map[int]catalogue.Entry{sandbox.DefaultLimits.Files: hostile(), 20: limited} {
 		t.Run(strconv.Itoa(most), func(t *testing.T) {
 			h, _ := open(t, Options{}, e)
 			whole(t, state(t, h, "hostile"))
@@ -201,7 +203,7 @@ func TestOpenFilesAreLimited(t *testing.T) {
 			if n, err := strconv.Atoi(count); err != nil || n >= most || reason != unix.EMFILE.Error() {
 				t.Errorf("it opened %s of %d (%s)", count, most, reason)
 			}
-			if s := state(t, h, "hostile"); s.State != StateRunning || s.Detail != "" {
+			if s := state(t, h, "hostile"); s.State != runtime.StateRunning || s.Detail != "" {
 				t.Errorf("got %+v", s)
 			}
 		})
@@ -213,7 +215,7 @@ func TestLimitsOfTheCatalogue(t *testing.T) {
 	greedy.Name, greedy.Limits.Threads = "greedy", sandbox.DefaultLimits.Threads+1
 	small.Limits.MemoryMiB = 64
 	h, _ := open(t, Options{}, greedy, small)
-	if s := state(t, h, "greedy"); s.State != StateDisabled || !strings.Contains(s.Detail, "its limit threads in the catalogue is 257; it must be from 1 to 256") {
+	if s := state(t, h, "greedy"); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, "its limit threads in the catalogue is 257; it must be from 1 to 256") {
 		t.Errorf("got %+v", s)
 	}
 	whole(t, state(t, h, "hostile"))
@@ -225,30 +227,30 @@ func TestLimitsOfTheCatalogue(t *testing.T) {
 // can read them, and that is not what the sandbox promises.
 const why = "no files: it reads the system's libraries, because it is not linked statically"
 
-func linkedPlugin() entry {
-	return entry{Name: "linked", Path: "linked", Formats: []string{"linked"}}
+func dynamicPlugin() catalogue.Entry {
+	return catalogue.Entry{Name: "dynamic", Path: "dynamic", Formats: []string{"dynamic"}}
 }
 
 func TestWhatIsNotEnforcedIsTold(t *testing.T) {
-	h, log := open(t, Options{}, append(builtIn(t), linkedPlugin())...)
-	render(t, h, job(t, rsaJob, "linked"))
+	h, log := open(t, Options{}, append(builtIn(t, "pem"), dynamicPlugin())...)
+	render(t, h, job(t, rsaJob, "dynamic"))
 	whole(t, state(t, h, "pem"))
-	if s := state(t, h, "linked"); len(s.Sandbox.Missing) != 1 || !strings.HasPrefix(s.Sandbox.Missing[0], why) || len(s.Sandbox.Enforced) != len(everything)-1 {
+	if s := state(t, h, "dynamic"); len(s.Sandbox.Missing) != 1 || !strings.HasPrefix(s.Sandbox.Missing[0], why) || len(s.Sandbox.Enforced) != len(everything)-1 {
 		t.Errorf("got %+v", s)
 	}
-	if !strings.Contains(log.String(), `"level":"WARN","msg":"plugin is not confined whole`) {
+	if !strings.Contains(log.String(), `"level":"WARN","msg":"plugin runs although it is not fully confined`) {
 		t.Error("the log does not tell")
 	}
 }
 
 func TestWhatIsRequiredIsEnforced(t *testing.T) {
-	path := folder(t, append(builtIn(t), linkedPlugin())...)
-	h, _ := open(t, Options{Catalogue: path, Sandbox: SandboxRequire})
+	path := folder(t, append(builtIn(t, "pem"), dynamicPlugin())...)
+	h, _ := open(t, Options{Catalogue: path, Sandbox: sandbox.ModeRequire})
 	whole(t, state(t, h, "pem"))
-	if s := state(t, h, "linked"); s.State != StateDisabled || !strings.Contains(s.Detail, "it cannot be confined as required: "+why) {
+	if s := state(t, h, "dynamic"); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, "it cannot be confined as required: "+why) {
 		t.Errorf("got %+v", s)
 	}
-	render(t, h, job(t, rsaJob, "zip"))
+	render(t, h, job(t, rsaJob, "cert"))
 	if _, err := Open(t.Context(), Options{Catalogue: path, Sandbox: "off"}); err == nil || !strings.Contains(err.Error(), `"off"`) {
 		t.Errorf("got %v", err)
 	}
@@ -256,7 +258,7 @@ func TestWhatIsRequiredIsEnforced(t *testing.T) {
 
 // Starts that succeed, fail and are repeated leave no descriptor in the host.
 func TestStartsLeaveNoDescriptor(t *testing.T) {
-	path := folder(t, hostile(), linkedPlugin(), misbehaving("exits", nil))
+	path := folder(t, hostile(), dynamicPlugin(), misbehaving("exits", nil))
 	count := func() int {
 		list, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -266,12 +268,12 @@ func TestStartsLeaveNoDescriptor(t *testing.T) {
 	}
 	var before int
 	for round := range 3 { // the first may open what the runtime keeps
-		h, err := Open(t.Context(), Options{Catalogue: path, Sandbox: SandboxRequire, Logger: debugTo(&logged{})})
+		h, err := Open(t.Context(), Options{Catalogue: path, Sandbox: sandbox.ModeRequire, Logger: debugTo(&logged{})})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if state(t, h, "hostile").State == StateRunning {
+			if state(t, h, "hostile").State == runtime.StateRunning {
 				_ = unix.Kill(pid(t, h, "hostile-pid"), unix.SIGKILL) // the next answer comes from the next process
 				pid(t, h, "hostile-pid")
 			}

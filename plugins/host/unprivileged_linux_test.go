@@ -4,12 +4,14 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"runtime"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/countersign-dev/countersign/plugins/runtime"
+	"github.com/countersign-dev/countersign/plugins/sandbox"
 	"golang.org/x/sys/unix"
 )
 
@@ -48,7 +50,7 @@ func TestSandboxTakesNoPrivileges(t *testing.T) {
 	}
 	for _, user := range []int{nobody, 0} {
 		t.Run(strconv.Itoa(user), func(t *testing.T) {
-			runtime.LockOSThread() // for good: the thread ends with this test, having lost what it takes
+			goruntime.LockOSThread() // for good: the thread ends with this test, having lost what it takes
 			if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0); err != nil {
 				t.Fatal(err)
 			}
@@ -103,8 +105,8 @@ func TestWithoutANetworkOfItsOwn(t *testing.T) {
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	h, _ = open(t, Options{Catalogue: h.settings.catalogue, Sandbox: SandboxRequire})
-	if s := state(t, h, "hostile"); s.State != StateDisabled || !strings.Contains(s.Detail, "it cannot be confined as required: "+told) {
+	h, _ = open(t, Options{Catalogue: h.options.Catalogue, Sandbox: sandbox.ModeRequire})
+	if s := state(t, h, "hostile"); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, "it cannot be confined as required: "+told) {
 		t.Errorf("got %+v", s)
 	}
 }

@@ -9,12 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// calls are the system calls that a renderer may make as it likes: to use its
-// memory, threads, clock, descriptors and its one socket. They are what Go's
-// runtime and common C libraries need for that. What is not here or in rules
-// does not work, and that is the point: no connect, no exec, no mode or owner
-// changed, no tracing, no io_uring (which would go around this filter), no
-// shared memory that would outlive the process.
+// calls are the system calls that a renderer may make with any arguments: to use its
+// memory, threads, clock, descriptors and its one socket. Go's runtime and common C
+// libraries need them. All calls that are neither here nor in rules fail. Among these
+// are connect, exec, changes of modes and owners, tracing, io_uring (which would
+// bypass this filter) and shared memory that would outlive the process.
 var calls = append([]uint32{
 	unix.SYS_READ, unix.SYS_WRITE, unix.SYS_READV, unix.SYS_WRITEV, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_LSEEK,
 	unix.SYS_CLOSE, unix.SYS_CLOSE_RANGE, unix.SYS_FSTAT, unix.SYS_DUP, unix.SYS_DUP3, unix.SYS_PIPE2, unix.SYS_EVENTFD2,
@@ -45,21 +44,21 @@ type rule struct {
 	checks []check
 }
 
-// check wants the bits of an argument that the mask covers to have a value. It
-// sees the lower half of the argument, which is all that the kernel reads of
-// those that are checked here.
+// check compares the bits of an argument that the mask covers with a value. It sees
+// the lower half of the argument, which is all that the kernel reads of the arguments
+// that are checked here.
 type check struct {
 	argument    uint32
 	mask, value uint32
 }
 
-func is(argument, value uint32) check { return check{argument, ^uint32(0), value} }
+func equals(argument, value uint32) check { return check{argument, ^uint32(0), value} }
 
-// The options of prctl(2) that only name things. Another would take away the
-// signal that ends the plugin with its host.
-var namings = []uint32{unix.PR_SET_NAME, unix.PR_GET_NAME, unix.PR_SET_VMA}
+// prctlOptions are those of prctl(2) that only set or read names. Another option
+// would remove the signal that ends the plugin with its host.
+var prctlOptions = []uint32{unix.PR_SET_NAME, unix.PR_GET_NAME, unix.PR_SET_VMA}
 
-// What ioctl(2) may do instead of fcntl (asm-generic/ioctls.h).
+// The operations of ioctl(2) that replace fcntl (asm-generic/ioctls.h).
 const (
 	fionbio = 0x5421
 	fioclex = 0x5451
@@ -69,34 +68,33 @@ const (
 func rules(s Spec) []rule {
 	self := uint32(os.Getpid()) //nolint:gosec // process ids are positive and below 2^22
 	list := []rule{
-		{unix.SYS_MMAP, []check{{3, unix.MAP_HUGETLB, 0}}}, // which does not count as memory in use
+		{unix.SYS_MMAP, []check{{3, unix.MAP_HUGETLB, 0}}}, // huge pages are not counted as memory in use
 		{unix.SYS_CLONE, []check{{0, unix.CLONE_THREAD, unix.CLONE_THREAD}}},
-		{unix.SYS_SOCKET, []check{is(0, unix.AF_UNIX), {1, 0xf, unix.SOCK_STREAM}}},
-		{unix.SYS_OPENAT, []check{{2, unix.O_PATH, 0}}}, // which Landlock lets through, for any path
-		{unix.SYS_KILL, []check{is(0, self)}},
-		{unix.SYS_TGKILL, []check{is(0, self)}},
-		{unix.SYS_PRLIMIT64, []check{is(0, 0)}}, // of itself
-		{unix.SYS_EXECVEAT, []check{is(0, imageFD), is(4, unix.AT_EMPTY_PATH)}},
-		{unix.SYS_IOCTL, []check{is(1, fionbio)}},
-		{unix.SYS_IOCTL, []check{is(1, fioclex)}},
+		{unix.SYS_SOCKET, []check{equals(0, unix.AF_UNIX), {1, 0xf, unix.SOCK_STREAM}}},
+		{unix.SYS_OPENAT, []check{{2, unix.O_PATH, 0}}}, // Landlock does not restrict O_PATH
+		{unix.SYS_KILL, []check{equals(0, self)}},
+		{unix.SYS_TGKILL, []check{equals(0, self)}},
+		{unix.SYS_PRLIMIT64, []check{equals(0, 0)}}, // its own limits
+		{unix.SYS_EXECVEAT, []check{equals(0, imageFD), equals(4, unix.AT_EMPTY_PATH)}},
+		{unix.SYS_IOCTL, []check{equals(1, fionbio)}},
+		{unix.SYS_IOCTL, []check{equals(1, fioclex)}},
 	}
-	for _, option := range namings {
-		list = append(list, rule{unix.SYS_PRCTL, []check{is(0, option)}})
+	for _, option := range prctlOptions {
+		list = append(list, rule{unix.SYS_PRCTL, []check{equals(0, option)}})
 	}
-	// Not F_SETOWN and F_SETSIG, which send any signal to anybody.
+	// F_SETOWN and F_SETSIG are left out: they can send any signal to any process.
 	for _, command := range []uint32{unix.F_DUPFD, unix.F_DUPFD_CLOEXEC, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL} {
-		list = append(list, rule{unix.SYS_FCNTL, []check{is(1, command)}})
+		list = append(list, rule{unix.SYS_FCNTL, []check{equals(1, command)}})
 	}
-	if s.Libraries { // the dynamic linker asks for the size of each
+	if s.Libraries { // the dynamic linker asks for the size of each library
 		list = append(list, rule{unix.SYS_NEWFSTATAT, nil}, rule{unix.SYS_STATX, nil})
 	}
 	return append(list, archRules...)
 }
 
-// firstNew is the first call that got one number on all architectures, in Linux
-// 5.1. Programs know how to do without those from there on when they are told
-// that there is no such call.
-const firstNew = unix.SYS_PIDFD_SEND_SIGNAL
+// firstUnified is the first call with the same number on all architectures, in Linux
+// 5.1. Programs can work without the calls from there on if the answer is ENOSYS.
+const firstUnified = unix.SYS_PIDFD_SEND_SIGNAL
 
 // The offsets of seccomp_data (linux/seccomp.h).
 const (
@@ -105,7 +103,7 @@ const (
 	atArguments = 16
 )
 
-// filter is the program that the kernel runs at every call.
+// filter returns the program that the kernel runs at every system call.
 func filter(s Spec) []unix.SockFilter {
 	program := []unix.SockFilter{load(atArch), equal(arch, 1, 0), answer(unix.SECCOMP_RET_KILL_PROCESS), load(atCall)}
 	for _, call := range calls {
@@ -116,13 +114,14 @@ func filter(s Spec) []unix.SockFilter {
 	}
 	return append(program,
 		load(atCall),
-		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: firstNew, Jt: 0, Jf: 1},
+		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: firstUnified, Jt: 0, Jf: 1},
 		answer(unix.SECCOMP_RET_ERRNO|uint32(unix.ENOSYS)),
 		answer(unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM)),
 	)
 }
 
-// assemble goes on behind itself unless the rule applies.
+// assemble returns the instructions of a rule. If the rule does not apply, execution
+// continues after them.
 func (r rule) assemble() []unix.SockFilter {
 	rest := uint8(3*len(r.checks) + 1) //nolint:gosec // rules have a few checks
 	program := []unix.SockFilter{load(atCall), equal(r.call, 0, rest)}
@@ -140,7 +139,7 @@ func load(offset uint32) unix.SockFilter {
 	return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
 }
 
-// equal skips yes or no instructions, by whether what was loaded is the value.
+// equal skips yes instructions if the loaded word is the value, and no otherwise.
 func equal(value uint32, yes, no uint8) unix.SockFilter {
 	return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: value, Jt: yes, Jf: no}
 }
@@ -149,12 +148,13 @@ func answer(action uint32) unix.SockFilter {
 	return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: action}
 }
 
-// loadFilter puts this thread under the filter. no_new_privs is set by now.
+// loadFilter applies the filter to this thread. It needs no_new_privs, which
+// dropPrivileges sets.
 func loadFilter(s Spec) error {
 	program := filter(s)
 	bpf := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}                                                          //nolint:gosec // a few hundred instructions
-	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&bpf))); errno != 0 { //nolint:gosec // how the call takes it
-		return because("the kernel has no seccomp filters", errno)
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&bpf))); errno != 0 { //nolint:gosec // the system call takes an address
+		return failed("the kernel has no seccomp filters", errno)
 	}
 	return nil
 }

@@ -13,26 +13,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The descriptors that a launcher gets beside the standard ones.
+// The descriptors that a launcher receives beside the standard ones.
 const (
 	imageFD  = 3
 	reportFD = 4
 )
 
-// maxReport is more than a launcher has to say, in bytes.
+// maxReport is the longest report that the host reads, in bytes.
 const maxReport = 16 << 10
 
-// Launch is a start of a plugin under way. After Start call Report; when that
-// failed or was not called, Cancel.
+// Launch starts one plugin. Call Start, then Report. If Start fails or Report is
+// not called, call Cancel.
 type Launch struct {
-	// Cmd is the launcher, with an empty environment, for Start to start. What
-	// its SysProcAttr holds must stay.
+	// Cmd is the launcher, with an empty environment. Callers may add to its
+	// SysProcAttr, but not replace it.
 	Cmd         *exec.Cmd
 	spec        Spec
-	read, write *os.File // of the pipe over which the launcher reports
+	read, write *os.File // the pipe of the launcher's report
 }
 
-// Prepare makes a launch of the image, which stays the caller's.
+// Prepare makes a launch of the image. The caller still has to close the image.
 func Prepare(s Spec, image *os.File) (*Launch, error) {
 	s.Host, s.Network = os.Getpid(), network()
 	spec, err := json.Marshal(s)
@@ -44,43 +44,45 @@ func Prepare(s Spec, image *os.File) (*Launch, error) {
 		return nil, fmt.Errorf("connect launcher: %w", err)
 	}
 	l := &Launch{spec: s, read: read, write: write, Cmd: &exec.Cmd{
-		Path:        "/proc/self/exe", // this very program, whatever lies by now where it was started from
+		Path:        "/proc/self/exe", // this program, even if the file that it was started from is replaced
 		Args:        []string{Launcher, string(spec)},
 		Env:         []string{},
 		ExtraFiles:  []*os.File{image, write},
 		SysProcAttr: &syscall.SysProcAttr{},
 	}}
-	if !s.Together {
-		setApart(l.Cmd.SysProcAttr)
+	if !s.HostNetwork {
+		setOwnNetwork(l.Cmd.SysProcAttr)
 	}
 	return l, nil
 }
 
-// Start starts the launcher. ErrApart says that it may start together.
-func (l *Launch) Start() error { return l.apart(l.Cmd.Start()) }
+// Start starts the launcher. After ErrNoOwnNetwork, it may start with
+// Spec.HostNetwork.
+func (l *Launch) Start() error { return l.blameNetwork(l.Cmd.Start()) }
 
-// apart says of a failure that the network of its own may be the cause.
-func (l *Launch) apart(err error) error {
-	if err != nil && !l.spec.Together {
-		return fmt.Errorf("%w: %w", ErrApart, err)
+// blameNetwork marks a failure that the network of its own may have caused.
+func (l *Launch) blameNetwork(err error) error {
+	if err != nil && !l.spec.HostNetwork {
+		return fmt.Errorf("%w: %w", ErrNoOwnNetwork, err)
 	}
 	return err
 }
 
-// Cancel frees what a launch holds that did not start.
+// Cancel frees the resources of a launch.
 func (l *Launch) Cancel() {
 	_ = l.write.Close() // nothing was written
 	_ = l.read.Close()
 }
 
-// Report returns when the plugin is about to run, or the launcher has failed.
-// Ending the process ends the wait. ErrApart says that it may start together.
+// Report returns when the plugin is about to run, or the launcher has failed. It
+// also returns when the process is killed. After ErrNoOwnNetwork, the plugin may
+// start with Spec.HostNetwork.
 func (l *Launch) Report() (Report, error) {
 	defer l.Cancel()
-	_ = l.write.Close() // the launcher has its own
+	_ = l.write.Close() // the launcher has its own copy
 	var r Report
-	said := false
-	for decoder := json.NewDecoder(io.LimitReader(l.read, maxReport)); ; said = true {
+	received := false
+	for decoder := json.NewDecoder(io.LimitReader(l.read, maxReport)); ; received = true {
 		var next Report
 		if err := decoder.Decode(&next); errors.Is(err, io.EOF) {
 			break
@@ -90,36 +92,36 @@ func (l *Launch) Report() (Report, error) {
 		r = next
 	}
 	switch {
-	case !said:
+	case !received:
 		return r, errors.New("confine plugin: the launcher ended without a report")
 	case r.Error == "":
 		return r, nil
 	}
-	if refusal := r.refusal(l.spec); refusal != nil {
-		return r, fmt.Errorf("confine plugin: %w", refusal)
+	if err := r.check(l.spec); err != nil {
+		return r, fmt.Errorf("confine plugin: %w", err)
 	}
 	err := errors.New("confine plugin: " + r.Error)
-	if r.Barred { // some systems let anybody make a user namespace, and run nothing in it
-		err = l.apart(err)
+	if r.ExecDenied { // some systems let every user make a user namespace, but run nothing in it
+		err = l.blameNetwork(err)
 	}
 	return r, err
 }
 
-// The runtime keeps init on the main thread. That matters: confinement goes by
-// thread, and the thread that calls exec is the one that lives on.
+// The Go runtime runs init on the main thread. That matters: confinement applies to
+// a thread, and the thread that calls exec is the one that remains.
 func init() {
 	if len(os.Args) == 2 && os.Args[0] == Launcher {
 		launch()
 	}
 }
 
-// launch confines this process and makes it the plugin.
+// launch confines this process and turns it into the plugin.
 func launch() {
 	var s Spec
 	if err := json.Unmarshal([]byte(os.Args[1]), &s); err != nil {
 		fail(Report{}, fmt.Errorf("decode sandbox: %w", err))
 	}
-	if err := stayTied(s); err != nil {
+	if err := endWithHost(s); err != nil {
 		fail(Report{}, err)
 	}
 	argv, err := syscall.SlicePtrFromStrings([]string{s.Name})
@@ -131,27 +133,28 @@ func launch() {
 		fail(Report{}, err)
 	}
 	r := confine(s)
-	if err := r.refusal(s); err != nil {
+	if err := r.check(s); err != nil {
 		fail(r, err)
 	}
-	tell(r)
-	// From here on nothing may need memory: the limit is this process's, too.
+	send(r)
+	// Nothing may allocate memory from here on, because the limit also applies to
+	// this process.
 	limitMemory(s.Limits)
-	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, imageFD, uintptr(unsafe.Pointer(&noPath)), //nolint:gosec // how the call takes it
-		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0])), unix.AT_EMPTY_PATH, 0) //nolint:gosec // likewise
-	r.Barred = errno == unix.EACCES || errno == unix.EPERM
+	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, imageFD, uintptr(unsafe.Pointer(&noPath)), //nolint:gosec // the system call takes addresses
+		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0])), unix.AT_EMPTY_PATH, 0) //nolint:gosec // as above
+	r.ExecDenied = errno == unix.EACCES || errno == unix.EPERM
 	fail(r, fmt.Errorf("run it: %w", errno))
 }
 
-// stayTied has the kernel end this process, and so the plugin, with the thread
-// of the host that started it. The host asked for that at the start, but exec of
-// a program that is given capabilities forgets it.
-func stayTied(s Spec) error {
+// endWithHost makes the kernel kill this process, and so the plugin, when the thread
+// of the host that started it ends. The host requested that at the start, but exec of
+// a program that receives capabilities resets it.
+func endWithHost(s Spec) error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
-		return because("prctl failed", err)
+		return failed("prctl failed", err)
 	}
 	if os.Getppid() != s.Host {
-		return errors.New("the host is gone")
+		return errors.New("the host has ended")
 	}
 	return nil
 }
@@ -161,12 +164,12 @@ var noPath byte
 
 func fail(r Report, err error) {
 	r.Error = err.Error()
-	tell(r)
+	send(r)
 	os.Exit(1)
 }
 
-// tell reports to the host. When the host is gone, so is this process.
-func tell(r Report) {
+// send sends the report to the host. If the host is gone, this process is killed.
+func send(r Report) {
 	if text, err := json.Marshal(r); err == nil {
 		_, _ = unix.Write(reportFD, text)
 	}

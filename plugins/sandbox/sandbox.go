@@ -1,19 +1,18 @@
-// Package sandbox confines a program before any of its own code runs, on Linux.
-// Start with [Prepare]; sandbox_linux.go lists what is done to the plugin.
+// Package sandbox confines a plugin before any of its own code runs, on Linux.
+// Start with [Prepare]; confine in sandbox_linux.go lists the steps.
 //
-// Confinement cannot be put on a process from outside, and a Go program cannot
-// run code between fork and exec. So the host starts itself again under the
-// name [Launcher], and the init function of this package, finding that name,
-// never returns: it confines its own process and then becomes the plugin. That
-// init runs before those of most packages of a large program, which is why this
-// package imports little; and whatever imports it can launch, with no call in
-// main to forget.
+// A process cannot be confined from outside, and a Go program cannot run code
+// between fork and exec. The host therefore starts its own program again under the
+// name [Launcher]. The init function of this package finds that name and never
+// returns: it confines its own process, which then becomes the plugin. That init
+// must run early in a large program, so this package imports little. Every program
+// that imports the package can launch plugins, without a call in main.
 //
 // The package promises:
-//   - the plugin's first instruction runs with everything in force that
-//     Report.Enforced names;
-//   - with Spec.Require it never runs unless everything is;
-//   - nothing of the host reaches the plugin but its environment as given,
+//   - everything that Report.Enforced names is in force at the plugin's first
+//     instruction;
+//   - with Spec.Require, the plugin does not run unless everything is enforced;
+//   - nothing of the host reaches the plugin but the given environment, the
 //     descriptors 0 to 2 and its own binary.
 package sandbox
 
@@ -24,10 +23,16 @@ import (
 	"strings"
 )
 
-// Launcher is the argument 0 under which a program becomes the launcher.
+// Launcher is the argument 0 with which a program becomes the launcher.
 const Launcher = "countersign-launcher"
 
-// What a sandbox enforces. A Report names each as it stands here.
+// The modes say whether a plugin may run that this system cannot fully confine.
+const (
+	ModeBestEffort = "best_effort" // it may: its state and the log say what is missing
+	ModeRequire    = "require"     // it may not
+)
+
+// What a sandbox enforces. A Report uses these names.
 const (
 	Privileges = "no privileges"
 	Network    = "no network"
@@ -39,21 +44,21 @@ const (
 	CPU        = "CPU limit"
 )
 
-// Limits bound one plugin. In Limits of a catalogue entry, zero is the default.
+// Limits bound one plugin. In a catalogue entry, zero means the default.
 type Limits struct {
-	// MemoryMiB is how much memory it may use, in MiB.
+	// MemoryMiB is the memory that it may use, in MiB.
 	MemoryMiB int `json:"memory_mib,omitempty"`
-	// Threads is how many threads it may run. Processes it may start none.
+	// Threads is how many threads it may run. It may start no processes.
 	Threads int `json:"threads,omitempty"`
-	// Files is how many descriptors it may hold, sockets and pipes included.
+	// Files is how many descriptors it may hold, including sockets and pipes.
 	Files int `json:"files,omitempty"`
 }
 
 // DefaultLimits are also the most that a catalogue entry may ask for.
 var DefaultLimits = Limits{MemoryMiB: 512, Threads: 256, Files: 64}
 
-// Within is the limits with defaults for what they leave open. It fails when
-// one goes beyond its default.
+// Within returns the limits with most in place of zeros. It fails if a limit is
+// higher than most.
 func (l Limits) Within(most Limits) (Limits, error) {
 	for _, limit := range []struct {
 		name      string
@@ -68,58 +73,58 @@ func (l Limits) Within(most Limits) (Limits, error) {
 	}, nil
 }
 
-// Spec is what is to run, and how.
+// Spec says how a plugin is to be confined.
 type Spec struct {
 	// Name is the plugin's argument 0.
 	Name string `json:"name"`
-	// Folder is where it may make its socket: the one folder it can write to.
+	// Folder is the only folder that it can write to. It makes its socket there.
 	Folder string `json:"folder"`
-	// Libraries lets it read the system's shared libraries, without which a
-	// binary that is linked against them does not start.
+	// Libraries lets it read the system's shared libraries. A dynamically linked
+	// binary does not start without them.
 	Libraries bool `json:"libraries"`
-	// Require refuses to run it where something cannot be enforced.
+	// Require refuses to run it if something cannot be enforced.
 	Require bool   `json:"require"`
 	Limits  Limits `json:"limits"`
-	// Together starts it in the host's network, where ErrApart says that it takes
-	// that to start it at all.
-	Together bool `json:"-"`
-	// Host is the process that it must not outlive, and Network the one that it
-	// must not be in: Prepare says which.
+	// HostNetwork starts it in the network of the host. This is for systems on which
+	// the launch fails with ErrNoOwnNetwork otherwise.
+	HostNetwork bool `json:"-"`
+	// Host is the process that it must not outlive, and Network the network of that
+	// process. Prepare sets both.
 	Host    int    `json:"host"`
 	Network string `json:"network"`
 }
 
-// The ways in which a launch fails that the caller may want to know.
+// The failures of a launch to which callers react.
 var (
-	// ErrApart says that the system did not start it in a network of its own.
-	ErrApart = errors.New("the system does not start it in a network of its own")
-	// ErrUnconfined says that it did not start because of Spec.Require.
+	// ErrNoOwnNetwork means that the system did not start it in a network of its own.
+	ErrNoOwnNetwork = errors.New("the system does not start it in a network of its own")
+	// ErrUnconfined means that it did not start because of Spec.Require.
 	ErrUnconfined = errors.New("it cannot be confined as required")
 )
 
-// Report is what became of a Spec.
+// Report is the result of a launch.
 type Report struct {
-	// Enforced names what holds for the process.
+	// Enforced names what is in force for the process.
 	Enforced []string `json:"enforced"`
-	// Missing names what does not, each with the reason after a colon.
+	// Missing names what is not, each with the reason after a colon.
 	Missing []string `json:"missing"`
-	// Error says why it does not run at all.
+	// Error says why the plugin does not run at all.
 	Error string `json:"error,omitempty"`
-	// Barred tells that the system let the launcher not run it.
-	Barred bool `json:"barred,omitempty"`
+	// ExecDenied says that the system did not permit the launcher to become the plugin.
+	ExecDenied bool `json:"exec_denied,omitempty"`
 }
 
-// Note adds one thing to the report: as enforced, unless a problem says why not.
-func (r *Report) Note(thing string, problem error) {
+// add puts one measure into the report: as missing if there is a problem.
+func (r *Report) add(measure string, problem error) {
 	if problem == nil {
-		r.Enforced = append(r.Enforced, thing)
+		r.Enforced = append(r.Enforced, measure)
 		return
 	}
-	r.Missing = append(r.Missing, thing+": "+strings.ReplaceAll(problem.Error(), "\n", ", "))
+	r.Missing = append(r.Missing, measure+": "+strings.ReplaceAll(problem.Error(), "\n", ", "))
 }
 
-// refusal says why a plugin with this report must not run, if so required.
-func (r *Report) refusal(s Spec) error {
+// check returns an error if a plugin with this report must not run.
+func (r *Report) check(s Spec) error {
 	if s.Require && len(r.Missing) > 0 {
 		return fmt.Errorf("%w: %s", ErrUnconfined, strings.Join(r.Missing, "; "))
 	}

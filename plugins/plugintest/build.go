@@ -1,0 +1,58 @@
+// Package plugintest builds the format plugins that tests start: the built-in ones,
+// and those in testdata that misbehave on purpose. Start with [Build]. Only tests
+// import this package.
+package plugintest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+)
+
+// Build builds the plugins and returns the folder of their binaries. All test
+// programs of a working copy share the folder, in the user's cache, so each plugin
+// is linked once and again only after a change.
+var Build = sync.OnceValues(build)
+
+func build() (folder string, err error) {
+	_, file, _, _ := runtime.Caller(0)
+	plugins := filepath.Dir(filepath.Dir(file))
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir() // this user has no home
+	}
+	sum := sha256.Sum256([]byte(plugins))
+	folder = filepath.Join(cache, "countersign-test-plugins", hex.EncodeToString(sum[:8]))
+	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // tests as other users read it
+		return "", fmt.Errorf("build plugins: %w", err)
+	}
+	lock, err := os.Open(filepath.Dir(folder)) //nolint:gosec // a folder of the user's cache
+	if err != nil {
+		return "", fmt.Errorf("build plugins: %w", err)
+	}
+	defer func() { _ = lock.Close() }() // this releases the lock
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", fmt.Errorf("build plugins: %w", err)
+	}
+	testdata := "./plugintest/testdata/"
+	return folder, errors.Join(
+		goBuild(plugins, folder, "CGO_ENABLED=0", "./formats/...", testdata+"careless", testdata+"hostile", testdata+"misbehave"),
+		goBuild(plugins, folder, "CGO_ENABLED=1", testdata+"dynamic"),
+	)
+}
+
+func goBuild(dir, folder, env string, packages ...string) error {
+	build := exec.Command("go", append([]string{"build", "-ldflags=-s -w", "-o", folder + "/"}, packages...)...) //nolint:gosec,noctx // the packages are listed above
+	build.Dir, build.Env = dir, append(os.Environ(), env)
+	if printed, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build plugins: %w\n%s", err, printed)
+	}
+	return nil
+}
