@@ -40,37 +40,50 @@ $(WEB_UI): $(WEB_SOURCES)
 	$(call need,npm,install Node.js 20 or later from nodejs.org)
 	cd api/web && npm ci --no-progress && npm run build
 
+# A first build compiles for minutes: what does not hold the web UI is compiled
+# while npm downloads and bundles.
 .PHONY: build
-build: tools-go $(WEB_UI) ## build bin/countersign, its web UI and the format plugins
-	@mkdir -p $(BIN)/plugins
+build: tools-go ## build bin/countersign, its web UI and the format plugins
+	@$(MAKE) --no-print-directory -j2 $(WEB_UI) plugins
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/countersign ./cmd/countersign
-	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/plugins/ ./plugins/formats/...
 	$(BIN)/countersign plugin hash --source plugins/catalogue.json --dir $(BIN)/plugins
+
+.PHONY: plugins
+plugins:
+	@mkdir -p $(BIN)/plugins
+	$(GO) build ./engine/... ./policies/... ./workflows/...
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/plugins/ ./plugins/formats/...
 
 .PHONY: web
 web: $(WEB_UI) ## build the web UI alone
 
-# Vetting is left to `make lint`.
+# `make lint` vets, so the tests do not. The race detector keeps both cores busy;
+# the end-to-end tests and the browser tests often wait, and run side by side.
 .PHONY: test
 test: tools-test build ## run every test
-	$(MAKE) --no-print-directory test-go
-	$(MAKE) --no-print-directory test-web
-
-.PHONY: test-go
-test-go: tools-test build
 	$(GO) test -vet=off -race -timeout 20m $(RACE_PACKAGES)
-	$(GO) test -vet=off -timeout 20m ./workflows $(PLAIN_PACKAGES)
-	$(GO) test -vet=off -run 'Crashes|HostilePlugins' ./plugins/...
+	@$(MAKE) --no-print-directory -j2 --output-sync=target plain-tests browser-tests
+
+# What crashes of plugins leave behind is seen only without the race detector,
+# whose own memory hides it.
+.PHONY: plain-tests
+plain-tests:
+	$(GO) test -vet=off -timeout 20m $(PLAIN_PACKAGES)
+	$(GO) test -vet=off -run 'Crashes' ./plugins/host
+
+.PHONY: browser-tests
+browser-tests:
+	cd api/web && npm test
 
 .PHONY: test-web
 test-web: build ## run the browser tests alone
 	cd api/web && npm test
 
 .PHONY: test-all
-test-all: test soak race ## run every test, the long versions and the race detector over everything
+test-all: test soak race ## run the tests, their long versions and the race detector on every package
 
 .PHONY: soak
-soak: tools-test build ## run the long versions of tests: thousands of repetitions, for hours
+soak: tools-test build ## run the long versions of tests, for hours
 	COUNTERSIGN_SOAK=1 $(GO) test -timeout 4h $(addprefix ./,$(SOAK_PACKAGES))
 	cd api/web && COUNTERSIGN_SOAK=1 npm test
 

@@ -4,14 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/store/sqlite"
 )
 
 // approvals sets the project's policy: key export, approval mode, how many must
@@ -60,7 +56,7 @@ func (s *server) refused(what string, want int, code string) func(int, []byte) {
 // Each call and code about approvals, on the whole server.
 func TestApprovals(t *testing.T) {
 	t.Parallel()
-	s := start(t, binary(t, "-tags=failpoint"), t.TempDir()+"/data")
+	s := project(t)
 	ask := func(format string) int {
 		status, _ := s.call("operator", http.MethodPost, s.project()+"/certificates/"+s.boot.Certificates[0].ID+"/downloads", object("format", format))
 		return status
@@ -119,38 +115,10 @@ func TestApprovals(t *testing.T) {
 	s.auditOK()
 }
 
-// crowd makes so many approvers, each with a key of that name, in the store of a
-// running server.
-func (s *server) crowd(n int) (names []string) {
-	s.t.Helper()
-	ctx := s.t.Context()
-	store, err := sqlite.Open(ctx, filepath.Join(s.dir, "db", "countersign.db"))
-	noError(s.t, err)
-	defer func() { noError(s.t, store.Close()) }()
-	root, err := store.UserByName(ctx, "admin")
-	noError(s.t, err)
-	project, err := store.Project(ctx, s.boot.ProjectID)
-	noError(s.t, err)
-	by := engine.Caller{Principal: engine.Principal{User: root}, Role: engine.RoleAdmin, Project: project}
-	admin := &engine.Admin{Store: store, Clock: engine.SystemClock}
-	for i := range n {
-		u, err := admin.CreateUser(ctx, by, engine.User{Username: fmt.Sprint("crowd", i)}, "")
-		noError(s.t, err)
-		_, err = admin.SetMember(ctx, by, u.ID, engine.RoleApprover)
-		noError(s.t, err)
-		own := by
-		own.Principal, own.Role = engine.Principal{User: u}, engine.RoleApprover
-		_, secret, err := admin.CreateAPIKey(ctx, own, "crowd", engine.RoleApprover, time.Time{})
-		noError(s.t, err)
-		names = append(names, u.Username)
-		s.boot.APIKeys[u.Username] = secret.Reveal()
-	}
-	return names
-}
-
 // Of 64 approvers at once, three settle an approval, or one of them who denies.
 func TestManyApproversAtOnce(t *testing.T) {
-	s := start(t, binary(t, "-tags=failpoint"), t.TempDir()+"/data")
+	t.Parallel()
+	s := project(t)
 	s.approvals(false, "key_export", 3, 600, 600)
 	people := s.crowd(64)
 	for round, deniers := range []int{0, 0, 1, 2, 8, 32} {
@@ -189,13 +157,13 @@ func TestManyApproversAtOnce(t *testing.T) {
 	s.auditOK()
 }
 
-// crowdOf does n things, 32 at a time, and ends the test once one of them fails:
+// crowdOf does n things, some of them at a time, and ends the test once one of them fails:
 // a t.Fatal in one of them ends that one's goroutine alone.
 func crowdOf(t *testing.T, n int, do func(i int)) {
 	t.Helper()
 	var wg sync.WaitGroup
 	var next atomic.Int64
-	for range 32 {
+	for range times(8, 32) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n && !t.Failed(); i = int(next.Add(1)) - 1 {
 				do(i)
@@ -208,12 +176,13 @@ func crowdOf(t *testing.T, n int, do func(i int)) {
 	}
 }
 
-// Killed while 1,000 approvals are pending, the server finds them all again with
+// Killed while many approvals are pending, the server finds them all again with
 // their deadlines: those whose time is up lapse, the others are decided.
 func TestKillWhileApprovalsArePending(t *testing.T) {
-	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
+	t.Parallel()
+	program, dir := binary(t), t.TempDir()+"/data"
 	s := start(t, program, dir)
-	const lasting, brief = 900, 100
+	lasting, brief := times(60, 900), times(20, 100)
 	all := make([]waiting, lasting+brief)
 	s.approvals(false, "key_export", 1, 3600, 600)
 	crowdOf(t, lasting, func(i int) { all[i] = s.waits("operator", "key") })
@@ -263,25 +232,39 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 // the next claim.
 func TestKillInsideAStep(t *testing.T) {
 	t.Parallel()
-	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
+	program, dir := binary(t), t.TempDir()+"/data"
 	s := start(t, program, dir)
 	s.approvals(false, "key_export", 2, 600, 600)
-	w := s.waits("operator", "key")
+	w, denied, cancelled := s.waits("operator", "key"), s.waits("operator", "key"), s.waits("operator", "key")
 	if status, body := s.decide("approver", w, "approve"); status != http.StatusOK {
 		t.Fatalf("approve: %d %s", status, body)
 	}
-	dies := func(what string, call func() (int, []byte)) {
-		s.kill()
+	s.kill()
+	// What a server finds of the step before is looked at on the next one, which
+	// dies in its turn.
+	dies := func(what string, before func(), call func() (int, []byte)) {
 		s = start(t, program, dir, "COUNTERSIGN_FAILPOINT=transition-stored")
+		before()
 		if status, body := call(); status != 0 {
 			t.Fatalf("%s: the killed server answered %d %s", what, status, body)
 		}
 		<-s.ended
-		s = start(t, program, dir)
 	}
-	dies("the last vote", func() (int, []byte) { return s.decide("second_approver", w, "approve") })
-	s.refused("who voted when the server died", 409, "already_decided")(s.decide("second_approver", w, "approve"))
-	dies("the claim", func() (int, []byte) { return s.claims("operator", w, "") })
+	dies("the last vote", func() {}, func() (int, []byte) { return s.decide("second_approver", w, "approve") })
+	dies("the claim", func() {
+		s.refused("who voted when the server died", 409, "already_decided")(s.decide("second_approver", w, "approve"))
+	}, func() (int, []byte) { return s.claims("operator", w, "") })
+	dies("a denial", func() {}, func() (int, []byte) { return s.decide("approver", denied, "deny") })
+	dies("a cancellation", func() {
+		s.refused("after a denial", 409, "not_pending")(s.decide("second_approver", denied, "approve"))
+	}, func() (int, []byte) {
+		return s.call("operator", http.MethodPost, s.project()+"/requests/"+cancelled.RequestID+"/cancel", "")
+	})
+
+	s = start(t, program, dir)
+	if got := s.status(cancelled.RequestID); got != "cancelled" {
+		t.Errorf("the request is %s", got)
+	}
 	var first, second minted
 	s.must(http.StatusCreated, &first, "operator", http.MethodPost, s.project()+"/requests/"+w.RequestID+"/token", "{}")
 	s.must(http.StatusCreated, &second, "operator", http.MethodPost, s.project()+"/requests/"+w.RequestID+"/token", "{}")
@@ -290,15 +273,5 @@ func TestKillInsideAStep(t *testing.T) {
 		t.Errorf("the file: %d", status)
 	}
 	eventually(t, "the request to be consumed", func() bool { return s.status(w.RequestID) == "consumed" })
-
-	denied, cancelled := s.waits("operator", "key"), s.waits("operator", "key")
-	dies("a denial", func() (int, []byte) { return s.decide("approver", denied, "deny") })
-	s.refused("after a denial", 409, "not_pending")(s.decide("second_approver", denied, "approve"))
-	dies("a cancellation", func() (int, []byte) {
-		return s.call("operator", http.MethodPost, s.project()+"/requests/"+cancelled.RequestID+"/cancel", "")
-	})
-	if got := s.status(cancelled.RequestID); got != "cancelled" {
-		t.Errorf("the request is %s", got)
-	}
 	s.auditOK()
 }

@@ -12,7 +12,8 @@ import (
 
 // A folder is found as it was left: what administrators changed meanwhile stays.
 func TestDevFindsItsFolderAsItWas(t *testing.T) {
-	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
+	t.Parallel()
+	program, dir := binary(t), t.TempDir()+"/data"
 	s := start(t, program, dir)
 	first := s.boot
 	s.must(http.StatusCreated, nil, "admin", "POST", "/api/v1/projects", object("name", "Another"))
@@ -62,7 +63,8 @@ func (s *server) person(key string) string {
 
 // A first start whose bootstrap file cannot be written is done anew.
 func TestServeBootstrapsOnceAndWhole(t *testing.T) {
-	program, base := binary(t, "-tags=failpoint"), t.TempDir()
+	t.Parallel()
+	program, base := binary(t), t.TempDir()
 	serve := func(file string) *exec.Cmd {
 		return exec.Command(program, "serve", "--data", filepath.Join(base, "data"), "--listen", "127.0.0.1:0", "--bootstrap", file)
 	}

@@ -138,6 +138,7 @@ func TestWhatIsNotCountersign(t *testing.T) {
 }
 
 func TestInterruptedTransferLeavesNothing(t *testing.T) {
+	t.Parallel()
 	arrived := make(chan bool)
 	url := badServer(t, func(w http.ResponseWriter, r *http.Request) {
 		sendFile(w, "the con", 11)
@@ -145,7 +146,7 @@ func TestInterruptedTransferLeavesNothing(t *testing.T) {
 		arrived <- true
 		<-r.Context().Done()
 	})
-	cmd := exec.CommandContext(t.Context(), binary(t, "-tags=failpoint"), "download", "--certificate", "c", "--format", "cert")
+	cmd := exec.CommandContext(t.Context(), binary(t), "download", "--certificate", "c", "--format", "cert")
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), serverVariable+"="+url, projectVariable+"=p", keyVariable+"=k")
 	noError(t, cmd.Start())

@@ -79,9 +79,8 @@ func (term *terminal) types(text string) {
 
 // TestTerminal types a passphrase as a person does, and interrupts the prompt.
 func TestTerminal(t *testing.T) {
-	program := binary(t, "-tags=failpoint")
-	s := start(t, program, filepath.Join(t.TempDir(), "data"))
-	t.Cleanup(s.stop) // a killed server leaves its sockets behind
+	t.Parallel()
+	s, program := project(t), binary(t)
 	s.allow(true)
 	command := func(term *terminal, folder string) *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), program, "download", "--certificate", s.boot.Certificates[0].ID, "--format", "pkcs12")

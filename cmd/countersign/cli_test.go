@@ -17,8 +17,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestCommandLine runs each script of testdata/script as a user would, against
-// a server of its own. Beside testscript's commands they have:
+// TestCommandLine runs each script of testdata/script as a user would, in a
+// project of its own. Beside testscript's commands they have:
 //
 //	as ROLE                 use the API key of that person of the sample project
 //	exits CODE PROGRAM ...  run a program that must end with this exit code
@@ -34,12 +34,12 @@ func TestCommandLine(t *testing.T) {
 	if len(scripts) == 0 {
 		t.Fatal("there are no scripts")
 	}
-	program := binary(t, "-tags=failpoint")
+	program := binary(t)
 	for _, script := range scripts {
-		t.Run(strings.TrimSuffix(filepath.Base(script), ".txtar"), func(t *testing.T) {
-			catalogue := ownPlugins(t, program, t.TempDir(), unlisted[filepath.Base(script)]...)
-			s := start(t, program, filepath.Join(t.TempDir(), "data"), "COUNTERSIGN_PLUGINS="+catalogue)
-			t.Cleanup(s.stop) // a killed server leaves its sockets behind
+		name := strings.TrimSuffix(filepath.Base(script), ".txtar")
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, catalogue := scriptServer(t, name, program)
 			testscript.Run(t, testscript.Params{
 				Files:               []string{script},
 				RequireExplicitExec: true,
@@ -53,8 +53,19 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// unlisted are the plugins that a script's server does not have at first.
-var unlisted = map[string][]string{"plugin.txtar": {"k8s-secret"}}
+// scriptServer is a script's server and the catalogue of its plugins. The script
+// about plugins changes them, and has a server of its own that does not list
+// k8s-secret at first.
+func scriptServer(t *testing.T, script, program string) (*server, string) {
+	t.Helper()
+	if script != "plugin" {
+		return project(t), filepath.Join(filepath.Dir(program), "plugins", "catalogue.json")
+	}
+	catalogue := ownPlugins(t, program, t.TempDir(), "k8s-secret")
+	s := start(t, program, filepath.Join(t.TempDir(), "data"), "COUNTERSIGN_PLUGINS="+catalogue)
+	t.Cleanup(s.stop) // a killed server leaves its sockets behind
+	return s, catalogue
+}
 
 func scriptEnvironment(env *testscript.Env, s *server, program, catalogue string) error {
 	env.Setenv("PATH", filepath.Dir(program)+string(os.PathListSeparator)+os.Getenv("PATH"))

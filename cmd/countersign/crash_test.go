@@ -13,7 +13,7 @@ import (
 
 func TestKillAtRestAndAfterMint(t *testing.T) {
 	t.Parallel()
-	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
+	program, dir := binary(t), t.TempDir()+"/data"
 	s := start(t, program, dir)
 	project, keys := s.boot.ProjectID, s.boot.APIKeys
 	s.kill() // at rest
@@ -45,22 +45,25 @@ func TestKillAtRestAndAfterMint(t *testing.T) {
 	s.auditOK()
 }
 
-// Killed between render and claim, a token is as good as before; killed between
-// claim and send, it is burned, on record, and never delivered again.
+// Killed between render and consumption, a token is as good as before. Killed between
+// consumption and send, it is used up and never delivered again: the workflow ends the
+// request, and the record says that the download was interrupted.
 func TestKillInsideARedemption(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		point       string
-		after       string
-		consumption int
+		point         string
+		ttl           string
+		after         string
+		interruptions int
 	}{
-		{"rendered", "200 ", 1},
-		{"consumed", "410 token_consumed", 1},
+		{"rendered", "60", "200 ", 0},
+		{"consumed", "2", "410 token_consumed", 1},
 	} {
 		t.Run(c.point, func(t *testing.T) {
-			program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
+			t.Parallel()
+			program, dir := binary(t), t.TempDir()+"/data"
 			s := start(t, program, dir, "COUNTERSIGN_FAILPOINT="+c.point)
-			m := s.mint(0, "fullchain", `,"ttl_seconds":60`)
+			m := s.mint(0, "fullchain", `,"ttl_seconds":`+c.ttl)
 			if status, body := s.fetch(m.Token); status != 0 {
 				t.Fatalf("the killed server answered %d %s", status, body)
 			}
@@ -69,29 +72,16 @@ func TestKillInsideARedemption(t *testing.T) {
 			if got := fetchers(s, 8, m.Token); got[c.after] < 1 || got["200 "] > 1 {
 				t.Errorf("after the restart: %v", got)
 			}
-			if n := s.downloads(m.RequestID, "cert.downloaded"); n != c.consumption {
+			eventually(t, "the request to be consumed", func() bool { return s.status(m.RequestID) == "consumed" })
+			if n := s.downloads(m.RequestID, "cert.downloaded"); n != 1 {
 				t.Errorf("%d consumptions on record", n)
+			}
+			if n := s.downloads(m.RequestID, "download.interrupted"); n != c.interruptions {
+				t.Errorf("%d interruptions on record", n)
 			}
 			s.auditOK()
 		})
 	}
-}
-
-// A claim whose bytes may not have left is completed by the workflow: the
-// request ends, and the record says that the download was interrupted.
-func TestAnInterruptedDownloadIsOnRecord(t *testing.T) {
-	t.Parallel()
-	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
-	s := start(t, program, dir, "COUNTERSIGN_FAILPOINT=consumed")
-	m := s.mint(0, "fullchain", `,"ttl_seconds":2`)
-	s.fetch(m.Token)
-	<-s.ended
-	s = start(t, program, dir)
-	eventually(t, "the request to be consumed", func() bool { return s.status(m.RequestID) == "consumed" })
-	if n := s.downloads(m.RequestID, "download.interrupted"); n != 1 {
-		t.Errorf("%d interruptions on record", n)
-	}
-	s.auditOK()
 }
 
 // downloads counts a request's audit entries of one action.
@@ -103,7 +93,7 @@ func (s *server) downloads(requestID, action string) int {
 }
 
 func TestAKilledPluginCostsAtMostOneRender(t *testing.T) {
-	s := start(t, binary(t, "-tags=failpoint"), t.TempDir()+"/data")
+	s := project(t)
 	for range 5 {
 		m := s.mint(0, "fullchain")
 		plugins := s.children("pem")

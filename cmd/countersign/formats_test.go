@@ -102,7 +102,7 @@ func (o opened) certificates() int {
 
 func TestEveryFormatOpensElsewhere(t *testing.T) {
 	t.Parallel()
-	s := start(t, binary(t, "-tags=failpoint"), t.TempDir()+"/data")
+	s := project(t)
 	s.allow(true)
 	var formats struct {
 		Items []struct {

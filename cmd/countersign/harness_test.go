@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,42 +22,49 @@ import (
 // The end-to-end tests drive real processes of a binary that was built with the
 // failpoints in; nothing in them is replaced.
 
-var builds struct {
-	sync.Mutex
-	folder string
-	made   map[string]string
-}
-
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if builds.folder != "" {
-		_ = os.RemoveAll(builds.folder)
-	}
+	endCommonServer()
 	os.Exit(code)
 }
 
-// binary builds the program with these flags, once, its plugins beside it.
-func binary(t *testing.T, flags ...string) string {
+// binary builds the program with the failpoints in. It stays in bin/, beside the
+// plugins that make build makes there, and is built anew only if its sources
+// changed.
+func binary(t *testing.T) string {
 	t.Helper()
-	builds.Lock()
-	defer builds.Unlock()
-	name := strings.Join(flags, "")
-	if path := builds.made[name]; path != "" {
-		return path
+	path, err := built()
+	noError(t, err)
+	return path
+}
+
+var built = sync.OnceValues(func() (string, error) { return build("failpoint", "-tags=failpoint") })
+
+// build builds the program with these flags into a folder of bin/. The plugins'
+// flags are those of the Makefile, so that plugins that it has built are current.
+func build(name string, flags ...string) (string, error) {
+	bin, err := filepath.Abs("../../bin")
+	if err != nil {
+		return "", err
 	}
-	if builds.folder == "" {
-		folder, err := os.MkdirTemp("", "countersign-e2e-")
-		noError(t, err)
-		builds.folder, builds.made = folder, map[string]string{}
-	}
-	folder := filepath.Join(builds.folder, fmt.Sprint(len(builds.made)))
+	folder, plugins := filepath.Join(bin, name), filepath.Join(bin, "plugins")
 	program := filepath.Join(folder, "countersign")
-	run(t, nil, "go", append(append([]string{"build"}, flags...), "-o", program, ".")...)
-	plugins := filepath.Join(folder, "plugins")
-	run(t, nil, "env", "CGO_ENABLED=0", "go", "build", "-o", plugins+"/", "../../plugins/formats/...")
-	run(t, nil, program, "plugin", "hash", "--source", "../../plugins/catalogue.json", "--dir", plugins)
-	builds.made[name] = program
-	return program
+	if err := errors.Join(os.MkdirAll(folder, 0o755), os.MkdirAll(plugins, 0o755)); err != nil {
+		return "", err
+	}
+	if err := os.Symlink("../plugins", filepath.Join(folder, "plugins")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	for _, command := range [][]string{
+		append(append([]string{"go", "build"}, flags...), "-o", program, "."),
+		{"env", "CGO_ENABLED=0", "go", "build", "-ldflags", "-s -w", "-o", plugins + "/", "../../plugins/formats/..."},
+		{program, "plugin", "hash", "--source", "../../plugins/catalogue.json", "--dir", plugins},
+	} {
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)
+		}
+	}
+	return program, nil
 }
 
 // run runs a program to its end and returns its output; a failure ends the test.
@@ -108,38 +117,51 @@ type server struct {
 	boot  bootstrapFile
 	log   *os.File
 	ended chan struct{}
+
+	launched time.Time
 }
 
 // start starts the program on a folder and waits until it is ready. What it
 // prints goes to a file in the folder's parent.
 func start(t *testing.T, program, dir string, env ...string) *server {
 	t.Helper()
-	file := filepath.Join(filepath.Dir(dir), "bootstrap.json")
-	return startBy(t, exec.Command(program, "dev", "--data", dir, "--listen", "127.0.0.1:0", "--bootstrap", file, "--log-level", "debug"), dir, env...)
+	s := launch(t, devCommandOf(program, dir), dir, env...)
+	t.Cleanup(s.kill)
+	s.awaitReady()
+	return s
 }
 
-// startBy starts a server by a command that has it use dir, and bootstrap.json in
-// the folder's parent.
-func startBy(t *testing.T, cmd *exec.Cmd, dir string, env ...string) *server {
+func devCommandOf(program, dir string) *exec.Cmd {
+	file := filepath.Join(filepath.Dir(dir), "bootstrap.json")
+	return exec.Command(program, "dev", "--data", dir, "--listen", "127.0.0.1:0", "--bootstrap", file, "--log-level", "debug")
+}
+
+// launch starts a server that outlives the test.
+func launch(t *testing.T, cmd *exec.Cmd, dir string, env ...string) *server {
 	t.Helper()
 	s := &server{t: t, dir: dir, cmd: cmd, ended: make(chan struct{})}
 	log, err := os.OpenFile(filepath.Join(filepath.Dir(dir), "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	noError(t, err)
-	file := filepath.Join(filepath.Dir(dir), "bootstrap.json")
 	s.log = log
 	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	started := time.Now()
+	s.launched = time.Now()
 	noError(t, s.cmd.Start())
 	go func() {
 		_ = s.cmd.Wait() // how it ended is read from ProcessState
 		close(s.ended)
 	}()
-	t.Cleanup(s.kill)
-	eventually(t, "a bootstrap file of this start", func() bool {
+	return s
+}
+
+// awaitReady waits until the server has written its bootstrap file and is ready.
+func (s *server) awaitReady() {
+	s.t.Helper()
+	file := filepath.Join(filepath.Dir(s.dir), "bootstrap.json")
+	eventually(s.t, "a bootstrap file of this start", func() bool {
 		s.failIfEnded()
 		info, err := os.Stat(file)
-		if err != nil || info.ModTime().Before(started) {
+		if err != nil || info.ModTime().Before(s.launched) {
 			return false
 		}
 		before, err := readBootstrap(file)
@@ -149,12 +171,11 @@ func startBy(t *testing.T, cmd *exec.Cmd, dir string, env ...string) *server {
 		s.boot, s.url = *before, before.URL
 		return true
 	})
-	eventually(t, "a ready server", func() bool {
+	eventually(s.t, "a ready server", func() bool {
 		s.failIfEnded()
 		status, _ := s.call("", http.MethodGet, "/readyz", "")
 		return status == http.StatusOK
 	})
-	return s
 }
 
 func (s *server) failIfEnded() {

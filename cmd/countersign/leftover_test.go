@@ -13,10 +13,11 @@ import (
 // process, no socket, no temporary file. After a kill the plugins go too, and
 // the next start clears away the rest.
 func TestNothingIsLeftAfterShutdown(t *testing.T) {
+	t.Parallel()
 	base := t.TempDir()
 	temp := filepath.Join(base, "tmp")
 	noError(t, os.Mkdir(temp, 0o700))
-	program, dir := binary(t, "-tags=failpoint"), filepath.Join(base, "data")
+	program, dir := binary(t), filepath.Join(base, "data")
 	s := start(t, program, dir, "TMPDIR="+temp)
 	s.download(0, "fullchain")
 	plugins := s.children("")
@@ -60,8 +61,12 @@ func gone(t *testing.T, pids []int) {
 // One run of the whole under the race detector: many callers, many formats,
 // revocation, refusals, and an orderly end.
 func TestNoRaceEndToEnd(t *testing.T) {
-	t.Parallel()
-	s := start(t, binary(t, "-race", "-tags=failpoint"), t.TempDir()+"/data", "GORACE=halt_on_error=1 exitcode=66")
+	if !soak {
+		t.Skip("it links the Temporal server for the race detector; COUNTERSIGN_SOAK=1 runs it")
+	}
+	program, err := build("race", "-race", "-tags=failpoint")
+	noError(t, err)
+	s := start(t, program, t.TempDir()+"/data", "GORACE=halt_on_error=1 exitcode=66")
 	s.allow(true)
 	formats := []string{"cert", "chain", "fullchain", "key", "pkcs12", "zip", "jks", "k8s-secret"}
 	crowdOf(t, 3*len(formats), func(i int) {

@@ -12,12 +12,12 @@ import (
 	"github.com/countersign-dev/countersign/engine/modeltest"
 )
 
-// TestModelOnTheServer drives a hundred requests at random through the whole
+// TestModelOnTheServer drives tens of requests at random through the whole
 // server, where approvals, claims and tokens last a second, and kills it again
 // and again: everybody is told what the model says, and all ends as it does.
 func TestModelOnTheServer(t *testing.T) {
 	t.Parallel()
-	program, dir := binary(t, "-tags=failpoint"), t.TempDir()+"/data"
+	program, dir := binary(t), t.TempDir()+"/data"
 	s := start(t, program, dir)
 	s.must(http.StatusOK, nil, "admin", http.MethodPut, s.project()+"/certificate-policy",
 		`{"allow_key_export":false,"approval":{"mode":"all","required_approvals":2,"ttl_seconds":1,"claim_window_seconds":1},
@@ -26,7 +26,7 @@ func TestModelOnTheServer(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	met := map[string]int{}
-	for round := range 10 {
+	for round := range times(3, 20) {
 		all := make([]*life, 10)
 		for i := range all {
 			all[i] = &life{server: s, voters: voters, rand: rand.New(rand.NewPCG(seed, uint64(round*100+i))), met: map[string]int{}}

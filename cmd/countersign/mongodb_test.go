@@ -26,7 +26,8 @@ func mongoURI(t *testing.T) string {
 // The whole on MongoDB: bootstrap, import, mint, 16 callers for one file, the
 // record of it, and all of it there again after a kill.
 func TestServeOnMongoDB(t *testing.T) {
-	program, base, uri := binary(t, "-tags=failpoint"), t.TempDir(), mongoURI(t)
+	t.Parallel()
+	program, base, uri := binary(t), t.TempDir(), mongoURI(t)
 	file := filepath.Join(base, "bootstrap.json")
 	serve := func() *server {
 		cmd := exec.Command(program, "serve", "--data", filepath.Join(base, "data"), "--listen", "127.0.0.1:0", "--bootstrap", file, "--public-url", "")

@@ -139,6 +139,7 @@ func (in *inbox) tries(where map[string]int, what string) int {
 // Targets that are down, slow, redirect to loopback or answer garbage change
 // nothing for anybody; once they are well they get every message.
 func TestNotificationTargetsHoldNobodyUp(t *testing.T) {
+	t.Parallel()
 	in := &inbox{t: t, got: map[string]map[string]string{}, begun: map[string]int{}, ended: map[string]int{}, done: make(chan struct{})}
 	far := httptest.NewServer(in)
 	defer far.Close()
@@ -148,7 +149,7 @@ func TestNotificationTargetsHoldNobodyUp(t *testing.T) {
 	nobody := down.Addr().String()
 	noError(t, down.Close())
 
-	s := start(t, binary(t, "-tags=failpoint"), t.TempDir()+"/data", "COUNTERSIGN_NOTIFICATIONS_ALLOW_HOSTS=127.0.0.1")
+	s := project(t)
 	s.approvals(false, "key_export", 1, 600, 600)
 	targets := []string{"http://" + in.host + "/slow", "http://" + in.host + "/redirect", "http://" + in.host + "/garbage", "http://" + nobody + "/down"}
 	for i, url := range targets {
