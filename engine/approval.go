@@ -55,7 +55,7 @@ type Approval struct {
 	ExpiresAt   time.Time           `json:"expires_at"`
 }
 
-// ApprovalCertificate is the certificate as approvers were shown it.
+// ApprovalCertificate is the certificate as the approvers see it.
 type ApprovalCertificate struct {
 	ID          string    `json:"id"`
 	Name        string    `json:"name"`

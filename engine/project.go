@@ -66,8 +66,8 @@ type Member struct {
 }
 
 // APIKey lets a program act for its owner in one project, with at most Role.
-// SecretDigest is the SHA-256 of the secret in hex: 256 random bits need no
-// slower hash. The zero ExpiresAt means that it does not expire.
+// SecretDigest is the SHA-256 of the secret in hex; 256 random bits need no slower
+// hash. The zero ExpiresAt means that the key does not expire.
 type APIKey struct {
 	ID           string    `json:"id"`
 	ProjectID    string    `json:"project_id"`

@@ -51,8 +51,8 @@ func (s Status) Ended() bool {
 // is that of a request on which the policy has not decided yet.
 func (s Status) CanBecome(to Status) bool { return slices.Contains(followers[s], to) }
 
-// Request is a download request. One workflow per request is its only writer;
-// Version grows with each write, and only a newer version replaces an older one.
+// Request is a download request. Only the request's workflow writes it. Version grows
+// with each write, and only a newer version replaces an older one.
 type Request struct {
 	ID             string    `json:"id"`
 	Version        int       `json:"version"`

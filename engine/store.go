@@ -35,21 +35,21 @@ type Store interface {
 	Close() error
 }
 
-// Page asks for a part of a listing. Limit is at least 1. Cursor is "" for the
-// first part, then what the part before it returned; a foreign one is
-// CodeInvalidRequest. Listings are newest first and return "" at their end.
+// Page selects a part of a listing. Limit is at least 1. Cursor is "" for the first
+// page, then the cursor that the page before returned; any other cursor is
+// CodeInvalidRequest. Listings are newest first; the last page returns "".
 type Page struct {
 	Limit  int
 	Cursor string
 }
 
-// Cursor is a place in a listing ordered by time, then id, both descending.
+// Cursor is a place in a listing that is sorted by time, then by id, both descending.
 type Cursor struct {
 	Time time.Time `json:"t"`
 	ID   string    `json:"i"`
 }
 
-// String encodes the cursor for a caller, who need not understand it.
+// String encodes the cursor as opaque text.
 func (c Cursor) String() string {
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -68,13 +68,13 @@ func (p Page) Position() (at Cursor, ok bool, err error) {
 		err = json.Unmarshal(text, &at)
 	}
 	if err != nil {
-		return Cursor{}, false, Errorf(CodeInvalidRequest, "cursor is not one that a listing returned").Because(err)
+		return Cursor{}, false, Errorf(CodeInvalidRequest, "cursor is not valid; use one that a listing returned").Because(err)
 	}
 	return at, true, nil
 }
 
-// Before is the page without what is of a time or later: its place in the listing
-// is then not before that. The zero time leaves nothing out.
+// Before returns the page without the documents of time t or later. The zero time
+// changes nothing.
 func (p Page) Before(t time.Time) (Page, error) {
 	at, begun, err := p.Position()
 	if err != nil || t.IsZero() || begun && at.Time.Before(t) {
@@ -82,7 +82,7 @@ func (p Page) Before(t time.Time) (Page, error) {
 	}
 	t = NormalizeTime(t.Add(time.Millisecond - 1)) // stores keep milliseconds
 	if t.Year() < 1 || t.Year() > 9999 {
-		return p, Errorf(CodeInvalidRequest, "a time must be of the years 1 to 9999") // RFC 3339 has no others
+		return p, Errorf(CodeInvalidRequest, "the time is out of range; give a year from 1 to 9999") // RFC 3339 has no others
 	}
 	p.Cursor = Cursor{Time: t}.String()
 	return p, nil
@@ -90,10 +90,10 @@ func (p Page) Before(t time.Time) (Page, error) {
 
 // Projects keeps projects.
 type Projects interface {
-	// CreateProject also makes its first member, on one record.
+	// CreateProject also stores the project's first member, with the same record.
 	CreateProject(ctx context.Context, p Project, first Member, rec Record) error
 	Project(ctx context.Context, id string) (Project, error)
-	// Projects lists all, or those in which the person is a member.
+	// Projects lists all projects, or those of a member unless memberID is "".
 	Projects(ctx context.Context, memberID string, page Page) ([]Project, string, error)
 }
 
@@ -120,16 +120,16 @@ type People interface {
 	RevokeAPIKey(ctx context.Context, projectID, id string, at time.Time, rec Record) error
 }
 
-// Sessions keeps who is signed in.
+// Sessions keeps the sessions of users who are signed in.
 type Sessions interface {
 	CreateSession(ctx context.Context, s Session, rec Record) error
 	Session(ctx context.Context, id string) (Session, error)
-	// TouchSession moves SeenAt forward, never back. It changes nothing of a session
-	// that ended.
+	// TouchSession sets SeenAt unless it is later already. A session that has ended is
+	// no error.
 	TouchSession(ctx context.Context, id string, at time.Time) error
 	EndSession(ctx context.Context, id string, rec Record) error
-	// PurgeSessions deletes at most limit sessions that expired before a time, and
-	// tells how many.
+	// PurgeSessions deletes at most limit sessions that expired before a time and
+	// returns their number.
 	PurgeSessions(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
@@ -145,8 +145,8 @@ type Certificates interface {
 	Events(ctx context.Context, q EventQuery) ([]Event, string, error)
 }
 
-// EventQuery asks for a certificate's timeline: all of it, or what a request
-// brought about.
+// EventQuery selects a certificate's timeline, or the events of one request if
+// RequestID is set.
 type EventQuery struct {
 	ProjectID     string
 	CertificateID string
@@ -154,7 +154,7 @@ type EventQuery struct {
 	Page
 }
 
-// Policies keeps certificate policies, each version for good.
+// Policies keeps certificate policies. Every version is kept.
 type Policies interface {
 	// CertificatePolicy returns the newest version, or DefaultPolicy.
 	CertificatePolicy(ctx context.Context, projectID string) (CertificatePolicy, error)
@@ -163,8 +163,8 @@ type Policies interface {
 	AddPolicy(ctx context.Context, p CertificatePolicy, rec Record) error
 }
 
-// RequestQuery narrows a listing of a project's requests; empty members beside
-// ProjectID do not.
+// RequestQuery selects requests of a project. Empty members are ignored, except
+// ProjectID. Person is the requester's user id.
 type RequestQuery struct {
 	ProjectID     string
 	Person        string
@@ -175,10 +175,9 @@ type RequestQuery struct {
 
 // Requests keeps the projections of download requests.
 type Requests interface {
-	// OpenRequest inserts the first decision on a request with its token or
-	// approval, if there is one, and the record. If the request is there already,
-	// nothing of the decision changes: what is missing of the stored one's token,
-	// approval and record is added, and the stored request returned.
+	// OpenRequest stores a new request with its token or approval, if any, and its
+	// record. If the request is stored already, it stays as it is: OpenRequest adds
+	// what is missing of its token, approval and record and returns the stored one.
 	OpenRequest(ctx context.Context, first Transition) (Request, error)
 	// AdvanceRequest writes a newer version of a request and what comes with it.
 	// If exactly this version is stored already, it adds what is missing of the
@@ -186,16 +185,16 @@ type Requests interface {
 	// newer, it writes nothing and returns CodeConflict.
 	AdvanceRequest(ctx context.Context, next Transition) error
 	Request(ctx context.Context, projectID, id string) (Request, error)
-	// RequestByIdempotency returns the newest request under that id.
+	// RequestByIdempotency returns the newest request with that idempotency id.
 	RequestByIdempotency(ctx context.Context, idempotencyID string) (Request, error)
 	Requests(ctx context.Context, q RequestQuery) ([]Request, string, error)
-	// PurgeRequests deletes at most limit ended requests last changed before a
-	// time, with their approvals, and tells how many.
+	// PurgeRequests deletes at most limit ended requests that were last changed before
+	// a time, with their approvals, and returns the number of requests.
 	PurgeRequests(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
-// ApprovalQuery narrows a listing of a project's approvals; empty members beside
-// ProjectID do not. Person is the requester. Settled leaves out what is pending.
+// ApprovalQuery selects approvals of a project. Empty members are ignored, except
+// ProjectID. Person is the requester's user id. Settled leaves out pending approvals.
 type ApprovalQuery struct {
 	ProjectID string
 	Person    string
@@ -204,7 +203,7 @@ type ApprovalQuery struct {
 	Page
 }
 
-// Approvals keeps the projections of approvals; requests bring them.
+// Approvals reads the projections of approvals. They are written with their requests.
 type Approvals interface {
 	Approval(ctx context.Context, projectID, id string) (Approval, error)
 	Approvals(ctx context.Context, q ApprovalQuery) ([]Approval, string, error)
@@ -219,20 +218,20 @@ type TokenRecord struct {
 // Tokens keeps the forensic record of download tokens.
 type Tokens interface {
 	Token(ctx context.Context, digest string) (TokenRecord, error)
-	// Settle ends a token, once: it inserts the settlement and its record and
-	// returns it, or returns the settlement that came before. won tells which,
-	// by Attempt: settling again with a winning settlement wins again and adds
+	// Settle ends a token once. It stores the settlement with its record and returns
+	// it, or it returns the earlier settlement. won tells whether the winner has the
+	// same Attempt as s: settling again with the winning settlement wins again and adds
 	// what is missing of its record.
 	Settle(ctx context.Context, s Settlement, rec Record) (winner Settlement, won bool, err error)
 	Tokens(ctx context.Context, projectID string, page Page) ([]TokenRecord, string, error)
-	// PurgeTokens deletes at most limit settled tokens that expired before a
-	// time, with their settlements, and tells how many.
+	// PurgeTokens deletes at most limit settled tokens that expired before a time, with
+	// their settlements, and returns the number of tokens.
 	PurgeTokens(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
-// AuditQuery narrows a listing of a chain's entries; zero members beside
-// ProjectID do not. Seq is the number of the one entry. Actor is an actor's id or the
-// person's. From is inclusive, To exclusive.
+// AuditQuery selects entries of a chain. Zero members are ignored, except ProjectID.
+// Seq selects one entry by its number. Actor is the id of an actor, or of the person
+// behind an API key. From is inclusive, To exclusive.
 type AuditQuery struct {
 	ProjectID     string
 	Seq           int64
@@ -246,19 +245,18 @@ type AuditQuery struct {
 
 // AuditLog keeps the hash chains.
 type AuditLog interface {
-	// Append links one entry to its project's chain and returns when it is
-	// durable. An entry whose Ref is on record already is not written again.
+	// Append adds an entry to its project's chain and returns when it is durable. An
+	// entry whose Ref is stored already is not written again.
 	Append(ctx context.Context, e AuditEntry) error
-	// AuditEntries lists newest first, by sequence number.
+	// AuditEntries lists entries by sequence number, newest first.
 	AuditEntries(ctx context.Context, q AuditQuery) ([]AuditEntry, string, error)
 	// AuditAfter returns up to limit entries in order, from seq+1 on.
 	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]AuditEntry, error)
 }
 
-// DataKeys keeps the few keys that belong to the installation, each wrapped by
-// a keeper.
+// DataKeys keeps the keys of the installation, each wrapped by a keeper.
 type DataKeys interface {
-	// DataKey stores the wrapped key unless the id is taken, and returns what is
-	// stored: whoever comes first decides for all.
+	// DataKey stores the wrapped key unless the id is taken, and returns the stored
+	// one, so that all processes get the key of the first caller.
 	DataKey(ctx context.Context, id string, wrapped SealedKey) (SealedKey, error)
 }

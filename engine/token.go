@@ -33,10 +33,10 @@ type Token struct {
 // Expired tells whether the token has expired at now: its life ends at ExpiresAt.
 func (t Token) Expired(now time.Time) bool { return !now.Before(t.ExpiresAt) }
 
-// SettleKind is how a token ended.
+// SettleKind says how a token ended.
 type SettleKind string
 
-// The ends of a token.
+// The kinds of settlement.
 const (
 	Consumed SettleKind = "consumed"
 	Revoked  SettleKind = "revoked"

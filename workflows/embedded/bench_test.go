@@ -14,11 +14,11 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// BenchmarkFloor measures what no request can be faster than, on one server:
+// BenchmarkFloor measures the least time that a request can take on one server:
 //
 //   - eager: a workflow of one no-op local activity, started eagerly, to its result;
-//   - waiting: the same until the local activity has told the caller in-process,
-//     after which the workflow sets a timer and waits for a signal;
+//   - waiting: the same until the local activity has reported to the caller
+//     in-process; the workflow then sets a timer and waits for a signal;
 //   - close: signalling a waiting workflow, which then runs one more local
 //     activity and ends.
 //

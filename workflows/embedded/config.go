@@ -12,15 +12,15 @@ import (
 	"go.temporal.io/server/temporal"
 )
 
-// loopback is given as an address: by name, Temporal would look localhost up
-// and let the environment's LOCALHOST_IP decide.
+// loopback is an address and not a name, because Temporal would resolve localhost by
+// the environment variable LOCALHOST_IP.
 const loopback = "127.0.0.1"
 
-// clusterName is written to the store and must not change.
+// clusterName is stored in the database and must not change.
 const clusterName = "active"
 
-// serverConfig is Temporal's static configuration. Hosts are static so that
-// there is no membership protocol, and thus no port for it, among one process.
+// serverConfig is Temporal's static configuration. Hosts are static, because one
+// process needs no membership protocol and no port for it.
 func serverConfig(s *store, freePort func() int) (*config.Config, map[primitives.ServiceName]static.Hosts) {
 	services := map[string]config.Service{}
 	hosts := map[primitives.ServiceName]static.Hosts{}
@@ -37,7 +37,7 @@ func serverConfig(s *store, freePort func() int) (*config.Config, map[primitives
 		Persistence: config.Persistence{
 			DefaultStore:     "main",
 			VisibilityStore:  "visibility",
-			NumHistoryShards: 1, // written to the store: it cannot change later
+			NumHistoryShards: 1, // stored in the database; it cannot change later
 			DataStores: map[string]config.DataStore{
 				"main":       {SQL: s.main.config},
 				"visibility": {SQL: s.visibility.config},
@@ -63,21 +63,21 @@ func serverConfig(s *store, freePort func() int) (*config.Config, map[primitives
 	}, hosts
 }
 
-// unlimited stands for the request rates that protect a cluster from its
-// tenants: here there is one, and it is us.
+// unlimited replaces the request rates that protect a cluster from its tenants. This
+// server has one tenant.
 const unlimited = 1_000_000
 
-// dynamicConfig is what Temporal reads while it runs.
+// dynamicConfig is the configuration that Temporal reads while it runs.
 func dynamicConfig() dynamicconfig.StaticClient {
 	return dynamicconfig.StaticClient{
 		dynamicconfig.EnableEagerWorkflowStart.Key():            true,
-		dynamicconfig.WorkflowExecutionMaxInFlightUpdates.Key(): 1000, // 10: approvers would be refused
+		dynamicconfig.WorkflowExecutionMaxInFlightUpdates.Key(): 1000, // the default of 10 would refuse concurrent approvers
 
-		// One process needs no fan-out of a queue, and polls that need no forwarding find a task at once.
+		// One process needs no partitions. Without them a poll finds a task at once.
 		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  1,
 		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): 1,
 
-		// 128,000 cached workflows are a gigabyte; what is not cached is read again.
+		// The default of 128,000 cached workflows takes a gigabyte of memory.
 		dynamicconfig.HistoryCacheHostLevelMaxSize.Key(): 20_000,
 
 		dynamicconfig.FrontendRPS.Key():                                         unlimited,
@@ -89,7 +89,7 @@ func dynamicConfig() dynamicconfig.StaticClient {
 		dynamicconfig.MatchingRPS.Key():                                         unlimited,
 		dynamicconfig.MatchingPersistenceMaxQPS.Key():                           unlimited,
 
-		// What serves large clusters, calls home or outlives Stop.
+		// These serve large clusters, contact Temporal's servers or continue after Stop.
 		dynamicconfig.EnableServerVersionCheck.Key():              false,
 		dynamicconfig.EnableNexus.Key():                           false,
 		dynamicconfig.EnableParentClosePolicyWorker.Key():         false,

@@ -1,15 +1,15 @@
-// Package embedded runs a Temporal server inside this process, on SQLite, for
-// the installation that has one machine and no settings. Start is where to
-// begin reading; config.go holds what the server is told, store.go the files.
+// Package embedded runs a Temporal server inside this process, on SQLite, for an
+// installation on one machine. Start with [Start]; config.go has the server's
+// configuration, store.go its databases.
 //
-// It promises three things. What the front end acknowledged survives kill -9
-// and a power cut: the write-ahead log is synced before every answer. Nothing
-// listens or dials beyond 127.0.0.1. One folder has one server: a second one,
-// in this process or another, is refused. The front end has no authentication,
-// so any user of the machine can reach it.
+// The package promises:
+//   - What the front end acknowledged survives kill -9 and a power failure: the
+//     write-ahead log is on disk before every answer.
+//   - The server listens and dials on 127.0.0.1 only. If OTEL_TRACES_EXPORTER is
+//     set, Temporal also exports its traces.
+//   - A folder has one server. A second one, in this or another process, is refused.
 //
-// An operator who sets OTEL_TRACES_EXPORTER gets Temporal's traces too; that
-// is the only way to make it open a connection to elsewhere.
+// The front end has no authentication: every user of the machine can reach it.
 package embedded
 
 import (
@@ -34,15 +34,15 @@ import (
 
 // Options says where the server keeps its state. Only Dir is required.
 type Options struct {
-	// Dir is the folder of temporal.db and visibility.db; it is made with mode
-	// 0700 where it does not exist. Several servers need several folders.
+	// Dir is the folder of temporal.db and visibility.db. It is made with mode 0700
+	// if it does not exist. Each server needs a folder of its own.
 	Dir string
-	// Namespace is created on the first start in a folder. Default "countersign".
+	// Namespace is made on the first start in a folder. The default is "countersign".
 	Namespace string
-	// Retention is how long a closed workflow stays, at least one hour; a changed
-	// value holds for workflows that close from then on. Default 72 hours.
+	// Retention is how long a closed workflow is kept, at least one hour. A changed
+	// value applies to workflows that close later. The default is 72 hours.
 	Retention time.Duration
-	// Logger gets Temporal's warnings and errors. Default slog.Default().
+	// Logger gets Temporal's warnings and errors. The default is slog.Default().
 	Logger *slog.Logger
 }
 
@@ -55,10 +55,10 @@ type Server struct {
 	stopping atomic.Bool
 }
 
-// Start runs front end, history, matching and the internal worker (schedules
-// need it) in this process and returns once the namespace can be used, in less
-// than a second on an idle machine. The context bounds the last step only, as
-// Temporal's own start takes none. It fails if another server has the folder.
+// Start runs front end, history, matching and the internal worker (for schedules) in
+// this process. It returns when the namespace can be used, in less than a second on
+// an idle machine. The context limits only the last step, because Temporal's own
+// start takes no context. Start fails if another server uses the folder.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Namespace == "" {
 		o.Namespace = "countersign"
@@ -87,10 +87,10 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
-// run builds and starts the server. Temporal binds its ports itself, so that a
-// port found free can be lost to another process: then it tries others.
+// run builds and starts the server. Temporal binds its ports itself, so another
+// process may take a port that was found free; run then tries other ports.
 func (s *Server) run(freePort func() int) (err error) {
-	var lost fatal
+	var lost fatalError
 	for range 5 {
 		if err = s.build(freePort); !errors.As(err, &lost) {
 			break
@@ -105,12 +105,12 @@ func (s *Server) run(freePort func() int) (err error) {
 	return nil
 }
 
-// build constructs the server, which binds its ports. Temporal reports a port
-// that is taken as fatal to its logger, which panics; that comes back as an error.
+// build constructs the server, which binds its ports. Temporal logs a taken port as
+// fatal, and the logger panics; build returns that panic as an error.
 func (s *Server) build(freePort func() int) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			lost, ok := r.(fatal)
+			lost, ok := r.(fatalError)
 			if !ok {
 				panic(r)
 			}
@@ -157,14 +157,13 @@ func (s *Server) ready(ctx context.Context, o Options) error {
 	return nil
 }
 
-// Address returns the front end's host:port, on 127.0.0.1; it differs from
-// start to start.
+// Address returns the front end's host:port on 127.0.0.1. The port changes with each
+// start.
 func (s *Server) Address() string { return s.address }
 
-// Stop ends the server and closes its files; it takes one to two seconds, most
-// of which Temporal spends draining. Stop workers and close clients first.
-// Temporal's idle client connections to itself are left behind: it cannot be
-// told to close them.
+// Stop ends the server and closes its files. It takes one to two seconds, because
+// Temporal drains its services. Stop workers and close clients first. Temporal keeps
+// its idle connections to itself; it has no way to close them.
 func (s *Server) Stop() {
 	s.stopping.Store(true)
 	if s.temporal != nil {

@@ -26,7 +26,8 @@ import (
 
 const queue = "embedded-test"
 
-// childDir, in the environment, makes the test binary the process to kill.
+// childDir is the environment variable that makes the test binary the process to
+// kill.
 const childDir = "EMBEDDED_TEST_CHILD_DIR"
 
 func TestMain(m *testing.M) {
@@ -89,7 +90,7 @@ func mustWork(t testing.TB, s *Server, dial ...grpc.DialOption) (client.Client, 
 }
 
 func TestWorkflowOutlivesServer(t *testing.T) {
-	// A folder whose name means something in SQLite's URIs.
+	// The folder's name has characters with a meaning in SQLite's URIs.
 	dir := filepath.Join(t.TempDir(), "a folder?mode=ro#100%25")
 	s := start(t, Options{Dir: dir})
 	var eager atomic.Bool
@@ -168,7 +169,7 @@ func TestScheduleRunsAndWorkflowsAreListed(t *testing.T) {
 	})
 }
 
-// until polls a condition for which there is nothing to wait on.
+// until polls a condition that cannot be waited for otherwise.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -182,7 +183,7 @@ func until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// child starts a workflow, says so, and waits to be killed.
+// child starts a workflow, prints that it did, and waits to be killed.
 func child(dir string) {
 	s, err := Start(context.Background(), Options{Dir: dir})
 	if err == nil {
@@ -260,6 +261,6 @@ func TestOneFolderOneServer(t *testing.T) {
 	defer stop()
 	_, err := c.DescribeWorkflowExecution(t.Context(), "none", "")
 	if missing := new(serviceerror.NotFound); !errors.As(err, &missing) {
-		t.Errorf("the first server suffered: %v", err)
+		t.Errorf("the first server does not work any more: %v", err)
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"go.temporal.io/server/common/log/tag"
 )
 
-// logger passes Temporal's warnings and errors to slog and drops the rest,
-// which tells how Temporal is doing rather than how Countersign is. While the
-// server stops, its parts complain of losing each other: that is for debugging.
+// logger passes Temporal's warnings and errors to slog and drops all other messages,
+// which matter only to operators of Temporal. While the server stops, its services
+// log lost connections to each other; the logger lowers these to debug messages.
 type logger struct {
 	slog     *slog.Logger
 	stopping *atomic.Bool
@@ -22,10 +22,10 @@ var (
 	_ log.WithLogger = logger{}
 )
 
-// fatal is the panic of a message that Temporal calls fatal.
-type fatal string
+// fatalError is the panic value for a message that Temporal logs as fatal.
+type fatalError string
 
-func (f fatal) Error() string { return string(f) }
+func (f fatalError) Error() string { return string(f) }
 
 func (l logger) Debug(string, ...tag.Tag)           {}
 func (l logger) Info(string, ...tag.Tag)            {}
@@ -43,9 +43,9 @@ func (l logger) Panic(msg string, tags ...tag.Tag) {
 
 func (l logger) Fatal(msg string, tags ...tag.Tag) {
 	l.log(slog.LevelError, msg, tags)
-	// A listener closed by Stop is fatal to the service that serves it.
+	// Stop closes listeners, which their services log as fatal.
 	if !l.stopping.Load() {
-		panic(fatal(msg))
+		panic(fatalError(msg))
 	}
 }
 

@@ -44,8 +44,8 @@ func TestLostPortIsReplaced(t *testing.T) {
 	stop()
 }
 
-// left names what Temporal 1.30 leaves running after Stop: the gRPC connections
-// of its parts to each other, which it never closes, and one refresh loop.
+// left lists the goroutines that Temporal 1.30 keeps after Stop: those of the gRPC
+// connections between its services, which it never closes, and one refresh loop.
 var left = []goleak.Option{
 	goleak.IgnoreTopFunction("google.golang.org/grpc/internal/grpcsync.(*CallbackSerializer).run"),
 	goleak.IgnoreTopFunction("google.golang.org/grpc.(*addrConn).resetTransportAndUnlock"),

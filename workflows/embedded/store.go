@@ -22,16 +22,16 @@ import (
 	"go.temporal.io/server/schema/sqlite"
 )
 
-// store is two SQLite files, each with the one connection that Temporal's
-// plugin gives it. What workflows are made of is in main. The list of
-// workflows is apart, so that keeping it does not hold that connection up.
+// store is two SQLite databases, each with the one connection that Temporal's plugin
+// opens. main holds the workflows' state; visibility holds the list of workflows.
+// They are separate, so that updates of the list do not delay the workflows.
 type store struct{ main, visibility *file }
 
 func openStore(o Options) (*store, error) {
 	s := &store{}
 	var err error
 	if s.main, err = open(filepath.Join(o.Dir, "temporal.db"), "FULL"); err == nil {
-		// A power cut may lose the last entries of the list; kill -9 loses none.
+		// A power failure may lose the last entries of the list; kill -9 loses none.
 		s.visibility, err = open(filepath.Join(o.Dir, "visibility.db"), "NORMAL")
 	}
 	if err == nil {
@@ -53,15 +53,15 @@ func (s *store) close() error {
 	return errors.Join(errs...)
 }
 
-// file is one database: how Temporal finds it, and its connection.
+// file is one database: Temporal's configuration for it, and its connection.
 type file struct {
 	config *config.SQL
 	db     *sqlx.DB
 }
 
-// starts tells the openings of one file apart. The plugin pools connections by
-// their parameters and never drops one: without it, a second start on a folder
-// would be handed the connection that the first has closed.
+// starts makes the parameters of each connection unique. The plugin pools connections
+// by their parameters and never drops one, so a second start on a folder would get
+// the connection that the first one has closed.
 var starts atomic.Int64
 
 func open(path, synchronous string) (*file, error) {
@@ -70,7 +70,7 @@ func open(path, synchronous string) (*file, error) {
 		DatabaseName: (&url.URL{Path: path}).EscapedPath(),
 		ConnectAttributes: map[string]string{
 			"mode": "rwc",
-			// SQLite ignores a pragma it does not know.
+			// SQLite ignores an unknown pragma.
 			"countersign_start": strconv.FormatInt(starts.Add(1), 10),
 		},
 	}
@@ -85,18 +85,20 @@ func open(path, synchronous string) (*file, error) {
 	return f, nil
 }
 
-// connection takes the connection out of the plugin, which has no way to close
-// it: the files would stay open, and the log unmerged, until the process ends.
+// connection reads the connection from a private field of the plugin, which has no
+// method to close it. Without that, the files would stay open, and the log would not
+// be copied to the database, until the process ends.
 func connection(admin sqlplugin.AdminDB) *sqlx.DB {
 	field := reflect.ValueOf(admin).Elem().FieldByName("db")
 	return *(**sqlx.DB)(unsafe.Pointer(field.UnsafeAddr())) //nolint:gosec // no other way to the field; a test fails when it moves
 }
 
-// prepare sets the connection up and makes a new file's tables, all or none.
+// prepare configures the connection and makes the tables of a new file in one
+// transaction.
 func (f *file) prepare(admin sqlplugin.AdminDB, synchronous string) error {
 	for _, pragma := range []string{
-		// First: it then holds from the first read on, which is what refuses a
-		// second server, and saves SQLite the index it would share with others.
+		// This comes first, so that the lock is held from the first read on. It refuses
+		// a second server, and SQLite needs no shared-memory index.
 		"locking_mode = EXCLUSIVE",
 		"journal_mode = WAL",
 		"synchronous = " + synchronous,
@@ -109,23 +111,23 @@ func (f *file) prepare(admin sqlplugin.AdminDB, synchronous string) error {
 	if err != nil || len(tables) > 0 {
 		return err
 	}
-	// The plugin has one connection, so that these statements share a transaction.
+	// The plugin has one connection, so these statements are in one transaction.
 	if err := admin.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	if err := sqlite.SetupSchemaOnDB(admin); err != nil {
 		return err
 	}
-	if err := f.trim(); err != nil {
+	if err := f.dropSearchIndexes(); err != nil {
 		return err
 	}
 	return admin.Exec("COMMIT")
 }
 
-// trim drops the indexes and triggers by which workflows are searched for what
-// Countersign never sets. With all 58, recording the end of one workflow
-// writes a megabyte and takes a third of the server's time.
-func (f *file) trim() error {
+// dropSearchIndexes drops the indexes and triggers for search attributes that
+// Countersign never sets. With all 58 of them, the end of one workflow writes a
+// megabyte and takes a third of the server's CPU time.
+func (f *file) dropSearchIndexes() error {
 	var drops []string
 	err := f.db.Select(&drops, `SELECT 'DROP ' || type || ' ' || name FROM sqlite_master
 		WHERE tbl_name = 'executions_visibility' AND sql IS NOT NULL AND type IN ('index', 'trigger')
@@ -138,8 +140,8 @@ func (f *file) trim() error {
 	return err
 }
 
-// createNamespace creates the namespace unless it exists. The front end could,
-// but would serve it only seconds later.
+// createNamespace makes the namespace unless it exists. It writes to the database,
+// because the front end would serve a namespace that it makes only seconds later.
 func (f *file) createNamespace(o Options) error {
 	ns, err := sqlite.NewNamespaceConfig(clusterName, o.Namespace, false, nil)
 	if err != nil {

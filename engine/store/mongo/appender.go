@@ -14,13 +14,13 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// batchSize is how many entries one command inserts, at most. Callers who come
-// while it is under way make the next batch. FerretDB would go on behind a
-// refused document after a hundred, and leave a gap.
+// batchSize is the largest number of entries that one command inserts. Entries that
+// arrive while the command runs form the next batch. FerretDB splits an insert after
+// a hundred documents and continues behind a refused one, which would leave a gap.
 const batchSize = 64
 
-// maxEntry bounds one entry, in bytes, so that it cannot keep its batch from
-// fitting into a command.
+// maxEntry is the largest size of one entry, in bytes, so that a batch always fits
+// into a command.
 const maxEntry = 128 << 10
 
 // appenders holds one appender for each chain that this process has written to.
@@ -30,8 +30,8 @@ type appenders struct {
 	chains map[string]*appender
 }
 
-// append puts an entry on its chain and waits until it is durable; added is
-// false if its Ref is on record already.
+// append adds an entry to its chain and waits until it is durable; added is false
+// if an entry with its Ref exists already.
 func (a *appenders) append(ctx context.Context, e engine.AuditEntry) (added bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
@@ -52,15 +52,15 @@ func (a *appenders) append(ctx context.Context, e engine.AuditEntry) (added bool
 	return chain.append(ctx, e)
 }
 
-// asStored returns the entry as the database gives it back, with what is not
-// text replaced: the hash must be that of what will be read.
+// asStored returns the entry as the database will return it, with invalid UTF-8
+// replaced: the hash must cover what readers get.
 func asStored(e engine.AuditEntry) (engine.AuditEntry, error) {
 	raw, err := encode(e)
 	if err != nil {
 		return e, err
 	}
 	if len(raw) > maxEntry {
-		return e, fmt.Errorf("an audit entry of %d bytes: at most %d are kept", len(raw), maxEntry)
+		return e, fmt.Errorf("the audit entry has %d bytes; at most %d are allowed", len(raw), maxEntry)
 	}
 	return decode[engine.AuditEntry](raw)
 }
@@ -68,9 +68,10 @@ func asStored(e engine.AuditEntry) (engine.AuditEntry, error) {
 // appender writes one chain's entries for this process, in batches. It works
 // while anything waits and keeps the chain's head for the next time.
 //
-// Other processes may write the same chain. Whoever comes second is refused by
-// the unique _id, reads the new head and links what is left behind it. So is
-// whoever's answer was lost; Ref tells which entries had arrived.
+// Other processes may write the same chain. If two insert at the same place, the
+// unique _id refuses the second, which reads the new head and links its entries
+// behind it. After a lost answer the appender does the same; the Refs tell which of
+// its entries are stored.
 type appender struct {
 	store *Store
 	chain string
@@ -79,15 +80,15 @@ type appender struct {
 	waiting []*pending
 	working bool
 
-	// What follows belongs to the one goroutine at work.
-	head  engine.AuditHead
-	known bool // head is the chain's, as far as this process can tell
+	// Only the goroutine that runs work uses these.
+	head      engine.AuditHead
+	headKnown bool // head is the last entry of the chain, as far as this process knows
 }
 
 // pending is an entry and the caller who waits for it.
 type pending struct {
 	entry engine.AuditEntry
-	// sent says that an answer was lost: if the entry is found it is this one.
+	// sent says that an answer was lost: an entry that is found is this one.
 	sent  bool
 	done  chan struct{}
 	added bool
@@ -105,7 +106,7 @@ func (a *appender) append(ctx context.Context, e engine.AuditEntry) (bool, error
 	a.waiting = append(a.waiting, p)
 	if !a.working {
 		a.working = true
-		// The caller is counted too, so Close is not past its waiting yet.
+		// The caller's own write is counted too, so Close still waits at this point.
 		a.store.writes.Go(a.work)
 	}
 	a.mu.Unlock()
@@ -121,13 +122,13 @@ func (a *appender) append(ctx context.Context, e engine.AuditEntry) (bool, error
 }
 
 func (a *appender) work() {
-	for batch := a.take(); len(batch) > 0; batch = a.take() {
+	for batch := a.nextBatch(); len(batch) > 0; batch = a.nextBatch() {
 		a.write(batch)
 	}
 }
 
-// take returns the batch to write next; if there is none, the work is over.
-func (a *appender) take() []*pending {
+// nextBatch returns the entries to write next; it is empty when none wait.
+func (a *appender) nextBatch() []*pending {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := min(batchSize, len(a.waiting))
@@ -137,8 +138,8 @@ func (a *appender) take() []*pending {
 	return batch
 }
 
-// write puts a batch on the chain and answers everyone in it. The deadline is
-// its own: that one caller leaves ends nobody else's wait.
+// write adds a batch to the chain and answers every caller in it. It has a deadline
+// of its own, because a caller who leaves must not interrupt the others' write.
 func (a *appender) write(batch []*pending) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
 	defer cancel()
@@ -150,39 +151,39 @@ func (a *appender) write(batch []*pending) {
 			continue
 		case driver.IsDuplicateKeyError(err):
 			conflicts++
-		case refusedOne(err):
+		case firstRefused(err):
 			batch[0].answer(false, auditUnavailable(fault("append to audit chain", err)))
 			batch = batch[1:]
-		case maybeDone(err) && !lost:
-			lost = true // some may have arrived: look once
+		case maybeWritten(err) && !lost:
+			lost = true // some entries may be stored: read the chain once
 			for _, p := range batch {
 				p.sent = true
 			}
 		default:
-			refuse(batch, err)
+			failAll(batch, err)
 			return
 		}
-		// Not for long: who waits for a gap in another's writing must look often.
+		// The pause is short: a process that competes with a busy writer must try often.
 		if err := pause(ctx, min(conflicts, 2)); err != nil {
-			refuse(batch, err)
+			failAll(batch, err)
 			return
 		}
 	}
 }
 
-func refuse(batch []*pending, err error) {
+func failAll(batch []*pending, err error) {
 	err = auditUnavailable(fault("append to audit chain", err))
 	for _, p := range batch {
 		p.answer(false, err)
 	}
 }
 
-// attempt links the batch behind the head and inserts it in order. It answers
-// those that are on record then, and returns the others.
+// attempt links the batch behind the head and inserts it in order. It answers the
+// callers whose entries are stored and returns the others.
 func (a *appender) attempt(ctx context.Context, batch []*pending) ([]*pending, error) {
-	if !a.known {
+	if !a.headKnown {
 		var err error
-		if batch, err = a.catchUp(ctx, batch); err != nil || len(batch) == 0 {
+		if batch, err = a.readHead(ctx, batch); err != nil || len(batch) == 0 {
 			return batch, err
 		}
 	}
@@ -199,7 +200,7 @@ func (a *appender) attempt(ctx context.Context, batch []*pending) ([]*pending, e
 	_, err := a.store.db.Collection(auditName).InsertMany(ctx, docs)
 	written := len(batch)
 	if err != nil {
-		written, a.known = durable(err), false
+		written, a.headKnown = durable(err), false
 	}
 	for i, p := range batch[:written] {
 		a.head = heads[i]
@@ -208,9 +209,9 @@ func (a *appender) attempt(ctx context.Context, batch []*pending) ([]*pending, e
 	return batch[written:], err
 }
 
-// catchUp reads where the chain ends, and answers those of the batch whose Ref
-// is on record.
-func (a *appender) catchUp(ctx context.Context, batch []*pending) ([]*pending, error) {
+// readHead reads the last entry of the chain and answers the callers of the batch
+// whose entries are stored already.
+func (a *appender) readHead(ctx context.Context, batch []*pending) ([]*pending, error) {
 	c, refs := a.store.db.Collection(auditName), []string{}
 	for _, p := range batch {
 		refs = append(refs, p.entry.Ref)
@@ -225,7 +226,7 @@ func (a *appender) catchUp(ctx context.Context, batch []*pending) ([]*pending, e
 	if err != nil && !errors.Is(err, engine.CodeNotFound) {
 		return batch, err
 	}
-	a.head, a.known = engine.AuditHead{Seq: last.Seq, Hash: last.Hash}, true
+	a.head, a.headKnown = engine.AuditHead{Seq: last.Seq, Hash: last.Hash}, true
 	return slices.DeleteFunc(batch, func(p *pending) bool {
 		found := slices.ContainsFunc(docs, func(d auditDocument) bool { return d.Ref == p.entry.Ref })
 		if found {
@@ -235,8 +236,8 @@ func (a *appender) catchUp(ctx context.Context, batch []*pending) ([]*pending, e
 	}), nil
 }
 
-// durable is how many of an ordered insert's documents are in for good although
-// it failed: those before the first one refused, if a majority has them.
+// durable returns how many documents of a failed ordered insert are stored durably:
+// those before the first refused one, if a majority has them.
 func durable(err error) int {
 	bulk, ok := errors.AsType[driver.BulkWriteException](err)
 	if !ok || bulk.WriteConcernError != nil || len(bulk.WriteErrors) == 0 {
@@ -245,9 +246,9 @@ func durable(err error) int {
 	return bulk.WriteErrors[0].Index
 }
 
-// refusedOne tells whether the server refused the first document that is left,
-// for what it is: those behind it may go on.
-func refusedOne(err error) bool {
+// firstRefused tells whether the server refused the first document of the batch
+// because of its content. The documents behind it may be tried again.
+func firstRefused(err error) bool {
 	bulk, ok := errors.AsType[driver.BulkWriteException](err)
 	return ok && bulk.WriteConcernError == nil && len(bulk.WriteErrors) > 0
 }

@@ -21,7 +21,7 @@ func (s *Store) Approvals(ctx context.Context, q engine.ApprovalQuery) ([]engine
 		{Key: "status", Value: string(q.Status)},
 	})
 	if q.Settled {
-		// By equality with each, the server merges what it reads from the index.
+		// With equality conditions the server can merge sorted ranges of the index.
 		filter = append(filter, bson.E{Key: "$and", Value: bson.A{bson.D{{Key: "status", Value: bson.D{{Key: "$in", Value: settled}}}}}})
 	}
 	return list(ctx, s.db.Collection(approvalsName), filter, q.Page, "created_at", func(a engine.Approval) engine.Cursor {
@@ -29,7 +29,7 @@ func (s *Store) Approvals(ctx context.Context, q engine.ApprovalQuery) ([]engine
 	})
 }
 
-// settled are the states of an approval that is decided or over.
+// settled are the final states of an approval.
 var settled = []engine.ApprovalStatus{
 	engine.ApprovalApproved, engine.ApprovalDenied, engine.ApprovalExpired, engine.ApprovalCancelled,
 }

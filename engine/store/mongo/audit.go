@@ -11,15 +11,15 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// auditDocument is an entry under its place in its chain. The place is inserted
-// once, so two processes cannot fork a chain.
+// auditDocument is an entry under its place in its chain. Each place can be inserted
+// only once, so two processes cannot fork a chain.
 type auditDocument struct {
 	ID                string `json:"id"`
 	engine.AuditEntry `bson:",inline"`
 }
 
 func newAuditDocument(e engine.AuditEntry) auditDocument {
-	// As many digits as an int64 has: ids sort like their numbers.
+	// The number has as many digits as an int64 can have, so that ids sort by number.
 	return auditDocument{ID: fmt.Sprintf("%s/%019d", e.ProjectID, e.Seq), AuditEntry: e}
 }
 
@@ -88,7 +88,7 @@ func auditFilter(q engine.AuditQuery) (bson.D, error) {
 	return filter, err
 }
 
-// auditPlace is what the query asks of an entry's number.
+// auditPlace is the query's condition on an entry's number.
 func auditPlace(q engine.AuditQuery) (bson.D, error) {
 	var place bson.D
 	if q.Seq != 0 {
@@ -100,7 +100,7 @@ func auditPlace(q engine.AuditQuery) (bson.D, error) {
 	}
 	seq, err := strconv.ParseInt(at.ID, 10, 64)
 	if err != nil {
-		return nil, engine.Errorf(engine.CodeInvalidRequest, "cursor is not one that this listing returned").Because(err)
+		return nil, engine.Errorf(engine.CodeInvalidRequest, "cursor belongs to another listing; use one that this listing returned").Because(err)
 	}
 	return append(place, bson.E{Key: "$lt", Value: seq}), nil
 }

@@ -50,7 +50,8 @@ func (s *Store) CreateCertificate(ctx context.Context, cert engine.Certificate, 
 	})
 }
 
-// absentOrSame returns engine.CodeExists if another document has the id.
+// absentOrSame returns engine.CodeExists if another document has the id. The same
+// document, from an earlier try, is no error.
 func absentOrSame(ctx context.Context, c *driver.Collection, id string, doc any) error {
 	stored, err := findRaw(ctx, c, byID(id))
 	switch {
@@ -67,8 +68,8 @@ func (s *Store) Certificate(ctx context.Context, projectID, id string) (engine.C
 	return find[engine.Certificate](ctx, s.db.Collection(certificatesName), bson.D{{Key: "_id", Value: id}, {Key: "project_id", Value: projectID}})
 }
 
-// Certificates implements engine.Certificates. The words are matched by regular
-// expressions in which every character stands for itself, within the project.
+// Certificates implements engine.Certificates. It searches by regular expressions
+// in which every character is quoted.
 func (s *Store) Certificates(ctx context.Context, projectID, query string, page engine.Page) ([]engine.Certificate, string, error) {
 	filter := bson.D{{Key: "project_id", Value: projectID}}
 	words := bson.A{}
@@ -79,7 +80,7 @@ func (s *Store) Certificates(ctx context.Context, projectID, query string, page 
 		filter = append(filter, bson.E{Key: "$and", Value: words})
 	}
 	if !utf8.ValidString(query) || strings.Contains(query, "\x00") {
-		// The server refuses such a pattern, and no text could match it.
+		// The server refuses such a pattern, and no text can match it.
 		_, _, err := page.Position()
 		return []engine.Certificate{}, "", err
 	}

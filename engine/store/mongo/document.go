@@ -21,9 +21,9 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// insert stores doc unless its _id is taken, or one of its members named in
-// unique; then it returns what is stored there instead. When the answer was lost
-// on the way, what is stored tells whether the document arrived.
+// insert stores doc. If its _id, or one of its members named in unique, is taken,
+// insert returns the document that is stored instead. If the server's answer was
+// lost, insert reads whether the document was stored.
 func (s *Store) insert(ctx context.Context, c *driver.Collection, doc any, unique ...string) (stored bson.Raw, fresh bool, err error) {
 	what := "insert into " + c.Name()
 	raw, err := encode(doc)
@@ -37,7 +37,7 @@ func (s *Store) insert(ctx context.Context, c *driver.Collection, doc any, uniqu
 			return raw, true, nil
 		}
 		taken := driver.IsDuplicateKeyError(err)
-		if !taken && !maybeDone(err) {
+		if !taken && !maybeWritten(err) {
 			return nil, false, fault(what, err)
 		}
 		if !taken {
@@ -52,15 +52,17 @@ func (s *Store) insert(ctx context.Context, c *driver.Collection, doc any, uniqu
 		case lost > 1:
 			return nil, false, fault(what, err)
 		}
-		// The winner is not on a majority yet, or nothing arrived.
+		// Either a majority does not have the stored document yet, or the insert
+		// did not reach the server: try again.
 		if err := pause(ctx, try); err != nil {
 			return nil, false, fault(what, err)
 		}
 	}
 }
 
-// insertSame is insert for a document that nobody else makes: another one in its
-// place is engine.CodeExists, itself is what an earlier call left.
+// insertSame is insert for a document that only one caller makes. If the same
+// document is stored, an earlier try of the same call stored it; another document
+// in its place is engine.CodeExists.
 func (s *Store) insertSame(ctx context.Context, c *driver.Collection, doc any, unique ...string) (fresh bool, err error) {
 	stored, fresh, err := s.insert(ctx, c, doc, unique...)
 	if err != nil || fresh {
@@ -113,7 +115,7 @@ func findRaw(ctx context.Context, c *driver.Collection, filter bson.D, opts ...*
 
 func byID(id string) bson.D { return bson.D{{Key: "_id", Value: id}} }
 
-// findAll returns the documents that the filter selects; never nil.
+// findAll returns the documents that the filter selects. The result is never nil.
 func findAll[T any](ctx context.Context, c *driver.Collection, filter bson.D, opts *options.FindOptions) ([]T, error) {
 	cursor, err := c.Find(ctx, filter, opts)
 	if err != nil {
@@ -174,8 +176,8 @@ func deleteByID(ctx context.Context, c *driver.Collection, ids []string) (int, e
 	return int(result.DeletedCount), nil
 }
 
-// textRegistry encodes text as BSON demands it, which header fields need not be:
-// what is not UTF-8 becomes the replacement character.
+// textRegistry encodes strings as valid UTF-8, as BSON requires. Header fields may
+// hold other bytes; they become the replacement character.
 var textRegistry = func() *bsoncodec.Registry {
 	registry := bson.NewRegistry()
 	registry.RegisterKindEncoder(reflect.String, bsoncodec.ValueEncoderFunc(
@@ -248,8 +250,8 @@ func renameFirst(raw bson.Raw, from, to string) bson.Raw {
 	return renamed
 }
 
-// pause waits a random time, longer with each try: a few milliseconds are what a
-// majority needs.
+// pause waits a random time that grows with each try. A majority needs a few
+// milliseconds to store a document.
 func pause(ctx context.Context, try int) error {
 	timer := time.NewTimer(rand.N(time.Millisecond<<min(try+1, 5)) + 1) //nolint:gosec // it spreads callers in time and guards nothing
 	defer timer.Stop()

@@ -12,40 +12,41 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// fault says what was being done when the driver failed, and makes a database
-// that does not answer engine.CodeUnavailable. The driver's text is its cause,
-// which is for the log.
+// fault adds to a driver's error what the store was doing. A missing document
+// becomes engine.CodeNotFound; a database that does not answer becomes
+// engine.CodeUnavailable, with the driver's error as its cause for the log.
 func fault(doing string, err error) error {
 	if errors.Is(err, driver.ErrNoDocuments) {
 		return engine.CodeNotFound
 	}
 	err = fmt.Errorf("%s: %w", doing, err)
-	if nowhere(err) || passing(err) || errors.Is(err, driver.ErrClientDisconnected) {
-		return engine.Errorf(engine.CodeUnavailable, "the database does not answer").Because(err)
+	if noServer(err) || temporary(err) || errors.Is(err, driver.ErrClientDisconnected) {
+		return engine.Errorf(engine.CodeUnavailable, "the database does not answer; try again").Because(err)
 	}
 	return err
 }
 
-// maybeDone tells whether a write that failed so may have been done, or be done yet.
-func maybeDone(err error) bool { return passing(err) && !nowhere(err) }
+// maybeWritten tells whether a write that failed with err may have been done, or
+// may still be done.
+func maybeWritten(err error) bool { return temporary(err) && !noServer(err) }
 
-// nowhere tells whether there was no server to send anything to.
-func nowhere(err error) bool {
+// noServer tells whether the driver found no server to which it could send anything.
+func noServer(err error) bool {
 	_, ok := errors.AsType[topology.ServerSelectionError](err)
 	return ok
 }
 
-// electionCodes are what a member answers that stops being the primary, from
+// electionCodes are the error codes of a member that stops being the primary, from
 // MongoDB's specification of server discovery and monitoring.
 var electionCodes = []int{91, 189, 10058, 10107, 11600, 11602, 13435, 13436}
 
-// passing tells whether the failure is one of the network, of time, of an
-// election or of a majority that is late, and not of what was asked.
-func passing(err error) bool {
+// temporary tells whether the network, a timeout, an election or a late majority
+// caused the failure, rather than the content of the call.
+func temporary(err error) bool {
 	if driver.IsNetworkError(err) || driver.IsTimeout(err) || errors.Is(err, context.Canceled) {
 		return true
 	}
-	// The pool was emptied because of another call's failure.
+	// The driver closed the connection because another call on it failed.
 	if e, ok := errors.AsType[interface {
 		error
 		Retryable() bool

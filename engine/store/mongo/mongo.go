@@ -1,30 +1,31 @@
-// Package mongo keeps Countersign's documents in MongoDB, for any number of
-// processes at once. Start with [Open]; insert (document.go) is how anything is
-// decided, appender.go how the audit chain grows.
+// Package mongo stores Countersign's documents in MongoDB, for any number of
+// processes at once. Start with [Open]. All decisions between callers are made by
+// insert (document.go); appender.go writes the audit chains.
 //
-// The documents are the engine's types under their JSON names, one collection
-// each. The package promises what engine.Store asks, by these rules:
+// Each type of the engine has a collection. A document has the members of the
+// type's JSON form, with the id as _id. The package keeps the promises of
+// engine.Store by these rules:
 //
-//   - What only one caller may win is an insert under an _id, never an update:
-//     the end of a token, a version of a policy, a place in an audit chain. Of
-//     two inserts one is refused by every server, and whoever is refused reads
-//     the winner. An answer that was lost on the way is told by reading too.
-//   - Such documents never change, so a majority read of one is final: it cannot
-//     be rolled back. A read that comes too early finds nothing and is repeated,
-//     which is why no read needs to be linearizable.
-//   - All reads go to the primary. A token that was issued a moment ago must be
-//     found, and one that ended a moment ago refused without rendering; a
-//     secondary knows neither yet. What a deposed primary answers decides
-//     nothing, because no insert on it is ever acknowledged. For a moment after
-//     an election a read can be as old as the election: a policy or a revocation
-//     acknowledged just before it takes hold that moment later. Linearizable
-//     reads would close this gap for a majority's round trip in every call.
-//   - Writes are acknowledged by a majority, from the journal. The driver repeats
-//     one whose answer was lost where the server can tell the repetition (a
-//     replica set or mongos); retryWrites=false in the URI switches that off.
-//   - MongoDB's transactions are not used: a change is written first, then its
-//     audit entry, then its timeline event. If one of the last two fails the call
-//     fails, and the same call again adds what is missing.
+//   - Where only one caller may win, the store inserts a document under an _id and
+//     never updates one: the settlement of a token, a version of a policy, a place
+//     in an audit chain. Every server refuses one of two such inserts, and the
+//     refused caller reads the winner's document. After a lost answer the store
+//     reads the document too.
+//   - Such documents never change, so a majority read of one is final: it cannot be
+//     rolled back. A read that is too early finds nothing and is repeated. No read
+//     needs to be linearizable.
+//   - All reads go to the primary, because a secondary may not have a token or a
+//     settlement of a moment ago. A deposed primary decides nothing, because it
+//     acknowledges no insert. For a moment after an election a read may be as old
+//     as the election: a policy or a revocation from just before it takes effect
+//     that moment later. Linearizable reads would close this gap, at the price of
+//     a round trip to a majority in every call.
+//   - A majority acknowledges writes, from the journal. On a replica set or mongos
+//     the driver repeats a write whose answer was lost; retryWrites=false in the
+//     URI switches that off.
+//   - The store uses no transactions: it writes a change first, then its audit
+//     entry, then its timeline event. If one of the last two fails, the call fails,
+//     and the same call again adds what is missing.
 package mongo
 
 import (
@@ -47,15 +48,15 @@ import (
 
 const (
 	defaultDatabase = "countersign"
-	// selectWithin is how long a call waits for a primary, at most.
+	// selectWithin limits how long a call waits for a primary.
 	selectWithin = 5 * time.Second
-	// answerWithin bounds one operation whose caller set no deadline.
+	// answerWithin limits an operation whose caller set no deadline.
 	answerWithin = 10 * time.Second
-	// indexWithin bounds making one collection's indexes, over whatever is in it.
+	// indexWithin limits the making of the indexes, however large the collections are.
 	indexWithin = 10 * time.Minute
 )
 
-// Store is an engine.Store on a MongoDB database.
+// Store implements engine.Store on a MongoDB database.
 type Store struct {
 	client *driver.Client
 	db     *driver.Database
@@ -122,14 +123,14 @@ func clientOptions(uri string) (*options.ClientOptions, string, error) {
 	return opts, database, nil
 }
 
-// badURI says what is wrong with a URI without the parser's text, which quotes
-// the parts that hold credentials.
+// badURI describes the error of a URI without the parser's text, which may quote
+// credentials.
 func badURI(err error) error {
-	const text = "the MongoDB URI cannot be used (its text is left out here, as it may hold a password)"
+	const text = "the MongoDB URI is not valid (it is not shown because it may contain a password)"
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return fmt.Errorf("%s: look up its hosts: %w", text, dns)
 	}
-	return errors.New(text + ": expected mongodb://user:password@host:port/database?options, user and password percent-encoded")
+	return errors.New(text + "; give mongodb://user:password@host:port/database?options with user and password percent-encoded")
 }
 
 // Ping implements engine.Store.
@@ -140,8 +141,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close implements engine.Store: it lets the writes under way end, those of the
-// audit chains included, and closes the connections. Later writes are refused.
+// Close implements engine.Store. It waits for running writes, those of the audit
+// chains included, and closes the connections. Later writes are refused.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -155,12 +156,12 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// begin counts a write, so that Close waits for it; end must follow.
+// begin registers a write, so that Close waits for it. The caller must call end.
 func (s *Store) begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return engine.Errorf(engine.CodeUnavailable, "the store is closed")
+		return engine.Errorf(engine.CodeUnavailable, "the store is closed; the server is stopping")
 	}
 	s.writes.Add(1)
 	return nil

@@ -14,8 +14,8 @@ import (
 	"github.com/countersign-dev/countersign/engine/store/mongo"
 )
 
-// The proxy tests run against FerretDB alone: a replica set's members name
-// their own addresses, past any proxy.
+// The proxy tests run against FerretDB alone, because the members of a replica set
+// announce their own addresses and the driver then bypasses the proxy.
 func throughProxy(t *testing.T, options string) (*mongo.Store, *proxy) {
 	t.Helper()
 	uri, _ := servers[0].database(t)
@@ -23,8 +23,8 @@ func throughProxy(t *testing.T, options string) (*mongo.Store, *proxy) {
 	return open(t, uri), p
 }
 
-// The answer to a write is lost, or the write itself: what is stored tells, and
-// the caller is told the truth.
+// If a write or its answer is lost, the store reads what is stored and returns the
+// right result.
 func TestLostAnswers(t *testing.T) {
 	for name, lost := range map[string]fault{"answer": loseAnswer, "question": loseQuestion} {
 		t.Run(name, func(t *testing.T) {
@@ -32,22 +32,22 @@ func TestLostAnswers(t *testing.T) {
 			ctx := t.Context()
 			end, rec := newEnd("d0", "prj")
 			for _, text := range []string{end.Attempt, rec.Audit.Ref, rec.Event.ID} {
-				p.harm(lost, text, 1)
+				p.inject(lost, text, 1)
 				winner, won, err := s.Settle(ctx, end, rec)
 				if err != nil || !won || winner != end {
 					t.Fatalf("settled by %s, won %v, %v", winner.Attempt, won, err)
 				}
-				if text == end.Attempt && p.harmsLeft() > 0 {
+				if text == end.Attempt && p.faultsLeft() > 0 {
 					t.Fatal("nothing was lost")
 				}
 			}
 			late, lateRec := newEnd("d0", "prj")
-			p.harm(lost, late.Attempt, 1)
+			p.inject(lost, late.Attempt, 1)
 			if winner, won, err := s.Settle(ctx, late, lateRec); err != nil || won || winner != end {
 				t.Fatalf("settled by %s, won %v, %v", winner.Attempt, won, err)
 			}
 			policy := engine.Record{Audit: entry("prj")}
-			p.harm(lost, "token_ttl_seconds", 1)
+			p.inject(lost, "token_ttl_seconds", 1)
 			if err := s.AddPolicy(ctx, engine.CertificatePolicy{ProjectID: "prj", Version: 1}, policy); err != nil {
 				t.Fatal(err)
 			}
@@ -58,36 +58,36 @@ func TestLostAnswers(t *testing.T) {
 	}
 }
 
-// An audit entry's answer is lost while others wait behind it: each is on record
-// once, and the chain is whole.
+// The answer to a batch of audit entries is lost while others wait: each entry is
+// stored once, and the chain is complete.
 func TestLostAnswerOfABatch(t *testing.T) {
 	s, p := throughProxy(t, "")
 	if err := s.Append(t.Context(), entry("prj")); err != nil {
 		t.Fatal(err)
 	}
-	p.harm(loseAnswer, "\x02insert\x00", 1)
+	p.inject(loseAnswer, "\x02insert\x00", 1)
 	errs := make([]error, 24)
 	together([]*mongo.Store{s}, len(errs), func(s *mongo.Store, i int) { errs[i] = s.Append(t.Context(), entry("prj")) })
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
-	if entries := wholeChain(t, s, "prj"); len(entries) != 1+len(errs) || p.harmsLeft() > 0 {
+	if entries := wholeChain(t, s, "prj"); len(entries) != 1+len(errs) || p.faultsLeft() > 0 {
 		t.Fatalf("%d entries are on record, want %d", len(entries), 1+len(errs))
 	}
 }
 
-// The settlement is made but its record cannot be: the caller learns that no
-// byte may leave, and settling again completes it.
+// The settlement is stored but its record cannot be written: the caller gets an
+// error, and settling again writes the record.
 func TestSettledButNotOnRecord(t *testing.T) {
 	s, p := throughProxy(t, "")
 	end, rec := newEnd("d0", "prj")
-	p.harm(loseQuestion, rec.Audit.Ref, -1)
+	p.inject(loseQuestion, rec.Audit.Ref, -1)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	if _, won, err := s.Settle(ctx, end, rec); !errors.Is(err, engine.CodeAuditUnavailable) || won {
 		t.Fatalf("won %v, %v", won, err)
 	}
-	p.harm(0, "", 0)
+	p.inject(0, "", 0)
 	late, lateRec := newEnd("d0", "prj")
 	if winner, won, err := s.Settle(t.Context(), late, lateRec); err != nil || won || winner != end {
 		t.Fatalf("settled by %s, won %v, %v", winner.Attempt, won, err)
@@ -100,8 +100,8 @@ func TestSettledButNotOnRecord(t *testing.T) {
 	}
 }
 
-// calls are one of each kind, with the code they fail with when the server does
-// not answer.
+// calls has a call of each kind, with the code of its error when the server does not
+// answer.
 var calls = map[string]struct {
 	code engine.Code
 	call func(ctx context.Context, s *mongo.Store) error
@@ -126,16 +126,16 @@ var calls = map[string]struct {
 	"append": {engine.CodeAuditUnavailable, func(ctx context.Context, s *mongo.Store) error { return s.Append(ctx, entry("prj")) }},
 }
 
-// A server that is gone, and one that is there and says nothing: every call ends
-// with its context at the latest, and says why.
+// The server is gone, or it accepts connections and never answers: every call ends
+// with its context at the latest and returns the right code.
 func TestServerDoesNotAnswer(t *testing.T) {
-	for name, harm := range map[string]func(p *proxy){
+	for name, breakServer := range map[string]func(p *proxy){
 		"gone":   func(p *proxy) { p.down() },
-		"silent": func(p *proxy) { p.harm(silence, "", -1) },
+		"silent": func(p *proxy) { p.inject(silence, "", -1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, p := throughProxy(t, "connectTimeoutMS=200&serverSelectionTimeoutMS=200&timeoutMS=1000")
-			harm(p)
+			breakServer(p)
 			var running sync.WaitGroup
 			for name, c := range calls {
 				running.Go(func() {
@@ -154,8 +154,8 @@ func TestServerDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// Whatever the URI asks for, writes wait for a majority's journal and reads are
-// of what a majority has.
+// Whatever the URI says, writes wait for the journal of a majority, and reads return
+// what a majority has.
 func TestConcernsOnTheWire(t *testing.T) {
 	s, p := throughProxy(t, "w=1&journal=false&readConcernLevel=local")
 	end, rec := newEnd("d0", "prj")
@@ -191,8 +191,8 @@ func TestConcernsOnTheWire(t *testing.T) {
 	}
 }
 
-// ferretGoroutines belong to the server in this process: it keeps databases
-// open, and connections for three seconds after their end.
+// ferretGoroutines belong to FerretDB in this process: it keeps databases open, and
+// connections for three seconds after their end.
 var ferretGoroutines = []goleak.Option{
 	goleak.IgnoreAnyFunction("database/sql.(*DB).connectionOpener"),
 	goleak.IgnoreAnyFunction("github.com/FerretDB/FerretDB/internal/util/ctxutil.WithDelay.func1"),
@@ -200,10 +200,10 @@ var ferretGoroutines = []goleak.Option{
 	goleak.IgnoreAnyFunction("github.com/FerretDB/FerretDB/internal/clientconn.(*conn).run.func2"),
 }
 
-// Close lets what is under way end: whoever was told that an entry is on record
-// finds it there, and nothing of the store stays behind.
+// Close waits for running writes: every acknowledged entry is stored, and no
+// goroutine of the store is left.
 func TestCloseDrains(t *testing.T) {
-	everywhere(t, func(t *testing.T, s server) {
+	onEveryServer(t, func(t *testing.T, s server) {
 		uri, _ := s.database(t)
 		before := goleak.IgnoreCurrent()
 		store, err := mongo.Open(t.Context(), uri)
@@ -218,11 +218,11 @@ func TestCloseDrains(t *testing.T) {
 			}
 			errs[i] = store.Append(t.Context(), entry("prj"))
 		})
-		told := 0
+		acknowledged := 0
 		for i, err := range errs {
 			switch code := engine.CodeOf(err); {
 			case err == nil && i != 32:
-				told++
+				acknowledged++
 			case err != nil && code != engine.CodeUnavailable:
 				t.Errorf("call %d: %v", i, err)
 			}
@@ -231,8 +231,8 @@ func TestCloseDrains(t *testing.T) {
 			t.Errorf("an entry after the end gave %v", err)
 		}
 		goleak.VerifyNone(t, append(ferretGoroutines, before)...)
-		if entries := wholeChain(t, open(t, uri), "prj"); len(entries) != told {
-			t.Errorf("%d entries are on record, %d callers were told so", len(entries), told)
+		if entries := wholeChain(t, open(t, uri), "prj"); len(entries) != acknowledged {
+			t.Errorf("%d entries are stored, %d were acknowledged", len(entries), acknowledged)
 		}
 	})
 }

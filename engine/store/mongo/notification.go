@@ -15,7 +15,7 @@ func (s *Store) CreateNotificationTarget(ctx context.Context, t engine.Notificat
 
 // NotificationTarget implements engine.NotificationTargets.
 func (s *Store) NotificationTarget(ctx context.Context, projectID, id string) (engine.NotificationTarget, error) {
-	return find[engine.NotificationTarget](ctx, s.db.Collection(targetsName), append(targetKey(projectID, id), present))
+	return find[engine.NotificationTarget](ctx, s.db.Collection(targetsName), append(targetKey(projectID, id), notRemoved))
 }
 
 func targetKey(projectID, id string) bson.D {
@@ -24,7 +24,7 @@ func targetKey(projectID, id string) bson.D {
 
 // NotificationTargets implements engine.NotificationTargets.
 func (s *Store) NotificationTargets(ctx context.Context, projectID string, page engine.Page) ([]engine.NotificationTarget, string, error) {
-	return list(ctx, s.db.Collection(targetsName), bson.D{{Key: "project_id", Value: projectID}, present}, page, "created_at",
+	return list(ctx, s.db.Collection(targetsName), bson.D{{Key: "project_id", Value: projectID}, notRemoved}, page, "created_at",
 		func(t engine.NotificationTarget) engine.Cursor { return engine.Cursor{Time: t.CreatedAt, ID: t.ID} })
 }
 

@@ -26,7 +26,7 @@ func collections(t *testing.T, db *driver.Database) []string {
 	return names
 }
 
-// canonical orders documents and their members by themselves.
+// canonical sorts documents and their members.
 func canonical(t *testing.T, docs []bson.M) string {
 	t.Helper()
 	lines := []string{}
@@ -41,9 +41,9 @@ func canonical(t *testing.T, docs []bson.M) string {
 	return strings.Join(lines, "\n")
 }
 
-// The layout is part of the product: operators query it and back it up.
+// Operators query and back up the collections, so their names and ids must not change.
 func TestCollectionsAndIDs(t *testing.T) {
-	everywhere(t, func(t *testing.T, s server) {
+	onEveryServer(t, func(t *testing.T, s server) {
 		uri, db := s.database(t)
 		store, ctx := open(t, uri), t.Context()
 		rec := func() engine.Record { return engine.Record{Audit: entry("prj")} }
@@ -114,7 +114,7 @@ func checkIDs(t *testing.T, db *driver.Database, want map[string]string) {
 	}
 }
 
-// checkMembers checks the kinds of member that other programs rely on.
+// checkMembers checks the names and types of members on which other programs rely.
 func checkMembers(t *testing.T, db *driver.Database) {
 	t.Helper()
 	for _, c := range []struct {
@@ -144,7 +144,7 @@ func checkMembers(t *testing.T, db *driver.Database) {
 }
 
 func TestOpenRefusesANewerSchema(t *testing.T) {
-	everywhere(t, func(t *testing.T, s server) {
+	onEveryServer(t, func(t *testing.T, s server) {
 		uri, db := s.database(t)
 		if _, err := db.Collection("schema").InsertOne(t.Context(), bson.D{{Key: "_id", Value: "schema"}, {Key: "version", Value: 2}}); err != nil {
 			t.Fatal(err)
@@ -153,12 +153,12 @@ func TestOpenRefusesANewerSchema(t *testing.T) {
 			t.Fatalf("opened with %v", err)
 		}
 		if names := collections(t, db); len(names) != 1 {
-			t.Fatalf("a program that is too old left %v", names)
+			t.Fatalf("a program that is too old made %v", names)
 		}
 	})
 }
 
-// Whoever tampered with an index is told which one before anything is lost by it.
+// A changed index is refused, and the error names it.
 func TestOpenChecksIndexes(t *testing.T) {
 	for name, model := range map[string]driver.IndexModel{
 		"without its uniqueness": {Keys: bson.D{{Key: "ref", Value: 1}}},
@@ -166,7 +166,7 @@ func TestOpenChecksIndexes(t *testing.T) {
 		"under another name":     {Keys: bson.D{{Key: "ref", Value: 1}}, Options: options.Index().SetName("mine").SetUnique(true)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			everywhere(t, func(t *testing.T, s server) {
+			onEveryServer(t, func(t *testing.T, s server) {
 				uri, db := s.database(t)
 				if _, err := db.Collection("audit_logs").Indexes().CreateOne(t.Context(), model); err != nil {
 					t.Fatal(err)
@@ -180,9 +180,9 @@ func TestOpenChecksIndexes(t *testing.T) {
 	}
 }
 
-// A missing index is made again; what is there stays.
+// Open makes a missing index again and keeps the others.
 func TestOpenMakesMissingIndexes(t *testing.T) {
-	everywhere(t, func(t *testing.T, s server) {
+	onEveryServer(t, func(t *testing.T, s server) {
 		uri, db := s.database(t)
 		open(t, uri)
 		before := indexNames(t, db)

@@ -51,7 +51,7 @@ func TestEndedStates(t *testing.T) {
 	}
 }
 
-// A host that cannot be looked up is named; nothing else of the parser's text is.
+// The error names a host that cannot be looked up, and nothing else of the URI.
 func TestBadURINamesTheHostAlone(t *testing.T) {
 	text := badURI(fmt.Errorf("mongodb+srv://app:hunter2@db.invalid: %w", &net.DNSError{Err: "no such host", Name: "db.invalid"})).Error()
 	if !strings.Contains(text, "db.invalid") || strings.Contains(text, "hunter2") {

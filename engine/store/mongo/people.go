@@ -48,12 +48,12 @@ func (s *Store) ChangeUser(ctx context.Context, id string, change engine.UserCha
 	if change.SignOut {
 		update = append(update, bson.E{Key: "$inc", Value: bson.D{{Key: "epoch", Value: 1}}})
 	}
-	as := byID(id)
+	key := byID(id)
 	if change.IfEpoch != nil {
-		as = append(as, bson.E{Key: "epoch", Value: *change.IfEpoch})
+		key = append(key, bson.E{Key: "epoch", Value: *change.IfEpoch})
 	}
 	return s.change(rec, func() (bool, error) {
-		updated, err := s.db.Collection(usersName).UpdateOne(ctx, as, update)
+		updated, err := s.db.Collection(usersName).UpdateOne(ctx, key, update)
 		if err != nil {
 			return false, fault("change user", err)
 		}
@@ -68,9 +68,9 @@ func (s *Store) ChangeUser(ctx context.Context, id string, change engine.UserCha
 	})
 }
 
-// memberDocument is a member under project/user. RemovedBy is the Ref of the
-// record that removes them: whoever bears it is no member any more, and stays
-// until the removal is on record, so that the same call again can complete it.
+// memberDocument is a member under project/user. RemovedBy is the Ref of the record
+// of the removal. A document with RemovedBy is no member any more; it is kept until
+// the record is written, so that the same call can complete the removal.
 type memberDocument struct {
 	ID            string `json:"id"`
 	engine.Member `bson:",inline"`
@@ -95,7 +95,7 @@ func (s *Store) SetMember(ctx context.Context, m engine.Member, rec engine.Recor
 				}},
 			}, options.Update().SetUpsert(true))
 			if driver.IsDuplicateKeyError(err) && try == 0 {
-				continue // somebody added the same member in between: now it is an update
+				continue // somebody else inserted the member meanwhile: update it
 			}
 			if err != nil {
 				return false, fault("set member", err)
@@ -125,7 +125,7 @@ func (s *Store) Member(ctx context.Context, projectID, userID string) (engine.Me
 
 // Members implements engine.People.
 func (s *Store) Members(ctx context.Context, projectID string, page engine.Page) ([]engine.Member, string, error) {
-	docs, next, err := list(ctx, s.db.Collection(membersName), bson.D{{Key: "project_id", Value: projectID}, present}, page, "created_at",
+	docs, next, err := list(ctx, s.db.Collection(membersName), bson.D{{Key: "project_id", Value: projectID}, notRemoved}, page, "created_at",
 		func(m memberDocument) engine.Cursor { return engine.Cursor{Time: m.CreatedAt, ID: m.ID} })
 	members := make([]engine.Member, 0, len(docs))
 	for _, m := range docs {
@@ -150,8 +150,8 @@ func (s *Store) APIKeys(ctx context.Context, projectID string, page engine.Page)
 		func(k engine.APIKey) engine.Cursor { return engine.Cursor{Time: k.CreatedAt, ID: k.ID} })
 }
 
-// RevokeAPIKey implements engine.People. Revoking a key once more changes
-// nothing but is on record too, under its own Ref.
+// RevokeAPIKey implements engine.People. Revoking a revoked key changes nothing but
+// is recorded too, under its own Ref.
 func (s *Store) RevokeAPIKey(ctx context.Context, projectID, id string, at time.Time, rec engine.Record) error {
 	return s.change(rec, func() (bool, error) {
 		c, key := s.db.Collection(apiKeysName), bson.D{{Key: "_id", Value: id}, {Key: "project_id", Value: projectID}}

@@ -11,8 +11,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// policyDocument is a version of a policy under project/version, which only one
-// caller can insert.
+// policyDocument is a version of a policy under project/version, so that only one
+// caller can insert that version.
 type policyDocument struct {
 	ID                       string `json:"id"`
 	engine.CertificatePolicy `bson:",inline"`

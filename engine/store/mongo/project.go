@@ -16,7 +16,7 @@ func (s *Store) CreateProject(ctx context.Context, p engine.Project, first engin
 		if err != nil {
 			return false, err
 		}
-		// A member whose role was changed since is there all the same.
+		// If the member exists already, perhaps with another role, it stays as it is.
 		_, joined, err := s.insert(ctx, s.db.Collection(membersName), newMemberDocument(first))
 		if err != nil {
 			return false, err
@@ -48,7 +48,7 @@ func (s *Store) Projects(ctx context.Context, memberID string, page engine.Page)
 
 func (s *Store) projectsOf(ctx context.Context, userID string) ([]string, error) {
 	members, err := findAll[memberDocument](ctx, s.db.Collection(membersName),
-		bson.D{{Key: "user_id", Value: userID}, present}, options.Find().SetProjection(bson.D{{Key: "project_id", Value: 1}}))
+		bson.D{{Key: "user_id", Value: userID}, notRemoved}, options.Find().SetProjection(bson.D{{Key: "project_id", Value: 1}}))
 	if err != nil {
 		return nil, err
 	}

@@ -9,16 +9,17 @@ import (
 	"testing"
 )
 
-// fault is what a proxy does to a message that holds a given text.
+// fault is what a proxy does to a message that contains a given text.
 type fault int
 
 const (
-	loseAnswer   fault = iota + 1 // it arrives, its answer does not
-	loseQuestion                  // it does not arrive
-	silence                       // it does not arrive, and nothing says so
+	loseAnswer   fault = iota + 1 // the message arrives, its answer does not
+	loseQuestion                  // the message does not arrive, and the connection closes
+	silence                       // the message does not arrive, and the connection stays open
 )
 
-// proxy stands between a store and its server, reads along and does harm.
+// proxy forwards messages between a store and its server, records them and injects
+// faults.
 type proxy struct {
 	t        *testing.T
 	server   string
@@ -51,27 +52,28 @@ func behindProxy(t *testing.T, uri string) (string, *proxy) {
 	return u.String(), p
 }
 
-// harm does it to the next so many messages that hold the text ("" for any).
-func (p *proxy) harm(f fault, text string, times int) {
+// inject applies a fault to the next messages that contain the text ("" for any); a
+// negative number of times means all of them.
+func (p *proxy) inject(f fault, text string, times int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fault, p.text, p.times = f, text, times
 }
 
-// harmsLeft is how much of that harm is not done yet.
-func (p *proxy) harmsLeft() int {
+// faultsLeft is how often the fault is still to be applied.
+func (p *proxy) faultsLeft() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.times
 }
 
-// down closes every connection and takes no more.
+// down closes every connection and accepts no more.
 func (p *proxy) down() {
-	_ = p.listener.Close() // again at the end of the test
+	_ = p.listener.Close() // may be closed already
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for conn := range p.conns {
-		_ = conn.Close() // its reader sees it
+		_ = conn.Close() // the goroutine that reads from it ends
 	}
 }
 
@@ -89,13 +91,13 @@ func (p *proxy) accept() {
 		p.mu.Lock()
 		p.conns[client], p.conns[server] = true, true
 		p.mu.Unlock()
-		deaf := make(chan struct{})
-		p.running.Go(func() { p.questions(client, server, deaf) })
-		p.running.Go(func() { p.answers(client, server, deaf) })
+		answerLost := make(chan struct{})
+		p.running.Go(func() { p.questions(client, server, answerLost) })
+		p.running.Go(func() { p.answers(client, server, answerLost) })
 	}
 }
 
-func (p *proxy) questions(client, server net.Conn, deaf chan struct{}) {
+func (p *proxy) questions(client, server net.Conn, answerLost chan struct{}) {
 	defer client.Close()
 	buf := make([]byte, 1<<20)
 	for {
@@ -111,7 +113,7 @@ func (p *proxy) questions(client, server net.Conn, deaf chan struct{}) {
 		case silence:
 			continue
 		case loseAnswer:
-			close(deaf)
+			close(answerLost)
 		}
 		if _, err := server.Write(buf[:n]); err != nil {
 			return
@@ -119,8 +121,8 @@ func (p *proxy) questions(client, server net.Conn, deaf chan struct{}) {
 	}
 }
 
-// answers passes on what the server says, or closes both ends instead.
-func (p *proxy) answers(client, server net.Conn, deaf chan struct{}) {
+// answers forwards the server's answers, or closes both connections instead.
+func (p *proxy) answers(client, server net.Conn, answerLost chan struct{}) {
 	defer client.Close()
 	defer server.Close()
 	buf := make([]byte, 1<<20)
@@ -130,7 +132,7 @@ func (p *proxy) answers(client, server net.Conn, deaf chan struct{}) {
 			return
 		}
 		select {
-		case <-deaf:
+		case <-answerLost:
 			return
 		default:
 		}
@@ -151,7 +153,7 @@ func (p *proxy) decide(message []byte) fault {
 	return p.fault
 }
 
-// commands are the messages sent so far that hold a command.
+// commands returns the messages sent so far that contain a command.
 func (p *proxy) commands(name string) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -41,7 +41,7 @@ func together(stores []*mongo.Store, n int, call func(s *mongo.Store, i int)) {
 	running.Wait()
 }
 
-// wholeChain verifies a chain as a newcomer sees it and returns its entries.
+// wholeChain verifies a chain from its first entry and returns its entries.
 func wholeChain(t *testing.T, s *mongo.Store, chain string) []engine.AuditEntry {
 	t.Helper()
 	verdict, err := engine.VerifyAudit(t.Context(), s, chain, engine.AuditHead{})
@@ -55,10 +55,10 @@ func wholeChain(t *testing.T, s *mongo.Store, chain string) []engine.AuditEntry 
 	return entries
 }
 
-// Two processes append to one chain without a pause: it is not forked, and
-// nothing is lost or twice.
+// Two processes append to one chain without a pause: the chain is not forked, and
+// every entry is stored exactly once.
 func TestTwoAppendersShareOneChain(t *testing.T) {
-	everywhere(t, func(t *testing.T, s server) {
+	onEveryServer(t, func(t *testing.T, s server) {
 		uri, _ := s.database(t)
 		stores := []*mongo.Store{open(t, uri), open(t, uri)}
 		const callers, each = 8, 15
@@ -88,9 +88,9 @@ func TestTwoAppendersShareOneChain(t *testing.T) {
 	})
 }
 
-// The same entry through two processes at once is on record once.
+// Two processes append the same entry at once: it is stored once.
 func TestTwoAppendersWriteOneEntry(t *testing.T) {
-	everywhere(t, func(t *testing.T, s server) {
+	onEveryServer(t, func(t *testing.T, s server) {
 		uri, _ := s.database(t)
 		stores := []*mongo.Store{open(t, uri), open(t, uri)}
 		one, errs := entry("prj"), make([]error, 16)
@@ -106,10 +106,10 @@ func TestTwoAppendersWriteOneEntry(t *testing.T) {
 	})
 }
 
-// Callers of two processes settle one token at once: one wins, all are told of
-// the same winner, and its record alone is written.
+// Callers of two processes settle one token at once: one wins, all get the same
+// winner, and only its record is written.
 func TestTwoStoresSettleOneToken(t *testing.T) {
-	everywhere(t, func(t *testing.T, s server) {
+	onEveryServer(t, func(t *testing.T, s server) {
 		uri, _ := s.database(t)
 		stores := []*mongo.Store{open(t, uri), open(t, uri)}
 		rounds := 3
@@ -139,7 +139,7 @@ func settleTogether(t *testing.T, stores []*mongo.Store, digest string, callers 
 	})
 	wins = slices.DeleteFunc(wins, func(attempt string) bool { return attempt == "" })
 	if len(wins) != 1 || len(slices.Compact(winners)) != 1 || winners[0] != wins[0] {
-		t.Fatalf("%d callers won %v, told of %v", len(wins), wins, slices.Compact(winners))
+		t.Fatalf("%d callers won %v, and the winners returned are %v", len(wins), wins, slices.Compact(winners))
 	}
 	if entries := wholeChain(t, stores[0], project); len(entries) != 1 {
 		t.Fatalf("%d entries are on record, want the winner's", len(entries))

@@ -10,9 +10,9 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// record puts rec on record, after the change it stands for: the audit entry,
-// then the event. added tells whether anything of it was missing. A failure is
-// engine.CodeAuditUnavailable: the change is made, and nobody may act on it.
+// record writes the audit entry of a change and then its event. It is called after
+// the change; added tells whether the entry or the event was missing. It fails with
+// engine.CodeAuditUnavailable: the change is stored then, but nobody may act on it.
 func (s *Store) record(ctx context.Context, rec engine.Record) (added bool, err error) {
 	added, err = s.audit.append(ctx, rec.Audit)
 	if err != nil || rec.Event == nil {
@@ -25,21 +25,22 @@ func (s *Store) record(ctx context.Context, rec engine.Record) (added bool, err 
 	return added || fresh, nil
 }
 
-// checkRecord refuses, before any change, what could never be put on record.
+// checkRecord refuses a record that could never be written, before any change is
+// made.
 func checkRecord(rec engine.Record) error {
 	if rec.Audit.Ref == "" || rec.Audit.ProjectID == "" {
-		return errors.New("an audit entry must have a Ref and a project")
+		return errors.New("an audit entry must have a Ref and a ProjectID")
 	}
 	return nil
 }
 
 func auditUnavailable(err error) error {
-	return engine.Errorf(engine.CodeAuditUnavailable, "the record could not be written").Because(err)
+	return engine.Errorf(engine.CodeAuditUnavailable, "the audit record could not be written; try again").Because(err)
 }
 
-// create inserts a document that nobody else makes, and its record. Doing so
-// again completes what is missing of either; if nothing is, it is
-// engine.CodeExists, as is another document in its place.
+// create inserts a document and its record. The same call again adds what is
+// missing of either. If nothing is missing, or another document has the id, it
+// returns engine.CodeExists.
 func (s *Store) create(ctx context.Context, c *driver.Collection, doc any, rec engine.Record, unique ...string) error {
 	return s.change(rec, func() (bool, error) {
 		fresh, err := s.insertSame(ctx, c, doc, unique...)
@@ -51,8 +52,8 @@ func (s *Store) create(ctx context.Context, c *driver.Collection, doc any, rec e
 	})
 }
 
-// change runs a write that Close waits for. A write that found everything there
-// already is engine.CodeExists.
+// change runs a write, for which Close waits. It returns engine.CodeExists if the
+// write found everything stored already.
 func (s *Store) change(rec engine.Record, write func() (changed bool, err error)) error {
 	if err := checkRecord(rec); err != nil {
 		return err
@@ -68,21 +69,21 @@ func (s *Store) change(rec engine.Record, write func() (changed bool, err error)
 	return err
 }
 
-// present leaves out what is being removed.
-var present = bson.E{Key: "removed_by", Value: nil}
+// notRemoved selects the documents that are not being removed.
+var notRemoved = bson.E{Key: "removed_by", Value: nil}
 
-// remove deletes the document under a key, and puts that on record. It is marked
-// first with the record's Ref: gone for everybody, and there still for the same
-// call to complete what a crash cut short.
+// remove deletes the document under a key and writes the record of it. It first
+// marks the document with the record's Ref: readers then ignore the document, and
+// the same call can complete the removal after a crash.
 func (s *Store) remove(ctx context.Context, c *driver.Collection, key bson.D, rec engine.Record) error {
 	return s.change(rec, func() (bool, error) {
 		mark := bson.E{Key: "removed_by", Value: rec.Audit.Ref}
-		marked, err := c.UpdateOne(ctx, append(bson.D{present}, key...), bson.D{{Key: "$set", Value: bson.D{mark}}})
+		marked, err := c.UpdateOne(ctx, append(bson.D{notRemoved}, key...), bson.D{{Key: "$set", Value: bson.D{mark}}})
 		if err != nil {
 			return false, fault("remove from "+c.Name(), err)
 		}
 		if marked.MatchedCount == 0 {
-			// Unless an earlier try of this removal left its mark, there is nothing.
+			// Only an earlier try of the same removal may have marked the document.
 			if _, err := findRaw(ctx, c, append(bson.D{mark}, key...)); err != nil {
 				return false, err
 			}

@@ -13,18 +13,18 @@ import (
 	"github.com/countersign-dev/countersign/engine/store/mongo"
 )
 
-// repair is a call that a crash cut short: what it had not written yet is
-// deleted behind it, and the call is made again by another process.
+// repair is a call that a crash interrupted: the test deletes what the call had not
+// written yet, and another process repeats the call.
 type repair struct {
 	name string
-	// before makes what the call needs.
+	// before stores what the call needs.
 	before func(ctx context.Context, s *mongo.Store) error
 	call   func(ctx context.Context, s *mongo.Store, rec engine.Record) error
-	// missing are the documents that the crash kept from being written, apart
-	// from the audit entry; broken, if set, leaves what it had written half.
+	// missing are the documents, besides the audit entry, that the crash prevented;
+	// broken, if set, stores a half-finished document.
 	missing []missing
 	broken  func(ctx context.Context, db *driver.Database, rec engine.Record) error
-	// third is what a third call answers: nothing is missing any more.
+	// third is the error of a third call, when nothing is missing any more.
 	third error
 }
 
@@ -127,10 +127,10 @@ var repairs = []repair{
 		}},
 }
 
-// Whatever a crash leaves missing, the same call again completes it; nothing is
-// written twice.
-func TestTheSameCallAgainRepairs(t *testing.T) {
-	everywhere(t, func(t *testing.T, s server) {
+// The same call again completes what a crash left missing, and nothing is written
+// twice.
+func TestRepeatedCallCompletes(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s server) {
 		uri, db := s.database(t)
 		for _, r := range repairs {
 			t.Run(r.name, func(t *testing.T) { r.run(t, uri, db) })
@@ -145,13 +145,13 @@ func (r repair) run(t *testing.T, uri string, db *driver.Database) {
 			t.Fatal(err)
 		}
 	}
-	died := open(t, uri)
+	first := open(t, uri)
 	if r.before != nil {
-		if err := r.before(ctx, died); err != nil {
+		if err := r.before(ctx, first); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := r.call(ctx, died, rec); err != nil {
+	if err := r.call(ctx, first, rec); err != nil {
 		t.Fatal(err)
 	}
 	whole := snapshot(t, db)
@@ -180,7 +180,7 @@ func (r repair) run(t *testing.T, uri string, db *driver.Database) {
 	}
 }
 
-// snapshot is every document of the database in a canonical text.
+// snapshot is the canonical text of every document in the database.
 func snapshot(t *testing.T, db *driver.Database) string {
 	t.Helper()
 	text := ""
@@ -198,10 +198,10 @@ func snapshot(t *testing.T, db *driver.Database) string {
 	return text
 }
 
-// A second decision finds the first one's token missing after a crash: it adds
-// the first one's, as it was decided, and not its own.
-func TestALaterDecisionCompletesTheFirst(t *testing.T) {
-	everywhere(t, func(t *testing.T, s server) {
+// A second decision finds the token of the first one missing after a crash: it adds
+// the first one's token and not its own.
+func TestSecondDecisionCompletesTheFirst(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s server) {
 		uri, db := s.database(t)
 		ctx, first, later := t.Context(), engine.Record{Audit: entry("prj")}, engine.Record{Audit: entry("prj")}
 		later.Audit.Ref, later.Audit.Outcome = first.Audit.Ref, engine.AuditRefused

@@ -11,14 +11,15 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// requestDocument is a request. Brings is what its latest step brings, so that
-// whoever finds some of it missing after a crash adds that and nothing else.
+// requestDocument is a request. Follow holds what its latest transition writes to
+// other collections after it, so that a later call can add what a crash left
+// missing.
 type requestDocument struct {
 	engine.Request `bson:",inline"`
-	Brings         *brings `json:"brings,omitempty"`
+	Follow         *follow `json:"follow,omitempty"`
 }
 
-type brings struct {
+type follow struct {
 	Token    *engine.Token      `json:"token"`
 	Approval *engine.Approval   `json:"approval"`
 	Audit    *engine.AuditEntry `json:"audit"`
@@ -30,18 +31,18 @@ func newRequestDocument(s engine.Transition) (requestDocument, error) {
 	if s.Token == nil && s.Approval == nil && s.Record == nil {
 		return doc, nil
 	}
-	doc.Brings = &brings{Token: s.Token, Approval: s.Approval}
+	doc.Follow = &follow{Token: s.Token, Approval: s.Approval}
 	if s.Record == nil {
 		return doc, nil
 	}
-	doc.Brings.Audit, doc.Brings.Event = &s.Record.Audit, s.Record.Event
+	doc.Follow.Audit, doc.Follow.Event = &s.Record.Audit, s.Record.Event
 	return doc, checkRecord(*s.Record)
 }
 
-// complete adds what is missing of the latest step of a stored request. A token
-// that is there stays.
+// complete adds what is missing of the latest transition of a stored request. A
+// token that is stored already stays as it is.
 func (s *Store) complete(ctx context.Context, doc requestDocument) error {
-	b := doc.Brings
+	b := doc.Follow
 	if b == nil {
 		return nil
 	}
@@ -83,9 +84,9 @@ func (s *Store) OpenRequest(ctx context.Context, first engine.Transition) (engin
 	return decided.Request, s.complete(ctx, decided)
 }
 
-// AdvanceRequest implements engine.Requests. The step before is completed first,
-// where a call of somebody's may have been lost between the two. The condition is
-// the server's to check; that one workflow alone writes a request makes it enough.
+// AdvanceRequest implements engine.Requests. It first completes the transition
+// before, because a crash may have interrupted it. The server compares the versions
+// and replaces the request in one operation.
 func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) error {
 	doc, err := newRequestDocument(next)
 	if err != nil {
@@ -120,7 +121,7 @@ func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) erro
 	return s.complete(ctx, doc)
 }
 
-// same tells whether two requests are stored alike.
+// same tells whether two requests have the same stored form.
 func same(a, b engine.Request) bool {
 	x, errX := encode(a)
 	y, errY := encode(b)
@@ -161,7 +162,7 @@ func (s *Store) Requests(ctx context.Context, q engine.RequestQuery) ([]engine.R
 	return requests, next, err
 }
 
-// ended are the states in which a request changes no more.
+// ended are the final states of a request.
 var ended = []engine.Status{
 	engine.StatusConsumed, engine.StatusDenied, engine.StatusExpired, engine.StatusCancelled, engine.StatusRevoked,
 }
@@ -186,10 +187,10 @@ func (s *Store) PurgeRequests(ctx context.Context, before time.Time, limit int) 
 	for _, d := range docs {
 		ids = append(ids, d.ID)
 	}
-	// The approvals go first: those of a request that is gone nobody would find.
+	// The approvals are deleted first: without their requests they could not be found.
 	if len(ids) > 0 {
-		ofThem := bson.D{{Key: "request_id", Value: bson.D{{Key: "$in", Value: ids}}}}
-		if _, err := s.db.Collection(approvalsName).DeleteMany(ctx, ofThem); err != nil {
+		theirs := bson.D{{Key: "request_id", Value: bson.D{{Key: "$in", Value: ids}}}}
+		if _, err := s.db.Collection(approvalsName).DeleteMany(ctx, theirs); err != nil {
 			return 0, fault("delete from "+approvalsName, err)
 		}
 	}

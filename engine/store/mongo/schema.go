@@ -12,8 +12,8 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 )
 
-// schemaVersion grows with every change after which an older program would
-// misread what a newer one wrote.
+// schemaVersion grows with each change after which an older program would read a
+// newer program's documents wrongly.
 const schemaVersion = 1
 
 const (
@@ -43,8 +43,7 @@ type index struct {
 	unique     bool
 }
 
-// indexes serve every listing and every filter, one each; sorting and paging
-// come from the index too.
+// indexes serve every listing and every filter, including the sorting of pages.
 var indexes = []index{
 	{projectsName, []string{"-created_at", "-_id"}, false},
 	{usersName, []string{"-created_at", "-_id"}, false},
@@ -94,7 +93,7 @@ func (i index) keys() bson.D {
 	return keys
 }
 
-// name is the one that MongoDB gives by itself: project_id_1_seq_-1.
+// name is the name that MongoDB would give the index, such as project_id_1_seq_-1.
 func (i index) name() string {
 	name := ""
 	for _, key := range i.keys() {
@@ -103,8 +102,8 @@ func (i index) name() string {
 	return name[1:]
 }
 
-// prepare makes the database ready: the schema's version first, so that a
-// program that is too old leaves no trace.
+// prepare checks the schema's version and makes the indexes. The version comes
+// first, so that a program which is too old changes nothing.
 func (s *Store) prepare(ctx context.Context) error {
 	if err := s.checkSchema(ctx); err != nil {
 		return err
@@ -123,7 +122,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	return nil
 }
 
-// schemaDocument says for which program the database was made.
+// schemaDocument holds the version of the database's schema.
 type schemaDocument struct {
 	ID      string `json:"id"`
 	Version int    `json:"version"`
@@ -145,9 +144,9 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	return nil
 }
 
-// ensureIndexes makes the indexes that are missing, then checks them all: an
-// index of that name with other members, or one of those members under another
-// name or without its uniqueness, is an error that names it.
+// ensureIndexes makes the missing indexes, then checks all. It returns an error that
+// names the index if one has other members, another name, or is not unique although
+// it must be.
 func ensureIndexes(ctx context.Context, c *driver.Collection, wanted []index) error {
 	found, err := c.Indexes().ListSpecifications(ctx)
 	if err != nil {
@@ -157,7 +156,7 @@ func ensureIndexes(ctx context.Context, c *driver.Collection, wanted []index) er
 		if i.in(found) != nil {
 			continue
 		}
-		// Several processes may start at once: making it again does nothing.
+		// Several processes may start at once: making an existing index does nothing.
 		opts := options.Index().SetName(i.name())
 		if i.unique {
 			opts.SetUnique(true)
@@ -177,7 +176,7 @@ func ensureIndexes(ctx context.Context, c *driver.Collection, wanted []index) er
 	return nil
 }
 
-// in finds the index by its name; nil if it is missing.
+// in finds the index by its name; it returns nil if the index is missing.
 func (i index) in(found []*driver.IndexSpecification) *driver.IndexSpecification {
 	for _, spec := range found {
 		if spec.Name == i.name() {
@@ -189,17 +188,17 @@ func (i index) in(found []*driver.IndexSpecification) *driver.IndexSpecification
 
 func (i index) check(spec *driver.IndexSpecification) error {
 	if spec == nil {
-		return errors.New("it is missing")
+		return errors.New("it is missing; restart the program to make it")
 	}
 	if unique := spec.Unique != nil && *spec.Unique; unique != i.unique {
-		return fmt.Errorf("it is there with unique=%v and must have unique=%v", unique, i.unique)
+		return fmt.Errorf("it has unique=%v and must have unique=%v; drop it and restart the program", unique, i.unique)
 	}
 	var keys bson.D
 	if err := bson.Unmarshal(spec.KeysDocument, &keys); err != nil {
 		return fmt.Errorf("read its members: %w", err)
 	}
 	if got, want := fmt.Sprint(keys), fmt.Sprint(i.keys()); got != want {
-		return fmt.Errorf("it is there with the members %s and must have %s", got, want)
+		return fmt.Errorf("it has the members %s and must have %s; drop it and restart the program", got, want)
 	}
 	return nil
 }

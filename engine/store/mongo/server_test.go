@@ -33,7 +33,7 @@ var servers []server
 var ferretLimits = []storetest.Limit{
 	{Test: "request/advance race", Reason: "FerretDB's update reads, compares and writes in separate steps, so an older version may overwrite a newer one; " +
 		"MongoDB updates one document atomically, and one workflow alone writes a request"},
-	{Test: "session/session seen race", Reason: "for the same reason an older time may overwrite a newer one; a session may then expire a minute too early"},
+	{Test: "session/session touch race", Reason: "for the same reason an older time may overwrite a newer one; a session may then expire a minute too early"},
 }
 
 func TestMain(m *testing.M) {
@@ -63,8 +63,8 @@ func runTests(m *testing.M) (code int, err error) {
 	return code, stop()
 }
 
-// everywhere runs a test on every server.
-func everywhere(t *testing.T, test func(t *testing.T, s server)) {
+// onEveryServer runs a test on every server.
+func onEveryServer(t *testing.T, test func(t *testing.T, s server)) {
 	for _, s := range servers {
 		t.Run(s.name, func(t *testing.T) { test(t, s) })
 	}
@@ -119,7 +119,7 @@ func open(t *testing.T, uri string) *mongo.Store {
 }
 
 func TestContract(t *testing.T) {
-	everywhere(t, func(t *testing.T, s server) {
+	onEveryServer(t, func(t *testing.T, s server) {
 		storetest.Run(t, func(t *testing.T) engine.Store {
 			uri, _ := s.database(t)
 			return open(t, uri)

@@ -17,7 +17,7 @@ func (s *Store) CreateSession(ctx context.Context, session engine.Session, rec e
 
 // Session implements engine.Sessions.
 func (s *Store) Session(ctx context.Context, id string) (engine.Session, error) {
-	return find[engine.Session](ctx, s.db.Collection(sessionsName), append(byID(id), present))
+	return find[engine.Session](ctx, s.db.Collection(sessionsName), append(byID(id), notRemoved))
 }
 
 // TouchSession implements engine.Sessions.
@@ -28,7 +28,7 @@ func (s *Store) TouchSession(ctx context.Context, id string, at time.Time) error
 	defer s.end()
 	seen := bson.D{{Key: "$max", Value: bson.D{{Key: "seen_at", Value: at}}}}
 	if _, err := s.db.Collection(sessionsName).UpdateOne(ctx, byID(id), seen); err != nil {
-		return fault("see session", err)
+		return fault("touch session", err)
 	}
 	return nil
 }

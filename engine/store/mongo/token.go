@@ -11,9 +11,9 @@ import (
 )
 
 // download_tokens holds two kinds of document: the token as issued, under its
-// digest, and its settlement, under the digest with endSuffix. Only a settlement
-// has the member kind.
-const endSuffix = "/end"
+// digest, and its settlement, under the digest with settlementSuffix. Only a
+// settlement has the member kind.
+const settlementSuffix = "/end"
 
 // tokenDocument is a token as issued, under its digest.
 type tokenDocument struct {
@@ -32,7 +32,7 @@ var issued = bson.E{Key: "kind", Value: nil}
 
 // Token implements engine.Tokens.
 func (s *Store) Token(ctx context.Context, digest string) (engine.TokenRecord, error) {
-	ids := bson.A{digest, digest + endSuffix}
+	ids := bson.A{digest, digest + settlementSuffix}
 	docs, err := findAll[bson.Raw](ctx, s.db.Collection(tokensName), bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, nil)
 	if err != nil {
 		return engine.TokenRecord{}, err
@@ -57,12 +57,12 @@ func (s *Store) Token(ctx context.Context, digest string) (engine.TokenRecord, e
 	return record, nil
 }
 
-// withEnds adds to each token how it ended.
-func (s *Store) withEnds(ctx context.Context, tokens []engine.Token) ([]engine.TokenRecord, error) {
+// withSettlements adds to each token its settlement.
+func (s *Store) withSettlements(ctx context.Context, tokens []engine.Token) ([]engine.TokenRecord, error) {
 	records, ids, places := []engine.TokenRecord{}, []string{}, map[string]int{}
 	for i, token := range tokens {
 		records = append(records, engine.TokenRecord{Token: token})
-		ids = append(ids, token.Digest+endSuffix)
+		ids = append(ids, token.Digest+settlementSuffix)
 		places[token.Digest] = i
 	}
 	if len(ids) == 0 {
@@ -82,7 +82,7 @@ func (s *Store) withEnds(ctx context.Context, tokens []engine.Token) ([]engine.T
 func (s *Store) Settle(ctx context.Context, end engine.Settlement, rec engine.Record) (engine.Settlement, bool, error) {
 	var winner settlementDocument
 	err := s.change(rec, func() (bool, error) {
-		stored, _, err := s.insert(ctx, s.db.Collection(tokensName), settlementDocument{ID: end.Digest + endSuffix, Settlement: end})
+		stored, _, err := s.insert(ctx, s.db.Collection(tokensName), settlementDocument{ID: end.Digest + settlementSuffix, Settlement: end})
 		if err != nil {
 			return false, err
 		}
@@ -105,12 +105,12 @@ func (s *Store) Tokens(ctx context.Context, projectID string, page engine.Page) 
 	if err != nil {
 		return nil, "", err
 	}
-	records, err := s.withEnds(ctx, tokens)
+	records, err := s.withSettlements(ctx, tokens)
 	return records, next, err
 }
 
-// PurgeTokens implements engine.Tokens. It reads past expired tokens that were
-// never settled, so that they do not hold up the others.
+// PurgeTokens implements engine.Tokens. It skips expired tokens that were never
+// settled and reads on behind them.
 func (s *Store) PurgeTokens(ctx context.Context, before time.Time, limit int) (int, error) {
 	if err := s.begin(); err != nil {
 		return 0, err
@@ -123,18 +123,18 @@ func (s *Store) PurgeTokens(ctx context.Context, before time.Time, limit int) (i
 			return purged, err
 		}
 		last = tokens[len(tokens)-1]
-		records, err := s.withEnds(ctx, tokens)
+		records, err := s.withSettlements(ctx, tokens)
 		if err != nil {
 			return purged, err
 		}
 		ids := []string{}
 		for _, r := range records {
 			if r.End != nil {
-				ids = append(ids, r.Digest, r.Digest+endSuffix)
+				ids = append(ids, r.Digest, r.Digest+settlementSuffix)
 			}
 		}
-		// One command deletes both and walks the ids in order: a token goes before
-		// the settlement that ended it, so it never looks alive again.
+		// One command deletes both, in the order of the ids: a token is deleted
+		// before its settlement, so it never looks unsettled again.
 		if _, err := deleteByID(ctx, s.db.Collection(tokensName), ids); err != nil {
 			return purged, err
 		}
@@ -143,8 +143,8 @@ func (s *Store) PurgeTokens(ctx context.Context, before time.Time, limit int) (i
 	return purged, nil
 }
 
-// expired returns tokens that expired before a time, in that order, from the one
-// behind last on.
+// expired returns tokens that expired before a time, in the order of expiry. It
+// begins with the one after last.
 func (s *Store) expired(ctx context.Context, last engine.Token, before time.Time, limit int) ([]engine.Token, error) {
 	filter := bson.D{{Key: "expires_at", Value: bson.D{{Key: "$gte", Value: last.ExpiresAt}, {Key: "$lt", Value: before}}}}
 	if last.Digest != "" {

@@ -82,7 +82,7 @@ func (s *Store) AuditEntries(ctx context.Context, q engine.AuditQuery) ([]engine
 	if err != nil {
 		return nil, "", err
 	}
-	items, last := cut(found, q.Limit)
+	items, last := pageOf(found, q.Limit)
 	if last == nil {
 		return items, "", nil
 	}

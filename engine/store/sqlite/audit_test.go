@@ -9,8 +9,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// A listing by time finds what a look at every entry finds, on a clock that
-// jumps: back by an hour, and callers that overtake each other.
+// A listing by time finds the right entries although the clock is set back by an
+// hour and callers overtake each other.
 func TestAuditTimes(t *testing.T) {
 	const seed = 7
 	random := rand.New(rand.NewPCG(seed, seed))
@@ -33,7 +33,7 @@ func TestAuditTimes(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	for i := 15; i < len(times); i += 16 { // each milestone is among them
+	for i := 15; i < len(times); i += 16 { // includes every entry in the index audit_time
 		from := times[i]
 		to := from.Add(time.Duration(random.IntN(300)) * time.Minute)
 		if i%3 == 0 {

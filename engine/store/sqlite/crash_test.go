@@ -14,20 +14,21 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// crashStore names, to a child of this test, the store on which to work until
-// it is killed.
+// crashStore is the environment variable that names the store on which a child of
+// this test works until it is killed.
 const crashStore = "COUNTERSIGN_TEST_CRASH_STORE"
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(crashStore); path != "" {
-		fmt.Println(settleForEver(path))
+		fmt.Println(settleUntilKilled(path))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-// settleForEver issues and settles tokens, and says so: digest and attempt.
-func settleForEver(path string) error {
+// settleUntilKilled issues and settles tokens and prints the digest and the attempt
+// of each.
+func settleUntilKilled(path string) error {
 	ctx := context.Background()
 	s, err := Open(ctx, path)
 	if err != nil {
@@ -57,7 +58,7 @@ func settleForEver(path string) error {
 	return <-failed
 }
 
-// What was acknowledged before kill -9 is there after it, with its record.
+// What was acknowledged before kill -9 is stored, with its record.
 func TestKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "countersign.db")
 	acknowledged := map[string]bool{}
@@ -85,8 +86,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// killed runs a child on the store, kills it in the middle of its work, and
-// returns the attempts that it saw acknowledged by digest.
+// killed runs a child on the store, kills it while it works, and returns the
+// acknowledged attempts by digest.
 func killed(t *testing.T, path string, after int) map[string]string {
 	t.Helper()
 	child := process.Command(os.Args[0])

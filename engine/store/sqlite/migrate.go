@@ -34,13 +34,13 @@ func migrate(ctx context.Context, conn *sql.Conn, migrations []string) error {
 		conn.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&sync),
 	)
 	if err == nil && (mode != "wal" || sync != "2") {
-		err = fmt.Errorf("the file system does not allow a durable write-ahead log (journal_mode %s, synchronous %s)", mode, sync)
+		err = fmt.Errorf("the file system does not allow a durable write-ahead log (journal_mode %s, synchronous %s); use a local disk", mode, sync)
 	}
 	return err
 }
 
-// step applies the next migration. The version is read inside the transaction:
-// another process may be opening the database too.
+// step applies the next migration. It reads the version inside the transaction,
+// because another process may open the database at the same time.
 func step(ctx context.Context, conn *sql.Conn, migrations []string) (done bool, err error) {
 	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return false, err
@@ -56,7 +56,7 @@ func step(ctx context.Context, conn *sql.Conn, migrations []string) (done bool, 
 		return false, err
 	}
 	if version > len(migrations) {
-		return false, fmt.Errorf("the database has schema %d, this program knows schemas up to %d: it was written by a newer version", version, len(migrations))
+		return false, fmt.Errorf("the database has schema %d, this program knows schemas up to %d: it was written by a newer version of Countersign; run that version", version, len(migrations))
 	}
 	if done = version == len(migrations); !done {
 		if _, err := conn.ExecContext(ctx, migrations[version]); err != nil {

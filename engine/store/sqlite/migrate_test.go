@@ -58,7 +58,7 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
-// A file that is no database is refused, and left as it was.
+// A file that is not a database is refused and stays unchanged.
 func TestAnotherFileIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notes.txt")
 	if err := os.WriteFile(path, []byte(strings.Repeat("no database ", 100)), 0o644); err != nil {

@@ -13,15 +13,15 @@ import (
 	"github.com/countersign-dev/countersign/engine/store/storetest"
 )
 
-// walks are the only ways to go through a whole table: in the order of the
-// listing, as far as the page needs. json_each walks the words of a search.
+// walks are the allowed scans. A listing without a filter scans the index in whose
+// order it is sorted; json_each scans the words of a search.
 var walks = []string{
 	"SCAN projects USING INDEX projects_list",
 	"SCAN users USING INDEX users_list",
 	"SCAN json_each VIRTUAL TABLE",
 }
 
-// plans collects the query plans of all that a store runs.
+// plans collects the query plans of the statements that a store runs.
 type plans struct {
 	mu   sync.Mutex
 	seen map[string][]string // by statement
@@ -75,7 +75,7 @@ func (e explainedConn) ExecContext(ctx context.Context, statement string, args .
 	return e.connection.ExecContext(ctx, statement, args...)
 }
 
-// Whatever the contract makes the store do follows an index and sorts nothing.
+// Every statement of the contract uses an index, and none sorts.
 func TestQueryPlans(t *testing.T) {
 	p := &plans{seen: map[string][]string{}}
 	t.Run("contract", func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestQueryPlans(t *testing.T) {
 	}
 }
 
-// Every combination of filters has an index that takes them all.
+// Every combination of filters has an index with all their columns.
 func TestRequestPlans(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
 	for i := range 8 {
@@ -129,7 +129,7 @@ func TestRequestPlans(t *testing.T) {
 	}
 }
 
-// What is settled has indexes of its own: nothing that is pending is passed over.
+// Settled approvals have indexes of their own, so that no pending one is read.
 func TestApprovalPlans(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
 	for _, c := range []struct {
@@ -155,8 +155,7 @@ func TestApprovalPlans(t *testing.T) {
 	}
 }
 
-// What a request brought about is found without the rest of a certificate's
-// timeline.
+// The events of a request are found without the rest of a certificate's timeline.
 func TestEventPlans(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
 	q := engine.EventQuery{ProjectID: "prj", CertificateID: "cert", RequestID: "req", Page: engine.Page{Limit: 5, Cursor: engine.Cursor{ID: "event"}.String()}}
@@ -173,8 +172,8 @@ func TestEventPlans(t *testing.T) {
 	}
 }
 
-// The narrowest filter of an audit query leads to its index, also inside a time;
-// without any it is the chain itself.
+// The narrowest filter of an audit query decides its index, also with a span of
+// time. Without a filter the primary key is used.
 func TestAuditPlans(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
 	at := time.UnixMilli(1)

@@ -12,28 +12,28 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// querier is what reads: the readers' pool, or the writer inside a transaction.
-// The driver compiles a statement whenever it runs, so none is prepared.
+// querier runs queries: the readers' pool, or the writer inside a transaction. The
+// driver compiles a statement each time it runs, so preparing one gains nothing.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// pool is the readers'.
+// pool is the readers' connections.
 type pool interface {
 	querier
 	Close() error
 }
 
-// connection is the writer's.
+// connection is the writer's connection.
 type connection interface {
 	querier
 	ExecContext(ctx context.Context, statement string, args ...any) (sql.Result, error)
 }
 
-// ms is how the columns hold a time.
+// ms is a time as the columns hold it, in milliseconds.
 func ms(t time.Time) int64 { return t.UnixMilli() }
 
-// orNull keeps an empty text out of the partial indexes.
+// orNull turns an empty text into NULL, which keeps the row out of partial indexes.
 func orNull(text string) any {
 	if text == "" {
 		return nil
@@ -41,15 +41,15 @@ func orNull(text string) any {
 	return text
 }
 
-// scan runs a query and takes one value from each row.
-func scan[T any](ctx context.Context, q querier, take func(*sql.Rows) (T, error), query string, args ...any) (all []T, err error) {
+// scan runs a query and reads one value from each row.
+func scan[T any](ctx context.Context, q querier, read func(*sql.Rows) (T, error), query string, args ...any) (all []T, err error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		one, err := take(rows)
+		one, err := read(rows)
 		if err != nil {
 			return nil, fmt.Errorf("read: %w", err)
 		}
@@ -61,7 +61,7 @@ func scan[T any](ctx context.Context, q querier, take func(*sql.Rows) (T, error)
 	return all, nil
 }
 
-// row takes a document from the last column, and what stands before it.
+// row reads a document from the last column, and the columns before it into before.
 func row[T any](rows *sql.Rows, before ...any) (doc T, err error) {
 	var text []byte
 	if err := rows.Scan(append(before, &text)...); err != nil {
@@ -112,16 +112,16 @@ func list[T any](ctx context.Context, q querier, page engine.Page, order, from s
 	if err != nil {
 		return nil, "", err
 	}
-	items, last := cut(found, page.Limit)
+	items, last := pageOf(found, page.Limit)
 	if last == nil {
 		return items, "", nil
 	}
 	return items, engine.Cursor{Time: time.UnixMilli(last.time).UTC(), ID: last.id}.String(), nil
 }
 
-// cut takes a page from what was found, which is one more if there is more; last
-// is then the page's last.
-func cut[T any](found []placed[T], limit int) (items []T, last *placed[T]) {
+// pageOf returns the documents of a page. If found holds one more than the limit,
+// last is the last document of the page, otherwise nil.
+func pageOf[T any](found []placed[T], limit int) (items []T, last *placed[T]) {
 	if len(found) > limit {
 		found = found[:limit]
 		last = &found[limit-1]
@@ -132,12 +132,12 @@ func cut[T any](found []placed[T], limit int) (items []T, last *placed[T]) {
 	return items, last
 }
 
-// QueryContext makes tx a querier; exec says why it leaves the context out.
+// QueryContext makes tx a querier. It ignores the context; see exec.
 func (tx tx) QueryContext(_ context.Context, query string, args ...any) (*sql.Rows, error) {
 	return tx.conn.QueryContext(context.Background(), query, args...)
 }
 
-// exec changes rows and tells how many.
+// exec changes rows and returns their number.
 func (tx tx) exec(statement string, args ...any) (int, error) {
 	result, err := tx.conn.ExecContext(context.Background(), statement, args...)
 	if err != nil {
@@ -147,7 +147,7 @@ func (tx tx) exec(statement string, args ...any) (int, error) {
 	return int(n), err
 }
 
-// insert adds a document unless one of its keys is taken. values go with columns.
+// insert adds a document unless one of its keys is taken. values are those of columns.
 func (tx tx) insert(table, columns string, doc any, values ...any) (inserted bool, err error) {
 	text, err := json.Marshal(doc)
 	if err != nil {
@@ -158,7 +158,7 @@ func (tx tx) insert(table, columns string, doc any, values ...any) (inserted boo
 	return n == 1, err
 }
 
-// create is insert where a taken key is an error: CodeExists.
+// create is insert that returns CodeExists if a key is taken.
 func (tx tx) create(table, columns string, doc any, values ...any) error {
 	inserted, err := tx.insert(table, columns, doc, values...)
 	if err == nil && !inserted {
@@ -167,7 +167,7 @@ func (tx tx) create(table, columns string, doc any, values ...any) error {
 	return err
 }
 
-// rewrite replaces the document under an id where no column depends on it.
+// rewrite replaces the document under an id. No other column may change with it.
 func (tx tx) rewrite(table, id string, doc any) error {
 	text, err := json.Marshal(doc)
 	if err != nil {
@@ -177,11 +177,11 @@ func (tx tx) rewrite(table, id string, doc any) error {
 	return err
 }
 
-// filter narrows a listing to the rows with a value in a column; an empty one
-// does not.
+// filter restricts a listing to the rows with a value in a column. An empty value
+// does not restrict it.
 type filter struct{ column, value string }
 
-// filtered is a table and its condition, for a project's rows.
+// filtered returns a table with its condition, for the rows of a project.
 func filtered(table, project string, filters ...filter) (from string, args []any) {
 	from, args = table+" WHERE project_id = ?", []any{project}
 	for _, f := range filters {

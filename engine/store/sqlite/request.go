@@ -26,12 +26,12 @@ func (tx tx) open(first engine.Transition) (engine.Request, error) {
 	if err != nil {
 		return r, err
 	}
-	return r, tx.follow(first)
+	return r, tx.writeRest(first)
 }
 
 // follow writes what comes with a request. A token that is stored already stays as
 // it is.
-func (tx tx) follow(s engine.Transition) error {
+func (tx tx) writeRest(s engine.Transition) error {
 	if t := s.Token; t != nil {
 		if _, err := tx.insert("download_tokens", "id, project_id, issued_at, expires_at", t, t.Digest, t.ProjectID, ms(t.IssuedAt), ms(t.ExpiresAt)); err != nil {
 			return err
@@ -73,7 +73,7 @@ func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) erro
 		if n == 0 {
 			return none, tx.same(r.ID, text)
 		}
-		return none, tx.follow(next)
+		return none, tx.writeRest(next)
 	})
 	return err
 }

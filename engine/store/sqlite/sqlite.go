@@ -1,14 +1,14 @@
 // Package sqlite is the store of a single machine: one SQLite file. Start with
 // [Open].
 //
-// Every write is on disk when its call returns (write-ahead log, synchronous
-// FULL). Writes that wait at the same time share one transaction and with it
-// one fsync, and yet fail alone (writer.go). A change and its record are one
-// transaction. Reads go to connections of their own and wait for no write.
+// Every write is on disk when its call returns (write-ahead log, synchronous FULL).
+// Writes that wait at the same time share one transaction and one fsync, but each
+// can fail alone (writer.go). A change and its record are in one transaction. Reads
+// have connections of their own and wait for no write.
 //
-// There is a table for each collection (schema.sql): the document as JSON, and
-// beside it the columns by which it is found. Every listing and lookup follows
-// an index; a search for certificates walks those of its project.
+// A table holds documents as JSON and, in columns, the members by which they are
+// found (schema.sql). Every listing and lookup uses an index; a search for
+// certificates reads all certificates of its project.
 package sqlite
 
 import (
@@ -34,22 +34,22 @@ var _ engine.Store = (*Store)(nil)
 type Store struct {
 	path    string
 	writing *sql.DB   // holds the one connection that writes
-	conn    *sql.Conn // that connection; after Open, the writer's alone
+	conn    *sql.Conn // that connection; after Open only the writer uses it
 	reading pool
 
-	mu      sync.RWMutex // guards closed against calls that begin
+	mu      sync.RWMutex // guards closed and the start of calls
 	closed  bool
 	calls   sync.WaitGroup // writes whose callers still wait
 	queue   chan *job
 	drained chan struct{} // closed when the writer has ended
 }
 
-// errClosed is the answer to a write after Close.
+// errClosed is returned by a write after Close.
 var errClosed = errors.New("sqlite: the store is closed")
 
-// Open opens the database at path, or makes it: folders it has to make get mode
-// 0700, its files 0600. A schema from an older program is brought up to date, one
-// from a newer program is refused.
+// Open opens or makes the database at path. Folders that it makes have mode 0700,
+// its files 0600. It migrates the schema of an older program and refuses that of a
+// newer one.
 func Open(ctx context.Context, path string) (*Store, error) {
 	s := newStore()
 	if err := s.open(ctx, path); err != nil {
@@ -70,8 +70,9 @@ func (s *Store) open(ctx context.Context, path string) (err error) {
 	if err := create(s.path); err != nil {
 		return err
 	}
-	// The log may grow to 16 MB, so that a page that changes often moves to the
-	// database once; the cache (16 MB) holds the pages at which keys are added.
+	// The log may grow to 16 MB before it is copied to the database, so that a page
+	// which changes often is copied once. The cache (16 MB) holds the pages to which
+	// keys are added.
 	if s.writing, err = connect(s.path, 1, "journal_mode(wal)", "synchronous(full)",
 		"wal_autocheckpoint(4000)", "journal_size_limit(33554432)", "cache_size(-16384)"); err != nil {
 		return err
@@ -82,7 +83,7 @@ func (s *Store) open(ctx context.Context, path string) (err error) {
 	if err := migrate(ctx, s.conn, migrations); err != nil {
 		return err
 	}
-	if err := takePrivate(s.path); err != nil {
+	if err := restrictAccess(s.path); err != nil {
 		return err
 	}
 	readers, err := connect(s.path, max(4, 2*runtime.GOMAXPROCS(0)), "query_only(1)")
@@ -93,8 +94,8 @@ func (s *Store) open(ctx context.Context, path string) (err error) {
 	return nil
 }
 
-// connect opens a pool. Temporary tables stay in memory: nothing of what is
-// stored may reach a shared folder.
+// connect opens a pool. Temporary tables stay in memory, because no stored data may
+// reach a shared folder.
 func connect(path string, connections int, pragmas ...string) (*sql.DB, error) {
 	options := url.Values{"_pragma": append(pragmas, "busy_timeout(10000)", "temp_store(memory)", "trusted_schema(0)")}
 	name := url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}
@@ -107,9 +108,9 @@ func connect(path string, connections int, pragmas ...string) (*sql.DB, error) {
 	return db, nil
 }
 
-// create makes an empty database for its owner alone; SQLite gives the files
-// beside it the same mode. It opens no file that exists: closing it again would
-// drop the locks that this process may hold on it.
+// create makes an empty database that only its owner can access; SQLite gives its
+// other files the same mode. It does not open an existing file, because closing the
+// file would release the locks that this process may hold on it.
 func create(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -124,8 +125,9 @@ func create(path string) error {
 	return file.Close()
 }
 
-// takePrivate takes a database that was made otherwise from everybody else.
-func takePrivate(path string) error {
+// restrictAccess lets only the owner access a database that was made with another
+// mode.
+func restrictAccess(path string) error {
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if err := os.Chmod(path+suffix, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -142,8 +144,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close waits for the writes under way, moves the log into the database and
-// closes it. Closing again does nothing.
+// Close waits for running writes, copies the log into the database and closes it.
+// Closing again does nothing.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	already := s.closed
@@ -162,8 +164,8 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// disconnect closes what is open. The last connection to close moves the log
-// into the database, so that is the one which may write.
+// disconnect closes the connections. The last one to close copies the log into the
+// database, so the writing connection must be the last.
 func (s *Store) disconnect() error {
 	var errs []error
 	if s.reading != nil {

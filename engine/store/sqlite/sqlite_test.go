@@ -45,7 +45,7 @@ func newToken(project string) engine.Token {
 	}
 }
 
-// opening is the first step of a token's request.
+// opening is the first transition of a token's request.
 func opening(project string, token *engine.Token) engine.Transition {
 	rec := newRecord(project)
 	r := engine.Request{
@@ -109,7 +109,7 @@ func TestFilesArePrivate(t *testing.T) {
 	modes("-rw------- countersign?.db", "-rw------- countersign?.db-shm", "-rw------- countersign?.db-wal")
 }
 
-// What was answered before Close, or while it ran, is there afterwards.
+// What was acknowledged before or during Close is stored.
 func TestCloseAndReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "countersign.db")
 	s := open(t, path)
@@ -161,7 +161,7 @@ func TestCloseAndReopen(t *testing.T) {
 	checkRefs(t, s, acknowledged)
 }
 
-// checkRefs checks that a chain is whole and holds all that was acknowledged.
+// checkRefs checks that a chain is complete and contains all acknowledged entries.
 func checkRefs(t *testing.T, s *Store, acknowledged map[string]bool) {
 	t.Helper()
 	verdict, err := engine.VerifyAudit(t.Context(), s, "prj", engine.AuditHead{})
@@ -176,6 +176,6 @@ func checkRefs(t *testing.T, s *Store, acknowledged map[string]bool) {
 		delete(acknowledged, e.Ref)
 	}
 	if len(entries) == 0 || len(acknowledged) > 0 {
-		t.Fatalf("%d writes were acknowledged and are gone; %d are there", len(acknowledged), len(entries))
+		t.Fatalf("%d acknowledged writes are missing; %d are stored", len(acknowledged), len(entries))
 	}
 }

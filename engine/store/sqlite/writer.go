@@ -8,24 +8,24 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// batchLimit bounds how many writes share a transaction, and so how long the
-// first of them waits for the others: a few milliseconds.
+// batchLimit is the largest number of writes that share a transaction. It limits how
+// long the first of them waits for the others to a few milliseconds.
 const batchLimit = 128
 
 // job is a write that waits for the writer.
 type job struct {
 	ctx  context.Context
-	do   func(tx) error // may be called twice: the first is then rolled back
+	do   func(tx) error // may be called twice; the first call is then rolled back
 	err  error
-	done chan struct{} // closed once err, and what do found, are there to be read
+	done chan struct{} // closed when err and the result of do can be read
 }
 
 // tx is the writer's connection inside a transaction.
 type tx struct{ conn connection }
 
-// update runs do in a transaction and returns what it found, once that is on
-// disk. A caller whose context ends gets its error: if the writer was at it
-// already, the write may be done all the same, but never in part.
+// update runs do in a transaction and returns its result when the transaction is on
+// disk. A caller whose context ends gets the context's error; the write may still be
+// done then, but never in part.
 func update[T any](ctx context.Context, s *Store, do func(tx) (T, error)) (found T, err error) {
 	s.mu.RLock()
 	if s.closed {
@@ -36,7 +36,7 @@ func update[T any](ctx context.Context, s *Store, do func(tx) (T, error)) (found
 	s.mu.RUnlock()
 	defer s.calls.Done()
 
-	var result T // found stays the caller's, who may leave before the writer is done
+	var result T // not found, because the caller may return before the writer is done
 	j := &job{ctx: ctx, done: make(chan struct{})}
 	j.do = func(tx tx) (err error) {
 		result, err = do(tx)
@@ -58,7 +58,7 @@ func update[T any](ctx context.Context, s *Store, do func(tx) (T, error)) (found
 	return result, nil
 }
 
-// change makes a change and puts it on record, in one transaction.
+// change makes a change and writes its record, in one transaction.
 func (s *Store) change(ctx context.Context, rec engine.Record, do func(tx) error) error {
 	_, err := update(ctx, s, func(tx tx) (none struct{}, err error) {
 		if err := do(tx); err != nil {
@@ -69,8 +69,8 @@ func (s *Store) change(ctx context.Context, rec engine.Record, do func(tx) error
 	return err
 }
 
-// write is the writer: it takes all writes that wait, commits them at once and
-// answers, until the queue is closed.
+// write is the writer: until the queue is closed, it collects all waiting writes,
+// commits them in one transaction and answers their callers.
 func (s *Store) write(conn connection) {
 	defer close(s.drained)
 	for first := range s.queue {
@@ -92,16 +92,16 @@ func (s *Store) write(conn connection) {
 	}
 }
 
-// errFailed says that a job failed, and so the transaction it was in.
-var errFailed = errors.New("a write beside it failed")
+// errFailed says that a job failed and with it the shared transaction.
+var errFailed = errors.New("another write in the same transaction failed")
 
-// commit does the jobs in one transaction and sets their errors. A transaction
-// in which one fails is done over with savepoints, so that it fails alone: they
-// copy every page that a job touches, so most transactions go without.
+// commit runs the jobs in one transaction and sets their errors. If a job fails, all
+// are run again with savepoints, so that only that job fails. Savepoints copy every
+// page that a job changes, so the first try does without them.
 func commit(conn connection, batch []*job) {
-	err := transact(conn, batch, tx.plainly)
+	err := transact(conn, batch, tx.runDirectly)
 	if errors.Is(err, errFailed) && len(batch) > 1 {
-		err = transact(conn, batch, tx.apart)
+		err = transact(conn, batch, tx.runAlone)
 	}
 	for _, j := range batch {
 		if j.err == nil && err != nil {
@@ -110,7 +110,7 @@ func commit(conn connection, batch []*job) {
 	}
 }
 
-// transact does the jobs in one transaction, all of them or none.
+// transact runs the jobs in one transaction, all of them or none.
 func transact(conn connection, batch []*job, do func(tx, *job) error) error {
 	err := exec(conn, "BEGIN IMMEDIATE")
 	for _, j := range batch {
@@ -122,23 +122,23 @@ func transact(conn connection, batch []*job, do func(tx, *job) error) error {
 		err = exec(conn, "COMMIT")
 	}
 	if err != nil {
-		err = errors.Join(err, exec(conn, "ROLLBACK")) // which says so where there is nothing to roll back
+		err = errors.Join(err, exec(conn, "ROLLBACK")) // an error, too, if SQLite has rolled back already
 	}
 	return err
 }
 
-// plainly does a job whose failure ends the transaction.
-func (tx tx) plainly(j *job) error {
+// runDirectly runs a job whose failure ends the transaction.
+func (tx tx) runDirectly(j *job) error {
 	if j.err = j.do(tx); j.err != nil {
 		return errFailed
 	}
 	return nil
 }
 
-// apart does a job behind a savepoint, to which its failure leads back. SQLite
-// ends the whole transaction by itself when, for one, the disk is full: then the
-// savepoint is gone, and that is the error.
-func (tx tx) apart(j *job) error {
+// runAlone runs a job after a savepoint, to which the transaction returns if the job
+// fails. SQLite itself ends the whole transaction when, for example, the disk is
+// full; the savepoint is then missing, which is an error.
+func (tx tx) runAlone(j *job) error {
 	if err := exec(tx.conn, "SAVEPOINT job"); err != nil {
 		return err
 	}
@@ -150,8 +150,8 @@ func (tx tx) apart(j *job) error {
 	return exec(tx.conn, "RELEASE job")
 }
 
-// exec runs a statement without a context: a caller who leaves must not
-// interrupt what is done for others too.
+// exec runs a statement without a context, because a caller who leaves must not
+// interrupt a transaction that serves others too.
 func exec(conn connection, statement string, args ...any) error {
 	_, err := conn.ExecContext(context.Background(), statement, args...)
 	return err

@@ -12,7 +12,7 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// counted counts the commits.
+// counted counts the commits of a connection.
 type counted struct {
 	connection
 	commits *int
@@ -25,7 +25,7 @@ func (c counted) ExecContext(ctx context.Context, statement string, args ...any)
 	return c.connection.ExecContext(ctx, statement, args...)
 }
 
-// put is a job that writes a data key under an id.
+// put is a job that writes a data key under an id and returns err.
 func put(ctx context.Context, id string, err error) *job {
 	return &job{ctx: ctx, done: make(chan struct{}), do: func(tx tx) error {
 		_, failed := tx.insert("data_keys", "id", engine.SealedKey{KeeperID: id}, id)
@@ -62,7 +62,7 @@ func TestBatchCommitsOnceAndFailsAlone(t *testing.T) {
 	}
 }
 
-// SQLite may end a transaction by itself. Nothing after that may pass for
+// SQLite may end a transaction by itself. No job of that transaction may count as
 // written, and the next transaction works.
 func TestBatchWhoseTransactionEnds(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
@@ -72,7 +72,7 @@ func TestBatchWhoseTransactionEnds(t *testing.T) {
 	commit(s.conn, batch)
 	for i, j := range batch {
 		if j.err == nil {
-			t.Errorf("job %d passed for written", i)
+			t.Errorf("job %d counts as written", i)
 		}
 	}
 	if !errors.Is(rollback.err, full) {
@@ -88,7 +88,7 @@ func TestBatchWhoseTransactionEnds(t *testing.T) {
 	}
 }
 
-// A caller who leaves the queue has written nothing.
+// A caller who stops waiting for the writer has written nothing.
 func TestLeaveTheQueue(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
 	busy, release := make(chan struct{}), make(chan struct{})
@@ -120,8 +120,8 @@ func TestLeaveTheQueue(t *testing.T) {
 	}
 }
 
-// On a full disk writes fail, loudly; what was acknowledged stays, and once
-// there is space again the store goes on.
+// On a full disk writes fail with an error. Acknowledged writes stay, and when there
+// is space again the store continues.
 func TestFullDisk(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
 	limit := func(pages string) {

@@ -11,7 +11,7 @@ import (
 var approvalContracts = []contract{
 	{"open", approvalOpen},
 	{"advance", approvalAdvance},
-	{"step again", approvalStepAgain},
+	{"advance again", approvalAdvanceAgain},
 	{"listing", approvalListing},
 	{"retention", approvalRetention},
 }
@@ -27,7 +27,7 @@ func newApproval(r engine.Request) engine.Approval {
 	}
 }
 
-// waiting is the first step of a request that waits for people.
+// waiting is the first transition of a request that waits for approval.
 func waiting(projectID string) engine.Transition {
 	r := newRequest(projectID)
 	r.Status, r.ApprovalID, r.RequiredApprovals, r.ClaimWindowSeconds = engine.StatusPendingApproval, engine.NewID("apr"), 2, 60
@@ -51,7 +51,7 @@ func approvalOpen(t *testing.T, s engine.Store) {
 	_, err = s.Approval(ctx, engine.NewID("prj"), step.Approval.ID)
 	refused(t, err, engine.CodeNotFound)
 
-	// Another decision on the same request brings no second approval.
+	// Another decision on the same request stores no second approval.
 	again := waiting(project)
 	again.Request.ID, again.Approval.RequestID = step.Request.ID, step.Request.ID
 	same(t, get[engine.Request](t)(s.OpenRequest(ctx, again)), step.Request)
@@ -79,8 +79,8 @@ func approvalAdvance(t *testing.T, s engine.Store) {
 	onRecord(t, s, project, *open.Record, rec)
 }
 
-// A step whose answer was lost is taken again, whole.
-func approvalStepAgain(t *testing.T, s engine.Store) {
+// A transition whose answer was lost can be written again.
+func approvalAdvanceAgain(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	open := waiting(project)
 	get[engine.Request](t)(s.OpenRequest(ctx, open))

@@ -27,7 +27,7 @@ func auditAppend(t *testing.T, s engine.Store) {
 	var ones, twos []engine.Record
 	for i := range 6 {
 		a, b := record(one), record(two)
-		a.Audit.Time, b.Audit.Detail = noon.Add(time.Duration(-i)*time.Hour), nil // the sequence orders, not the time
+		a.Audit.Time, b.Audit.Detail = noon.Add(time.Duration(-i)*time.Hour), nil // entries are in the order of their calls, not of their times
 		ok(t, s.Append(ctx, a.Audit))
 		ok(t, s.Append(ctx, b.Audit))
 		ones, twos = append(ones, a), append(twos, b)
@@ -62,8 +62,8 @@ func auditWithoutRef(t *testing.T, s engine.Store) {
 	onRecord(t, s, e.ProjectID)
 }
 
-// Header fields are whatever a stranger sends. No bytes of theirs may break a
-// chain; those that are not text may come back as the replacement character.
+// Header fields may contain any bytes, and none may break a chain. A store may return
+// bytes that are not UTF-8 as the replacement character.
 func auditAnyText(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	for _, text := range []string{"\xff\xfe\xc3(", "a\x00b", "\ufffd", `\ufffd`, "<script>&\u2028", "\U0001F512", "'; --"} {
@@ -119,7 +119,7 @@ func auditAfter(t *testing.T, s engine.Store) {
 	}
 }
 
-// auditFilters are combinations of the listing's filters.
+// auditFilters returns combinations of the listing's filters.
 func auditFilters(projectID string) []engine.AuditQuery {
 	var queries []engine.AuditQuery
 	for _, action := range []string{"", engine.ActionCertificateDownloaded} {
@@ -202,7 +202,7 @@ func auditLister(t *testing.T, s engine.Store, q engine.AuditQuery) lister[engin
 	}
 }
 
-// The log is ordered by number, all else by time: a cursor does not fit both.
+// The log is sorted by number, all other listings by time: their cursors are refused.
 func auditForeignCursor(t *testing.T, s engine.Store) {
 	project := engine.NewID("prj")
 	ok(t, s.Append(t.Context(), entry(project)))

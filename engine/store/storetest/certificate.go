@@ -98,7 +98,7 @@ func search(t *testing.T, s engine.Store, projectID, query string) lister[engine
 	}
 }
 
-// What arrives between two pages moves nothing that was there.
+// A certificate that is added between two pages does not change the following pages.
 func certificateListingGrows(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	var stored []engine.Certificate

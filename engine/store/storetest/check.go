@@ -19,7 +19,7 @@ func ok(t *testing.T, err error) {
 	}
 }
 
-// get returns what a call gave and ends the test on an error.
+// get returns the result of a call and ends the test on an error.
 func get[T any](t *testing.T) func(T, error) T {
 	return func(value T, err error) T {
 		t.Helper()
@@ -36,8 +36,7 @@ func refused(t *testing.T, err, want error) {
 	}
 }
 
-// same compares two documents as their JSON, in which a store may turn an empty
-// list into none.
+// same compares the JSON of two documents. A store may return an empty list as none.
 func same(t *testing.T, got, want any) {
 	t.Helper()
 	if g, w := plain(t, got), plain(t, want); !reflect.DeepEqual(g, w) {
@@ -78,7 +77,7 @@ func withoutEmpty(tree any) any {
 	return tree
 }
 
-// together runs f for 0 to n-1 at the same time and returns what each gave.
+// together runs f for 0 to n-1 at the same time and returns their results.
 func together[T any](n int, f func(i int) T) []T {
 	results, start := make([]T, n), make(chan struct{})
 	var running sync.WaitGroup
@@ -118,8 +117,8 @@ func walk[T any](t *testing.T, list lister[T], size int) []T {
 	}
 }
 
-// lists checks that a listing gives exactly want, in this order, whatever the
-// size of its pages, and that it refuses a cursor that is none of its own.
+// lists checks that a listing returns exactly want, in this order, for several page
+// sizes, and that it refuses a cursor that it did not return.
 func lists[T any](t *testing.T, list lister[T], want []T) {
 	t.Helper()
 	for _, size := range []int{1, 2, max(1, len(want)), len(want) + 1} {
@@ -133,8 +132,8 @@ func lists[T any](t *testing.T, list lister[T], want []T) {
 	}
 }
 
-// only narrows a listing to some of its items. Pages may then be short, so it
-// reads to the end at once: it serves listings that span projects.
+// only restricts a listing to some of its items, for listings that span projects. It
+// reads on until a page is not empty.
 func only[T any](list lister[T], keep func(T) bool) lister[T] {
 	return func(page engine.Page) ([]T, string, error) {
 		for {
@@ -151,7 +150,8 @@ func only[T any](list lister[T], keep func(T) bool) lister[T] {
 	}
 }
 
-// newestFirst is the order of every listing by time: then by id, both descending.
+// newestFirst sorts as every listing by time does: by time, then by id, both
+// descending.
 func newestFirst[T any](items []T, at func(T) engine.Cursor) []T {
 	sorted := slices.Clone(items)
 	slices.SortFunc(sorted, func(a, b T) int {

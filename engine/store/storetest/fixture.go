@@ -7,10 +7,10 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// noon is when everything here happens, give or take.
+// noon is the time of most documents in these tests.
 var noon = time.Date(2026, 3, 14, 12, 0, 0, 678_000_000, time.UTC)
 
-// times are those of a listing's documents: three of them are the same.
+// times are the times of a listing's documents. Three of them are equal.
 var times = []time.Time{
 	noon.Add(time.Millisecond), noon, noon.Add(time.Hour), noon, noon.Add(-24 * time.Hour), noon, noon.Add(2 * time.Hour),
 }
@@ -19,7 +19,7 @@ var alice = engine.Actor{Type: engine.ActorUser, ID: "user_alice", Name: "alice"
 
 var robot = engine.Actor{Type: engine.ActorAPIKey, ID: "key_robot", Name: "Robot Ünïcode \"x\" <&>", Person: "user_bob"}
 
-// record is what goes on a project's record with a change.
+// record is the record of a change in a project.
 func record(projectID string) engine.Record {
 	return engine.Record{Audit: entry(projectID)}
 }
@@ -39,8 +39,8 @@ func event(projectID, certificateID string) *engine.Event {
 	}
 }
 
-// chain returns a chain's entries after checking that it is whole.
-func chain(t *testing.T, s engine.Store, projectID string) []engine.AuditEntry {
+// chain returns a chain's entries after it has verified the chain.
+func chain(t *testing.T, s engine.AuditLog, projectID string) []engine.AuditEntry {
 	t.Helper()
 	verdict := get[engine.AuditVerification](t)(engine.VerifyAudit(t.Context(), s, projectID, engine.AuditHead{}))
 	if !verdict.OK {
@@ -49,8 +49,9 @@ func chain(t *testing.T, s engine.Store, projectID string) []engine.AuditEntry {
 	return get[[]engine.AuditEntry](t)(s.AuditAfter(t.Context(), projectID, 0, 1000))
 }
 
-// onRecord checks that a project's chain holds exactly these, in this order.
-func onRecord(t *testing.T, s engine.Store, projectID string, records ...engine.Record) {
+// onRecord checks that a project's chain contains exactly these records, in this
+// order.
+func onRecord(t *testing.T, s engine.AuditLog, projectID string, records ...engine.Record) {
 	t.Helper()
 	entries := chain(t, s, projectID)
 	if len(entries) != len(records) {

@@ -29,7 +29,7 @@ func newRequest(projectID string) engine.Request {
 	}
 }
 
-// newDecision is a request with the token it was given and its record.
+// newDecision is a request with its token and its record.
 func newDecision(projectID string) (engine.Request, engine.Token, engine.Record) {
 	r := newRequest(projectID)
 	token, rec := newToken(projectID, r.ID), record(projectID)
@@ -37,7 +37,7 @@ func newDecision(projectID string) (engine.Request, engine.Token, engine.Record)
 	return r, token, rec
 }
 
-// first is a request's first step.
+// first is a request's first transition.
 func first(r engine.Request, token *engine.Token, rec engine.Record) engine.Transition {
 	return engine.Transition{Request: r, Token: token, Record: &rec}
 }
@@ -61,7 +61,7 @@ func requestOpen(t *testing.T, s engine.Store) {
 	onRecord(t, s, project, rec, deniedRec)
 }
 
-// An activity that runs again may decide otherwise: the first decision stands.
+// An activity that runs again may decide otherwise: the first decision stays.
 func requestOpenAgain(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	r, token, rec := newDecision(project)
@@ -137,8 +137,8 @@ func requestAdvance(t *testing.T, s engine.Store) {
 	same(t, get[engine.Request](t)(s.OpenRequest(ctx, first(r, &token, rec))), newer)
 }
 
-// Whatever the order of arrival, the newest version stays; who comes behind a
-// newer one is told.
+// In whatever order the versions arrive, the newest one stays; an older one is
+// refused.
 func requestAdvanceRace(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	r, token, rec := newDecision(project)
@@ -182,7 +182,7 @@ func requestIdempotency(t *testing.T, s engine.Store) {
 	refused(t, err, engine.CodeNotFound)
 }
 
-// requestFilters are all combinations of the listing's filters.
+// requestFilters returns all combinations of the listing's filters.
 func requestFilters(projectID string) []engine.RequestQuery {
 	var queries []engine.RequestQuery
 	for _, person := range []string{"", "user_bob", "user_alice"} {
@@ -241,7 +241,7 @@ func requestListing(t *testing.T, s engine.Store) {
 	}
 }
 
-// requestsBefore begins a listing at what is older than a time.
+// requestsBefore begins a listing with the requests before a time.
 func requestsBefore(list lister[engine.Request], at time.Time) lister[engine.Request] {
 	return func(page engine.Page) ([]engine.Request, string, error) {
 		page, err := page.Before(at)

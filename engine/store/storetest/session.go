@@ -11,8 +11,8 @@ import (
 
 var sessionContracts = []contract{
 	{"session", session},
-	{"session seen", sessionSeen},
-	{"session seen race", sessionSeenRace},
+	{"session touch", sessionTouch},
+	{"session touch race", sessionTouchRace},
 	{"session purge", sessionPurge},
 }
 
@@ -44,9 +44,9 @@ func session(t *testing.T, s engine.Store) {
 	onRecord(t, s, chain, opened, closed)
 }
 
-func sessionSeen(t *testing.T, s engine.Store) {
+func sessionTouch(t *testing.T, s engine.Store) {
 	ctx, one := t.Context(), newSession()
-	ok(t, s.TouchSession(ctx, one.ID, noon)) // one that ended
+	ok(t, s.TouchSession(ctx, one.ID, noon)) // there is no such session
 	_, err := s.Session(ctx, one.ID)
 	refused(t, err, engine.CodeNotFound)
 	ok(t, s.CreateSession(ctx, one, record(engine.SystemChain)))
@@ -56,8 +56,8 @@ func sessionSeen(t *testing.T, s engine.Store) {
 	same(t, get[engine.Session](t)(s.Session(ctx, one.ID)), one)
 }
 
-// However many calls say when it was used, in whatever order, the last time stands.
-func sessionSeenRace(t *testing.T, s engine.Store) {
+// The latest time stays, in whatever order the calls arrive.
+func sessionTouchRace(t *testing.T, s engine.Store) {
 	ctx, one := t.Context(), newSession()
 	ok(t, s.CreateSession(ctx, one, record(engine.SystemChain)))
 	var calls sync.WaitGroup

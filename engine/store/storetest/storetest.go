@@ -1,10 +1,10 @@
-// Package storetest is the one contract that every [engine.Store] meets. A store
-// calls [Run] from its tests with a way to open an empty store; what it cannot
-// honour it names, with the reason, as a [Limit].
+// Package storetest is the contract that every [engine.Store] must meet. The tests of
+// a store call [Run] with a function that opens an empty store. A promise that the
+// store cannot keep is declared as a [Limit].
 //
-// There is a file for each part of the port, named like it. Every subtest works
-// in a project of its own, so that those of one part can share a store, and
-// keeps to a few hundred documents, so that slow stores can run it too.
+// Each part of the port has a file of the same name. Every subtest uses a project of
+// its own, so that the subtests of one part can share a store, and stores at most a
+// few hundred documents, so that slow stores can run it too.
 package storetest
 
 import (
@@ -13,9 +13,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// Limit is a promise that a store cannot keep. Test is the name of the subtest
-// as Run prints it ("policy/versions race"); Reason is printed where it is
-// skipped.
+// Limit is a promise that a store cannot keep. Test is the name of the subtest as
+// Run prints it ("policy/versions race"). Run skips the subtest and prints Reason.
 type Limit struct {
 	Test   string
 	Reason string
@@ -45,8 +44,8 @@ var parts = []struct {
 	{"datakey", dataKeyContracts},
 }
 
-// Run checks a store. It calls open once for each part of the port; open fails
-// the test where it cannot, and leaves closing the store to Run.
+// Run checks a store. It calls open once for each part of the port and closes the
+// store; open must fail the test if it cannot open one.
 func Run(t *testing.T, open func(t *testing.T) engine.Store, limits ...Limit) {
 	reasons := map[string]string{}
 	for _, limit := range limits {
@@ -61,7 +60,7 @@ func Run(t *testing.T, open func(t *testing.T) engine.Store, limits ...Limit) {
 				delete(reasons, name)
 				t.Run(c.name, func(t *testing.T) {
 					if limited {
-						t.Skipf("this store cannot honour it: %s", reason)
+						t.Skipf("this store cannot keep the promise: %s", reason)
 					}
 					c.test(t, s)
 				})

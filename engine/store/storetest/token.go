@@ -26,7 +26,7 @@ func newToken(projectID, requestID string) engine.Token {
 	}
 }
 
-// newSettlement ends a token, with a record that can be told from others'.
+// newSettlement is a settlement of a token, with a record that no other has.
 func newSettlement(token engine.Token, kind engine.SettleKind) (engine.Settlement, engine.Record) {
 	s := engine.Settlement{
 		Digest: token.Digest, Kind: kind, Attempt: engine.NewID("try"), RequestID: token.RequestID, ProjectID: token.ProjectID,
@@ -40,7 +40,7 @@ func newSettlement(token engine.Token, kind engine.SettleKind) (engine.Settlemen
 	return s, rec
 }
 
-// storedToken issues a token by a request of its own.
+// storedToken stores a token with a request of its own.
 func storedToken(t *testing.T, s engine.Store, token engine.Token) engine.Token {
 	t.Helper()
 	r := newRequest(token.ProjectID)
@@ -95,19 +95,19 @@ func tokenSettleAgain(t *testing.T, s engine.Store) {
 
 func tokenSettleRace(t *testing.T, s engine.Store) {
 	for range 3 {
-		raceToEnd(t, s, 64, engine.Consumed)
+		raceToSettle(t, s, 64, engine.Consumed)
 	}
 }
 
 func tokenKindsRace(t *testing.T, s engine.Store) {
 	for range 3 {
-		raceToEnd(t, s, 24, engine.Consumed, engine.Revoked, engine.Expired)
+		raceToSettle(t, s, 24, engine.Consumed, engine.Revoked, engine.Expired)
 	}
 }
 
-// raceToEnd lets callers settle one token at once, each in a kind of its own:
-// one wins, all see the same winner, and it alone is on record.
-func raceToEnd(t *testing.T, s engine.Store, callers int, kinds ...engine.SettleKind) {
+// raceToSettle lets callers settle one token at once with different kinds: one wins,
+// all get the same winner, and only the winner is recorded.
+func raceToSettle(t *testing.T, s engine.Store, callers int, kinds ...engine.SettleKind) {
 	t.Helper()
 	project := engine.NewID("prj")
 	token := storedToken(t, s, newToken(project, engine.NewID("req")))
@@ -140,8 +140,8 @@ func raceToEnd(t *testing.T, s engine.Store, callers int, kinds ...engine.Settle
 	lists(t, timeline(t, s, project, token.CertificateID), []engine.Event{*winners[0].rec.Event})
 }
 
-// A caller who left cannot know what became of the settlement. Settling again
-// tells: it wins, once, with its whole record, unless another came before.
+// A caller whose context ended does not know whether the settlement was stored.
+// Settling again wins, with one complete record.
 func tokenSettleCancelled(t *testing.T, s engine.Store) {
 	project := engine.NewID("prj")
 	token := storedToken(t, s, newToken(project, engine.NewID("req")))
