@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -122,16 +124,47 @@ func (b *buffer) String() string {
 
 func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 	t.Helper()
-	f := &fixture{
-		t: t, log: &buffer{}, registry: prometheus.NewRegistry(),
-		users: map[string]engine.User{}, keys: map[string]engine.Secret{}, certs: map[string]engine.Certificate{},
-	}
+	f := &fixture{t: t}
 	dir := t.TempDir()
+	filled(t)
+	must(t, os.CopyFS(dir, os.DirFS(template)))
+	must(t, os.Chmod(filepath.Join(dir, "key"), 0o600))
+	log, closeStore := f.open(dir)
+	t.Cleanup(closeStore)
+	f.project, f.users, f.keys, f.certs = sample.project, maps.Clone(sample.users), maps.Clone(sample.keys), maps.Clone(sample.certs)
+	f.serve(log, change...)
+	t.Cleanup(f.checkDocumented)
+	return f
+}
+
+// sample has what is in the template folder: people, a project and certificates.
+var (
+	sample     fixture
+	fillSample sync.Once
+)
+
+// filled fills the template folder, once.
+func filled(t *testing.T) {
+	t.Helper()
+	fillSample.Do(func() {
+		sample.t, sample.users = t, map[string]engine.User{}
+		sample.keys, sample.certs = map[string]engine.Secret{}, map[string]engine.Certificate{}
+		_, closeStore := sample.open(template)
+		defer closeStore()
+		sample.people()
+		sample.certificates()
+	})
+}
+
+// open makes the services on a folder.
+func (f *fixture) open(dir string) (log *slog.Logger, closeStore func()) {
+	t := f.t
+	t.Helper()
+	f.log, f.registry = &buffer{}, prometheus.NewRegistry()
 	real, err := sqlite.Open(t.Context(), filepath.Join(dir, "store", "db"))
 	must(t, err)
-	t.Cleanup(func() { must(t, real.Close()) })
 	store := &faultyStore{Store: real}
-	log := slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log = slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	sealer, err := keys.Open(t.Context(), keys.Options{KeyFile: filepath.Join(dir, "key"), Logger: log})
 	must(t, err)
 	clock := f.now
@@ -146,10 +179,7 @@ func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 		Store: store, Keys: sealer, Clock: clock, Log: log, Notifier: notify.New(notify.Options{AllowHosts: []string{"127.0.0.1"}, Clock: clock}),
 	}
 	f.workflows.transitions = &engine.Transitions{Store: store, Policy: rules, Reports: f.workflows, Clock: clock, Log: log}
-	f.people()
-	f.certificates()
-	f.serve(log, change...)
-	return f
+	return log, func() { must(t, real.Close()) }
 }
 
 // now is the fixture's clock.

@@ -21,6 +21,7 @@ var (
 	renderers *host.Host
 	rules     engine.Policy
 	built     string // the folder of the plugins and their catalogue
+	template  string // the folder of the store that fixtures begin with
 )
 
 func TestMain(m *testing.M) {
@@ -33,11 +34,11 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "countersign-api-test")
+	// In the same folder every time, go build links only what has changed.
+	dir, err := filepath.Abs("../bin/api-test")
 	if err != nil {
 		return 1, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // what is left is in the system's temporary folder
 	built = dir
 	build := exec.Command("go", "build", "-o", dir+"/", "../plugins/formats/...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -59,5 +60,10 @@ func run(m *testing.M) (code int, err error) {
 	if rules, err = policies.New(context.Background()); err != nil {
 		return 1, err
 	}
+	template, err = os.MkdirTemp("", "countersign-api-test")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { _ = os.RemoveAll(template) }() // what is left is in the system's temporary folder
 	return m.Run(), nil
 }

@@ -53,7 +53,7 @@ func TestStreamEndsWithRights(t *testing.T) {
 			b = f.signIn("operator")
 			headers = []string{"Authorization", "", "Cookie", b.cookie}
 		}
-		r := bufio.NewReader(f.open("operator", "", headers...).Body)
+		r := bufio.NewReader(f.openStream("operator", "", headers...).Body)
 		block(t, r)
 		f.download("second")
 		if text := block(t, r); !strings.Contains(text, "event: cert.downloaded") {
@@ -66,7 +66,7 @@ func TestStreamEndsWithRights(t *testing.T) {
 	}
 	f := newFixture(t, brisk)
 	f.keys["brief"] = f.key(f.caller("viewer"), engine.RoleViewer, time.Now().Add(time.Hour))
-	r := bufio.NewReader(f.open("brief", "").Body)
+	r := bufio.NewReader(f.openStream("brief", "").Body)
 	block(t, r)
 	f.skew.Store(int64(2 * time.Hour))
 	if _, err := io.Copy(io.Discard, r); err != nil {
@@ -91,7 +91,7 @@ func TestStreamEndsWithTheServer(t *testing.T) {
 	f.beside(stream.Pace{})
 	var bodies []*bufio.Reader
 	for _, as := range []string{"viewer", "admin"} {
-		bodies = append(bodies, bufio.NewReader(f.open(as, "").Body))
+		bodies = append(bodies, bufio.NewReader(f.openStream(as, "").Body))
 		block(t, bodies[len(bodies)-1])
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -110,7 +110,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	f := newFixture(t, brisk)
 	var last *http.Response
 	for range 16 {
-		last = f.open("viewer", "")
+		last = f.openStream("viewer", "")
 		if block(t, bufio.NewReader(last.Body)); last.StatusCode != 200 {
 			t.Fatal(last.Status)
 		}
@@ -119,11 +119,11 @@ func TestStreamsAreBounded(t *testing.T) {
 	if a.problem(429, engine.CodeRateLimited); a.header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
-	if other := f.open("operator", ""); other.StatusCode != 200 {
+	if other := f.openStream("operator", ""); other.StatusCode != 200 {
 		t.Error(other.Status)
 	}
 	must(t, last.Body.Close())
-	f.until("a client that went away is noticed", func() bool { return f.open("viewer", "").StatusCode == 200 })
+	f.until("a client that went away is noticed", func() bool { return f.openStream("viewer", "").StatusCode == 200 })
 }
 
 // until waits for a condition.

@@ -181,8 +181,8 @@ func TestStreamTellsOfThePolicy(t *testing.T) {
 	}
 }
 
-// open opens a stream that the caller reads by hand.
-func (f *fixture) open(as, query string, headers ...string) *http.Response {
+// openStream opens a stream that the caller reads by hand.
+func (f *fixture) openStream(as, query string, headers ...string) *http.Response {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
 	f.t.Cleanup(cancel)
@@ -235,7 +235,7 @@ func TestStreamOpens(t *testing.T) {
 		{"", head + "0", head},
 		{"", strings.Repeat("9", 40), head},
 	} {
-		got := f.open("viewer", c.query, "Last-Event-ID", c.header)
+		got := f.openStream("viewer", c.query, "Last-Event-ID", c.header)
 		for name, want := range map[string]string{
 			"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff",
 		} {
@@ -252,7 +252,7 @@ func TestStreamOpens(t *testing.T) {
 // What is not for the caller moves their position all the same.
 func TestStreamBeats(t *testing.T) {
 	f := newFixture(t, brisk)
-	r := bufio.NewReader(f.open("viewer", "").Body)
+	r := bufio.NewReader(f.openStream("viewer", "").Body)
 	block(t, r)
 	if text := block(t, r); text != ":\n" {
 		t.Fatalf("%q is no sign of life", text)
