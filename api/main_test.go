@@ -57,6 +57,16 @@ func run(m *testing.M) (code int, err error) {
 			err = closed
 		}
 	}()
+	for _, p := range renderers.Plugins() {
+		for range 5 { // a busy machine may need more time than a plugin has to start
+			if p.State != host.StateDisabled {
+				break
+			}
+			if err := renderers.Reload(p.Name); err == nil {
+				break
+			}
+		}
+	}
 	if rules, err = policies.New(context.Background()); err != nil {
 		return 1, err
 	}

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/countersign-dev/countersign/api/client"
 	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -92,25 +91,23 @@ func TestNotificationTargetsAreTested(t *testing.T) {
 		w.WriteHeader(int(status.Load()))
 	}))
 	t.Cleanup(receiver.Close)
-	c, ctx, p := f.client("admin"), t.Context(), f.project.ID
-	made := want[wire.NewNotificationTarget](t)(c.CreateNotificationTarget(ctx, p, wire.NotificationTargetBody{
-		Name: "hook", URL: wire.Secret(receiver.URL + "/canary"), Events: []string{"approval.decided"},
-	}))
+	made := read[wire.NewNotificationTarget](f.do("admin", "POST", targetPath, targetBody(receiver.URL+"/canary", "approval.decided")).is(201))
+	path := targetPath + "/" + made.ID
 	status.Store(200)
-	if test := want[wire.NotificationTest](t)(c.TestNotificationTarget(ctx, p, made.ID)); !test.Sent || test.Problem != "" || got.Load() != 1 {
+	if test := read[wire.NotificationTest](f.do("admin", "POST", path+"/test", "").is(200)); !test.Sent || test.Problem != "" || got.Load() != 1 {
 		t.Errorf("%+v after %d messages", test, got.Load())
 	}
 	status.Store(503)
-	if test := want[wire.NotificationTest](t)(c.TestNotificationTarget(ctx, p, made.ID)); test.Sent || !strings.Contains(test.Problem, "answered 503") || strings.Contains(test.Problem, "canary") {
+	if test := read[wire.NotificationTest](f.do("admin", "POST", path+"/test", "").is(200)); test.Sent || !strings.Contains(test.Problem, "answered 503") || strings.Contains(test.Problem, "canary") {
 		t.Errorf("%+v", test)
 	}
-	if entries := f.entries(p, engine.ActionTargetTested); len(entries) != 2 || entries[0].Outcome != engine.AuditFailed || entries[1].Outcome != engine.AuditSuccess {
+	if entries := f.entries(f.project.ID, engine.ActionTargetTested); len(entries) != 2 || entries[0].Outcome != engine.AuditFailed || entries[1].Outcome != engine.AuditSuccess {
 		t.Errorf("%+v", entries)
 	}
-	if page := want[wire.Page[wire.NotificationTarget]](t)(c.NotificationTargets(ctx, p, client.Paging{})); len(page.Items) != 1 {
+	if page := read[wire.Page[wire.NotificationTarget]](f.do("admin", "GET", targetPath, "").is(200)); len(page.Items) != 1 {
 		t.Errorf("%+v", page)
 	}
-	must(t, c.DeleteNotificationTarget(ctx, p, made.ID))
+	f.do("admin", "DELETE", path, "").is(204)
 }
 
 // A used token that is tried again is reported, whoever tries it.

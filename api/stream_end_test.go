@@ -160,13 +160,13 @@ func TestStuckClientIsCutOff(t *testing.T) {
 		e.RequestID, e.CertificateID, e.Format = m.RequestID, f.certs["shop"].ID, strings.Repeat("x", 200)
 		must(t, f.store.Append(t.Context(), e))
 		if i == n/2 {
-			if events := follow(f, f.client("viewer"), before, n/2); len(events) != n/2 {
+			if events := follow(f, f.source("viewer"), before, n/2); len(events) != n/2 {
 				t.Fatalf("the other client got %d events", len(events))
 			}
 		}
 	}
 	f.until("the stuck client is cut off", func() bool { return ended(f.log.String(), "stuck-client") })
-	if events := follow(f, f.client("viewer"), before, n); len(events) != n {
+	if events := follow(f, f.source("viewer"), before, n); len(events) != n {
 		t.Fatalf("the other client got %d events", len(events))
 	}
 	text, _ := io.ReadAll(conn) // as far as it goes

@@ -3,6 +3,8 @@ package api_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,7 +15,6 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign/api"
-	"github.com/countersign-dev/countersign/api/client"
 	"github.com/countersign-dev/countersign/api/stream"
 	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
@@ -65,26 +66,65 @@ func (f *fixture) head() string {
 	return strconv.FormatInt(found[0].Seq, 10)
 }
 
-// follow reads events from behind an id up to the given number.
-func follow(f *fixture, c *client.Client, after string, n int) []client.StreamEvent {
+// source is where a person follows the project's stream.
+type source struct {
+	address string
+	key     engine.Secret
+}
+
+func (f *fixture) source(as string) source {
+	return source{f.url + "/api/v1/projects/" + f.project.ID + "/stream", f.keys[as]}
+}
+
+// streamEvent is an event as a client reads it. Of several events of one audit
+// entry, those before the last have the id of the entry before.
+type streamEvent struct {
+	ID, Type string
+	wire.StreamEvent
+}
+
+// follow reads n events after an id. Where a stream ends, it connects again.
+func follow(f *fixture, s source, after string, n int) (events []streamEvent) {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
 	defer cancel()
-	var events []client.StreamEvent
-	for e, err := range c.Stream(ctx, f.project.ID, after) {
-		if err != nil {
-			f.t.Errorf("%v after %s", err, told(events)) // not the end of whoever waits for these events
-			break
+	for len(events) < n {
+		req, err := http.NewRequestWithContext(ctx, "GET", s.address, nil)
+		must(f.t, err)
+		req.Header.Set("Authorization", "Bearer "+s.key.Reveal())
+		req.Header.Set("Last-Event-ID", after)
+		got, err := http.DefaultClient.Do(req)
+		if err != nil || got.StatusCode != http.StatusOK {
+			f.t.Errorf("%v after %s", err, summary(events)) // Fatal would leave the reader of these events waiting
+			return events
 		}
-		if events = append(events, e); len(events) == n {
-			break
+		var e streamEvent
+		for lines := bufio.NewScanner(got.Body); len(events) < n && lines.Scan(); {
+			name, value, _ := strings.Cut(lines.Text(), ": ")
+			switch name {
+			case "id":
+				after = value
+			case "event":
+				e.Type = value
+			case "data":
+				err = errors.Join(err, json.Unmarshal([]byte(value), &e.StreamEvent))
+			case "":
+				if e.ID = after; e.Type != "" {
+					events = append(events, e)
+				}
+				e = streamEvent{}
+			}
+		}
+		if err := errors.Join(err, got.Body.Close()); err != nil {
+			f.t.Error(err)
+			return events
 		}
 	}
 	return events
 }
 
-// told is what events say, in short.
-func told(events []client.StreamEvent) string {
+// summary is what events say, in short.
+func summary(events []streamEvent) string {
 	var texts []string
 	for _, e := range events {
 		texts = append(texts, e.Type+"/"+e.Action+"/"+e.Status)
@@ -104,29 +144,29 @@ const oneDownload = "request.updated/download.requested/issued request.updated/c
 
 func TestStreamTellsAndResumes(t *testing.T) {
 	f := newFixture(t, brisk)
-	before, first := f.head(), f.client("admin")
+	before, first := f.head(), f.source("admin")
 	f.beside(briskly)
-	live := make(chan []client.StreamEvent, 2)
-	for _, c := range []*client.Client{first, f.client("admin")} {
+	live := make(chan []streamEvent, 2)
+	for _, c := range []source{first, f.source("admin")} {
 		go func() { live <- follow(f, c, before, 6) }()
 	}
 	one, two := f.download("operator"), f.download("second")
 	for range 2 { // on both servers, only one of which served the downloads
 		events := <-live
-		if told(events) != oneDownload+" "+oneDownload || events[0].RequestID != one || events[3].RequestID != two || events[0].CertificateID != f.certs["shop"].ID {
-			t.Fatalf("%s", told(events))
+		if summary(events) != oneDownload+" "+oneDownload || events[0].RequestID != one || events[3].RequestID != two || events[0].CertificateID != f.certs["shop"].ID {
+			t.Fatalf("%s", summary(events))
 		}
 		if got := f.entries(f.project.ID, engine.ActionCertificateDownloaded); events[2].ID != fmt.Sprint(got[1].Seq) || events[5].ID != fmt.Sprint(got[0].Seq) {
 			t.Fatalf("ids %s and %s of %+v", events[2].ID, events[5].ID, got)
 		}
 		for i, missed := range map[int]int{0: 5, 1: 5, 2: 3, 3: 2, 4: 2} { // of two at once, both come again
-			if again := follow(f, first, events[i].ID, missed); told(again) != told(events[6-missed:]) {
-				t.Errorf("behind event %d came %s", i, told(again))
+			if again := follow(f, first, events[i].ID, missed); summary(again) != summary(events[6-missed:]) {
+				t.Errorf("behind event %d came %s", i, summary(again))
 			}
 		}
 	}
-	if all := follow(f, first, "0", 6); told(all) != oneDownload+" "+oneDownload {
-		t.Errorf("from the beginning came %s", told(all))
+	if all := follow(f, first, "0", 6); summary(all) != oneDownload+" "+oneDownload {
+		t.Errorf("from the beginning came %s", summary(all))
 	}
 }
 
@@ -156,8 +196,8 @@ func TestStreamVisibility(t *testing.T) {
 		"viewer": downloaded + downloaded, "operator": mine + downloaded, "second": downloaded + other,
 		"approver": mine + other, "admin": mine + other, "root": mine + other,
 	} {
-		events := follow(f, f.client(as), before, strings.Count(want, " "))
-		if got := told(events) + " "; got != want {
+		events := follow(f, f.source(as), before, strings.Count(want, " "))
+		if got := summary(events) + " "; got != want {
 			t.Errorf("%s was told %s, want %s", as, got, want)
 		}
 		for _, e := range events {
@@ -174,8 +214,8 @@ func TestStreamTellsOfThePolicy(t *testing.T) {
 	before := f.head()
 	f.allowKeys(true)
 	for _, as := range []string{"viewer", "operator", "admin"} {
-		events := follow(f, f.client(as), before, 1)
-		if told(events) != "policy.updated/policy.updated/" || events[0].ID != f.head() || events[0].RequestID != "" || events[0].Time.IsZero() {
+		events := follow(f, f.source(as), before, 1)
+		if summary(events) != "policy.updated/policy.updated/" || events[0].ID != f.head() || events[0].RequestID != "" || events[0].Time.IsZero() {
 			t.Errorf("%s was told %+v", as, events)
 		}
 	}

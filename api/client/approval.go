@@ -7,8 +7,8 @@ import (
 	"github.com/countersign-dev/countersign/api/wire"
 )
 
-// ApprovalQuery narrows a listing of approvals; an empty Status does not, and
-// "settled" is every state but pending.
+// ApprovalQuery filters a listing of approvals. Status "" is every state, "settled"
+// every state except pending.
 type ApprovalQuery struct {
 	Status string
 	Paging

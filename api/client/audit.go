@@ -11,12 +11,12 @@ import (
 	"github.com/countersign-dev/countersign/api/wire"
 )
 
-// SystemChain is the project name under which a system administrator reads the
-// audit chain of what belongs to no project.
+// SystemChain is the project id under which a system administrator reads the audit
+// chain of everything that belongs to no project.
 const SystemChain = "system"
 
-// AuditQuery narrows a listing of audit entries; zero members do not. From is
-// inclusive, To exclusive.
+// AuditQuery filters a listing of audit entries; zero members do not filter. From
+// is inclusive, To exclusive.
 type AuditQuery struct {
 	Action        string
 	Actor         string
@@ -46,8 +46,8 @@ func (c *Client) AuditLogs(ctx context.Context, project string, q AuditQuery) (w
 	return call[wire.Page[wire.AuditEntry]](ctx, c, request{method: http.MethodGet, path: at("projects", project, "audit-logs"), query: q.values()})
 }
 
-// ExportAudit streams every entry that matches, newest first, as "ndjson" or
-// "csv". Reading fails if the export breaks off; the caller closes it.
+// ExportAudit streams all entries that match, newest first, as "ndjson" or "csv".
+// Reading fails if the export is not complete. The caller closes it.
 func (c *Client) ExportAudit(ctx context.Context, project string, q AuditQuery, format string) (io.ReadCloser, error) {
 	v := q.values()
 	v.Set("format", format)
@@ -58,8 +58,8 @@ func (c *Client) ExportAudit(ctx context.Context, project string, q AuditQuery, 
 	return answer.Body, nil
 }
 
-// VerifyAudit checks a project's audit chain, against a head noted earlier
-// unless that is zero.
+// VerifyAudit checks a project's audit chain, also against an earlier head unless
+// anchor is zero.
 func (c *Client) VerifyAudit(ctx context.Context, project string, anchor wire.AuditHead) (wire.AuditVerdict, error) {
 	v := url.Values{}
 	if anchor.Seq > 0 {
@@ -69,11 +69,4 @@ func (c *Client) VerifyAudit(ctx context.Context, project string, anchor wire.Au
 	patient := *c
 	patient.within = unbounded // the chain may be long
 	return call[wire.AuditVerdict](ctx, &patient, request{method: http.MethodGet, path: at("projects", project, "audit-logs", "verify"), query: v})
-}
-
-// DownloadTokens reads the forensic record of tokens, newest first.
-func (c *Client) DownloadTokens(ctx context.Context, project string, p Paging) (wire.Page[wire.DownloadToken], error) {
-	return call[wire.Page[wire.DownloadToken]](ctx, c, request{
-		method: http.MethodGet, path: at("projects", project, "download-tokens"), query: p.values(),
-	})
 }

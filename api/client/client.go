@@ -1,9 +1,9 @@
 // Package client speaks Countersign's HTTP API, version 1, with the types of
 // package wire.
 //
-// Start with [New]; each method is one endpoint, in the file of its concept.
-// What the server refuses is a [*Problem], whose Code says why. Redirects are
-// not followed: they would take the API key or a token elsewhere.
+// Start with [New]; each method calls one endpoint and is in the file of its
+// concept. A refusal by the server is a [*Problem], whose Code tells why. Redirects
+// are not followed: they would send the API key or a token to another server.
 package client
 
 import (
@@ -23,8 +23,8 @@ import (
 	"github.com/countersign-dev/countersign/api/wire"
 )
 
-// Problem is the server's refusal or failure (RFC 9457). Answers that are none
-// of the server's, such as a proxy's, become one without a code.
+// Problem is a refusal or failure of the server (RFC 9457). An answer of another
+// server, such as a proxy, becomes one without a code.
 type Problem = wire.Problem
 
 // Client calls one server with one API key. It is safe for concurrent use.
@@ -36,22 +36,16 @@ type Client struct {
 	http   *http.Client
 }
 
-// Option changes how a client is made.
+// Option sets something of a client.
 type Option func(*Client)
 
-// WithTransport makes the client use another transport, such as one that trusts
-// a private certificate authority.
-func WithTransport(t http.RoundTripper) Option {
-	return func(c *Client) { c.http.Transport = t }
-}
-
-// WithUserAgent names the calling program, for the server's records.
+// WithUserAgent names the calling program, for the audit log.
 func WithUserAgent(name string) Option {
 	return func(c *Client) { c.agent = name }
 }
 
-// WithTimeout ends calls that take longer. What carries a file, an export or a
-// stream is bounded until it begins; verifying an audit log is not.
+// WithTimeout ends calls that take longer. For a file or an export it limits the
+// time until the answer begins. It does not limit the check of an audit log.
 func WithTimeout(d time.Duration) Option {
 	return func(c *Client) { c.within = d }
 }
@@ -61,7 +55,7 @@ func WithTimeout(d time.Duration) Option {
 func New(address string, key wire.Secret, options ...Option) (*Client, error) {
 	base, err := url.Parse(strings.TrimSuffix(address, "/"))
 	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
-		return nil, errors.New("the server's address is not of the form https://host[:port]")
+		return nil, errors.New("the server's address is not valid; give one of the form https://host[:port]")
 	}
 	c := &Client{base: base.JoinPath("/api/v1"), key: key, within: unbounded, http: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -72,7 +66,7 @@ func New(address string, key wire.Secret, options ...Option) (*Client, error) {
 	return c, nil
 }
 
-// Paging asks for a part of a collection; the zero value is the first, of the
+// Paging selects a part of a collection; the zero value is the first part, of the
 // server's default size.
 type Paging struct {
 	Limit  int
@@ -94,7 +88,7 @@ func set(v url.Values, name, value string) {
 	}
 }
 
-// All calls list for page after page and gathers at most limit items, 0 for all.
+// All reads page after page with list and returns at most limit items, 0 for all.
 func All[T any](limit int, list func(Paging) (wire.Page[T], error)) ([]T, error) {
 	var all []T
 	for at := (Paging{Limit: 200}); ; {
@@ -116,8 +110,8 @@ func All[T any](limit int, list func(Paging) (wire.Page[T], error)) ([]T, error)
 // unbounded is longer than any call takes.
 const unbounded time.Duration = math.MaxInt64
 
-// request is one call: path below the API's base, its parts escaped already. A
-// transfer takes as long as it takes once it has begun.
+// request is one call. path is below the base of the API; its parts are escaped
+// already. The duration of a transfer is not limited after the answer has begun.
 type request struct {
 	transfer     bool
 	method, path string
@@ -134,8 +128,8 @@ func at(parts ...string) string {
 	return strings.Join(parts, "/")
 }
 
-// do sends a request and returns the answer, whose body the caller closes; an
-// answer of 300 and above is an error.
+// do sends a request and returns the answer, whose body the caller closes. A
+// status of 300 and above is an error.
 func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	var body io.Reader
 	if r.body != nil {
@@ -174,27 +168,27 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	if r.transfer {
 		late.Stop()
 	}
-	answer.Body = &ending{answer.Body, end}
+	answer.Body = &endingBody{answer.Body, end}
 	if answer.StatusCode >= http.StatusMultipleChoices {
 		return nil, problem(answer)
 	}
 	return answer, nil
 }
 
-// ending is an answer's body whose closing ends the call.
-type ending struct {
+// endingBody is the body of an answer; closing it ends the call.
+type endingBody struct {
 	io.ReadCloser
 	end func()
 }
 
-func (e *ending) Close() error {
+func (e *endingBody) Close() error {
 	defer e.end()
 	return e.ReadCloser.Close()
 }
 
 const maxProblem = 1 << 20
 
-// problem reads a refusal and closes it.
+// problem reads the problem of an answer and closes the answer.
 func problem(answer *http.Response) error {
 	defer func() { _ = answer.Body.Close() }() // the answer is an error already
 	p := &Problem{}
@@ -205,7 +199,7 @@ func problem(answer *http.Response) error {
 	if err != nil || p.Code == "" {
 		return &Problem{
 			Status: answer.StatusCode, Title: http.StatusText(answer.StatusCode),
-			Detail: "the answer is not one of Countersign's; is a proxy in between, or the address another server's?",
+			Detail: "the answer does not come from Countersign; check the address, and whether a proxy is in between",
 		}
 	}
 	p.Status = answer.StatusCode

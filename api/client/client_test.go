@@ -17,7 +17,7 @@ func answering(t *testing.T, handler http.HandlerFunc) *client.Client {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	c, err := client.New(server.URL+"/", "canary-key", client.WithTransport(server.Client().Transport))
+	c, err := client.New(server.URL+"/", "canary-key")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 		}
 		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 	})
-	_, err := c.Me(t.Context())
+	_, err := c.Projects(t.Context(), client.Paging{})
 	if p, ok := errors.AsType[*client.Problem](err); !ok || p.Status != http.StatusTemporaryRedirect || followed {
 		t.Fatalf("%v, followed: %v", err, followed)
 	}
@@ -50,12 +50,12 @@ func TestForeignAnswers(t *testing.T) {
 	c := answering(t, func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "<html>bad gateway</html>", http.StatusBadGateway)
 	})
-	_, err := c.Me(t.Context())
+	_, err := c.Projects(t.Context(), client.Paging{})
 	if p, ok := errors.AsType[*client.Problem](err); !ok || p.Status != http.StatusBadGateway || p.Code != "" || strings.Contains(err.Error(), "html") {
 		t.Fatalf("%v", err)
 	}
 	c = answering(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "not JSON") })
-	if _, err := c.Me(t.Context()); err == nil {
+	if _, err := c.Projects(t.Context(), client.Paging{}); err == nil {
 		t.Fatal("an answer that is not JSON was taken")
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/countersign-dev/countersign/api/wire"
 )
 
-// RequestQuery narrows a listing of requests; empty members do not.
+// RequestQuery filters a listing of requests; empty members do not filter.
 type RequestQuery struct {
 	Status        string
 	CertificateID string
@@ -27,19 +27,19 @@ func (c *Client) Request(ctx context.Context, project, id string) (wire.Request,
 	return call[wire.Request](ctx, c, request{method: http.MethodGet, path: at("projects", project, "requests", id)})
 }
 
-// Claim asks for the token of an approved request.
+// Claim fetches the token of an approved request.
 func (c *Client) Claim(ctx context.Context, project, id string, passphrase wire.Secret) (wire.Minted, error) {
 	return call[wire.Minted](ctx, c, request{
 		method: http.MethodPost, path: at("projects", project, "requests", id, "token"), body: wire.ClaimBody{Passphrase: passphrase},
 	})
 }
 
-// Cancel cancels a request that waits.
+// Cancel cancels a waiting request.
 func (c *Client) Cancel(ctx context.Context, project, id string) (wire.Request, error) {
 	return call[wire.Request](ctx, c, request{method: http.MethodPost, path: at("projects", project, "requests", id, "cancel")})
 }
 
-// Revoke ends a request's unconsumed token.
+// Revoke revokes a request's token, which must not be consumed.
 func (c *Client) Revoke(ctx context.Context, project, id string) error {
 	_, err := call[struct{}](ctx, c, request{method: http.MethodDelete, path: at("projects", project, "requests", id, "token")})
 	return err

@@ -7,11 +7,6 @@ import (
 	"github.com/countersign-dev/countersign/api/wire"
 )
 
-// Me tells who the client's key stands for.
-func (c *Client) Me(ctx context.Context) (wire.Me, error) {
-	return call[wire.Me](ctx, c, request{method: http.MethodGet, path: "me"})
-}
-
 // Projects lists the caller's projects.
 func (c *Client) Projects(ctx context.Context, p Paging) (wire.Page[wire.Project], error) {
 	return call[wire.Page[wire.Project]](ctx, c, request{method: http.MethodGet, path: "projects", query: p.values()})
@@ -42,12 +37,6 @@ func (c *Client) SetMember(ctx context.Context, project, user, role string) (wir
 	return call[wire.Member](ctx, c, request{
 		method: http.MethodPut, path: at("projects", project, "members", user), body: wire.MemberBody{Role: role},
 	})
-}
-
-// RemoveMember takes a user out of a project.
-func (c *Client) RemoveMember(ctx context.Context, project, user string) error {
-	_, err := call[struct{}](ctx, c, request{method: http.MethodDelete, path: at("projects", project, "members", user)})
-	return err
 }
 
 // APIKeys lists a project's API keys.

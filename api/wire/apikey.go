@@ -10,19 +10,19 @@ type APIKey struct {
 	Name      string     `json:"name"`
 	Role      string     `json:"role"`
 	CreatedAt time.Time  `json:"created_at"`
-	ExpiresAt *time.Time `json:"expires_at" doc:"null: never"`
+	ExpiresAt *time.Time `json:"expires_at" doc:"null if it does not expire"`
 	RevokedAt *time.Time `json:"revoked_at"`
 }
 
-// NewAPIKey is a key at the one moment its secret is told.
+// NewAPIKey is a new key with its secret, which no other answer has.
 type NewAPIKey struct {
 	APIKey
 	Secret Secret `json:"secret" doc:"Shown once; sent as Authorization: Bearer"`
 }
 
-// APIKeyBody makes a key.
+// APIKeyBody creates a key.
 type APIKeyBody struct {
 	Name      string     `json:"name"`
-	Role      string     `json:"role" doc:"At most the caller's own"`
+	Role      string     `json:"role" doc:"At most the caller's own role"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }

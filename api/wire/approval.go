@@ -2,8 +2,8 @@ package wire
 
 import "time"
 
-// Approval is what approvers decide about: exactly what would leave, to whom and
-// why. Digest binds it to certificate, format, options, requester and reason.
+// Approval is what approvers decide about: which file, for whom and why. Digest
+// binds it to certificate, format, options, requester and reason.
 type Approval struct {
 	ID                string              `json:"id"`
 	Kind              string              `json:"kind" doc:"download_key"`
@@ -13,17 +13,17 @@ type Approval struct {
 	Certificate       ApprovalCertificate `json:"certificate"`
 	Format            string              `json:"format"`
 	Filename          string              `json:"filename"`
-	ContainsKey       bool                `json:"contains_key" doc:"Whether the private key would leave"`
+	ContainsKey       bool                `json:"contains_key" doc:"Whether the file contains the private key"`
 	Options           map[string]any      `json:"options"`
 	Reason            string              `json:"reason"`
 	Digest            string              `json:"digest" doc:"SHA-256 over certificate, format, options, requester and reason, in hex"`
-	RequiredApprovals int                 `json:"required_approvals" doc:"How many people must approve; one denial settles"`
+	RequiredApprovals int                 `json:"required_approvals" doc:"How many people must approve; one denial settles the approval"`
 	Decisions         []Decision          `json:"decisions"`
 	CreatedAt         time.Time           `json:"created_at"`
-	ExpiresAt         time.Time           `json:"expires_at" doc:"When the approval lapses unless it is settled before"`
+	ExpiresAt         time.Time           `json:"expires_at" doc:"When the approval expires unless it is settled before"`
 }
 
-// ApprovalCertificate is the certificate as approvers are shown it.
+// ApprovalCertificate is the certificate as approvers see it.
 type ApprovalCertificate struct {
 	ID                string    `json:"id"`
 	Name              string    `json:"name"`
@@ -33,7 +33,7 @@ type ApprovalCertificate struct {
 	NotAfter          time.Time `json:"not_after"`
 }
 
-// Decision is what one person decided.
+// Decision is the vote of one person.
 type Decision struct {
 	Actor    Requester `json:"actor"`
 	Decision string    `json:"decision" doc:"approve or deny"`
@@ -41,13 +41,13 @@ type Decision struct {
 	Time     time.Time `json:"time"`
 }
 
-// VoteBody goes with a decision; a denial needs the comment.
+// VoteBody is the body of a vote; a denial needs the comment.
 type VoteBody struct {
-	Comment string `json:"comment,omitempty" doc:"Why; goes on record"`
+	Comment string `json:"comment,omitempty" doc:"Why; kept in the audit log"`
 }
 
-// Pending is a download that waits for people to approve it. The passphrase, if
-// the format needs one, comes with the claim.
+// Pending is a download that waits for approval. If the format needs a passphrase,
+// the claim must bring it.
 type Pending struct {
 	RequestID          string    `json:"request_id"`
 	Status             string    `json:"status" doc:"pending_approval"`

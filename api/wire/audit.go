@@ -19,18 +19,19 @@ type AuditEntry struct {
 	Hash          string            `json:"hash"`
 }
 
-// AuditHead is the last entry of a chain. Noted elsewhere, it anchors the chain.
+// AuditHead is the last entry of a chain. Keep it elsewhere to find out later whether
+// the chain was cut.
 type AuditHead struct {
 	Seq  int64  `json:"seq"`
 	Hash string `json:"hash"`
 }
 
-// AuditVerification is the result of checking a chain. BrokenAt and Problem are
-// absent from a whole one.
+// AuditVerdict is the result of checking a chain. BrokenAt and Problem are absent if
+// the chain is complete and unchanged.
 type AuditVerdict struct {
 	OK       bool      `json:"ok"`
-	Entries  int64     `json:"entries" doc:"How many were found whole"`
-	Head     AuditHead `json:"head" doc:"The last entry found whole"`
-	BrokenAt int64     `json:"broken_at,omitempty" doc:"Sequence number of the first that is not whole"`
+	Entries  int64     `json:"entries" doc:"Number of correct entries"`
+	Head     AuditHead `json:"head" doc:"The last correct entry"`
+	BrokenAt int64     `json:"broken_at,omitempty" doc:"Sequence number of the first entry that is not correct"`
 	Problem  string    `json:"problem,omitempty" doc:"What is wrong with it"`
 }

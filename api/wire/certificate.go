@@ -2,8 +2,8 @@ package wire
 
 import "time"
 
-// Certificate describes a stored certificate. Its private key never leaves but
-// as a download.
+// Certificate describes a stored certificate. Only a download contains its private
+// key.
 type Certificate struct {
 	ID            string    `json:"id"`
 	Name          string    `json:"name"`
@@ -16,9 +16,9 @@ type Certificate struct {
 	KeyAlgorithm  string    `json:"key_algorithm" doc:"Such as RSA-2048, ECDSA-P256 or Ed25519"`
 	HasPrivateKey bool      `json:"has_private_key"`
 	Fingerprint   string    `json:"fingerprint_sha256" doc:"Hexadecimal SHA-256 of the DER form"`
-	ChainLength   int       `json:"chain_length" doc:"Issuers stored with it, self-signed roots left out"`
-	// Chain is told of one certificate, not of each in a list.
-	Chain []ChainCertificate `json:"chain,omitempty" doc:"The issuers stored with it, the one of the certificate first; not in lists"`
+	ChainLength   int       `json:"chain_length" doc:"Number of issuers stored with it, without self-signed roots"`
+	// Chain is in the answer about one certificate, not in lists.
+	Chain []ChainCertificate `json:"chain,omitempty" doc:"The issuers stored with it, the issuer of the certificate first; not in lists"`
 }
 
 // ChainCertificate is one of the issuers above a certificate.
@@ -29,9 +29,9 @@ type ChainCertificate struct {
 	Fingerprint string    `json:"fingerprint_sha256" doc:"Hexadecimal SHA-256 of the DER form"`
 }
 
-// ImportBody brings a certificate in, as PEM or as PKCS#12.
+// ImportBody imports a certificate, as PEM or as PKCS#12.
 type ImportBody struct {
-	Name           string `json:"name" doc:"What people call it"`
+	Name           string `json:"name" doc:"The name that people see"`
 	CertificatePEM string `json:"certificate_pem,omitempty" doc:"The leaf; its chain may follow in the same text"`
 	ChainPEM       string `json:"chain_pem,omitempty" doc:"Its issuers, in any order"`
 	PrivateKeyPEM  Secret `json:"private_key_pem,omitempty" doc:"PKCS#1, SEC 1 or PKCS#8, not encrypted"`

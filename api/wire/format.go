@@ -2,7 +2,7 @@ package wire
 
 import "encoding/json"
 
-// Format is a kind of file that certificates can be downloaded as.
+// Format is a file format in which certificates can be downloaded.
 type Format struct {
 	ID              string          `json:"id"`
 	Filename        string          `json:"filename"`
@@ -13,34 +13,35 @@ type Format struct {
 	Description     string          `json:"description"`
 	TypicalUse      string          `json:"typical_use"`
 	OptionsSchema   json.RawMessage `json:"options_schema" doc:"JSON Schema of the options"`
-	Targets         []FormatTarget  `json:"targets" doc:"Software that takes the file"`
+	Targets         []FormatTarget  `json:"targets" doc:"Software that reads the file"`
 	Plugin          FormatPlugin    `json:"plugin"`
 }
 
-// FormatTarget is software that takes a format's file, made with certain options.
+// FormatTarget is software that reads a format's file if it is made with these
+// options.
 type FormatTarget struct {
 	ID            string         `json:"id"`
 	Title         string         `json:"title"`
 	Options       map[string]any `json:"options" doc:"The options that the software needs"`
-	ImportCommand string         `json:"import_command" doc:"One line, as the plugin words it, for a person to run: {file} stands for the file's path, {alias} for the name that the software is to know it by"`
+	ImportCommand string         `json:"import_command" doc:"A command line from the plugin, for a person to run: {file} stands for the path of the file, {alias} for its name in the software"`
 }
 
 // FormatPlugin is the plugin that renders a format.
 type FormatPlugin struct {
 	Name    string  `json:"name"`
 	Version string  `json:"version"`
-	SHA256  string  `json:"sha256" doc:"Of its binary, hexadecimal"`
+	SHA256  string  `json:"sha256" doc:"Of its executable, hexadecimal"`
 	State   string  `json:"state"`
 	Sandbox Sandbox `json:"sandbox"`
 }
 
-// Sandbox is what confines a plugin.
+// Sandbox has the restrictions of a plugin.
 type Sandbox struct {
-	Enforced []string `json:"enforced" doc:"What the system enforces"`
-	Missing  []string `json:"missing" doc:"What it cannot, each with the reason after a colon"`
+	Enforced []string `json:"enforced" doc:"The restrictions that the system enforces"`
+	Missing  []string `json:"missing" doc:"The restrictions that it cannot enforce, each with the reason after a colon"`
 }
 
-// Plugin is a renderer with all it renders. Detail says what is wrong with it.
+// Plugin is a renderer with its formats. Detail tells what is wrong with it.
 type Plugin struct {
 	FormatPlugin
 	Detail  string   `json:"detail"`

@@ -6,28 +6,28 @@ import "time"
 type NotificationTarget struct {
 	ID        string    `json:"id"`
 	Name      string    `json:"name"`
-	URL       string    `json:"url" doc:"Scheme and host; the rest is secret and never shown"`
+	URL       string    `json:"url" doc:"Scheme and host; the rest is secret and is never shown"`
 	Events    []string  `json:"events"`
-	Personal  bool      `json:"personal" doc:"It writes to the people whom an event concerns, one by one"`
+	Personal  bool      `json:"personal" doc:"Each message goes to the persons concerned, to each separately"`
 	CreatedBy Actor     `json:"created_by"`
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// NewNotificationTarget is a target at the one moment its secret is told.
+// NewNotificationTarget is a new target with its secret, which no other answer has.
 type NewNotificationTarget struct {
 	NotificationTarget
-	SigningSecret *Secret `json:"signing_secret" doc:"Shown once; null for what is no webhook. Webhooks are signed as Standard Webhooks 1.0 has it."`
+	SigningSecret *Secret `json:"signing_secret" doc:"Shown once; null unless the target is a webhook. Webhooks are signed by Standard Webhooks 1.0."`
 }
 
-// NotificationTargetBody makes a target.
+// NotificationTargetBody creates a target.
 type NotificationTargetBody struct {
 	Name   string   `json:"name"`
-	URL    Secret   `json:"url" doc:"https://… for a signed webhook; smtp://user:password@host:port/?fromaddress=… for mail, with toaddresses=… unless the people concerned are to be written to; slack, teams, discord, mattermost, rocketchat, ntfy, gotify and pushover as shoutrrr has them"`
+	URL    Secret   `json:"url" doc:"https://… for a signed webhook; smtp://user:password@host:port/?fromaddress=… for mail, with toaddresses=… unless each message goes to the persons concerned; slack, teams, discord, mattermost, rocketchat, ntfy, gotify and pushover in the form of shoutrrr"`
 	Events []string `json:"events" doc:"approval.requested, approval.reminder, approval.decided, approval.expired, token.reused"`
 }
 
-// NotificationTest says what came of a test message.
+// NotificationTest is the result of a test message.
 type NotificationTest struct {
 	Sent    bool   `json:"sent"`
-	Problem string `json:"problem" doc:"What was wrong; empty when it was sent"`
+	Problem string `json:"problem" doc:"Why it failed; empty if it was sent"`
 }

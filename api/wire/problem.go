@@ -9,23 +9,23 @@ import (
 // ProblemMediaType is the media type of every error (RFC 9457).
 const ProblemMediaType = "application/problem+json"
 
-// ProblemType precedes the code in a problem's type: an identifier that stays
-// the same, not an address (RFC 9457, section 3.1.1).
+// ProblemType is the prefix of a problem's type; the code follows. The type is a
+// stable identifier, not an address (RFC 9457, section 3.1.1).
 const ProblemType = "urn:countersign:problem:"
 
 // RetryAfter is the member of a problem that says after how many seconds to try
 // again; the header Retry-After says the same.
 const RetryAfter = "retry_after_seconds"
 
-// Problem is an error as the API answers it (RFC 9457). Fields are the members
-// that some problems have beside these, such as remedies or available.
+// Problem is an error as the API answers it (RFC 9457). Fields are the additional
+// members of some problems, such as remedies or available.
 type Problem struct {
 	Type      string         `json:"type" doc:"urn:countersign:problem: and the code"`
-	Title     string         `json:"title" doc:"What kind of problem it is, for people"`
+	Title     string         `json:"title" doc:"The kind of problem, for people"`
 	Status    int            `json:"status" doc:"The HTTP status"`
-	Detail    string         `json:"detail" doc:"What went wrong this time"`
-	Code      string         `json:"code" doc:"What kind of problem it is, for programs; stable"`
-	RequestID string         `json:"request_id" doc:"Id of the download request, if the problem is about one, else of this HTTP request (X-Request-ID)"`
+	Detail    string         `json:"detail" doc:"What went wrong in this case, and what to do"`
+	Code      string         `json:"code" doc:"The kind of problem, for programs; stable"`
+	RequestID string         `json:"request_id" doc:"Id of the download request if the problem is about one, otherwise of this HTTP request (X-Request-ID)"`
 	Fields    map[string]any `json:"-"`
 }
 
@@ -43,8 +43,8 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType is the media type in which a problem is sent.
 func (p *Problem) ContentType(string) string { return ProblemMediaType }
 
-// MarshalJSON writes Fields beside the members that every problem has, which
-// they cannot replace.
+// MarshalJSON writes the members that every problem has, and Fields, which cannot
+// replace them.
 func (p *Problem) MarshalJSON() ([]byte, error) {
 	all := make(map[string]any, len(p.Fields)+6)
 	maps.Copy(all, p.Fields)

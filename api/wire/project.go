@@ -2,8 +2,8 @@ package wire
 
 import "time"
 
-// Project owns certificates, members, keys, a policy and an audit chain. Role
-// is the caller's in it.
+// Project owns certificates, members, API keys, a policy and an audit chain. Role is
+// the caller's role in it.
 type Project struct {
 	ID        string    `json:"id"`
 	Name      string    `json:"name"`
@@ -11,7 +11,7 @@ type Project struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// ProjectBody makes a project.
+// ProjectBody creates a project.
 type ProjectBody struct {
 	Name string `json:"name"`
 }
@@ -22,7 +22,7 @@ type Member struct {
 	Username  string    `json:"username"`
 	Name      string    `json:"name"`
 	Role      string    `json:"role" doc:"viewer, operator, approver or admin"`
-	Disabled  bool      `json:"disabled" doc:"Whether they can do nothing until they are enabled again"`
+	Disabled  bool      `json:"disabled" doc:"Whether the user is disabled: every call of theirs is refused"`
 	CreatedAt time.Time `json:"created_at" doc:"When the role was given"`
 }
 

@@ -2,8 +2,8 @@ package wire
 
 import "time"
 
-// Request is a download request: what was asked for, what the policy decided
-// and where it stands.
+// Request is a download request: what was requested, what the policy decided, and
+// its state.
 type Request struct {
 	ID             string         `json:"id"`
 	Status         string         `json:"status" doc:"pending_approval, approved, issued, consumed, denied, expired, cancelled or revoked"`
@@ -21,11 +21,11 @@ type Request struct {
 	PolicyRevision string         `json:"policy_revision"`
 	CreatedAt      time.Time      `json:"created_at"`
 	UpdatedAt      time.Time      `json:"updated_at"`
-	ExpiresAt      *time.Time     `json:"expires_at" doc:"End of the token's life; null while there is none"`
+	ExpiresAt      *time.Time     `json:"expires_at" doc:"When the token expires; null while there is no token"`
 
-	// What follows is there where people must approve first.
-	ApprovalID        string     `json:"approval_id" doc:"Empty where no approval was asked for"`
+	// The members below are set if the request needs approval.
+	ApprovalID        string     `json:"approval_id" doc:"Empty if no approval is needed"`
 	RequiredApprovals int        `json:"required_approvals"`
-	ApprovalExpiresAt *time.Time `json:"approval_expires_at" doc:"When the approval lapses unless it is settled before"`
-	ClaimExpiresAt    *time.Time `json:"claim_expires_at" doc:"Until when the approved download can be claimed; null until it is approved"`
+	ApprovalExpiresAt *time.Time `json:"approval_expires_at" doc:"When the approval expires unless it is settled before"`
+	ClaimExpiresAt    *time.Time `json:"claim_expires_at" doc:"Until when the token can be claimed; null until the request is approved"`
 }

@@ -2,8 +2,8 @@ package wire
 
 import "time"
 
-// DownloadToken is the forensic record of a token. Digest is its SHA-256 in
-// hex, which tells nothing of its 256 random bits.
+// DownloadToken is the forensic record of a token. Digest is its SHA-256 in hex,
+// from which nobody can find its 256 random bits.
 type DownloadToken struct {
 	Digest        string    `json:"digest"`
 	RequestID     string    `json:"request_id"`
@@ -13,11 +13,11 @@ type DownloadToken struct {
 	BindIP        string    `json:"bind_ip"`
 	IssuedAt      time.Time `json:"issued_at"`
 	ExpiresAt     time.Time `json:"expires_at"`
-	End           *TokenEnd `json:"end" doc:"How it ended; null while it has not"`
+	End           *TokenEnd `json:"end" doc:"How it ended; null while it is valid"`
 }
 
-// TokenEnd is how a token ended. The file's size and digest are those of what
-// left, if it was consumed.
+// TokenEnd is how a token ended. FileSHA256 and FileSize describe the file that was
+// sent, if the token was consumed.
 type TokenEnd struct {
 	Kind       string    `json:"kind" doc:"consumed, revoked or expired"`
 	Actor      Actor     `json:"actor"`

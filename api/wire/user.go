@@ -2,7 +2,7 @@ package wire
 
 import "time"
 
-// User is a person.
+// User is the account of a person.
 type User struct {
 	ID          string    `json:"id"`
 	Username    string    `json:"username"`
@@ -13,17 +13,16 @@ type User struct {
 	CreatedAt   time.Time `json:"created_at"`
 }
 
-// UserBody makes a user.
+// UserBody creates a user.
 type UserBody struct {
 	Username    string `json:"username" doc:"1 to 100 lower-case letters, digits and . _ @ -"`
 	Name        string `json:"name,omitempty" maxLength:"200"`
 	Email       string `json:"email,omitempty" maxLength:"254"`
-	Password    Secret `json:"password,omitempty" minLength:"12" maxLength:"1000" doc:"Kept as an argon2id hash; without one they cannot sign in with a password"`
+	Password    Secret `json:"password,omitempty" minLength:"12" maxLength:"1000" doc:"Kept as an argon2id hash; without one the user cannot sign in with a password"`
 	SystemAdmin bool   `json:"system_admin,omitempty"`
 }
 
-// Me is the caller: APIKey is null for somebody who signed in, Session for an API
-// key.
+// Me is the caller. APIKey is null for a session, and Session for an API key.
 type Me struct {
 	User    User     `json:"user"`
 	APIKey  *APIKey  `json:"api_key"`

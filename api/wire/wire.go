@@ -14,9 +14,10 @@ import (
 
 const redacted = "[redacted]"
 
-// Secret is a token, passphrase, password or API key on its way through the
-// API. It encodes to JSON as itself, because that is how it travels; printing
-// and logging it yield "[redacted]".
+// Secret is a token, passphrase, password or API key in a body of the API. JSON has
+// its value, because a body must carry it; formatting and logging it yield
+// "[redacted]". It is not engine.Secret, whose JSON is "[redacted]" too: a secret of
+// the domain must never be encoded, and only this type crosses the border.
 type Secret string
 
 // Reveal returns the secret itself.
@@ -38,18 +39,18 @@ type Page[T any] struct {
 	NextCursor *string `json:"next_cursor" doc:"Pass as ?cursor= to get the next page; null at the end"`
 }
 
-// Actor is who did something: a person or an API key, or the system itself.
+// Actor is who did something: a user, an API key or the system itself.
 type Actor struct {
 	Type string `json:"type" doc:"user, api_key, system or anonymous"`
 	ID   string `json:"id"`
 	Name string `json:"name"`
 }
 
-// Requester is an actor with the person who answers for them.
+// Requester is an actor with the person who is responsible for it.
 type Requester struct {
 	Actor
-	Person   string `json:"person" doc:"Id of the user who answers for it, whatever key was used"`
-	Username string `json:"username" doc:"What that user is called"`
+	Person   string `json:"person" doc:"Id of the responsible user, whatever key was used"`
+	Username string `json:"username" doc:"Name of that user"`
 }
 
 // Instant is t, or nil for the zero time, which JSON shows as null.
