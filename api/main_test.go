@@ -12,6 +12,7 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/plugins/catalogue"
 	"github.com/countersign-dev/countersign/plugins/host"
+	"github.com/countersign-dev/countersign/plugins/runtime"
 	"github.com/countersign-dev/countersign/policies"
 )
 
@@ -59,7 +60,7 @@ func run(m *testing.M) (code int, err error) {
 	}()
 	for _, p := range renderers.Plugins() {
 		for range 5 { // a busy machine may need more time than a plugin has to start
-			if p.State != host.StateDisabled {
+			if p.State != runtime.StateDisabled {
 				break
 			}
 			if err := renderers.Reload(p.Name); err == nil {
