@@ -175,7 +175,7 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 	return k, secret, a.Store.CreateAPIKey(ctx, k, Record{Audit: e})
 }
 
-// RevokeAPIKey stops a key of the caller's project for good.
+// RevokeAPIKey permanently revokes a key of the caller's project.
 func (a *Admin) RevokeAPIKey(ctx context.Context, by Caller, id string) error {
 	now := a.Clock()
 	e := by.Entry(now, ActionAPIKeyRevoked)

@@ -13,7 +13,7 @@ import (
 // the private key. The public API fixes its value.
 const ApprovalKindDownload = "download_key"
 
-// ApprovalStatus is the state of an approval: pending, then settled for good.
+// ApprovalStatus is the state of an approval: pending, then settled, which is final.
 type ApprovalStatus string
 
 // The states of an approval.

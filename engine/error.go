@@ -6,9 +6,9 @@ import (
 	"maps"
 )
 
-// Code names one way in which Countersign refuses or fails. The values are part
-// of the public API. A Code is an error that says no more than its name, so that
-// errors.Is finds it: errors.Is(err, CodeNotFound).
+// Code names one way in which Countersign refuses or fails. The values are part of
+// the public API. A Code is also an error, so that errors.Is finds it in a chain:
+// errors.Is(err, CodeNotFound).
 type Code string
 
 // Error implements error.
@@ -60,8 +60,8 @@ const (
 	CodeAuditUnavailable    Code = "audit_unavailable"
 )
 
-// Error is a refusal or failure that a caller may be told of. Detail and Fields
-// are shown to the caller; Err is the cause, for the log alone.
+// Error is a refusal or failure. Callers are shown its Code, Detail and Fields; Err
+// is the cause, which only the log shows.
 type Error struct {
 	Code   Code
 	Detail string

@@ -218,11 +218,11 @@ func (d *Downloads) earlier(ctx context.Context, r *Request, key string) (*Reque
 	return nil, nil
 }
 
-func replay(earlier *Request, asked Request, err error) (Minted, error) {
+func replay(earlier *Request, r Request, err error) (Minted, error) {
 	if err != nil {
 		return Minted{}, err
 	}
-	if earlier.BodyDigest != asked.BodyDigest {
+	if earlier.BodyDigest != r.BodyDigest {
 		return Minted{}, Errorf(CodeIdempotencyConflict, "this Idempotency-Key was used with another body; use a new key").With("request_id", earlier.ID)
 	}
 	return Minted{Request: *earlier, Replayed: true}, nil

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign-dev/countersign/engine/failpoint"
 )
 
-// RedeemRequest is an attempt to redeem a token, or to look at what it stands for.
+// RedeemRequest is an attempt to redeem a token, or to read what its file would be.
 // Prefetch marks a caller who declares that no person has asked for the file yet.
 type RedeemRequest struct {
 	Token    Secret

@@ -65,7 +65,10 @@ func (d *download) issueToken(ctx workflow.Context) {
 // awaitSettlement waits until the token is reported to have ended, its life is
 // over, or it is claimed again.
 func (d *download) awaitSettlement(ctx workflow.Context) {
-	for d.in(engine.StatusIssued) && !d.claimed() && !d.awaitDue(ctx) {
+	for d.in(engine.StatusIssued) && !d.claimed() {
+		if d.awaitDue(ctx) {
+			return
+		}
 	}
 }
 
