@@ -38,7 +38,7 @@ func (t *Transitions) Expire(ctx context.Context, c ExpireCommand) (TransitionRe
 // request that retention deleted meanwhile counts as expired, so that its
 // workflow ends.
 func resultOf(requestID string, r Request, wait time.Duration, err error) (TransitionResult, error) {
-	if errors.Is(err, CodeNotFound) {
+	if errors.Is(err, errRequestDeleted) {
 		return TransitionResult{Request: Request{ID: requestID, Status: StatusExpired}}, nil
 	}
 	if err != nil {

@@ -78,11 +78,14 @@ func (t *Transitions) RecordSettlement(ctx context.Context, c SettlementCheck) (
 // not, or its report is still awaited, the request stays as it is for a wait.
 func (t *Transitions) settled(ctx context.Context, r Request, c SettlementCheck, now time.Time) (_ Transition, wait time.Duration, err error) {
 	found, err := t.Store.Token(ctx, r.TokenDigest)
-	if errors.Is(err, CodeNotFound) && !now.Before(r.ExpiresAt) {
+	switch {
+	case errors.Is(err, CodeNotFound) && now.Before(r.ExpiresAt):
+		// A crash came between the request and its token: AdvanceRequest completes that.
+		return Transition{Request: r}, r.ExpiresAt.Sub(now), nil
+	case errors.Is(err, CodeNotFound):
 		next, err := r.become(StatusExpired, now) // after an outage longer than retention keeps token records
 		return Transition{Request: next}, 0, err
-	}
-	if err != nil {
+	case err != nil:
 		return Transition{}, 0, err
 	}
 	end := found.End

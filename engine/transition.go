@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -67,6 +68,9 @@ type TransitionResult struct {
 // same time one fails and is tried again.
 func (t *Transitions) advance(ctx context.Context, projectID, requestID string, decide func(Request, Approval, time.Time) (Transition, error)) (Request, error) {
 	r, err := t.Store.Request(ctx, projectID, requestID)
+	if errors.Is(err, CodeNotFound) {
+		return r, errRequestDeleted
+	}
 	if err != nil {
 		return r, fmt.Errorf("load request: %w", err)
 	}
@@ -92,6 +96,9 @@ func (t *Transitions) advance(ctx context.Context, projectID, requestID string, 
 	}
 	return next.Request, nil
 }
+
+// errRequestDeleted says that retention deleted the request before its workflow ended.
+var errRequestDeleted = errors.New("the request was deleted")
 
 // end is the transition to an end of the request.
 func (r Request) end(as Status, now time.Time, action string, by Actor, from Origin) (Transition, error) {

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -163,7 +164,27 @@ func TestApprovalEndings(t *testing.T) {
 	}
 }
 
-// A step whose answer is lost is taken again and comes to the same.
+// A crash that hides a claim from the workflow does not hide the report of the
+// claimed token: the workflow ends when it comes, not at its next deadline.
+func TestReportOfATokenThatTheWorkflowDoesNotKnow(t *testing.T) {
+	hidden := during{30 * time.Hour, func(env *testsuite.TestWorkflowEnvironment, d *testbed, o engine.WorkflowInput) {
+		if _, err := d.transitions.Claim(context.Background(), claimOf(o, "1")); err != nil {
+			d.t.Error(err)
+		}
+	}}
+	for name, c := range map[string]ending{
+		"the first claim":  {steps: and(yes, hidden, use(40*time.Hour, "1", engine.Revoked)), status: engine.StatusRevoked, lasts: 40 * time.Hour},
+		"a repeated claim": {steps: and(yes, claim(25*time.Hour, "0", ""), hidden, use(40*time.Hour, "1", engine.Consumed)), status: engine.StatusConsumed, lasts: 40 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.role, c.prepare = engine.RoleOperator, askPeople
+			c.entries = map[string]int{engine.ActionDownloadInterrupted: 0}
+			c.check(t)
+		})
+	}
+}
+
+// A transition whose answer is lost runs again and changes nothing.
 func TestLostApprovalAnswersChangeNothing(t *testing.T) {
 	c := approvalEndings["claimed again, the token before it revoked"]
 	c.role, c.prepare = engine.RoleOperator, func(d *testbed, o *engine.WorkflowInput) {

@@ -50,6 +50,7 @@ func (d *download) awaitDeadline(ctx workflow.Context, state engine.Status) {
 		if d.awaitDue(ctx) {
 			expire := engine.ExpireCommand{ProjectID: d.request.ProjectID, RequestID: d.request.ID}
 			d.fail(d.transition(ctx, expireName, expire))
+			d.reported = d.reported && !d.in(state) // in this state the request has no token
 		}
 	}
 }
@@ -78,9 +79,9 @@ func (d *download) recordOutcome(ctx workflow.Context) {
 		return
 	}
 	check := engine.SettlementCheck{
-		ProjectID: d.request.ProjectID, RequestID: d.request.ID, Report: d.reports[d.request.TokenDigest], Waited: d.waited,
+		ProjectID: d.request.ProjectID, RequestID: d.request.ID, Report: d.report, Waited: d.waited,
 	}
-	delete(d.reports, d.request.TokenDigest)
+	d.reported = false
 	d.fail(d.transition(ctx, recordSettlementName, check))
 	d.waited = !workflow.Now(ctx).Before(d.request.ExpiresAt)
 }
@@ -92,6 +93,8 @@ func (d *download) finish(ctx workflow.Context) error {
 		d.fail(workflow.Await(ctx, func() bool { return len(d.commands) > 0 || workflow.AllHandlersFinished(ctx) }))
 		d.execute(ctx)
 	}
-	d.announcements.Wait(ctx)
+	if d.err == nil {
+		d.announcements.Wait(ctx)
+	}
 	return d.err
 }

@@ -14,10 +14,11 @@ import (
 // in a crash is recognised when it runs again, and returns the request as stored.
 type download struct {
 	request       engine.Request
-	due           time.Time                          // when time alone changes the request
-	reports       map[string]engine.SettlementReport // by token digest
-	waited        bool                               // for the report of a token whose life is over
-	commands      []*command                         // that wait to be carried out
+	due           time.Time               // when time alone changes the request
+	report        engine.SettlementReport // a request has at most one token that is reported
+	reported      bool                    // a report has come that no transition has seen yet
+	waited        bool                    // for the report of a token whose life is over
+	commands      []*command              // that wait to be carried out
 	claims        int
 	announced     bool
 	announcements workflow.WaitGroup
@@ -25,19 +26,16 @@ type download struct {
 }
 
 func newDownload(ctx workflow.Context) *download {
-	d := &download{reports: map[string]engine.SettlementReport{}, announcements: workflow.NewWaitGroup(ctx)}
+	d := &download{announcements: workflow.NewWaitGroup(ctx)}
 	d.fail(d.acceptCommands(ctx))
 	workflow.Go(ctx, d.receiveReports)
 	return d
 }
 
-// receiveReports keeps the reports of settled tokens for recordOutcome.
+// receiveReports keeps the report that the request's token has ended.
 func (d *download) receiveReports(ctx workflow.Context) {
-	signals := workflow.GetSignalChannel(ctx, settledSignal)
-	for {
-		var report engine.SettlementReport
-		signals.Receive(ctx, &report)
-		d.reports[report.TokenDigest] = report
+	for signals := workflow.GetSignalChannel(ctx, settledSignal); signals.Receive(ctx, &d.report); {
+		d.reported = true
 	}
 }
 
@@ -54,10 +52,12 @@ func (d *download) open() bool { return d.err == nil && !d.request.Status.Ended(
 func (d *download) in(state engine.Status) bool { return d.err == nil && d.request.Status == state }
 
 // awaitDue waits until something is due, and then returns true: the request's time
-// is up, or its token is reported to have ended. A command that comes before is
-// carried out, unless it is a claim, which is left to issueToken.
+// is up, or a token is reported to have ended. The report may be of a token that
+// this workflow does not know of, if a crash hid the claim; the next transition
+// reads it from the store. A command that comes before is carried out, unless it is
+// a claim, which is left to issueToken.
 func (d *download) awaitDue(ctx workflow.Context) bool {
-	_, err := workflow.AwaitWithTimeout(ctx, d.due.Sub(workflow.Now(ctx)), func() bool { return len(d.commands) > 0 || d.reported() })
+	_, err := workflow.AwaitWithTimeout(ctx, d.due.Sub(workflow.Now(ctx)), func() bool { return len(d.commands) > 0 || d.reported })
 	d.fail(err)
 	if d.err == nil && len(d.commands) == 0 {
 		return true
@@ -66,12 +66,6 @@ func (d *download) awaitDue(ctx workflow.Context) bool {
 		d.execute(ctx)
 	}
 	return false
-}
-
-// reported tells whether the token of an issued request was reported to have ended.
-func (d *download) reported() bool {
-	_, ok := d.reports[d.request.TokenDigest]
-	return ok && d.in(engine.StatusIssued)
 }
 
 // transition takes the request to its next state by a local activity, and
