@@ -57,10 +57,10 @@ func (a access) orSystemChain() access {
 	return a
 }
 
-// authenticated tells whether callers need a credential.
+// authenticated reports whether callers need a credential.
 func (a access) authenticated() bool { return a.audience != everybody && a.audience != ownPages }
 
-// restricted tells whether some callers are refused with 403.
+// restricted reports whether some callers are refused with 403.
 func (a access) restricted() bool { return a.audience != everybody && a.audience != authenticated }
 
 var ids = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)

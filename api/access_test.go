@@ -66,7 +66,7 @@ func TestOrderOfRefusals(t *testing.T) {
 	const garbage = `{"format"`
 	missing := "{p}/certificates/cert_none/downloads"
 	f.do("", "POST", missing, garbage, "Content-Encoding", "gzip").problem(401, engine.CodeUnauthenticated)
-	f.do("stranger", "POST", "{c:shop}/downloads", garbage).problem(404, engine.CodeNotFound)
+	f.do("outsider", "POST", "{c:shop}/downloads", garbage).problem(404, engine.CodeNotFound)
 	f.do("viewer", "POST", missing, garbage).problem(404, engine.CodeNotFound)
 	f.do("viewer", "POST", "/projects/none/certificates/x/downloads", garbage).problem(404, engine.CodeNotFound)
 	f.do("viewer", "POST", "/projects/%ff/certificates/x/downloads", garbage).problem(404, engine.CodeNotFound)
@@ -108,17 +108,17 @@ func TestRoles(t *testing.T) {
 		f.do(e.tooLow, e.method, e.path, "").problem(403, engine.CodeForbidden)
 		entries := f.entries(f.project.ID, "")
 		if len(entries) != before+1 || entries[0].Outcome != engine.AuditRefused || entries[0].Detail["code"] != "forbidden" {
-			t.Errorf("%s %s: the refusal is not on record", e.method, e.path)
+			t.Errorf("%s %s: the refusal is not in the audit log", e.method, e.path)
 		}
-		f.do("stranger", e.method, e.path, "").problem(404, engine.CodeNotFound)
+		f.do("outsider", e.method, e.path, "").problem(404, engine.CodeNotFound)
 	}
 	for _, path := range []string{"{p}", "{p}/certificates", "{c:shop}", "{c:shop}/events", "{p}/certificate-policy", "{p}/formats", "{p}/members"} {
 		f.do("viewer", "GET", path, "").is(200)
-		f.do("stranger", "GET", path, "").problem(404, engine.CodeNotFound)
+		f.do("outsider", "GET", path, "").problem(404, engine.CodeNotFound)
 	}
 	mint := f.entries(f.project.ID, engine.ActionDownloadRefused)
 	if len(mint) != 1 || mint[0].CertificateID != f.certs["shop"].ID || mint[0].Actor.Person != f.users["viewer"].ID {
-		t.Errorf("a forbidden mint is on record as %+v", mint)
+		t.Errorf("a forbidden mint is in the audit log as %+v", mint)
 	}
 }
 
@@ -163,7 +163,7 @@ func TestFailedLoginsAreLimited(t *testing.T) {
 func TestAKeyDoesNotProlongItself(t *testing.T) {
 	f := newFixture(t)
 	brief := "Bearer " + f.key(f.caller("admin"), engine.RoleAdmin, time.Now().Add(time.Hour)).Reveal()
-	f.do(brief, "POST", "{p}/api-keys", `{"name":"for good","role":"viewer"}`).problem(403, engine.CodeForbidden)
+	f.do(brief, "POST", "{p}/api-keys", `{"name":"no expiry","role":"viewer"}`).problem(403, engine.CodeForbidden)
 	later := time.Now().Add(2 * time.Hour).UTC().Format(time.RFC3339)
 	f.do(brief, "POST", "{p}/api-keys", `{"name":"longer","role":"viewer","expires_at":"`+later+`"}`).problem(403, engine.CodeForbidden)
 	sooner := time.Now().Add(time.Minute).UTC().Format(time.RFC3339)

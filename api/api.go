@@ -46,10 +46,10 @@ type Options struct {
 	Clock          engine.Clock
 
 	// ImportPEM and ImportPKCS12 read certificates; their errors have a code
-	// that tells what is wrong.
+	// that says what is wrong.
 	ImportPEM    func(certificate, chain, key string) (engine.Bundle, error)
 	ImportPKCS12 func(file []byte, passphrase engine.Secret) (engine.Bundle, error)
-	// PolicyStatus tells which policy rules are in force, for /readyz.
+	// PolicyStatus reports which policy rules are active, for /readyz.
 	PolicyStatus func() engine.PolicyStatus
 
 	// UI is the built web UI, web.Files(); without it, only the API is served.

@@ -138,9 +138,9 @@ func TestVotes(t *testing.T) {
 	}
 }
 
-// The person counts, not the key: an approver's or admin's own request stays
-// theirs, whatever key they bring.
-func TestNobodyApprovesTheirOwn(t *testing.T) {
+// Approvers and admins cannot approve their own requests, whichever of their API
+// keys they use.
+func TestNobodyApprovesTheirOwnRequest(t *testing.T) {
 	f := newFixture(t)
 	f.mode(false, engine.ApprovalKeyExport)
 	f.keys["approver2"] = f.key(f.caller("approver"), engine.RoleApprover, time.Time{})
@@ -179,8 +179,9 @@ func TestClaim(t *testing.T) {
 	f.do("operator", "POST", path, `{"passphrase":"long enough"}`).problem(409, engine.CodeNotPending)
 }
 
-// What was right when the request was approved is asked again at the claim.
-func TestClaimAsksThePolicyAgain(t *testing.T) {
+// The claim evaluates the policy again, because it may have changed after the
+// approval.
+func TestClaimEvaluatesThePolicyAgain(t *testing.T) {
 	f := newFixture(t)
 	f.mode(false, engine.ApprovalKeyExport)
 	p := f.approved(`{"format":"key"}`)
@@ -189,7 +190,7 @@ func TestClaimAsksThePolicyAgain(t *testing.T) {
 	for _, role := range []engine.Role{engine.RoleOperator, engine.RoleApprover} {
 		_, err := f.admin.SetMember(t.Context(), admin, f.users["another"].ID, role)
 		must(t, err)
-		if role == engine.RoleOperator { // an approval of somebody who may approve no more
+		if role == engine.RoleOperator { // an approval by a user who may no longer approve
 			f.do("operator", "POST", path, `{}`).problem(403, engine.CodePolicyDenied)
 		}
 	}

@@ -71,7 +71,7 @@ func (s *Server) export(c *fiber.Ctx, k *call, format string, q engine.AuditQuer
 }
 
 // Read implements io.Reader. An error makes fasthttp close the connection, so that
-// nobody takes a part for the whole.
+// the client does not mistake a part for the whole export.
 func (e *export) Read(p []byte) (int, error) {
 	for e.buffer.Len() == 0 {
 		if len(e.found) == 0 {

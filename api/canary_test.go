@@ -21,9 +21,9 @@ func forms(secret string) []string {
 	}
 }
 
-// Secrets go through every path, errors included; none may show in an answer
-// that is not meant to tell it, in the log or in the metrics.
-func TestSecretsShowNowhere(t *testing.T) {
+// Secrets go through every path, errors included; none may appear in the log, in
+// the metrics or in an answer that is not meant to contain it.
+func TestSecretsAppearNowhere(t *testing.T) {
 	f := newFixture(t)
 	f.allowKeys(true)
 	const passphrase, password = "canary-passphrase-1", "canary-password-2"
@@ -97,8 +97,8 @@ func (f *fixture) everyPath(t *testing.T, id *identity, request string, secrets 
 	}
 }
 
-// Fiber reuses its buffers: what goes on record under load must still be each
-// caller's own.
+// Fiber reuses its buffers: under load too, an audit entry must contain only the
+// data of its own caller.
 func TestRecordsUnderLoad(t *testing.T) {
 	f := newFixture(t)
 	var all sync.WaitGroup
@@ -145,7 +145,7 @@ func TestRecordsUnderLoad(t *testing.T) {
 	for caller := range callers {
 		for n := range each {
 			if agent := fmt.Sprintf("agent-%d-%d", caller, n); agents[agent] != 1 {
-				t.Errorf("%s is on record %d times", agent, agents[agent])
+				t.Errorf("%s is in the audit log %d times", agent, agents[agent])
 			}
 		}
 	}

@@ -15,7 +15,7 @@ var errGone = errors.New("connection gone")
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, errGone }
 
-// However it ends, the domain is told once, and the content is wiped then.
+// However sending ends, Sent is called once, and then the content is erased.
 func TestFileBody(t *testing.T) {
 	content := []byte("canary")
 	for name, c := range map[string]struct {
@@ -37,15 +37,15 @@ func TestFileBody(t *testing.T) {
 		"headers not written": {func(s *fileBody) error { return s.CloseWithError(errGone) }, errGone},
 		"given up":            {func(s *fileBody) error { return s.CloseWithError(nil) }, errNotSent},
 	} {
-		var told []error
-		file := &engine.File{Content: bytes.Clone(content), Sent: func(err error) { told = append(told, err) }}
+		var reported []error
+		file := &engine.File{Content: bytes.Clone(content), Sent: func(err error) { reported = append(reported, err) }}
 		s := newFileBody(file)
 		err := c.run(s)
 		if closed := s.CloseWithError(err); closed != nil {
 			t.Errorf("%s: %v", name, closed)
 		}
-		if len(told) != 1 || !errors.Is(told[0], c.want) {
-			t.Errorf("%s: told %v, want %v", name, told, c.want)
+		if len(reported) != 1 || !errors.Is(reported[0], c.want) {
+			t.Errorf("%s: reported %v, want %v", name, reported, c.want)
 		}
 		if !bytes.Equal(file.Content, make([]byte, len(content))) {
 			t.Errorf("%s: the content is still there", name)

@@ -42,7 +42,7 @@ type fixture struct {
 	authentication *engine.Authentication
 	faults         *faultyStore
 	skew           atomic.Int64              // what the clock is ahead, in nanoseconds
-	frozen         atomic.Pointer[time.Time] // when set, the clock stands still here
+	frozen         atomic.Pointer[time.Time] // when set, the clock always returns this time
 
 	project engine.Project
 	users   map[string]engine.User   // by name: viewer, operator, second, approver, another, admin, root
@@ -89,7 +89,7 @@ func (w *inProcess) Claim(ctx context.Context, c engine.ClaimCommand) (engine.Re
 	return turn(w, func() (engine.Request, error) { return w.transitions.Claim(ctx, c) })
 }
 
-// turn takes one step at a time, as a request's workflow does.
+// turn runs one transition at a time, as a request's workflow does.
 func turn(w *inProcess, step func() (engine.Request, error)) (engine.Request, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -248,7 +248,7 @@ func (f *fixture) people() {
 	outside, err := f.admin.CreateProject(ctx, by, "Elsewhere")
 	must(f.t, err)
 	by.Project = outside
-	f.person(by, "stranger", engine.RoleAdmin)
+	f.person(by, "outsider", engine.RoleAdmin)
 }
 
 func (f *fixture) person(by engine.Caller, name string, role engine.Role) {

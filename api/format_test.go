@@ -65,13 +65,13 @@ func (f *fixture) formatIDs(as, project string) (ids []string) {
 	return ids
 }
 
-// A format of a plugin that a project does not have, or that includes one, is
-// not there for it; what was issued before is refused and not burned.
+// A project has no format of a plugin that is not enabled for it, and none that
+// includes such a format; a token issued before is refused and not consumed.
 func TestFormatsOfProjects(t *testing.T) {
 	f := newFixture(t)
 	h, catalogue := f.ownPlugins(host.Options{})
 	all := f.formatIDs("viewer", f.project.ID)
-	mine, _, err := f.store.Projects(t.Context(), f.users["stranger"].ID, engine.Page{Limit: 1})
+	mine, _, err := f.store.Projects(t.Context(), f.users["outsider"].ID, engine.Page{Limit: 1})
 	must(t, err)
 	elsewhere := mine[0].ID
 
@@ -81,7 +81,7 @@ func TestFormatsOfProjects(t *testing.T) {
 	claim := "{p}/requests/" + f.approved(`{"format":"zip"}`).RequestID + "/token"
 
 	restrict(t, h, catalogue, "pkcs12", elsewhere)
-	if got := f.formatIDs("stranger", elsewhere); !slices.Equal(got, all) {
+	if got := f.formatIDs("outsider", elsewhere); !slices.Equal(got, all) {
 		t.Errorf("elsewhere: %v", got)
 	}
 	left := slices.DeleteFunc(slices.Clone(all), func(id string) bool { return id == "pkcs12" || id == "zip" })

@@ -38,7 +38,7 @@ func newLimiter(perMinute int) (*limiter, error) {
 	return &limiter{perMinute: perMinute, buckets: buckets}, nil
 }
 
-// exhausted tells whether the address must wait before it may fail again, and for
+// exhausted reports whether the address must wait before it may fail again, and for
 // how many seconds, at least 1.
 func (l *limiter) exhausted(ip string, now time.Time) (seconds int, limited bool) {
 	l.mu.Lock()

@@ -40,7 +40,7 @@ func TestUnknownTokensAreLimited(t *testing.T) {
 		}
 	}
 	if n := len(f.entries(engine.SystemChain, engine.ActionDownloadRefused)); n != 6 {
-		t.Fatalf("limited attempts are on record: %d entries", n)
+		t.Fatalf("limited attempts are in the audit log: %d entries", n)
 	}
 	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").is(200) // one that exists still works
 	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").problem(410, engine.CodeTokenConsumed)

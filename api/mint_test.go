@@ -94,7 +94,7 @@ func TestMintIdempotency(t *testing.T) {
 		t.Fatalf("%+v", replayed)
 	}
 	if strings.Contains(string(again.body), first.Token.Reveal()) {
-		t.Fatal("the token was told twice")
+		t.Fatal("the token was returned twice")
 	}
 	f.do("operator", "POST", "{c:shop}/downloads", `{"format":"chain"}`, "Idempotency-Key", "k1").problem(409, engine.CodeIdempotencyConflict)
 	f.do("operator", "POST", "{c:shop}/downloads", body, "Idempotency-Key", strings.Repeat("k", 256)).problem(422, engine.CodeInvalidRequest)

@@ -42,7 +42,7 @@ func TestNotificationTargets(t *testing.T) {
 	f.do("admin", "DELETE", targetPath+"/"+made.ID, "").problem(404, engine.CodeNotFound)
 	f.do("admin", "POST", targetPath+"/"+made.ID+"/test", "").problem(404, engine.CodeNotFound)
 	f.do("admin", "DELETE", targetPath+"/%ff", "").problem(404, engine.CodeNotFound)
-	f.do("stranger", "DELETE", targetPath+"/"+mail.ID, "").problem(404, engine.CodeNotFound)
+	f.do("outsider", "DELETE", targetPath+"/"+mail.ID, "").problem(404, engine.CodeNotFound)
 	for _, action := range []string{engine.ActionTargetCreated, engine.ActionTargetDeleted} {
 		entries := f.entries(f.project.ID, action)
 		if len(entries) == 0 || strings.Contains(fmt.Sprint(entries), "canary") || entries[len(entries)-1].Detail["target_id"] != made.ID {
@@ -110,7 +110,7 @@ func TestNotificationTargetsAreTested(t *testing.T) {
 	f.do("admin", "DELETE", path, "").is(204)
 }
 
-// A used token that is tried again is reported, whoever tries it.
+// Each attempt to redeem a consumed token again is reported, by any caller.
 func TestReusedTokensAreReported(t *testing.T) {
 	f := newFixture(t)
 	issued := read[wire.Minted](f.do("operator", "POST", "{c:shop}/downloads", `{"format":"cert"}`).is(201))

@@ -180,7 +180,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// Rules that cannot be put in force are shown, and keep nothing from being served.
+// Rules that cannot be loaded are reported, and the server keeps serving requests.
 func TestHealthOfThePolicy(t *testing.T) {
 	f := newFixture(t)
 	p := read[wire.Readiness](f.do("", "GET", "//readyz", "").is(200)).Policy
@@ -283,9 +283,9 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
-var updateDocument = flag.Bool("update", false, "write the OpenAPI document of the web UI anew")
+var updateDocument = flag.Bool("update", false, "update the OpenAPI document of the web UI")
 
-// checkWebDocument sees to it that the UI's client is made from today's API.
+// checkWebDocument checks that the UI's client is generated from the current API.
 func checkWebDocument(t *testing.T, document []byte) {
 	t.Helper()
 	const file = "web/openapi.json"

@@ -101,9 +101,9 @@ func TestAPIKeys(t *testing.T) {
 	f.do("admin", "DELETE", "{p}/api-keys/"+made.ID, "").is(204)
 	f.do(key, "GET", "{p}/certificates", "").problem(401, engine.CodeUnauthenticated)
 	f.do("admin", "DELETE", "{p}/api-keys/key_none", "").problem(404, engine.CodeNotFound)
-	f.do("stranger", "DELETE", "{p}/api-keys/"+made.ID, "").problem(404, engine.CodeNotFound)
+	f.do("outsider", "DELETE", "{p}/api-keys/"+made.ID, "").problem(404, engine.CodeNotFound)
 	if n := len(f.entries(f.project.ID, engine.ActionAPIKeyRevoked)); n != 1 {
-		t.Fatalf("%d revocations are on record", n)
+		t.Fatalf("%d revocations are in the audit log", n)
 	}
 }
 
@@ -135,7 +135,7 @@ func TestPlugins(t *testing.T) {
 		t.Fatalf("%+v", page)
 	}
 	if s := page.Items[4].Sandbox; len(s.Enforced) == 0 && runtime.GOOS == "linux" || s.Missing == nil {
-		t.Errorf("a plugin's sandbox is not told: %+v", s)
+		t.Errorf("the answer does not contain a plugin's sandbox: %+v", s)
 	}
 	if p := read[wire.Plugin](f.do("root", "POST", "/plugins/zip/reload", "").is(200)); p.Name != "zip" || p.State != page.Items[7].State {
 		t.Fatalf("%+v", p)

@@ -37,7 +37,7 @@ func TestPolicy(t *testing.T) {
 	f.do("admin", "PUT", "{p}/certificate-policy", strings.Replace(initial, `"token_ttl_seconds":300`, `"token_ttl_seconds":"5m"`, 1)).
 		problem(422, engine.CodeInvalidRequest)
 	if entries := f.entries(f.project.ID, engine.ActionPolicyUpdated); len(entries) != 2 {
-		t.Fatalf("%d changes are on record", len(entries))
+		t.Fatalf("%d changes are in the audit log", len(entries))
 	}
 }
 

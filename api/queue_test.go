@@ -53,7 +53,7 @@ func (f *fixture) fetch(token wire.Secret, shown string) <-chan answer {
 	f.t.Helper()
 	done := make(chan answer, 1)
 	go func() {
-		a := answer{t: f.t} // should do end this goroutine, nobody waits in vain
+		a := answer{t: f.t} // the answer to send if do ends this goroutine
 		defer func() { done <- a }()
 		a = f.do("", "GET", "/downloads/"+token.Reveal(), "")
 	}()
@@ -85,9 +85,9 @@ const (
 	renders  = `countersign_plugin_renders_total{format="cert",outcome="%s",plugin="pem"} %d`
 )
 
-// Whose token ended while it waited in the queue is told so, and nothing is
-// rendered for it.
-func TestQueueLooksAtTokensAgain(t *testing.T) {
+// A caller whose token ended while the call waited in the queue is refused, and
+// nothing is rendered for it.
+func TestQueueChecksTokensAgain(t *testing.T) {
 	f := newFixture(t)
 	goOn := f.stopped(host.Options{Queue: time.Minute})
 	var m [5]wire.Minted
@@ -118,15 +118,16 @@ func TestQueueLooksAtTokensAgain(t *testing.T) {
 	f.shows(fmt.Sprintf(renders, "rendered", 2))
 	f.shows(fmt.Sprintf(renders, "unwanted", 3))
 	if reused := <-f.workflows.reused; reused.Digest != used.Digest {
-		t.Errorf("people are told of %+v", reused)
+		t.Errorf("%+v was reported as reused", reused)
 	}
 	if refused := f.entries(f.project.ID, engine.ActionDownloadRefused); len(refused) != 3 || refused[0].Outcome != engine.AuditRefused {
-		t.Errorf("on record: %+v", refused)
+		t.Errorf("audit entries: %+v", refused)
 	}
 }
 
-// Who finds no place is told when to come again, and the token works then.
-func TestFullQueueBurnsNothing(t *testing.T) {
+// A caller for whom the queue has no place is told when to retry, and the token
+// works then.
+func TestFullQueueConsumesNoToken(t *testing.T) {
 	f := newFixture(t)
 	goOn := f.stopped(host.Options{Queue: time.Millisecond})
 	first := f.fetch(f.mint("operator", "shop", `{"format":"cert"}`).Token, inFlight+"1")

@@ -166,7 +166,7 @@ func disposition(name string) string {
 	return `attachment; filename="` + ascii + `"; filename*=UTF-8''` + extended.String()
 }
 
-// attrChar tells whether b needs no escaping (RFC 8187, section 3.2.1).
+// attrChar reports whether b needs no escaping (RFC 8187, section 3.2.1).
 func attrChar(b byte) bool {
 	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || strings.IndexByte("!#$&+-.^_`|~", b) >= 0
 }

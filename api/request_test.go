@@ -65,7 +65,8 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// What somebody asked for before, page by page, without what came at that time.
+// The list of a user's requests before a time comes page by page and excludes the
+// request of that time.
 func TestRequestsBefore(t *testing.T) {
 	f := newFixture(t)
 	var made []wire.Request // newest last

@@ -99,7 +99,7 @@ func TestEveryRouteRefuses(t *testing.T) {
 			check("", 401)
 		}
 		if e.Role != "" {
-			check("stranger", 404)
+			check("outsider", 404)
 		}
 		if e.Role.Includes(engine.RoleOperator) {
 			check("viewer", 403)

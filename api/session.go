@@ -39,7 +39,7 @@ func sessionSecret(c *fiber.Ctx, k *call) engine.Secret {
 	return engine.Secret(c.Cookies(cookieName(k)))
 }
 
-// unattendedHeader marks what a page reads by itself while nobody uses it.
+// unattendedHeader marks a call that a page makes by itself while no user is active.
 const unattendedHeader = "X-Unattended"
 
 // touch records that a session was used, and notes its CSRF token for the answer.
@@ -58,12 +58,12 @@ func (s *Server) touch(ctx context.Context, c *fiber.Ctx, k *call) error {
 
 var errCrossSite = engine.Errorf(engine.CodeCrossSiteRequest, "a session's change must come from this server's own pages, with the header %s", csrfHeader)
 
-// safe tells whether a method changes nothing (RFC 9110, section 9.2.1).
+// safe reports whether a method changes nothing (RFC 9110, section 9.2.1).
 func safe(method string) bool {
 	return method == fiber.MethodGet || method == fiber.MethodHead || method == fiber.MethodOptions
 }
 
-// crossSite tells whether a browser says that another site made the request
+// crossSite reports whether a browser says that another site made the request
 // (Fetch Metadata, section 2.4; for browsers without it, RFC 6454, section 7).
 func crossSite(c *fiber.Ctx, k *call) bool {
 	if site := c.Get("Sec-Fetch-Site"); site != "" {

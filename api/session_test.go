@@ -70,7 +70,7 @@ func TestSignIn(t *testing.T) {
 	}
 	issued := read[wire.Minted](b.do("POST", "{c:shop}/downloads", `{"format":"cert"}`).is(201))
 	if minted := f.entries(f.project.ID, engine.ActionDownloadRequested); minted[0].RequestID != issued.RequestID || minted[0].Actor.Type != engine.ActorUser {
-		t.Errorf("on record as %+v", minted[0])
+		t.Errorf("the audit entry is %+v", minted[0])
 	}
 	if again := f.signIn("operator", "Cookie", b.cookie); again.cookie == b.cookie || again.forger == b.forger {
 		t.Error("signing in again gave the same session")
@@ -85,8 +85,8 @@ func TestSignIn(t *testing.T) {
 	}
 }
 
-// Whoever signs in again, or signs in where somebody else was, leaves no session
-// behind; a sign-in that is refused ends none.
+// A sign-in ends the browser's earlier session, whether it was the same user's or
+// another's; a refused sign-in ends no session.
 func TestSignInEndsTheFormerSession(t *testing.T) {
 	f := newFixture(t)
 	f.withPassword("operator")
@@ -104,11 +104,11 @@ func TestSignInEndsTheFormerSession(t *testing.T) {
 	elsewhere.do("GET", "/me", "").is(200)
 	closed := f.entries(engine.SystemChain, engine.ActionSessionClosed)
 	if len(closed) != 2 || closed[0].Actor.Person != f.users["operator"].ID || closed[0].IP == "" {
-		t.Errorf("on record: %+v", closed)
+		t.Errorf("audit entries: %+v", closed)
 	}
 }
 
-// Nobody learns from the answer which people there are.
+// The answer does not reveal which users exist.
 func TestSignInRefused(t *testing.T) {
 	f := newFixture(t)
 	f.withPassword("operator")
@@ -195,7 +195,7 @@ func TestSessionsEnd(t *testing.T) {
 	four.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
 	f.do("operator", "GET", "/me", "").problem(401, engine.CodeUnauthenticated)
 	f.do("root", "PATCH", "/users/"+f.users["operator"].ID, `{"disabled":false}`).is(200)
-	four.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated) // for good
+	four.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated) // a session that ended stays ended
 	f.do("operator", "GET", "/me", "").is(200)
 	f.do("root", "PATCH", "/users/"+f.users["root"].ID, `{"disabled":true}`).problem(422, engine.CodeInvalidRequest)
 	f.do("root", "PATCH", "/users/nobody", `{"disabled":true}`).problem(404, engine.CodeNotFound)
@@ -226,7 +226,7 @@ func TestSessionsLapse(t *testing.T) {
 	n, err := f.store.PurgeSessions(t.Context(), f.admin.Clock(), 10)
 	must(t, err)
 	if n == 0 {
-		t.Error("sessions that lapsed stay")
+		t.Error("expired sessions were not deleted")
 	}
 }
 
@@ -239,7 +239,7 @@ func TestSetPassword(t *testing.T) {
 	}
 	one.do("PUT", "/me/password", change("wrong", "another good one")).problem(422, engine.CodeWrongPassword)
 	if failed := f.entries(engine.SystemChain, engine.ActionLoginFailed); len(failed) != 1 || failed[0].Actor.Person != f.users["operator"].ID {
-		t.Errorf("on record: %+v", failed)
+		t.Errorf("audit entries: %+v", failed)
 	}
 	one.do("PUT", "/me/password", change(goodPassword, "short")).problem(422, engine.CodeInvalidRequest)
 	f.do("operator", "PUT", "/me/password", change(goodPassword, "another good one")).problem(422, engine.CodeInvalidRequest)
@@ -273,8 +273,8 @@ func withMeanwhile(t *testing.T) (*fixture, *meanwhile) {
 	}), m
 }
 
-// Who tries passwords all at once tries no more of them than one after the other.
-func TestCrowdOfPasswordsIsLimited(t *testing.T) {
+// Concurrent attempts to sign in are limited to the same number as consecutive ones.
+func TestConcurrentPasswordsAreLimited(t *testing.T) {
 	f, m := withMeanwhile(t)
 	f.withPassword("operator")
 	for range 59 {
@@ -298,8 +298,8 @@ func TestCrowdOfPasswordsIsLimited(t *testing.T) {
 	f.do("", "POST", "/session", credentials("operator", goodPassword)).problem(429, engine.CodeRateLimited)
 }
 
-// Whoever changes a password while an administrator sets it or disables them comes
-// too late.
+// A user cannot change their password once an administrator has set it or has
+// disabled the user meanwhile.
 func TestSetPasswordAfterTheSessionEnded(t *testing.T) {
 	f, m := withMeanwhile(t)
 	f.withPassword("operator")

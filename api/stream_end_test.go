@@ -35,14 +35,15 @@ func TestStreamEndsWithRights(t *testing.T) {
 			_, err := f.admin.SetMember(f.t.Context(), f.caller("admin"), f.users["operator"].ID, engine.RoleViewer)
 			must(f.t, err)
 		}},
-		// Of these the project's audit log does not tell: the next event does.
+		// The project's audit log does not show these changes; the stream ends at
+		// the next event.
 		"owner of the key disabled": {false, func(f *fixture, _ browser) { change(f, `{"disabled":true}`); f.download("second") }},
 		"disabled":                  {true, func(f *fixture, _ browser) { change(f, `{"disabled":true}`); f.download("second") }},
 		"password set":              {true, func(f *fixture, _ browser) { change(f, `{"password":"another good one"}`); f.download("second") }},
 		"signed out":                {true, func(f *fixture, b browser) { b.do("DELETE", "/session", "").is(204); f.download("second") }},
 		"signed out everywhere":     {true, func(f *fixture, b browser) { b.do("DELETE", "/sessions", "").is(204); f.download("second") }},
 	} {
-		// The pulse is too slow to tell.
+		// The heartbeat is too slow to end the stream.
 		f := newFixture(t, func(_ *fixture, o *api.Options) {
 			o.Stream = stream.Pace{Poll: 5 * time.Millisecond, Heartbeat: time.Hour}
 		})
@@ -57,7 +58,7 @@ func TestStreamEndsWithRights(t *testing.T) {
 		block(t, r)
 		f.download("second")
 		if text := block(t, r); !strings.Contains(text, "event: cert.downloaded") {
-			t.Errorf("%s: before, it was told %q", name, text)
+			t.Errorf("%s: before, the stream sent %q", name, text)
 		}
 		c.take(f, b)
 		if text, err := io.ReadAll(r); err != nil || strings.Contains(string(text), "event:") {
@@ -73,7 +74,7 @@ func TestStreamEndsWithRights(t *testing.T) {
 		t.Errorf("key expired: %v", err)
 	}
 	if n := len(f.entries(engine.SystemChain, engine.ActionLoginFailed)); n != 0 {
-		t.Errorf("%d failed logins are on record, and nobody tried", n)
+		t.Errorf("%d failed logins are in the audit log, and nobody tried", n)
 	}
 }
 
@@ -175,7 +176,7 @@ func TestStuckClientIsCutOff(t *testing.T) {
 	}
 }
 
-// ended tells whether the log has the end of a request's stream.
+// ended reports whether the log has the end of a request's stream.
 func ended(log, requestID string) bool {
 	for line := range strings.Lines(log) {
 		var record struct {

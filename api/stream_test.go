@@ -170,8 +170,8 @@ func TestStreamTellsAndResumes(t *testing.T) {
 	}
 }
 
-// Everybody is told of downloads, an operator of their own requests and
-// approvals, an approver of all; nobody of refusals and of what is forgotten.
+// Everybody gets events of downloads, an operator those of their own requests and
+// approvals, an approver those of all; nobody gets refusals or deleted requests.
 func TestStreamVisibility(t *testing.T) {
 	f := newFixture(t, brisk)
 	f.mode(false, engine.ApprovalKeyExport)
@@ -198,25 +198,26 @@ func TestStreamVisibility(t *testing.T) {
 	} {
 		events := follow(f, f.source(as), before, strings.Count(want, " "))
 		if got := summary(events) + " "; got != want {
-			t.Errorf("%s was told %s, want %s", as, got, want)
+			t.Errorf("%s got %s, want %s", as, got, want)
 		}
 		for _, e := range events {
 			if e.Type == "approval.updated" && e.ApprovalID != p.ApprovalID {
-				t.Errorf("%s was told of approval %q", as, e.ApprovalID)
+				t.Errorf("%s got approval %q", as, e.ApprovalID)
 			}
 		}
 	}
 }
 
-// Whoever may read the policy is told when it changes, and asks again.
-func TestStreamTellsOfThePolicy(t *testing.T) {
+// Everybody who may read the policy gets an event when it changes, and reads it
+// again.
+func TestStreamSendsPolicyChanges(t *testing.T) {
 	f := newFixture(t, brisk)
 	before := f.head()
 	f.allowKeys(true)
 	for _, as := range []string{"viewer", "operator", "admin"} {
 		events := follow(f, f.source(as), before, 1)
 		if summary(events) != "policy.updated/policy.updated/" || events[0].ID != f.head() || events[0].RequestID != "" || events[0].Time.IsZero() {
-			t.Errorf("%s was told %+v", as, events)
+			t.Errorf("%s got %+v", as, events)
 		}
 	}
 }
@@ -259,7 +260,7 @@ func block(t *testing.T, r *bufio.Reader) string {
 func TestStreamOpens(t *testing.T) {
 	f := newFixture(t, brisk)
 	f.do("", "GET", "{p}/stream", "").problem(401, engine.CodeUnauthenticated)
-	f.do("stranger", "GET", "{p}/stream?last_event_id=x", "").problem(404, engine.CodeNotFound)
+	f.do("outsider", "GET", "{p}/stream?last_event_id=x", "").problem(404, engine.CodeNotFound)
 	f.do("root", "GET", "/projects/system/stream", "").problem(404, engine.CodeNotFound)
 	f.do("viewer", "HEAD", "{p}/stream", "").is(405)
 	for _, id := range []string{"x", "-1", "1.5", "0x1", "1_0"} {

@@ -55,7 +55,8 @@ func TestUI(t *testing.T) {
 	}
 }
 
-// Answers that hold a secret are never compressed: their length would tell of it.
+// Answers that contain a secret are never compressed: their length would reveal
+// something about it.
 func TestOnlyAssetsAreCompressed(t *testing.T) {
 	f := newFixture(t, withUI)
 	for _, path := range []string{"//", "{p}/formats", "/me"} {

@@ -25,14 +25,14 @@ const (
 	ApprovalCancelled ApprovalStatus = "cancelled"
 )
 
-// Valid tells whether s is one of the states.
+// Valid reports whether s is one of the states.
 func (s ApprovalStatus) Valid() bool {
 	return slices.Contains([]ApprovalStatus{ApprovalPending, ApprovalApproved, ApprovalDenied, ApprovalExpired, ApprovalCancelled}, s)
 }
 
-// Approval is what approvers decide on: exactly what would leave, to whom and
-// why. Digest binds it to that. Its status follows from its request, which holds
-// the decisions; Version is the request's. Required is at least 1.
+// Approval is what approvers decide on: which file leaves, to which requester and
+// why. Digest binds the approval to these. Its status follows from its request,
+// which holds the votes; Version is the request's. Required is at least 1.
 type Approval struct {
 	ID          string              `json:"id"`
 	Version     int                 `json:"version"`
@@ -139,15 +139,15 @@ func approvalDigest(projectID, certificateID, fingerprint string, requester Acto
 	return digest("approval", projectID, certificateID, fingerprint, format, options, requester.Person, reason)
 }
 
-// Permits tells whether people approved that this certificate leaves as the token
-// says: the approval is given, and its digest is that of what would leave.
+// Permits reports whether the approval allows the token's file of this certificate:
+// the approval is given, and its digest is the one of that file.
 func (a Approval) Permits(c Certificate, t Token) bool {
 	leaf := sha256.Sum256(c.Leaf)
 	return a.Status == ApprovalApproved && a.RequestID == t.RequestID && len(approvers(a.Requester, a.Decisions)) >= max(1, a.Required) &&
 		a.Digest == approvalDigest(c.ProjectID, c.ID, hex.EncodeToString(leaf[:]), t.Requester, t.Format, t.Options, a.Reason)
 }
 
-// CheckVote tells why a person's vote cannot count at now, or nil. It is the
+// CheckVote reports why a person's vote cannot count at now, or nil. It is the
 // person who counts, whatever API key or role they call with. It returns
 // CodeSelfApproval, CodeAlreadyDecided or CodeNotPending.
 func (a Approval) CheckVote(by Actor, now time.Time) error {

@@ -83,7 +83,7 @@ type AuditHead struct {
 }
 
 // Link appends e to the chain that ends with head, and returns the new head. Bytes
-// that are not UTF-8, for example in a header that a stranger sent, become U+FFFD
+// that are not UTF-8, for example in a header that an unauthenticated caller sent, become U+FFFD
 // first, so that the entry has the same hash when a store returns it.
 func (e *AuditEntry) Link(head AuditHead) AuditHead {
 	var clean AuditEntry

@@ -18,7 +18,7 @@ type ClaimCommand struct {
 	Origin         Origin `json:"origin"`
 }
 
-// CheckClaim tells why the request cannot be claimed at now, or nil. It returns
+// CheckClaim reports why the request cannot be claimed at now, or nil. It returns
 // CodeNotApproved or CodeNotPending.
 func (r Request) CheckClaim(now time.Time) error {
 	switch {
@@ -153,7 +153,7 @@ func (t *Transitions) Claim(ctx context.Context, c ClaimCommand) (Request, error
 // token: it ended the token, not the request.
 const attemptByClaim = "claim/"
 
-// byClaim tells whether a claim replaced the token.
+// byClaim reports whether a claim replaced the token.
 func (s Settlement) byClaim() bool { return strings.HasPrefix(s.Attempt, attemptByClaim) }
 
 // revokePreviousToken ends the token that the claimed one replaces.

@@ -8,7 +8,7 @@ import (
 
 // Downloads is what callers do with download requests, in the order of a
 // request's life: Mint asks for a download; approvers Vote, and the requester may
-// Cancel; the requester of an approved request Claims its token; whoever holds
+// Cancel; the requester of an approved request Claims its token; any caller with
 // the token Redeems it, and it can be Revoked before. [Transitions] is the
 // counterpart for workflows. All fields must be set.
 type Downloads struct {
@@ -51,7 +51,7 @@ type Workflows interface {
 	Vote(ctx context.Context, c VoteCommand) (Request, error)
 	Cancel(ctx context.Context, c CancelCommand) (Request, error)
 	Claim(ctx context.Context, c ClaimCommand) (Request, error)
-	// ReportSettlement tells the request's workflow that its token ended. It
+	// ReportSettlement reports to the request's workflow that its token ended. It
 	// neither blocks nor fails: a workflow that gets no report reads the settlement
 	// when the token's life is over.
 	ReportSettlement(r SettlementReport)
@@ -61,7 +61,7 @@ type Workflows interface {
 }
 
 // WorkflowInput is what the workflow of a request starts with. Token lacks its
-// times, which the decision adds. Nobody waits for an answer after AnswerBy.
+// times, which the decision adds. The caller does not wait longer than AnswerBy.
 type WorkflowInput struct {
 	Request         Request           `json:"request"`
 	Token           Token             `json:"token"`

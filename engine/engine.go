@@ -20,14 +20,14 @@
 //
 // # Glossary
 //
-// One word stands for one thing, in code, API, UI and logs.
+// Each word has one meaning, in code, API, UI and logs.
 //
 //   - request: one person's wish to download one certificate in one format; the
 //     caller mints it.
 //   - requester: the person who made a request. Person means the user behind a
 //     session or an API key.
-//   - policy: the project's settings and the Rego rules; asked about a request, it
-//     answers with a verdict: allow, approval or deny.
+//   - policy: the project's settings and the Rego rules. Its verdict on a request is
+//     allow, approval or deny.
 //   - approval: what approvers decide on before a request is allowed. Each approver
 //     has one vote, approve or deny; the quorum is how many must approve.
 //   - claim: the requester of an approved request fetches its token, within the claim

@@ -105,7 +105,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Is tells whether target is the code of e, for errors.Is.
+// Is reports whether target is the code of e, for errors.Is.
 func (e *Error) Is(target error) bool { return target == e.Code }
 
 // Unwrap returns the cause.
@@ -124,7 +124,7 @@ func AsError(err error) (*Error, bool) {
 	details := map[Code]string{
 		CodeNotFound: "There is no such resource.",
 		CodeExists:   "A resource with this id or name exists already.",
-		CodeConflict: "The resource was changed by somebody else; read it again.",
+		CodeConflict: "The resource was changed by another caller; read it again.",
 	}
 	return Errorf(code, "%s", details[code]), true
 }

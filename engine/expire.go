@@ -13,7 +13,7 @@ type ExpireCommand struct {
 	RequestID string `json:"request_id"`
 }
 
-// Expire ends a request that nobody approved in time, or that its requester did
+// Expire ends a request that was not approved in time, or that its requester did
 // not claim in time. Before the deadline, and in every other state, it changes
 // nothing.
 func (t *Transitions) Expire(ctx context.Context, c ExpireCommand) (TransitionResult, error) {

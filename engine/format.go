@@ -27,7 +27,7 @@ type Format struct {
 	Plugin   PluginState
 }
 
-// EnabledIn tells whether a project has the format.
+// EnabledIn reports whether a project has the format.
 func (f Format) EnabledIn(projectID string) bool {
 	return f.Projects == nil || slices.Contains(f.Projects, projectID)
 }

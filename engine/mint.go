@@ -41,7 +41,7 @@ type Minted struct {
 	Replayed bool
 }
 
-// Mint checks what is asked for, starts the request's workflow and waits for the
+// Mint checks the parameters, starts the request's workflow and waits for the
 // policy's decision. It returns CodeInvalidRequest, CodeUnknownFormat, CodeInvalidOptions,
 // CodeNoPrivateKey, CodeNoChain, CodeIdempotencyConflict, the code of the
 // policy's denial, or CodeUnavailable; the last two carry the request's id.
@@ -119,7 +119,7 @@ func (d *Downloads) check(r *Request, m MintParams, policy CertificatePolicy) (F
 	return format, nil
 }
 
-// restrict checks and applies the limits that the caller asked for.
+// restrict checks and applies the limits in the caller's parameters.
 func (r *Request) restrict(m MintParams, policy CertificatePolicy) error {
 	r.TTLSeconds = policy.TokenTTLSeconds
 	if m.TTLSeconds != nil {
@@ -202,7 +202,7 @@ func (d *Downloads) workflowInput(caller Caller, r Request, c Certificate, forma
 }
 
 // earlier finds the request that the Idempotency-Key already names. If there is none,
-// it gives r the id that the key stands for. A request that was refused for its
+// it gives r the id that belongs to the key. A request that was refused for its
 // passphrase does not count: the passphrase is what a repetition may change.
 func (d *Downloads) earlier(ctx context.Context, r *Request, key string) (*Request, error) {
 	r.IdempotencyID = idempotencyID(r.ProjectID, r.Requester.Person, r.CertificateID, key)

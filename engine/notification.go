@@ -25,7 +25,7 @@ const (
 // NotificationEvents are the events that a target can be subscribed to.
 var NotificationEvents = []NotificationEvent{NotifyRequested, NotifyReminder, NotifyDecided, NotifyExpired, NotifyReused}
 
-// Valid tells whether a target can be subscribed to e.
+// Valid reports whether a target can be subscribed to e.
 func (e NotificationEvent) Valid() bool { return slices.Contains(NotificationEvents, e) }
 
 // Notification is the message about one event: the same for every recipient,
@@ -59,8 +59,8 @@ func notificationID(event NotificationEvent, subject string) string {
 
 // NotificationTarget is where a project sends notifications. Sealed holds its URL
 // and, for a webhook, the signing secret. Address is the URL's scheme and host,
-// which is all that is shown of it. A Personal target, such as mail, sends to each
-// person whom an event concerns.
+// which are the only parts that are shown. A Personal target, such as mail, sends to
+// each user whom an event concerns.
 type NotificationTarget struct {
 	ID        string              `json:"id"`
 	ProjectID string              `json:"project_id"`

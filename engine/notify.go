@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Notifications notifies people outside of Countersign: this file decides of what,
-// delivery.go whom, and notification_target.go where to. PublicURL may be empty;
+// Notifications notifies users outside of Countersign: this file decides about which
+// events, delivery.go which users, and notification_target.go at which addresses. PublicURL may be empty;
 // all other fields must be set.
 type Notifications struct {
 	Store     NotificationStore
@@ -47,13 +47,13 @@ func (n *Notifications) ApprovalRequested(ctx context.Context, r Request, dispat
 	return n.announceApproval(ctx, NotifyRequested, r, dispatch)
 }
 
-// settledEvents is the event of each settled approval. Nobody is notified of one
-// that its requester cancelled.
+// settledEvents is the event of each settled approval. An approval that its
+// requester cancelled has none.
 var settledEvents = map[ApprovalStatus]NotificationEvent{
 	ApprovalApproved: NotifyDecided, ApprovalDenied: NotifyDecided, ApprovalExpired: NotifyExpired,
 }
 
-// WantsApprovalSettled tells whether a target is subscribed to what became of the
+// WantsApprovalSettled reports whether a target is subscribed to what became of the
 // request's approval.
 func (n *Notifications) WantsApprovalSettled(ctx context.Context, r Request) (bool, error) {
 	if r.ApprovalID == "" || settledEvents[r.approvalStatus()] == "" {

@@ -46,7 +46,7 @@ const (
 	MaxPassphrase       = 128
 )
 
-// DefaultPolicy is in force until an administrator sets another: private keys cannot
+// DefaultPolicy applies until an administrator sets another: private keys cannot
 // be exported, and tokens live five minutes.
 func DefaultPolicy(projectID string) CertificatePolicy {
 	return CertificatePolicy{
@@ -152,7 +152,7 @@ type PolicyFormat struct {
 	NeedsPassphrase bool   `json:"needs_passphrase"`
 }
 
-// The actions a policy is asked about.
+// The actions that a policy can be evaluated for.
 const (
 	PolicyMint     = "mint"
 	PolicyClaim    = "claim"
@@ -192,7 +192,7 @@ type RuleResult struct {
 	RequiredApprovals int      `json:"required_approvals"`
 }
 
-// PolicyStatus says which rules are in force since when. Problem says why newer rules
+// PolicyStatus says which rules are active and since when. Problem says why newer rules
 // could not be loaded; empty if there is no problem.
 type PolicyStatus struct {
 	Revision string
@@ -204,6 +204,6 @@ type PolicyStatus struct {
 // an implementation that is in doubt returns OutcomeDeny or an error.
 type Policy interface {
 	Evaluate(ctx context.Context, in PolicyInput) (Verdict, error)
-	// Revision names the rules in force.
+	// Revision names the active rules.
 	Revision() string
 }

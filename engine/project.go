@@ -21,10 +21,10 @@ const (
 
 var rank = map[Role]int{RoleViewer: 1, RoleOperator: 2, RoleApprover: 3, RoleAdmin: 4}
 
-// Valid tells whether r is one of the roles.
+// Valid reports whether r is one of the roles.
 func (r Role) Valid() bool { return rank[r] > 0 }
 
-// Includes tells whether r permits what other permits. The zero role permits nothing.
+// Includes reports whether r permits what other permits. The zero role permits nothing.
 func (r Role) Includes(other Role) bool { return rank[r] >= rank[other] }
 
 // Min returns the lower of two roles.
@@ -80,7 +80,7 @@ type APIKey struct {
 	RevokedAt    time.Time `json:"revoked_at"`
 }
 
-// Usable tells whether the key is neither revoked nor expired at now.
+// Usable reports whether the key is neither revoked nor expired at now.
 func (k APIKey) Usable(now time.Time) bool {
 	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || now.Before(k.ExpiresAt))
 }
@@ -159,7 +159,7 @@ func (p Principal) RoleIn(projectID string, member Role) Role {
 	return role.Min(p.Key.Role)
 }
 
-// IsSystemAdmin tells whether the caller may administer the whole system: a system
+// IsSystemAdmin reports whether the caller may administer the whole system: a system
 // administrator by a session, or by an API key with the role admin.
 func (p Principal) IsSystemAdmin() bool {
 	return p.User.SystemAdmin && (p.Key == nil || p.Key.Role == RoleAdmin)

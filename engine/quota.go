@@ -13,11 +13,11 @@ type quota struct {
 	omitted int
 }
 
-// quotaPerSecond bounds the audit entries of the system chain that strangers can
-// cause.
+// quotaPerSecond bounds the audit entries of the system chain that unauthenticated
+// callers can cause.
 const quotaPerSecond = 20
 
-// take tells whether one more event may pass, and how many were left out since
+// take reports whether one more event may pass, and how many were left out since
 // the last one that passed.
 func (q *quota) take(now time.Time) (ok bool, omitted int) {
 	q.mu.Lock()

@@ -12,7 +12,7 @@ import (
 )
 
 // RedeemRequest is an attempt to redeem a token, or to read what its file would be.
-// Prefetch marks a caller who declares that no person has asked for the file yet.
+// Prefetch marks a call by software that loads links before a user opens them.
 type RedeemRequest struct {
 	Token    Secret
 	Prefetch bool
@@ -149,8 +149,8 @@ func (d *Downloads) checkRequester(ctx context.Context, t Token) error {
 	return nil
 }
 
-// checkKeyExport refuses a token for a private key that nobody approved, once the
-// project's key export is off.
+// checkKeyExport refuses a token for a private key that was issued without approval,
+// once the project's key export is off.
 func (d *Downloads) checkKeyExport(ctx context.Context, t Token) error {
 	if !t.ContainsKey || t.ApprovalID != "" {
 		return nil

@@ -33,12 +33,12 @@ var followers = map[Status][]Status{
 	StatusIssued:          {StatusConsumed, StatusExpired, StatusRevoked, StatusIssued, StatusApproved},
 }
 
-// Valid tells whether s is one of the states.
+// Valid reports whether s is one of the states.
 func (s Status) Valid() bool {
 	return s == StatusConsumed || followers[s] != nil && s != "" || s.Ended()
 }
 
-// Ended tells whether a request in this state never changes again.
+// Ended reports whether a request in this state never changes again.
 func (s Status) Ended() bool {
 	switch s {
 	case StatusConsumed, StatusDenied, StatusExpired, StatusCancelled, StatusRevoked:
@@ -47,7 +47,7 @@ func (s Status) Ended() bool {
 	return false
 }
 
-// CanBecome tells whether a request may go from s to another state. The zero state
+// CanBecome reports whether a request may go from s to another state. The zero state
 // is that of a request on which the policy has not decided yet.
 func (s Status) CanBecome(to Status) bool { return slices.Contains(followers[s], to) }
 
@@ -90,7 +90,7 @@ type Request struct {
 	ClaimExpiresAt     time.Time `json:"claim_expires_at"`
 }
 
-// Claimable tells whether an approved request's token may be claimed, or
+// Claimable reports whether an approved request's token may be claimed, or
 // claimed again, at now.
 func (r Request) Claimable(now time.Time) bool {
 	return r.ApprovalID != "" && (r.Status == StatusApproved || r.Status == StatusIssued) && now.Before(r.ClaimExpiresAt)

@@ -18,8 +18,8 @@ type RetentionStore interface {
 	PurgeRequests(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
-// RetentionAges is how long ended things are kept. Requests zero keeps requests
-// for good.
+// RetentionAges is how long ended requests and sessions are kept. If Requests is 0,
+// requests are never deleted.
 type RetentionAges struct {
 	Tokens   time.Duration `json:"tokens"`
 	Requests time.Duration `json:"requests"`

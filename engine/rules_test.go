@@ -38,11 +38,11 @@ func TestAKeyNeverExceedsItsOwner(t *testing.T) {
 		want   Role
 	}{
 		{"person", Principal{}, RoleOperator, RoleOperator},
-		{"stranger", Principal{}, "", ""},
+		{"unauthenticated", Principal{}, "", ""},
 		{"system administrator", Principal{User: User{SystemAdmin: true}}, "", RoleAdmin},
 		{"key of an admin", Principal{Key: key}, RoleAdmin, RoleApprover},
 		{"key of a viewer", Principal{Key: key}, RoleViewer, RoleViewer},
-		{"key of somebody who left", Principal{Key: key}, "", ""},
+		{"key of a former member", Principal{Key: key}, "", ""},
 		{"key of a system administrator", Principal{User: User{SystemAdmin: true}, Key: key}, "", RoleApprover},
 		{"key of another project", Principal{User: User{SystemAdmin: true}, Key: &APIKey{ProjectID: "q", Role: RoleAdmin}}, RoleAdmin, ""},
 	} {

@@ -115,7 +115,7 @@ func (t *Transitions) settled(ctx context.Context, r Request, c SettlementCheck,
 	return Transition{Request: next}, 0, err
 }
 
-// reported tells whether the consumption of the request's token was reported:
+// reported reports whether the consumption of the request's token was reported:
 // to the workflow, or to this process, which has not passed it on yet.
 func (t *Transitions) reported(r Request, c SettlementCheck) (reported, interrupted bool) {
 	if c.Report.TokenDigest == r.TokenDigest {

@@ -11,7 +11,7 @@ import (
 // by many callers and, where the store is shared, by many processes. Errors have
 // three codes: CodeNotFound for a document that does not exist, CodeExists for an
 // insert whose id or unique name is taken, and CodeConflict for a change that is
-// based on a version which somebody else has replaced meanwhile.
+// based on a version which another caller has replaced meanwhile.
 //
 // A method that takes a Record writes it together with the change. A store with
 // transactions writes both or neither. A store without them writes the change
@@ -29,7 +29,7 @@ type Store interface {
 	NotificationTargets
 	AuditLog
 	DataKeys
-	// Ping tells whether the store answers.
+	// Ping returns an error if the store does not answer.
 	Ping(ctx context.Context) error
 	// Close releases what the store holds, after writes under way have ended.
 	Close() error
@@ -158,7 +158,7 @@ type EventQuery struct {
 type Policies interface {
 	// CertificatePolicy returns the newest version, or DefaultPolicy.
 	CertificatePolicy(ctx context.Context, projectID string) (CertificatePolicy, error)
-	// AddPolicy inserts a version. It returns CodeConflict if somebody else added
+	// AddPolicy inserts a version. It returns CodeConflict if another caller added
 	// that version first.
 	AddPolicy(ctx context.Context, p CertificatePolicy, rec Record) error
 }
@@ -219,7 +219,7 @@ type TokenRecord struct {
 type Tokens interface {
 	Token(ctx context.Context, digest string) (TokenRecord, error)
 	// Settle ends a token once. It stores the settlement with its record and returns
-	// it, or it returns the earlier settlement. won tells whether the winner has the
+	// it, or it returns the earlier settlement. won reports whether the winner has the
 	// same Attempt as s: settling again with the winning settlement wins again and adds
 	// what is missing of its record.
 	Settle(ctx context.Context, s Settlement, rec Record) (winner Settlement, won bool, err error)

@@ -30,7 +30,7 @@ type Token struct {
 	ExpiresAt        time.Time `json:"expires_at"`
 }
 
-// Expired tells whether the token has expired at now: its life ends at ExpiresAt.
+// Expired reports whether the token has expired at now: its life ends at ExpiresAt.
 func (t Token) Expired(now time.Time) bool { return !now.Before(t.ExpiresAt) }
 
 // SettleKind says how a token ended.

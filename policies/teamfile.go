@@ -72,10 +72,10 @@ func checkTeamFile(name string, module *ast.Module) ast.Errors {
 	return errs
 }
 
-// isExtensible tells whether name is a set to which a team may add.
+// isExtensible reports whether name is a set to which a team may add.
 func isExtensible(name string) bool { return name == denySet || name == approvalSet }
 
-// isAddition tells whether a rule is of the form "set contains x".
+// isAddition reports whether a rule is of the form "set contains x".
 func isAddition(rule *ast.Rule) bool {
 	return rule.Head.RuleKind() == ast.MultiValue && len(rule.Head.Ref()) == 1 && !rule.Default && rule.Else == nil
 }

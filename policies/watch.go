@@ -146,7 +146,7 @@ func (w *watcher) reject(ctx context.Context, err error, first bool) {
 	}
 }
 
-// hasProblem tells whether the directory could not be loaded.
+// hasProblem reports whether the directory could not be loaded.
 func (e *Evaluator) hasProblem() bool {
 	s := e.current.Load()
 	return s != nil && s.problem != ""

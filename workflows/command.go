@@ -70,7 +70,7 @@ func (d *download) execute(ctx workflow.Context) {
 	}
 }
 
-// claimed tells whether a claim is the next command of a request that can be
+// claimed reports whether a claim is the next command of a request that can be
 // claimed.
 func (d *download) claimed() bool {
 	return !d.in(engine.StatusPendingApproval) && len(d.commands) > 0 && d.commands[0].transition == claimName

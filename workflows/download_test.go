@@ -164,7 +164,7 @@ func (d *testbed) settle(o engine.WorkflowInput, kind engine.SettleKind) {
 	}
 }
 
-// status and count read what is on record.
+// status and count read what is in the audit log.
 func (d *testbed) status(id string) engine.Status {
 	d.t.Helper()
 	r, err := d.store.Request(context.Background(), project, id)

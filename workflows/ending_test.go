@@ -10,7 +10,7 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// ending is a way in which a request ends, and what is on record then.
+// ending is a way in which a request ends, and what is in the audit log then.
 type ending struct {
 	role    engine.Role
 	prepare func(*testbed, *engine.WorkflowInput)

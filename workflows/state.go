@@ -45,10 +45,10 @@ func (d *download) fail(err error) {
 	}
 }
 
-// open tells whether the request has not ended yet.
+// open reports whether the request has not ended yet.
 func (d *download) open() bool { return d.err == nil && !d.request.Status.Ended() }
 
-// in tells whether the request is in a state.
+// in reports whether the request is in a state.
 func (d *download) in(state engine.Status) bool { return d.err == nil && d.request.Status == state }
 
 // awaitDue waits until something is due, and then returns true: the request's time

@@ -2,7 +2,7 @@
 // package wire.
 //
 // Start with [New]; each method calls one endpoint and is in the file of its
-// concept. A refusal by the server is a [*Problem], whose Code tells why. Redirects
+// concept. A refusal by the server is a [*Problem], whose Code is the cause. Redirects
 // are not followed: they would send the API key or a token to another server.
 package client
 

@@ -23,7 +23,7 @@ func (c *Client) SetPolicy(ctx context.Context, project string, p wire.Policy, i
 	return call[wire.Policy](ctx, c, r)
 }
 
-// Evaluate tells what a mint would meet.
+// Evaluate returns the policy's verdict on a download without requesting it.
 func (c *Client) Evaluate(ctx context.Context, project string, body wire.EvaluateBody) (wire.Verdict, error) {
 	return call[wire.Verdict](ctx, c, request{
 		method: http.MethodPost, path: at("projects", project, "certificate-policy", "evaluate"), body: body,

@@ -60,7 +60,7 @@ func (c *Client) Plugins(ctx context.Context, p Paging) (wire.Page[wire.Plugin],
 	return call[wire.Page[wire.Plugin]](ctx, c, request{method: http.MethodGet, path: "plugins", query: p.values()})
 }
 
-// ReloadPlugin starts a plugin anew, for system administrators.
+// ReloadPlugin restarts a plugin, for system administrators.
 func (c *Client) ReloadPlugin(ctx context.Context, name string) (wire.Plugin, error) {
 	return call[wire.Plugin](ctx, c, request{method: http.MethodPost, path: at("plugins", name, "reload")})
 }

@@ -26,7 +26,7 @@ type entryEvents struct {
 	events        []event
 }
 
-// needsRequester tells whether the caller may see events that depend on who made
+// needsRequester reports whether the caller may see events that depend on who made
 // the request.
 func needsRequester(to engine.Caller) bool { return to.Role.Includes(engine.RoleOperator) }
 
@@ -61,7 +61,7 @@ func eventsOf(e engine.AuditEntry) []event {
 	return events
 }
 
-// changesRequest tells whether the entry changed a request. Of refusals, only the
+// changesRequest reports whether the entry changed a request. Of refusals, only the
 // denial of a new request does.
 func changesRequest(e engine.AuditEntry) bool {
 	switch e.Action {
@@ -87,7 +87,7 @@ func changesApproval(e engine.AuditEntry) bool {
 }
 
 // approvalStatus is the state of the approval after the entry; "" where the entry
-// does not tell: a request can be cancelled before and after its approval is
+// does not say: a request can be cancelled before and after its approval is
 // settled.
 func approvalStatus(e engine.AuditEntry) string {
 	switch e.Action {
@@ -99,7 +99,7 @@ func approvalStatus(e engine.AuditEntry) string {
 	return e.Detail["approval_status"]
 }
 
-// changesRights tells whether the entry changed what a person may do.
+// changesRights reports whether the entry changed what a person may do.
 func changesRights(e engine.AuditEntry) bool {
 	switch e.Action {
 	case engine.ActionAPIKeyRevoked, engine.ActionMemberUpdated, engine.ActionMemberRemoved:
@@ -116,7 +116,7 @@ func newEvent(name string, data wire.StreamEvent) event {
 	return event{name, text}
 }
 
-// visible tells whether the caller may GET what the event is about: everybody may
+// visible reports whether the caller may GET what the event is about: everybody may
 // read timelines and the policy, operators their own requests, approvers all.
 func (o entryEvents) visible(e event, to engine.Caller) bool {
 	switch {

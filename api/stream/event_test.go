@@ -65,7 +65,7 @@ func TestEventsOfEntries(t *testing.T) {
 				t.Errorf("%s: %s", c.entry.Action, e.data)
 			}
 			if strings.Contains(string(e.data), "canary") || bytes.ContainsAny(e.data, "\r\n") {
-				t.Errorf("%s tells too much: %s", c.entry.Action, e.data)
+				t.Errorf("%s reveals too much: %s", c.entry.Action, e.data)
 			}
 		}
 		if strings.Join(got, " ") != c.want {
@@ -74,8 +74,8 @@ func TestEventsOfEntries(t *testing.T) {
 	}
 }
 
-// Of the policy it is told that it changed, and to everybody; who changed it, and
-// what, is in the audit log.
+// An event tells everybody that the policy changed; who changed it, and what, is
+// only in the audit log.
 func TestEventOfThePolicy(t *testing.T) {
 	set := entry(engine.ActionPolicyUpdated, engine.AuditSuccess, "allow_key_export", "canary-old → canary-new")
 	set.RequestID, set.CertificateID, set.Format = "", "", ""

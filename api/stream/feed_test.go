@@ -92,9 +92,9 @@ func TestStreamsOfAPerson(t *testing.T) {
 
 // archive is a chain of requests, with nothing else.
 type archive struct {
-	length          int64
-	reading, asked  atomic.Int32
-	entered, answer chan struct{} // of every read, where they are set
+	length            int64
+	reading, requests atomic.Int32
+	entered, answer   chan struct{} // of every read, where they are set
 }
 
 func (a *archive) AuditAfter(_ context.Context, _ string, at int64, limit int) (found []engine.AuditEntry, err error) {
@@ -119,7 +119,7 @@ func (a *archive) AuditEntries(context.Context, engine.AuditQuery) ([]engine.Aud
 }
 
 func (a *archive) Request(context.Context, string, string) (engine.Request, error) {
-	a.asked.Add(1)
+	a.requests.Add(1)
 	return engine.Request{Requester: engine.Actor{Person: "ann"}}, nil
 }
 
@@ -144,7 +144,7 @@ func read(t *testing.T, st *Stream) string {
 	text := make([]byte, 64<<10)
 	n, err := st.Read(text)
 	if err != nil {
-		t.Errorf("%v, %v", err, st.cause) // not the end of whoever waits for this text
+		t.Errorf("%v, %v", err, st.cause) // not Fatal: it must not end the goroutine that waits for this text
 	}
 	return string(text[:n])
 }
@@ -163,29 +163,29 @@ func TestStreamsCatchUpInTurn(t *testing.T) {
 	}
 	close(a.answer)
 	if text := <-first; len(text) < feedPage {
-		t.Errorf("the first was told %q", text)
+		t.Errorf("the first got %q", text)
 	}
 	two.beat.Reset(time.Hour)
 	go func() { first <- read(t, two) }()
 	<-a.entered
 	if text := <-first; len(text) < feedPage {
-		t.Errorf("the second was told %q", text)
+		t.Errorf("the second got %q", text)
 	}
 }
 
-// Nobody is asked about who may not be told, and a page with nothing for the
-// client is said to be over.
-func TestCatchingUpInVain(t *testing.T) {
+// The feed does not load requests for a client who may not see them, and it says
+// when a page without events for the client ends.
+func TestCatchingUpWithoutEvents(t *testing.T) {
 	for role, want := range map[engine.Role]int32{engine.RoleViewer: 0, engine.RoleOperator: feedPage, engine.RoleAdmin: feedPage} {
 		a := &archive{length: 2 * feedPage}
 		st := a.behind(t, newFeed(), role)
 		st.beat.Reset(time.Hour)
 		text := read(t, st)
-		if n := a.asked.Load(); n != want {
+		if n := a.requests.Load(); n != want {
 			t.Errorf("%s: %d requests were looked up, want %d", role, n, want)
 		}
 		if role == engine.RoleViewer && text != fmt.Sprintf(":\nid: %d\n\n", feedPage) {
-			t.Errorf("a viewer was told %q", text)
+			t.Errorf("a viewer got %q", text)
 		}
 	}
 }

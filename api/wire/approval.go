@@ -2,7 +2,7 @@ package wire
 
 import "time"
 
-// Approval is what approvers decide about: which file, for whom and why. Digest
+// Approval is a decision about a file: which, for which requester and why. Digest
 // binds it to certificate, format, options, requester and reason.
 type Approval struct {
 	ID                string              `json:"id"`

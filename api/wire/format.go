@@ -41,7 +41,7 @@ type Sandbox struct {
 	Missing  []string `json:"missing" doc:"The restrictions that it cannot enforce, each with the reason after a colon"`
 }
 
-// Plugin is a renderer with its formats. Detail tells what is wrong with it.
+// Plugin is a renderer with its formats. Detail says what is wrong with it.
 type Plugin struct {
 	FormatPlugin
 	Detail  string   `json:"detail"`

@@ -15,7 +15,7 @@ type Readiness struct {
 	Policy  PolicyStatus `json:"policy" doc:"Information only: while new rules are not valid, the last valid ones stay in force"`
 }
 
-// PolicyStatus says which policy rules are in force.
+// PolicyStatus says which policy rules are active.
 type PolicyStatus struct {
 	Revision string     `json:"revision"`
 	LoadedAt *time.Time `json:"loaded_at" doc:"Since when they are in force; null if not known"`

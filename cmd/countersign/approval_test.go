@@ -23,7 +23,7 @@ type waiting struct {
 	RequestID  string    `json:"request_id"`
 	ApprovalID string    `json:"approval_id"`
 	Status     string    `json:"status"`
-	Lapses     time.Time `json:"approval_expires_at"`
+	Expires    time.Time `json:"approval_expires_at"`
 }
 
 // waits asks for a file of the first sample that people must approve.
@@ -120,7 +120,7 @@ func TestManyApproversAtOnce(t *testing.T) {
 	t.Parallel()
 	s := project(t)
 	s.approvals(false, "key_export", 3, 600, 600)
-	people := s.crowd(64)
+	people := s.approvers(64)
 	for round, deniers := range []int{0, 0, 1, 2, 8, 32} {
 		w := s.waits("operator", "key")
 		answers := make(chan string, len(people))
@@ -176,8 +176,8 @@ func crowdOf(t *testing.T, n int, do func(i int)) {
 	}
 }
 
-// Killed while many approvals are pending, the server finds them all again with
-// their deadlines: those whose time is up lapse, the others are decided.
+// A server that is killed while many approvals are pending restores all of them with
+// their deadlines: those whose deadline has passed expire, the others are decided.
 func TestKillWhileApprovalsArePending(t *testing.T) {
 	t.Parallel()
 	program, dir := binary(t), t.TempDir()+"/data"
@@ -189,14 +189,14 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 	s.approvals(false, "key_export", 1, 8, 600)
 	crowdOf(t, brief, func(i int) { all[lasting+i] = s.waits("operator", "key") })
 	s.kill()
-	last := all[lasting].Lapses
+	last := all[lasting].Expires
 	for _, w := range all[lasting:] {
-		if w.Lapses.After(last) {
-			last = w.Lapses
+		if w.Expires.After(last) {
+			last = w.Expires
 		}
 	}
 	ctx, cancel := context.WithDeadline(t.Context(), last)
-	<-ctx.Done() // their time runs out while nobody is there
+	<-ctx.Done() // their deadlines pass while no server runs
 	cancel()
 
 	s = start(t, program, dir)
@@ -206,8 +206,8 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 			Expires time.Time `json:"expires_at"`
 		}
 		s.must(http.StatusOK, &a, "approver", http.MethodGet, s.project()+"/approvals/"+all[i].ApprovalID, "")
-		if !a.Expires.Equal(all[i].Lapses) || i < lasting && a.Status != "pending" {
-			t.Errorf("approval %d: %+v, was to lapse at %s", i, a, all[i].Lapses)
+		if !a.Expires.Equal(all[i].Expires) || i < lasting && a.Status != "pending" {
+			t.Errorf("approval %d: %+v, must expire at %s", i, a, all[i].Expires)
 		}
 	})
 	s.refused("decided too late", 409, "not_pending")(s.decide("approver", all[lasting], "approve"))
@@ -227,10 +227,10 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 	s.auditOK()
 }
 
-// Killed after the store has a step and before its workflow has, the server finds
-// it again: the vote counts, and the token that nobody received is revoked by
-// the next claim.
-func TestKillInsideAStep(t *testing.T) {
+// A server that is killed after the store has a transition, and before its workflow
+// has it, restores the transition: the vote counts, and the next claim revokes the
+// token that no caller received.
+func TestKillInsideATransition(t *testing.T) {
 	t.Parallel()
 	program, dir := binary(t), t.TempDir()+"/data"
 	s := start(t, program, dir)

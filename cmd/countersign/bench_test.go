@@ -41,7 +41,7 @@ type bench struct {
 }
 
 // figure is one line of the report. Limit, where there is one, is what the
-// figure should not pass; Least tells that it should not fall below.
+// figure must not exceed; Least says that Limit is a minimum instead.
 type figure struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
@@ -103,7 +103,7 @@ func startBench(t *testing.T) *bench {
 	return b
 }
 
-// benchPerson asks for what is not asked for over HTTP.
+// benchPerson makes the requests that are not made over HTTP.
 const benchPerson = "bench"
 
 // allowKeys opens the policy so that every format and long lives can be measured.

@@ -81,7 +81,7 @@ func (b bootstrapFile) write(path string) (err error) {
 	return f.CloseAtomicallyReplace()
 }
 
-// installer is the actor on record of what the server does to bootstrap itself.
+// installer is the actor in the audit entries of the server's own bootstrap.
 var installer = engine.Principal{User: engine.User{ID: "system", Username: "countersign", SystemAdmin: true}}
 
 // bootstrapServe makes the first administrator of an empty installation, with a

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// A folder is found as it was left: what administrators changed meanwhile stays.
-func TestDevFindsItsFolderAsItWas(t *testing.T) {
+// A restart keeps what administrators changed in the folder's data.
+func TestDevRestartKeepsData(t *testing.T) {
 	t.Parallel()
 	program, dir := binary(t), t.TempDir()+"/data"
 	s := start(t, program, dir)
@@ -61,7 +61,7 @@ func (s *server) person(key string) string {
 	return me.User.ID
 }
 
-// A first start whose bootstrap file cannot be written is done anew.
+// The bootstrap is repeated at the next start if its file could not be written.
 func TestServeBootstrapsOnceAndWhole(t *testing.T) {
 	t.Parallel()
 	program, base := binary(t), t.TempDir()
@@ -80,7 +80,7 @@ func TestServeBootstrapsOnceAndWhole(t *testing.T) {
 	}
 }
 
-// serveOn runs a production server, which tells its address in its log alone.
+// serveOn runs a production server, which writes its address only to its log.
 func serveOn(t *testing.T, cmd *exec.Cmd, file string) *server {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "server.log"))

@@ -26,7 +26,7 @@ type canary struct {
 	text []byte
 }
 
-// forms are the ways in which the secret could stand in a file: raw, hex in
+// forms are the encodings in which a file could contain the secret: raw, hex in
 // either case, and base64 in either alphabet at each of the three alignments.
 func (c canary) forms() [][]byte {
 	lower := hex.EncodeToString(c.text)
@@ -180,7 +180,7 @@ func (s *server) everyPath() []canary {
 	return s.failingRender(canaries, downloads, pass)
 }
 
-// failingRender kills the plugin under a render that holds the key.
+// failingRender kills the plugin during a render whose job contains the private key.
 func (s *server) failingRender(canaries []canary, downloads, pass string) []canary {
 	var m minted
 	s.must(201, &m, "operator", "POST", downloads, object("format", "pkcs12", "passphrase", pass, "ttl_seconds", 1))

@@ -20,7 +20,7 @@ func TestKillAtRestAndAfterMint(t *testing.T) {
 
 	s = start(t, program, dir)
 	if s.boot.ProjectID != project || fmt.Sprint(s.boot.APIKeys) != fmt.Sprint(keys) {
-		t.Error("the folder does not find everything as it was")
+		t.Error("a restart does not find the same project and keys")
 	}
 	s.allow(true)
 	unused, used := s.mint(0, "pkcs12"), s.mint(0, "cert", `,"ttl_seconds":10`)
@@ -74,10 +74,10 @@ func TestKillInsideARedemption(t *testing.T) {
 			}
 			eventually(t, "the request to be consumed", func() bool { return s.status(m.RequestID) == "consumed" })
 			if n := s.downloads(m.RequestID, "cert.downloaded"); n != 1 {
-				t.Errorf("%d consumptions on record", n)
+				t.Errorf("%d audit entries of the consumption", n)
 			}
 			if n := s.downloads(m.RequestID, "download.interrupted"); n != c.interruptions {
-				t.Errorf("%d interruptions on record", n)
+				t.Errorf("%d audit entries of the interruption", n)
 			}
 			s.auditOK()
 		})

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 // binary builds the program with the failpoints in. It stays in bin/, beside the
-// plugins that make build makes there, and is built anew only if its sources
+// plugins that make build makes there, and is built again only if its sources
 // changed.
 func binary(t *testing.T) string {
 	t.Helper()

@@ -35,7 +35,7 @@ const (
 )
 
 const rootHelp = `Countersign hands out certificates and private keys: on request, under policy,
-after approval, once, and on record.
+after approval, once, and recorded in an audit log.
 
 The client commands find the server by --server or COUNTERSIGN_SERVER, the
 project by --project or COUNTERSIGN_PROJECT, and the API key in the file named
@@ -63,7 +63,7 @@ func main() {
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "countersign",
-		Short:         "Hands out certificates and private keys: on request, under policy, after approval, once, and on record",
+		Short:         "Hands out certificates and private keys: on request, under policy, after approval, once, and recorded in an audit log",
 		Long:          rootHelp,
 		Version:       version,
 		SilenceErrors: true,

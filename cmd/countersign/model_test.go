@@ -14,7 +14,7 @@ import (
 
 // TestModelOnTheServer drives tens of requests at random through the whole
 // server, where approvals, claims and tokens last a second, and kills it again
-// and again: everybody is told what the model says, and all ends as it does.
+// and again: every answer and every end is the one that the model predicts.
 func TestModelOnTheServer(t *testing.T) {
 	t.Parallel()
 	program, dir := binary(t), t.TempDir()+"/data"
@@ -22,7 +22,7 @@ func TestModelOnTheServer(t *testing.T) {
 	s.must(http.StatusOK, nil, "admin", http.MethodPut, s.project()+"/certificate-policy",
 		`{"allow_key_export":false,"approval":{"mode":"all","required_approvals":2,"ttl_seconds":1,"claim_window_seconds":1},
 		"token_ttl_seconds":1,"min_passphrase_length":8,"allow_legacy_encryption":true}`)
-	voters := append(s.crowd(3), "approver")
+	voters := append(s.approvers(3), "approver")
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	met := map[string]int{}
@@ -75,7 +75,7 @@ type life struct {
 func (l *life) begin() {
 	l.waiting = l.waits("approver", "cert")
 	lives := modeltest.Lives{Approval: time.Second, Window: time.Second, Token: time.Second}
-	l.model = modeltest.New("approver", 2, lives, l.Lapses.Add(-time.Second))
+	l.model = modeltest.New("approver", 2, lives, l.Expires.Add(-time.Second))
 }
 
 // act does something at random, perhaps after a while.
@@ -186,6 +186,6 @@ func (l *life) end() {
 		files = 1
 	}
 	if n := l.downloads(l.RequestID, "cert.downloaded"); n != files {
-		l.t.Errorf("%d downloads of %s are on record, want %d", n, l.RequestID, files)
+		l.t.Errorf("%d downloads of %s are in the audit log, want %d", n, l.RequestID, files)
 	}
 }

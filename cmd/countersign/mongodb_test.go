@@ -47,7 +47,7 @@ func TestServeOnMongoDB(t *testing.T) {
 		t.Errorf("16 callers, one token: %v", got)
 	}
 	if n := s.downloads(used.RequestID, "cert.downloaded"); n != 1 {
-		t.Errorf("%d downloads on record", n)
+		t.Errorf("%d audit entries of the download", n)
 	}
 	eventually(t, "the request to be consumed", func() bool { return s.status(used.RequestID) == "consumed" })
 	if _, err := os.Stat(filepath.Join(base, "data", "db", "countersign.db")); err == nil {

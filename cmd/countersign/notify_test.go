@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// inbox is a webhook's far end. Until it is healed each of its paths is wrong in
-// its own way.
+// inbox is the server that receives webhooks. Until it is healed, each of its paths
+// fails in a different way.
 type inbox struct {
 	t    *testing.T
 	host string // 127.0.0.1:port
@@ -92,13 +92,13 @@ func (in *inbox) take(r *http.Request) {
 		in.got[r.URL.Path] = map[string]string{}
 	}
 	if before := in.got[r.URL.Path][id]; before != "" && before != what {
-		in.t.Errorf("the id %s stands for %s and %s", id, before, what)
+		in.t.Errorf("the id %s was used for %s and %s", id, before, what)
 	}
 	in.got[r.URL.Path][id] = what
 }
 
 // round has every call about a request answered, and returns the messages that
-// follow from it. It tells whether /slow held the very first message all along:
+// follow from it. It reports whether /slow held the very first message all along:
 // whatever waits for a target, waits until its try is given up. Steps are taken
 // twice, so that half as long is too long as well.
 func (in *inbox) round(s *server) (wanted []string, held bool) {
@@ -191,7 +191,7 @@ func TestNotificationTargetsHoldNobodyUp(t *testing.T) {
 	s.auditOK()
 }
 
-// has tells whether a path has each message, under one id each.
+// has reports whether a path has each message, under one id each.
 func (in *inbox) has(path string, wanted []string) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()

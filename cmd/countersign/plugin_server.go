@@ -42,10 +42,10 @@ func confinement(s wire.Sandbox) string {
 
 func pluginReloadCommand(o *clientOptions) *cobra.Command {
 	return &cobra.Command{
-		Use: "reload NAME", Short: "Have a server start a plugin anew, as its catalogue lists it now (for system administrators)",
-		Long: "Have a server start a plugin anew, as its catalogue lists it now: for a plugin that is new\n" +
+		Use: "reload NAME", Short: "Have a server restart a plugin as its catalogue lists it now (for system administrators)",
+		Long: "Have a server restart a plugin as its catalogue lists it now: for a plugin that is new\n" +
 			"there or has another version, and for one in quarantine. While the new one starts, and if\n" +
-			"it cannot be used, the one before goes on. A plugin that the catalogue lists no more ends.",
+			"it cannot be used, the old one keeps running. A plugin that is no longer listed ends.",
 		Args: oneID,
 		RunE: o.run(func(ctx context.Context, s *session, args []string) error {
 			p, err := s.ReloadPlugin(ctx, args[0])

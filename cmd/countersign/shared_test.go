@@ -140,13 +140,13 @@ func (s *server) inStore(do func(engine.Store, *engine.Admin)) {
 	do(store, &engine.Admin{Store: store, Clock: engine.SystemClock})
 }
 
-var crowds atomic.Int64
+var approverGroups atomic.Int64
 
-// crowd makes so many approvers of the project, each with a key of that name, in
-// the store of a running server.
-func (s *server) crowd(n int) (names []string) {
+// approvers creates n approvers of the project, each with an API key of the same
+// name, in the store of a running server.
+func (s *server) approvers(n int) (names []string) {
 	s.t.Helper()
-	ctx, crowd := s.t.Context(), crowds.Add(1)
+	ctx, group := s.t.Context(), approverGroups.Add(1)
 	s.inStore(func(store engine.Store, admin *engine.Admin) {
 		root, err := store.UserByName(ctx, "admin")
 		noError(s.t, err)
@@ -154,7 +154,7 @@ func (s *server) crowd(n int) (names []string) {
 		by.Project, err = store.Project(ctx, s.boot.ProjectID)
 		noError(s.t, err)
 		for i := range n {
-			u, err := admin.CreateUser(ctx, by, engine.User{Username: fmt.Sprintf("crowd%d-%d", crowd, i)}, "")
+			u, err := admin.CreateUser(ctx, by, engine.User{Username: fmt.Sprintf("approver%d-%d", group, i)}, "")
 			noError(s.t, err)
 			names = append(names, u.Username)
 			s.boot.APIKeys[u.Username] = memberKey(s.t, admin, by, u, engine.RoleApprover)

@@ -76,7 +76,7 @@ func (s *session) waitForApproval(ctx context.Context, request string, expiresAt
 	}
 }
 
-// temporary tells whether trying again may help: Countersign was not reached,
+// temporary reports whether trying again may help: Countersign was not reached,
 // failed, or was too busy.
 func temporary(err error) bool {
 	if problem, ok := errors.AsType[*client.Problem](err); ok {
@@ -86,7 +86,7 @@ func temporary(err error) bool {
 	return !ended
 }
 
-// poll tells whether the request is approved, or else what it waits for.
+// poll reports whether the request is approved; text says what it still waits for.
 func (w *approvalWait) poll(ctx context.Context) (approved bool, text string, err error) {
 	r, err := w.Request(ctx, w.project, w.request)
 	if err != nil {

@@ -126,7 +126,7 @@ func (p *pool) longestPath(path []int) []int {
 	return longest
 }
 
-// hasSameCA tells whether path contains a certificate of the same CA, which has the
+// hasSameCA reports whether path contains a certificate of the same CA, which has the
 // same name and key.
 func (p *pool) hasSameCA(i int, path []int) bool {
 	c := p.certificates[i]
@@ -136,7 +136,7 @@ func (p *pool) hasSameCA(i int, path []int) bool {
 	})
 }
 
-// isRootOf tells whether i is the self-signed root of path, or the self-signed
+// isRootOf reports whether i is the self-signed root of path, or the self-signed
 // certificate of a cross-signed CA on it. Clients have their own roots, so it is
 // left out of the chain.
 func (p *pool) isRootOf(i int, path []int) bool {
@@ -167,7 +167,7 @@ func (p *pool) misplaced(i int, path []int) error {
 	return engine.Errorf(engine.CodeChainMismatch, "%s is not in the chain of the leaf %s; remove it, or add the certificate that is missing between them", nameOf(c), nameOf(leaf))
 }
 
-// isCA tells whether a certificate may sign others (RFC 5280, sections 4.2.1.3
+// isCA reports whether a certificate may sign others (RFC 5280, sections 4.2.1.3
 // and 4.2.1.9).
 func isCA(c *x509.Certificate) bool {
 	return c.BasicConstraintsValid && c.IsCA && (c.KeyUsage == 0 || c.KeyUsage&x509.KeyUsageCertSign != 0)

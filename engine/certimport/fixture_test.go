@@ -112,7 +112,7 @@ func refusal(t testing.TB, name string, err error, code engine.Code, secrets ...
 	return err.Error()
 }
 
-// quotes tells whether text holds any 16 bytes of the secret, as they are, in hex
+// quotes reports whether text holds any 16 bytes of the secret, as they are, in hex
 // or in base64.
 func quotes(text, secret string) bool {
 	for i := 0; i+16 <= len(secret); i += 8 {

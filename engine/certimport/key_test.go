@@ -106,7 +106,7 @@ func TestKeyOfAnotherCertificate(t *testing.T) {
 	root := ca(t, "root", nil)
 	one := ca(t, "one", root)
 	end := leaf(t, "leaf", one)
-	for name, key := range map[string]crypto.Signer{"a stranger's": newKey(t), "the chain's": one.key} {
+	for name, key := range map[string]crypto.Signer{"an unrelated": newKey(t), "the chain's": one.key} {
 		text := keyPEM(t, key)
 		_, err := PEM(pemOf(end), pemOf(one), text)
 		refusal(t, name, err, engine.CodeKeyMismatch, bodyOf(text))

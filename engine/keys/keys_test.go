@@ -51,7 +51,7 @@ func mustSeal(t testing.TB, s *keys.Sealer) engine.SealedKey {
 	return sealed
 }
 
-// leaks tells whether text contains the canary or the keeper's key, raw or encoded.
+// leaks reports whether text contains the canary or the keeper's key, raw or encoded.
 func leaks(text []byte) bool {
 	for _, secret := range [][]byte{canary, bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)} {
 		for _, form := range [][]byte{secret[:24], []byte(base64.StdEncoding.EncodeToString(secret[:24])), []byte(hex.EncodeToString(secret[:24]))} {

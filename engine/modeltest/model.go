@@ -1,6 +1,6 @@
-// Package modeltest is the life of a request that people decide about, told as
-// the smallest program that tells it: no storage, no messages, no timers. Tests
-// ask it what the real thing must answer.
+// Package modeltest models the life of a request that needs approval, in the
+// smallest program possible: no storage, no messages, no timers. Tests compare the
+// answers of the real system with the model's.
 //
 // Start with [New]; each method is something that somebody does at a time, and
 // returns the code with which it must be refused, or "".
@@ -23,7 +23,7 @@ type Model struct {
 	Status engine.Status
 	Votes  map[string]engine.Decision
 	Tokens []Token
-	// Until is when the approval lapses or, once it is given, the claim window.
+	// Until is when the approval expires or, once it is given, the claim window ends.
 	Until time.Time
 
 	lives     Lives
@@ -45,14 +45,14 @@ func New(requester string, required int, lives Lives, at time.Time) *Model {
 	}
 }
 
-// Clone is a copy that goes its own way.
+// Clone returns an independent copy.
 func (m *Model) Clone() *Model {
 	c := *m
 	c.Votes, c.Tokens = maps.Clone(m.Votes), slices.Clone(m.Tokens)
 	return &c
 }
 
-// Approval is how the approval stands.
+// Approval returns the approval's status.
 func (m *Model) Approval() engine.ApprovalStatus {
 	given := 0
 	for _, d := range m.Votes {

@@ -113,7 +113,7 @@ func prefixes(texts ...string) []netip.Prefix {
 	return all
 }
 
-// isPublic tells whether anybody on the internet can reach the address.
+// isPublic reports whether anybody on the internet can reach the address.
 func isPublic(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	if a.Is6() && nat64.Contains(a) {

@@ -70,12 +70,12 @@ func parseMail(u *url.URL) (mailTarget, error) {
 	return m, nil
 }
 
-// implicitTLS tells whether the connection starts with TLS (RFC 8314, section 3.3).
+// implicitTLS reports whether the connection starts with TLS (RFC 8314, section 3.3).
 func (m mailTarget) implicitTLS() bool {
 	return m.Encryption == shoutrrr.EncMethods.ImplicitTLS || m.Encryption == shoutrrr.EncMethods.Auto && m.Port == shoutrrr.ImplicitTLSPort
 }
 
-// startTLS tells whether the connection may change to TLS by STARTTLS (RFC 3207).
+// startTLS reports whether the connection may change to TLS by STARTTLS (RFC 3207).
 func (m mailTarget) startTLS() bool {
 	return m.UseStartTLS && m.Encryption != shoutrrr.EncMethods.None
 }
@@ -207,7 +207,7 @@ func signIn(client *smtp.Client, m mailTarget) error {
 }
 
 // envelope names the sender and the recipients. A recipient that the server
-// refuses for good is skipped if another is accepted: a retry would send the mail
+// refuses permanently is skipped if another is accepted: a retry would send the mail
 // to the others again. go-mail's Send would refuse the mail to all of them.
 func envelope(client *smtp.Client, m mailTarget) error {
 	if err := client.Mail((&mail.Address{Address: m.from.Address}).String()); err != nil {
@@ -218,7 +218,7 @@ func envelope(client *smtp.Client, m mailTarget) error {
 	for _, to := range m.to {
 		err := client.Rcpt(to.String())
 		if reply, ok := errors.AsType[*textproto.Error](err); ok && reply.Code/100 == 5 {
-			refused = engine.Errorf(engine.CodeInvalidRequest, "%s refuses every recipient for good (%d); correct the mail addresses", m.Host, reply.Code)
+			refused = engine.Errorf(engine.CodeInvalidRequest, "%s refuses every recipient permanently (%d); correct the mail addresses", m.Host, reply.Code)
 			continue
 		}
 		if err != nil {

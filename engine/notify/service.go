@@ -86,8 +86,8 @@ func sending(s types.Sender) func(string) error {
 	return func(text string) error { return s.Send(text, &types.Params{}) }
 }
 
-// sendService sends through one of the services. Some of them panic on a URL that
-// is not theirs, which must not end the process.
+// sendService sends through one of the services. Some of them panic on a URL of
+// another service, which must not end the process.
 func sendService(client *http.Client, u *url.URL, n engine.Notification) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

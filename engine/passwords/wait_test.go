@@ -9,7 +9,7 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// Nobody waits for a free processor longer than for any other answer.
+// A sign-in does not wait for a free processor longer than the limit of all calls.
 func TestWaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Passwords

@@ -49,7 +49,7 @@ func (h holdings) within(before holdings) bool {
 }
 
 // crash kills each plugin n times, each time once it has rendered, and then
-// starts it anew, as an operator would: otherwise the delays would grow.
+// starts it again, as an operator would: otherwise the delays would grow.
 func crash(t *testing.T, h *Host, plugins []catalogue.Entry, n int) {
 	var crashes sync.WaitGroup
 	for _, plugin := range plugins {

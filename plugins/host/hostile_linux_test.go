@@ -139,7 +139,7 @@ func (b *battlefield) serveOthers(t *testing.T) (stop func()) {
 	return func() { stopped.Store(true); served.Wait() }
 }
 
-// anew starts a plugin that was attacked with before.
+// again starts a plugin that was attacked with before.
 func (b *battlefield) anew(plugin string) {
 	b.Helper()
 	if err := b.Reload(plugin); err != nil {

@@ -70,7 +70,7 @@ func asStored(e engine.AuditEntry) (engine.AuditEntry, error) {
 //
 // Other processes may write the same chain. If two insert at the same place, the
 // unique _id refuses the second, which reads the new head and links its entries
-// behind it. After a lost answer the appender does the same; the Refs tell which of
+// behind it. After a lost answer the appender does the same; the Refs show which of
 // its entries are stored.
 type appender struct {
 	store *Store
@@ -246,7 +246,7 @@ func durable(err error) int {
 	return bulk.WriteErrors[0].Index
 }
 
-// firstRefused tells whether the server refused the first document of the batch
+// firstRefused reports whether the server refused the first document of the batch
 // because of its content. The documents behind it may be tried again.
 func firstRefused(err error) bool {
 	bulk, ok := errors.AsType[driver.BulkWriteException](err)

@@ -26,11 +26,11 @@ func fault(doing string, err error) error {
 	return err
 }
 
-// maybeWritten tells whether a write that failed with err may have been done, or
+// maybeWritten reports whether a write that failed with err may have been done, or
 // may still be done.
 func maybeWritten(err error) bool { return temporary(err) && !noServer(err) }
 
-// noServer tells whether the driver found no server to which it could send anything.
+// noServer reports whether the driver found no server to which it could send anything.
 func noServer(err error) bool {
 	_, ok := errors.AsType[topology.ServerSelectionError](err)
 	return ok
@@ -40,7 +40,7 @@ func noServer(err error) bool {
 // MongoDB's specification of server discovery and monitoring.
 var electionCodes = []int{91, 189, 10058, 10107, 11600, 11602, 13435, 13436}
 
-// temporary tells whether the network, a timeout, an election or a late majority
+// temporary reports whether the network, a timeout, an election or a late majority
 // caused the failure, rather than the content of the call.
 func temporary(err error) bool {
 	if driver.IsNetworkError(err) || driver.IsTimeout(err) || errors.Is(err, context.Canceled) {

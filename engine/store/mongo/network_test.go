@@ -52,7 +52,7 @@ func TestLostAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 			if entries := wholeChain(t, s, "prj"); len(entries) != 2 || entries[0].Ref != rec.Audit.Ref || entries[1].Ref != policy.Audit.Ref {
-				t.Fatalf("on record are %+v", entries)
+				t.Fatalf("the audit log contains %+v", entries)
 			}
 		})
 	}
@@ -72,7 +72,7 @@ func TestLostAnswerOfABatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	if entries := wholeChain(t, s, "prj"); len(entries) != 1+len(errs) || p.faultsLeft() > 0 {
-		t.Fatalf("%d entries are on record, want %d", len(entries), 1+len(errs))
+		t.Fatalf("%d entries are in the audit log, want %d", len(entries), 1+len(errs))
 	}
 }
 
@@ -96,7 +96,7 @@ func TestSettledButNotOnRecord(t *testing.T) {
 		t.Fatalf("won %v, %v", won, err)
 	}
 	if entries := wholeChain(t, s, "prj"); len(entries) != 1 || entries[0].Ref != rec.Audit.Ref {
-		t.Fatalf("on record are %+v", entries)
+		t.Fatalf("the audit log contains %+v", entries)
 	}
 }
 

@@ -95,7 +95,7 @@ func (s *Store) SetMember(ctx context.Context, m engine.Member, rec engine.Recor
 				}},
 			}, options.Update().SetUpsert(true))
 			if driver.IsDuplicateKeyError(err) && try == 0 {
-				continue // somebody else inserted the member meanwhile: update it
+				continue // another caller inserted the member meanwhile: update it
 			}
 			if err != nil {
 				return false, fault("set member", err)

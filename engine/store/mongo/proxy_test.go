@@ -67,7 +67,7 @@ func (p *proxy) faultsLeft() int {
 	return p.times
 }
 
-// down closes every connection and accepts no more.
+// down closes every connection and no longer accepts new ones.
 func (p *proxy) down() {
 	_ = p.listener.Close() // may be closed already
 	p.mu.Lock()

@@ -83,7 +83,7 @@ func TestTwoAppendersShareOneChain(t *testing.T) {
 			seen[e.Detail["caller"]] = true
 		}
 		if len(entries) != callers*each || len(seen) != callers*each {
-			t.Fatalf("%d entries of %d calls are on record, want %d", len(entries), len(seen), callers*each)
+			t.Fatalf("%d entries of %d calls are in the audit log, want %d", len(entries), len(seen), callers*each)
 		}
 	})
 }
@@ -101,7 +101,7 @@ func TestTwoAppendersWriteOneEntry(t *testing.T) {
 			}
 		}
 		if entries := wholeChain(t, stores[0], "prj"); len(entries) != 1 {
-			t.Fatalf("%d entries are on record, want 1", len(entries))
+			t.Fatalf("%d entries are in the audit log, want 1", len(entries))
 		}
 	})
 }
@@ -142,7 +142,7 @@ func settleTogether(t *testing.T, stores []*mongo.Store, digest string, callers 
 		t.Fatalf("%d callers won %v, and the winners returned are %v", len(wins), wins, slices.Compact(winners))
 	}
 	if entries := wholeChain(t, stores[0], project); len(entries) != 1 {
-		t.Fatalf("%d entries are on record, want the winner's", len(entries))
+		t.Fatalf("%d entries are in the audit log, want the winner's", len(entries))
 	}
 	events, _, err := stores[1].Events(t.Context(), engine.EventQuery{ProjectID: project, CertificateID: "cert_a", Page: engine.Page{Limit: 10}})
 	if err != nil || len(events) != 1 {

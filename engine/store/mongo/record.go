@@ -11,8 +11,8 @@ import (
 )
 
 // record writes the audit entry of a change and then its event. It is called after
-// the change; added tells whether the entry or the event was missing. It fails with
-// engine.CodeAuditUnavailable: the change is stored then, but nobody may act on it.
+// the change; added reports whether the entry or the event was missing. It fails with
+// engine.CodeAuditUnavailable: the change is stored then, but no caller may act on it.
 func (s *Store) record(ctx context.Context, rec engine.Record) (added bool, err error) {
 	added, err = s.audit.append(ctx, rec.Audit)
 	if err != nil || rec.Event == nil {

@@ -121,7 +121,7 @@ func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) erro
 	return s.complete(ctx, doc)
 }
 
-// same tells whether two requests have the same stored form.
+// same reports whether two requests have the same stored form.
 func same(a, b engine.Request) bool {
 	x, errX := encode(a)
 	y, errY := encode(b)

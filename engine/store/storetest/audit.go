@@ -72,7 +72,7 @@ func auditAnyText(t *testing.T, s engine.Store) {
 		ok(t, s.Append(ctx, e))
 	}
 	if n := len(chain(t, s, project)); n != 7 {
-		t.Fatalf("%d entries are on record, want 7", n)
+		t.Fatalf("%d entries are in the audit log, want 7", n)
 	}
 }
 
@@ -89,14 +89,14 @@ func auditAppendRace(t *testing.T, s engine.Store) {
 	for _, id := range chains {
 		entries := chain(t, s, id)
 		if len(entries) != each {
-			t.Fatalf("%d entries are on record, want %d", len(entries), each)
+			t.Fatalf("%d entries are in the audit log, want %d", len(entries), each)
 		}
 		for _, e := range entries {
 			callers[e.Detail["caller"]] = true
 		}
 	}
 	if len(callers) != len(chains)*each {
-		t.Fatalf("%d callers are on record, want %d", len(callers), len(chains)*each)
+		t.Fatalf("%d callers are in the audit log, want %d", len(callers), len(chains)*each)
 	}
 }
 

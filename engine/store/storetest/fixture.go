@@ -55,7 +55,7 @@ func onRecord(t *testing.T, s engine.AuditLog, projectID string, records ...engi
 	t.Helper()
 	entries := chain(t, s, projectID)
 	if len(entries) != len(records) {
-		t.Fatalf("%d entries are on record, want %d", len(entries), len(records))
+		t.Fatalf("%d entries are in the audit log, want %d", len(entries), len(records))
 	}
 	for i, got := range entries {
 		want := records[i].Audit

@@ -61,12 +61,12 @@ func policyVersionsRace(t *testing.T, s engine.Store) {
 		}
 	}
 	if winner < 0 {
-		t.Fatal("nobody added version 1")
+		t.Fatal("no caller added version 1")
 	}
 	if ttl := get[engine.CertificatePolicy](t)(s.CertificatePolicy(ctx, project)).TokenTTLSeconds; ttl != 1+winner {
-		t.Fatalf("the policy is that of caller %d, but caller %d was told to have won", ttl-1, winner)
+		t.Fatalf("the policy is that of caller %d, but AddPolicy reported success to caller %d", ttl-1, winner)
 	}
 	if n := len(chain(t, s, project)); n != 1 {
-		t.Fatalf("%d entries are on record, want the winner's alone", n)
+		t.Fatalf("%d entries are in the audit log, want the winner's alone", n)
 	}
 }

@@ -109,7 +109,7 @@ func requestOpenRace(t *testing.T, s engine.Store) {
 		}
 	}
 	if n := len(chain(t, s, project)); n != 1 {
-		t.Fatalf("%d entries are on record, want 1", n)
+		t.Fatalf("%d entries are in the audit log, want 1", n)
 	}
 }
 

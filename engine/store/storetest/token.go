@@ -223,6 +223,6 @@ func tokenRetention(t *testing.T, s engine.Store) {
 		t.Fatalf("%d tokens are left, want 2", len(left))
 	}
 	if n := len(chain(t, s, project)); n != 6 {
-		t.Fatalf("%d entries are on record, want all 6", n)
+		t.Fatalf("%d entries are in the audit log, want all 6", n)
 	}
 }
