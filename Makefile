@@ -1,4 +1,4 @@
-# Countersign: `make help` lists what can be asked for.
+# Countersign: `make help` lists the targets.
 
 GO      ?= go
 BIN     := bin
@@ -32,7 +32,7 @@ help: ## list the targets
 run: build ## build and serve the sample project on 127.0.0.1:8080
 	$(BIN)/countersign dev
 
-# The web UI is built anew when its sources or the API's document changed.
+# The web UI is built again when its sources or the API's document changed.
 WEB_UI      := api/web/dist/ui/index.html
 WEB_SOURCES := $(shell find api/web -type f -not -name '*.go' -not -name schema.d.ts -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/e2e/*')
 

@@ -80,8 +80,8 @@ func TestOrderOfRefusals(t *testing.T) {
 	f.do("operator", "POST", "{c:shop}/downloads", `{"format":"pkcs12","passphrase":"x"}`).problem(403, engine.CodeKeyExportDisabled)
 }
 
-// Who may call what: every endpoint with a role, tried with the role below it
-// and with someone from outside.
+// Every endpoint that needs a role refuses the role below it and users who are not
+// members of the project.
 func TestRoles(t *testing.T) {
 	f := newFixture(t)
 	issued := f.mint("operator", "shop", `{"format":"cert"}`)

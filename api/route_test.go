@@ -51,7 +51,7 @@ func (f *fixture) checkDocumented() {
 	}
 }
 
-// Whatever Fiber serves was registered with an explicit access.
+// Every route of Fiber was registered with an explicit access.
 func TestEveryRouteDeclaresItsAccess(t *testing.T) {
 	f := newFixture(t, withUI)
 	parameter := regexp.MustCompile(`\{(\w+)\}`)
@@ -69,8 +69,9 @@ func TestEveryRouteDeclaresItsAccess(t *testing.T) {
 	}
 }
 
-// Every endpoint is called without a credential, by the wrong people, with bodies
-// and queries that cannot be read, and by an address that guesses too much.
+// Every endpoint is called without a credential, by users without the right, with
+// bodies and queries that cannot be parsed, and by an address that has guessed too
+// many credentials.
 func TestEveryRouteRefuses(t *testing.T) {
 	f := newFixture(t)
 	f.freeze()

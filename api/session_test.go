@@ -251,7 +251,7 @@ func TestSetPassword(t *testing.T) {
 	f.do("", "POST", "/session", credentials("operator", "another good one")).is(200)
 }
 
-// meanwhile lets something happen while a password is compared.
+// meanwhile calls happens while a password is compared.
 type meanwhile struct {
 	engine.Passwords
 	happens func()

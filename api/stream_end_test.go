@@ -98,7 +98,7 @@ func TestStreamEndsWithTheServer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	must(t, f.server.Shutdown(ctx))
-	must(t, ctx.Err()) // nothing had to be broken off
+	must(t, ctx.Err()) // no stream had to be interrupted
 	for _, r := range bodies {
 		if _, err := io.Copy(io.Discard, r); err != nil {
 			t.Error(err)

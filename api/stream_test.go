@@ -290,7 +290,7 @@ func TestStreamOpens(t *testing.T) {
 	}
 }
 
-// What is not for the caller moves their position all the same.
+// Entries that the caller may not see also advance the caller's position.
 func TestStreamBeats(t *testing.T) {
 	f := newFixture(t, brisk)
 	r := bufio.NewReader(f.openStream("viewer", "").Body)

@@ -106,8 +106,8 @@ func (d *Downloads) countPresentApprovers(ctx context.Context, a Approval) (n in
 	return n, nil
 }
 
-// errMismatch is the answer when people approved something else than what would
-// leave now: another certificate has the id, or a record was changed.
+// errMismatch is the answer when the approved file is not the one that would leave
+// now: another certificate has the id, or a record was changed.
 var errMismatch = Errorf(CodeApprovalMismatch, "what was approved is not what would leave now; make a new request")
 
 // refuseClaim writes a claim that the policy denied to the audit log.

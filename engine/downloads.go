@@ -55,7 +55,8 @@ type Workflows interface {
 	// neither blocks nor fails: a workflow that gets no report reads the settlement
 	// when the token's life is over.
 	ReportSettlement(r SettlementReport)
-	// ReportReuse has people notified that a consumed token was tried again. It
+	// ReportReuse reports that a consumed token was tried again, so that users are
+	// notified. It
 	// neither blocks nor fails, however often it is called.
 	ReportReuse(t Token)
 }

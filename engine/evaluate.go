@@ -53,8 +53,8 @@ func (t *Transitions) decide(ctx context.Context, in WorkflowInput, now time.Tim
 	return Transition{Request: r}, nil
 }
 
-// Evaluate answers what a mint would meet, without a passphrase. It decides and
-// writes nothing.
+// Evaluate returns the policy's verdict on a download, without checking a passphrase.
+// It writes nothing.
 func (d *Downloads) Evaluate(ctx context.Context, caller Caller, c Certificate, format string, options map[string]any) (Verdict, error) {
 	policy, err := d.Store.CertificatePolicy(ctx, caller.Project.ID)
 	if err != nil {

@@ -166,7 +166,7 @@ func (d *Downloads) checkKeyExport(ctx context.Context, t Token) error {
 	return nil
 }
 
-// checkApproved refuses to render anything but what people approved.
+// checkApproved refuses to render a file that differs from the approved one.
 func (d *Downloads) checkApproved(ctx context.Context, t Token, c Certificate) error {
 	if t.ApprovalID == "" {
 		return nil

@@ -22,7 +22,7 @@ import (
 var sources embed.FS
 
 const (
-	// placeholder stands for the plugin's name in the template.
+	// placeholder marks the plugin's name in the template.
 	placeholder = "@name@"
 	sdkModule   = "github.com/countersign-dev/countersign"
 )

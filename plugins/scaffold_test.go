@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the SDK's go.mod and go.sum anew")
+var update = flag.Bool("update", false, "update the SDK's go.mod and go.sum")
 
 func TestScaffoldBuildsAndPassesItsTests(t *testing.T) {
 	folder, err := Scaffold(t.TempDir(), "my-format")

@@ -163,13 +163,13 @@ func TestPassphraseAndLegacy(t *testing.T) {
 		change func(*engine.PolicyInput)
 		code   engine.Code
 	}{
-		"fine":            {func(*engine.PolicyInput) {}, ""},
-		"none":            {func(in *engine.PolicyInput) { in.Passphrase = facts("") }, engine.CodePassphraseRequired},
-		"short":           {func(in *engine.PolicyInput) { in.Passphrase = facts("1234567") }, engine.CodePassphraseInvalid},
-		"longest":         {func(in *engine.PolicyInput) { in.Passphrase = facts(strings.Repeat("x", engine.MaxPassphrase)) }, ""},
-		"too long":        {func(in *engine.PolicyInput) { in.Passphrase = facts(strings.Repeat("x", engine.MaxPassphrase+1)) }, engine.CodePassphraseInvalid},
-		"not ASCII":       {func(in *engine.PolicyInput) { in.Passphrase = facts("pässword123") }, engine.CodePassphraseInvalid},
-		"not asked about": {func(in *engine.PolicyInput) { in.Passphrase = nil }, ""},
+		"fine":                 {func(*engine.PolicyInput) {}, ""},
+		"none":                 {func(in *engine.PolicyInput) { in.Passphrase = facts("") }, engine.CodePassphraseRequired},
+		"short":                {func(in *engine.PolicyInput) { in.Passphrase = facts("1234567") }, engine.CodePassphraseInvalid},
+		"longest":              {func(in *engine.PolicyInput) { in.Passphrase = facts(strings.Repeat("x", engine.MaxPassphrase)) }, ""},
+		"too long":             {func(in *engine.PolicyInput) { in.Passphrase = facts(strings.Repeat("x", engine.MaxPassphrase+1)) }, engine.CodePassphraseInvalid},
+		"not ASCII":            {func(in *engine.PolicyInput) { in.Passphrase = facts("pässword123") }, engine.CodePassphraseInvalid},
+		"without a passphrase": {func(in *engine.PolicyInput) { in.Passphrase = nil }, ""},
 		"not needed": {func(in *engine.PolicyInput) {
 			in.Passphrase, in.Format = facts(""), engine.PolicyFormat{ID: "key", ContainsKey: true}
 		}, ""},
@@ -206,9 +206,9 @@ func TestATeamRuleIsOnlyStricter(t *testing.T) {
 		"approval":                                   {`approval contains "Ask."`, engine.OutcomeApproval, ""},
 		"deny with a number":                         {`deny contains 7`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"approval with a number":                     {`approval contains 7`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"approval by nobody":                         {`approval contains {"why": "Ask.", "required_approvals": 0}`, engine.OutcomeApproval, ""},
+		"approval by 0 approvers":                    {`approval contains {"why": "Ask.", "required_approvals": 0}`, engine.OutcomeApproval, ""},
 		"approval with a remedy that is no sentence": {`approval contains {"why": "Ask.", "remedies": [7]}`, engine.OutcomeDeny, engine.CodePolicyDenied},
-		"approval by a word":                         {`approval contains {"why": "Ask.", "required_approvals": "two"}`, engine.OutcomeDeny, engine.CodePolicyDenied},
+		"a quorum that is a word":                    {`approval contains {"why": "Ask.", "required_approvals": "two"}`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"a code that is a number":                    {`deny contains {"code": 7}`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"a deny with nothing in it":                  {`deny contains {}`, engine.OutcomeDeny, engine.CodePolicyDenied},
 		"a deny of false":                            {`deny contains false`, engine.OutcomeDeny, engine.CodePolicyDenied},

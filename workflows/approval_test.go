@@ -30,7 +30,7 @@ func askPeople(d *testbed, _ *engine.WorkflowInput) {
 	noError(d.t, d.store.AddPolicy(d.t.Context(), p, record("policy")))
 }
 
-// person is somebody by the letter that names them; the requester is u.
+// person returns the user with this id; the requester is u.
 func person(name string) engine.Actor {
 	return engine.Actor{Type: engine.ActorUser, ID: name, Name: name, Person: name}
 }
@@ -72,7 +72,7 @@ func cancelOf(o engine.WorkflowInput) engine.CancelCommand {
 	return engine.CancelCommand{ProjectID: project, RequestID: o.Request.ID, Actor: o.Request.Requester}
 }
 
-// vote has somebody decide after a while, and says with what code.
+// vote sends a user's vote after a while, and checks the code of its answer.
 func vote(after time.Duration, who string, decision engine.Decision, want engine.Code) during {
 	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *testbed, o engine.WorkflowInput) {
 		ask1(env, voteUpdate, voteOf(o, who, decision), expect(d.t, who+" says "+string(decision), want))
@@ -125,7 +125,7 @@ var approvalEndings = map[string]struct {
 		vote(10*time.Hour, "a", engine.DecisionApprove, ""), vote(11*time.Hour, "b", engine.DecisionDeny, ""),
 		vote(11*time.Hour, "c", engine.DecisionApprove, engine.CodeNotPending),
 	}, status: engine.StatusDenied, lasts: 11 * time.Hour, entries: map[string]int{engine.ActionApprovalApproved: 1, engine.ActionApprovalDenied: 1}}, engine.ApprovalDenied},
-	"nobody decides": {ending{steps: []during{
+	"too few votes": {ending{steps: []during{
 		vote(10*time.Hour, "a", engine.DecisionApprove, ""), vote(11*time.Hour, "a", engine.DecisionDeny, engine.CodeAlreadyDecided),
 		vote(12*time.Hour, "u", engine.DecisionApprove, engine.CodeSelfApproval), claim(13*time.Hour, "1", engine.CodeNotApproved),
 	}, status: engine.StatusExpired, lasts: approvalLife, entries: map[string]int{engine.ActionApprovalApproved: 1, engine.ActionApprovalExpired: 1}}, engine.ApprovalExpired},
@@ -198,7 +198,7 @@ func TestLostApprovalAnswersChangeNothing(t *testing.T) {
 	}
 }
 
-// approval checks how a request's approval stands.
+// approval checks the status of a request's approval.
 func (d *testbed) approval(requestID string, want engine.ApprovalStatus) {
 	d.t.Helper()
 	r, err := d.store.Request(d.t.Context(), project, requestID)

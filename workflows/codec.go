@@ -49,7 +49,7 @@ func (c *Codec) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error
 }
 
 // Decode implements converter.PayloadCodec. A payload that is not encrypted is
-// an error: only processes that hold the key write these histories.
+// an error: only processes that have the key write these histories.
 func (c *Codec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
 	opened := make([]*commonpb.Payload, len(payloads))
 	for i, p := range payloads {

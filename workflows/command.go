@@ -10,8 +10,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// command is a transition that a caller asked for by an Update. Its handler waits
-// until the workflow has carried it out.
+// command is a transition that a caller requested by an Update. The Update's handler
+// waits until the workflow has run it.
 type command struct {
 	transition string
 	input      any

@@ -14,7 +14,7 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// refusing is a notifier for whom nothing may be sent.
+// refusing is a notifier that refuses every message.
 type refusing struct{ engine.Notifier }
 
 func (refusing) Send(context.Context, engine.Destination, engine.Notification) error {
@@ -93,15 +93,15 @@ func TestWhoIsWrittenTo(t *testing.T) {
 			noError(t, d.store.SetMember(t.Context(), engine.Member{ProjectID: project, UserID: name, Role: engine.RoleAdmin}, record(name+" back "+string(event))))
 		}
 	}
-	// Whoever asked is told of their own request only while they are of the
-	// project, or administer the system.
+	// The requester is notified of their own request only while they are a member of
+	// the project, or a system administrator.
 	for name, want := range map[string]int{"gone": 0, "viewer": 1, "chief": 1} {
 		n, personal := sample(), ""
 		n.Event, n.Requester = engine.NotifyDecided, person(name)
 		deliveries, err := d.notifications.Deliveries(t.Context(), n)
 		noError(t, err)
 		if name == "gone" {
-			noError(t, d.store.RemoveMember(t.Context(), project, name, record("gone for good")))
+			noError(t, d.store.RemoveMember(t.Context(), project, name, record("removed again")))
 		}
 		box.to = map[string]int{}
 		for _, to := range deliveries {

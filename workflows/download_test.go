@@ -51,7 +51,7 @@ func (f *flaky) loses(next map[string]int) {
 	maps.Copy(f.lost, next)
 }
 
-// mend lets no more answers get lost, and returns how many still would have.
+// mend ends the loss of answers, and returns how many would still have been lost.
 func (f *flaky) mend() (left map[string]int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

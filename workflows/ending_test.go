@@ -10,7 +10,7 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// ending is a way in which a request ends, and what is in the audit log then.
+// ending is a way in which a request ends, with the audit entries that this leaves.
 type ending struct {
 	role    engine.Role
 	prepare func(*testbed, *engine.WorkflowInput)
@@ -20,11 +20,12 @@ type ending struct {
 	entries map[string]int
 }
 
-// consume settles the token as used; told reports it.
-func consume(after time.Duration, told, interrupted bool) during {
+// consume settles the token as consumed, and reports this to the workflow if
+// withReport is set.
+func consume(after time.Duration, withReport, interrupted bool) during {
 	return during{after, func(env *testsuite.TestWorkflowEnvironment, d *testbed, o engine.WorkflowInput) {
 		d.settle(o, engine.Consumed)
-		if told {
+		if withReport {
 			report(env, o, interrupted)
 		}
 	}}

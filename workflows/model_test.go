@@ -132,7 +132,8 @@ func (s *sequence) do(a act) {
 	}
 }
 
-// askOrCrash has the workflow take a step or, where it crashes, the step alone.
+// askOrCrash has the workflow run a transition; where the act is a crash, it runs
+// only the transition, without the workflow.
 func askOrCrash[In any](s *sequence, a act, update string, in In, step func(context.Context, In) (engine.Request, error), want engine.Code) {
 	if !a.crash {
 		ask1(s.env, update, in, s.expect(a, want))

@@ -29,7 +29,7 @@ const (
 )
 
 // maxDeliveries is how many deliveries one workflow has under way. Temporal refuses
-// a workflow that has more than 2,000, and then nobody would be notified.
+// a workflow that has more than 2,000, and then no user would be notified.
 const maxDeliveries = 200
 
 // Notify delivers one notification to every target, each independently. It is a

@@ -97,19 +97,19 @@ func TestAnnouncements(t *testing.T) {
 			seen[n.ID] = n.Event
 		}
 		if got := d.events(); len(got) != len(c.want) {
-			t.Errorf("%s: told of %v, want %v", name, got, c.want)
+			t.Errorf("%s: notified of %v, want %v", name, got, c.want)
 		} else {
 			for i := range got {
 				if got[i] != c.want[i] {
-					t.Errorf("%s: told of %v, want %v", name, got, c.want)
+					t.Errorf("%s: notified of %v, want %v", name, got, c.want)
 				}
 			}
 		}
 	}
 }
 
-// Whoever waits for a decision hears of it though nobody can be notified now,
-// and what could not be announced is announced later.
+// A caller that waits for a decision gets it although notifications fail now, and the
+// failed notifications are dispatched later.
 func TestAnnouncementsThatFailAreMadeLater(t *testing.T) {
 	d, failures := newTestbed(t, engine.SystemClock), 2
 	askPeople(d, nil)
@@ -186,9 +186,9 @@ func TestATargetThatIsDownForHoursGetsItsMessage(t *testing.T) {
 	}
 }
 
-func TestWhatNeedNotBeTriedAgain(t *testing.T) {
+func TestDeliveriesWithoutRetry(t *testing.T) {
 	for name, prepare := range map[string]func(d *testbed, to engine.NotificationTarget){
-		"refused for good": func(d *testbed, _ engine.NotificationTarget) {
+		"refused permanently": func(d *testbed, _ engine.NotificationTarget) {
 			d.notifications.Notifier = refusing{}
 		},
 		"deleted while it is down": func(d *testbed, to engine.NotificationTarget) {
@@ -224,33 +224,33 @@ func TestReusedTokensAreToldOfOnce(t *testing.T) {
 	d := newTestbed(t, engine.SystemClock)
 	d.notifying(t, "http://127.0.0.1:1")
 	token := d.order("req_1", engine.RoleOperator).Token
-	for range 2 { // as two processes would, one after the other
+	for range 2 { // two notifiers, like those of two processes, one after the other
 		r := newReuseNotifier(d.transitions.Log)
-		var asked atomic.Int32
+		var calls atomic.Int32
 		failed := false
 		r.start(func(ctx context.Context, t engine.Token) error {
-			defer asked.Add(1)
+			defer calls.Add(1)
 			if !failed {
 				failed = true
 				return errLost
 			}
 			return d.notifications.TokenReused(ctx, t, d.dispatch)
 		})
-		for asked.Load() < 2 { // the first fails, and the next try of the token is told
+		for calls.Load() < 2 { // the first call fails, and the next attempt with the token causes another
 			r.add(token)
 		}
 		for range 10_000 {
 			r.add(token)
 		}
 		r.close()
-		if n := asked.Load(); n != 2 {
-			t.Errorf("asked %d times", n)
+		if n := calls.Load(); n != 2 {
+			t.Errorf("%d calls", n)
 		}
 	}
-	if told := d.notified(); len(told) != 1 || told[0].Event != engine.NotifyReused || told[0].CertificateName != "one" || told[0].RequestID != "req_1" {
-		t.Errorf("%+v", told)
+	if sent := d.notified(); len(sent) != 1 || sent[0].Event != engine.NotifyReused || sent[0].CertificateName != "one" || sent[0].RequestID != "req_1" {
+		t.Errorf("%+v", sent)
 	}
 	if n := d.count("req_1", engine.ActionReuseNotified); n != 1 {
-		t.Errorf("%d entries on record", n)
+		t.Errorf("%d audit entries", n)
 	}
 }

@@ -113,8 +113,8 @@ func recordApprovals(d *testbed, c *Client, begin func(string, engine.Role, func
 	settle(claimed(approved("people-interrupted"), "1", 30), engine.Consumed, true)
 }
 
-// recordReminder has people decide once they were reminded. Who ends before is
-// not told of.
+// recordReminder records requests whose approvers vote after a reminder, and requests
+// that end before it.
 func recordReminder(d *testbed, c *Client, temporal client.Client, begin func(string, engine.Role, func(*engine.WorkflowInput)) engine.WorkflowInput) {
 	noError(d.t, temporal.GetWorkflow(d.t.Context(), "people-interrupted", "").Get(d.t.Context(), nil))
 	p := engine.DefaultPolicy(project)

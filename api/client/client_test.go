@@ -94,7 +94,7 @@ func TestDamagedFile(t *testing.T) {
 // sum is the SHA-256 of "hello".
 const sum = "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="
 
-// What takes too long is ended, but not a file that has begun to arrive.
+// A call that takes too long ends, except when a file has begun to arrive.
 func TestCallsEnd(t *testing.T) {
 	rest := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

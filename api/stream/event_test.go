@@ -88,7 +88,7 @@ func TestEventOfThePolicy(t *testing.T) {
 	}
 }
 
-// Of the events of one entry the last that a caller may have carries the id.
+// Of one entry's events that a caller may see, only the last has the id.
 func TestWriteEvents(t *testing.T) {
 	o := entryEvents{seq: 7, requester: "ann", events: eventsOf(entry(engine.ActionCertificateDownloaded, engine.AuditSuccess))}
 	forgotten := o

@@ -13,8 +13,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// What a feed gives out in parts is what happened, once each and in order, as
-// far back as it remembers.
+// A feed that is read in parts returns every entry once and in order, back to the
+// oldest that it keeps.
 func TestFeedWindow(t *testing.T) {
 	f := &feed{grown: make(chan struct{}), from: 10, head: 10}
 	if _, _, _, known := f.after(9); known {
@@ -149,8 +149,8 @@ func read(t *testing.T, st *Stream) string {
 	return string(text[:n])
 }
 
-// While one stream reads what is no longer in memory, another waits for its turn
-// and lives.
+// While one stream reads entries that are no longer in memory, another waits for its
+// turn and stays open.
 func TestStreamsCatchUpInTurn(t *testing.T) {
 	a, f := &archive{length: 10 * feedPage, entered: make(chan struct{}), answer: make(chan struct{})}, newFeed()
 	one, two := a.behind(t, f, engine.RoleAdmin), a.behind(t, f, engine.RoleAdmin)

@@ -115,7 +115,8 @@ func TestApprovals(t *testing.T) {
 	s.auditOK()
 }
 
-// Of 64 approvers at once, three settle an approval, or one of them who denies.
+// When 64 approvers vote at once, the first three approvals or the first denial
+// settle the approval.
 func TestManyApproversAtOnce(t *testing.T) {
 	t.Parallel()
 	s := project(t)
@@ -157,9 +158,9 @@ func TestManyApproversAtOnce(t *testing.T) {
 	s.auditOK()
 }
 
-// crowdOf does n things, some of them at a time, and ends the test once one of them fails:
-// a t.Fatal in one of them ends that one's goroutine alone.
-func crowdOf(t *testing.T, n int, do func(i int)) {
+// concurrently runs do n times, several at a time, and ends the test once one of them
+// fails: a t.Fatal in do ends only its own goroutine.
+func concurrently(t *testing.T, n int, do func(i int)) {
 	t.Helper()
 	var wg sync.WaitGroup
 	var next atomic.Int64
@@ -185,9 +186,9 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 	lasting, brief := times(60, 900), times(20, 100)
 	all := make([]waiting, lasting+brief)
 	s.approvals(false, "key_export", 1, 3600, 600)
-	crowdOf(t, lasting, func(i int) { all[i] = s.waits("operator", "key") })
+	concurrently(t, lasting, func(i int) { all[i] = s.waits("operator", "key") })
 	s.approvals(false, "key_export", 1, 8, 600)
-	crowdOf(t, brief, func(i int) { all[lasting+i] = s.waits("operator", "key") })
+	concurrently(t, brief, func(i int) { all[lasting+i] = s.waits("operator", "key") })
 	s.kill()
 	last := all[lasting].Expires
 	for _, w := range all[lasting:] {
@@ -200,7 +201,7 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 	cancel()
 
 	s = start(t, program, dir)
-	crowdOf(t, len(all), func(i int) {
+	concurrently(t, len(all), func(i int) {
 		var a struct {
 			Status  string
 			Expires time.Time `json:"expires_at"`
@@ -211,7 +212,7 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 		}
 	})
 	s.refused("decided too late", 409, "not_pending")(s.decide("approver", all[lasting], "approve"))
-	crowdOf(t, lasting, func(i int) {
+	concurrently(t, lasting, func(i int) {
 		if status, body := s.decide("approver", all[i], "approve"); status != http.StatusOK {
 			t.Errorf("approval %d: %d %s", i, status, body)
 		}
@@ -240,9 +241,8 @@ func TestKillInsideATransition(t *testing.T) {
 		t.Fatalf("approve: %d %s", status, body)
 	}
 	s.kill()
-	// What a server finds of the step before is looked at on the next one, which
-	// dies in its turn.
-	dies := func(what string, before func(), call func() (int, []byte)) {
+	// The result of each crash is checked on the next server, which crashes too.
+	crash := func(what string, before func(), call func() (int, []byte)) {
 		s = start(t, program, dir, "COUNTERSIGN_FAILPOINT=transition-stored")
 		before()
 		if status, body := call(); status != 0 {
@@ -250,12 +250,12 @@ func TestKillInsideATransition(t *testing.T) {
 		}
 		<-s.ended
 	}
-	dies("the last vote", func() {}, func() (int, []byte) { return s.decide("second_approver", w, "approve") })
-	dies("the claim", func() {
+	crash("the last vote", func() {}, func() (int, []byte) { return s.decide("second_approver", w, "approve") })
+	crash("the claim", func() {
 		s.refused("who voted when the server died", 409, "already_decided")(s.decide("second_approver", w, "approve"))
 	}, func() (int, []byte) { return s.claims("operator", w, "") })
-	dies("a denial", func() {}, func() (int, []byte) { return s.decide("approver", denied, "deny") })
-	dies("a cancellation", func() {
+	crash("a denial", func() {}, func() (int, []byte) { return s.decide("approver", denied, "deny") })
+	crash("a cancellation", func() {
 		s.refused("after a denial", 409, "not_pending")(s.decide("second_approver", denied, "approve"))
 	}, func() (int, []byte) {
 		return s.call("operator", http.MethodPost, s.project()+"/requests/"+cancelled.RequestID+"/cancel", "")

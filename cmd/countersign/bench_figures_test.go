@@ -19,8 +19,8 @@ func countRunning(namespace string) *workflowservice.CountWorkflowExecutionsRequ
 	return &workflowservice.CountWorkflowExecutionsRequest{Namespace: namespace, Query: `ExecutionStatus = "Running" AND WorkflowType = "Download"`}
 }
 
-// rounds is how often things that are compared are measured in turn; the calmest
-// of each counts, so that the machine's moods do not.
+// rounds is how often compared things are measured in turn; only the fastest round
+// of each counts, so that other work of the machine does not.
 const rounds = 3
 
 // callers compares mint and redeem with the floor and, at 32 callers, mint with
@@ -65,8 +65,8 @@ func (b *bench) callers() {
 // settle lets Temporal finish what was measured before left it with.
 func (b *bench) settle() { time.Sleep(2 * time.Second) }
 
-// bare starts the request's own workflow and waits for its decision, with
-// nothing of HTTP, authentication or checks in front.
+// bare starts the request's own workflow and waits for its decision, without HTTP,
+// authentication or checks.
 func (b *bench) bare() (string, error) {
 	now := b.downloads.Clock()
 	token, id := engine.NewToken(), engine.NewID("req")

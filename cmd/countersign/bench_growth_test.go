@@ -32,7 +32,7 @@ func (b *bench) growth() {
 	}
 }
 
-// better keeps the calmer of two measurements of the same thing.
+// better returns the faster of two measurements of the same thing.
 func better(a, b timing) timing {
 	if a.p50 == 0 || b.p50 < a.p50 {
 		return b

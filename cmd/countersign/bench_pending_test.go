@@ -44,7 +44,8 @@ func (b *bench) pending() {
 		b.add(step+", 10 pending, p50", few, "ms", 0, false)
 		b.add(fmt.Sprintf("%s p50 with %d pending / with 10", step, *benchPending), many/few, "×", 1.2, false)
 	}
-	// The rest is withdrawn, so that what is measured next finds nothing running.
+	// The other requests are cancelled, so that none is running during the next
+	// measurement.
 	b.measure(32, len(queues[1]), func(i int) error {
 		return b.call("operator", http.MethodPost, "/requests/"+queues[1][i].RequestID+"/cancel", "", http.StatusOK, nil)
 	})

@@ -66,7 +66,7 @@ func TestBench(t *testing.T) {
 	b.report()
 }
 
-// startBench also measures the start from nothing.
+// startBench starts the server on an empty folder and measures how long that takes.
 func startBench(t *testing.T) *bench {
 	catalogue, err := filepath.Abs(*benchPlugins)
 	must(t, err)

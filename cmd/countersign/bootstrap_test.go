@@ -29,7 +29,8 @@ func TestDevRestartKeepsData(t *testing.T) {
 	}
 	s.stop()
 
-	// Without the file: new keys for the same people, the old ones revoked.
+	// Without the file, the server makes new keys for the same users and revokes the
+	// old ones.
 	noError(t, os.Remove(filepath.Join(filepath.Dir(dir), "bootstrap.json")))
 	s = start(t, program, dir)
 	if s.boot.ProjectID != first.ProjectID || s.boot.Certificates[0] != first.Certificates[0] {

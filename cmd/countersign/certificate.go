@@ -69,7 +69,7 @@ func (s *session) showCertificate(c wire.Certificate) error {
 
 // certificate finds a certificate by its id, or by its name if only one certificate
 // has it. An id wins over an equal name, so that no user can hide a certificate by
-// giving its id to another one as a name.
+// giving its id to another certificate as a name.
 func (s *session) certificate(ctx context.Context, name string) (wire.Certificate, error) {
 	notFound := &client.Problem{
 		Status: http.StatusNotFound, Code: "not_found", Title: "not found", Type: wire.ProblemType + "not_found",

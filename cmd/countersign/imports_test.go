@@ -103,8 +103,8 @@ func mayImport(pkg, imported string, allowed []string) bool {
 	return !onlyStandard || !strings.Contains(strings.Split(imported, "/")[0], ".")
 }
 
-// What only a request's workflow may do is out of the API's reach: its packages name
-// none of the types with which a request is moved to its next state.
+// The API cannot run transitions, which only a request's workflow may do: the API's
+// packages name none of the types that they need.
 func TestAPICannotReachTransitions(t *testing.T) {
 	forbidden := []string{"Transitions", "TransitionStore", "Transition", "TransitionResult", "WorkflowInput", "VoteCommand", "CancelCommand", "ClaimCommand",
 		"ExpireCommand", "SettlementCheck", "Retention"}

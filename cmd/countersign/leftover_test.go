@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// After an orderly end nothing is left but the folder's databases and key: no
-// process, no socket, no temporary file. After a kill the plugins go too, and
-// the next start clears away the rest.
+// An orderly shutdown leaves only the folder's databases and key: no process, no
+// socket, no temporary file. After a kill the plugins end too, and the next start
+// deletes the other files.
 func TestNothingIsLeftAfterShutdown(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
@@ -69,7 +69,7 @@ func TestNoRaceEndToEnd(t *testing.T) {
 	s := start(t, program, t.TempDir()+"/data", "GORACE=halt_on_error=1 exitcode=66")
 	s.allow(true)
 	formats := []string{"cert", "chain", "fullchain", "key", "pkcs12", "zip", "jks", "k8s-secret"}
-	crowdOf(t, 3*len(formats), func(i int) {
+	concurrently(t, 3*len(formats), func(i int) {
 		format := formats[i/3]
 		m := s.mint(0, format)
 		if got := fetchers(s, 8, m.Token); got["200 "] != 1 || got["410 token_consumed"] != 7 {

@@ -32,7 +32,7 @@ func TestModelOnTheServer(t *testing.T) {
 			all[i] = &life{server: s, voters: voters, rand: rand.New(rand.NewPCG(seed, uint64(round*100+i))), met: map[string]int{}}
 		}
 		for phase := range 2 {
-			crowdOf(t, len(all), func(i int) {
+			concurrently(t, len(all), func(i int) {
 				if phase == 0 {
 					all[i].begin()
 				}
@@ -78,7 +78,7 @@ func (l *life) begin() {
 	l.model = modeltest.New("approver", 2, lives, l.Expires.Add(-time.Second))
 }
 
-// act does something at random, perhaps after a while.
+// act makes a random call, sometimes after a delay.
 func (l *life) act() {
 	if l.rand.IntN(12) == 0 {
 		<-time.After(time.Duration(l.rand.IntN(1200)) * time.Millisecond)

@@ -97,10 +97,10 @@ func (in *inbox) take(r *http.Request) {
 	in.got[r.URL.Path][id] = what
 }
 
-// round has every call about a request answered, and returns the messages that
-// follow from it. It reports whether /slow held the very first message all along:
-// whatever waits for a target, waits until its try is given up. Steps are taken
-// twice, so that half as long is too long as well.
+// round makes every call about a request, and returns the messages that they cause.
+// It reports whether /slow held the first message during all calls: a call that
+// waited for a target would wait until the delivery is given up. Each kind of call is
+// made twice, so that a wait of half that time is noticed too.
 func (in *inbox) round(s *server) (wanted []string, held bool) {
 	fetched := s.waits("operator", "key")
 	first := "approval.requested " + fetched.RequestID
@@ -136,9 +136,9 @@ func (in *inbox) tries(where map[string]int, what string) int {
 	return where[what]
 }
 
-// Targets that are down, slow, redirect to loopback or answer garbage change
-// nothing for anybody; once they are well they get every message.
-func TestNotificationTargetsHoldNobodyUp(t *testing.T) {
+// Targets that are down, slow, redirect to loopback or answer garbage delay no
+// caller; once they work again they get every message.
+func TestNotificationTargetsDelayNoCaller(t *testing.T) {
 	t.Parallel()
 	in := &inbox{t: t, got: map[string]map[string]string{}, begun: map[string]int{}, ended: map[string]int{}, done: make(chan struct{})}
 	far := httptest.NewServer(in)

@@ -139,7 +139,8 @@ func isSampleCertificate(t *testing.T, folder string) {
 	}
 }
 
-// What `countersign dev` prints can be pasted into a shell and downloads a certificate.
+// The commands that `countersign dev` prints can be pasted into a shell, and download
+// a certificate.
 func TestThePrintedCommandsDownload(t *testing.T) {
 	s := commonServer(t)
 	printed, err := os.ReadFile(s.log.Name())

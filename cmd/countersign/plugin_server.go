@@ -29,7 +29,7 @@ func pluginListCommand(o *clientOptions) *cobra.Command {
 	return cmd
 }
 
-// confinement is what is missing of the sandbox, in a word where nothing is.
+// confinement lists what the sandbox lacks, or says in one word that it is complete.
 func confinement(s wire.Sandbox) string {
 	switch {
 	case len(s.Missing) > 0:

@@ -29,8 +29,8 @@ func times(few, many int) int {
 	return few
 }
 
-// common is the one server of all tests that do not stop their server and set
-// nothing but what belongs to a project.
+// common is the server that all tests share which do not stop their server and
+// change only settings of their own project.
 var common struct {
 	sync.Mutex
 	*server

@@ -145,8 +145,8 @@ func resigned(t *testing.T, id, issuer *identity, usage x509.KeyUsage) *x509.Cer
 	return c
 }
 
-// TestTangledCertificates gives CAs that all signed each other, in a circle
-// however one goes.
+// TestTangledCertificates imports CAs that all signed each other, so that every
+// path is a circle.
 func TestTangledCertificates(t *testing.T) {
 	var keys []*identity
 	for i := range 3 {

@@ -2,8 +2,8 @@
 // smallest program possible: no storage, no messages, no timers. Tests compare the
 // answers of the real system with the model's.
 //
-// Start with [New]; each method is something that somebody does at a time, and
-// returns the code with which it must be refused, or "".
+// Start with [New]; each method is one action at a given time, and returns the code
+// with which the action must be refused, or "".
 package modeltest
 
 import (
@@ -37,7 +37,7 @@ type Token struct {
 	End     engine.SettleKind
 }
 
-// New is a request that so many people must approve, made at a time.
+// New returns the model of a request made at a time, with a quorum of required.
 func New(requester string, required int, lives Lives, at time.Time) *Model {
 	return &Model{
 		Status: engine.StatusPendingApproval, Votes: map[string]engine.Decision{}, Until: at.Add(lives.Approval),

@@ -93,7 +93,8 @@ func TestAddRefuses(t *testing.T) {
 	}
 }
 
-// A format that includes the file of a format with the key holds the key.
+// A format that includes the file of a format with the private key contains the
+// private key too.
 func TestGrantOfTheKeyIsTransitive(t *testing.T) {
 	path := folder(t, "pem")
 	_, err := Add(path, asking(t), Addition{Name: "asks", Key: true, Passphrase: true})

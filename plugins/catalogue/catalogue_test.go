@@ -127,7 +127,7 @@ func TestWriteKeepsWhatOthersAdded(t *testing.T) {
 	writeJSON(t, source, Catalogue{[]Entry{{Name: "one", Path: "pem"}}})
 	err = Write(source, filepath.Dir(path))
 	if after, _ := os.ReadFile(path); err == nil || !strings.Contains(err.Error(), "one that is not built in") || !bytes.Equal(after, before) {
-		t.Errorf("a built-in plugin replaced one that somebody added: %v\n%s", err, after)
+		t.Errorf("a built-in plugin replaced one that an operator added: %v\n%s", err, after)
 	}
 	noError(t, os.WriteFile(path, []byte("{"), 0o600))
 	if err := writeBuiltIn(t, path, "pem"); err == nil {

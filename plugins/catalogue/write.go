@@ -14,8 +14,8 @@ import (
 
 // Write copies the catalogue at source to dir/catalogue.json with the checksums of
 // the binaries in dir. If there is a catalogue in dir already, the new entries
-// replace its built-in ones and keep the projects and limits that somebody set
-// there; entries that somebody added stay as they are. Write fails if one of those
+// replace its built-in ones and keep the projects and limits that an operator
+// set there; entries that an operator added do not change. Write fails if one of those
 // has the name of a built-in plugin.
 func Write(source, dir string) error {
 	c, err := Read(source)

@@ -247,7 +247,7 @@ func TestSecretsAreFoundInArchives(t *testing.T) {
 		tried := &formatCheck{suite: &suite{}, holds: holds}
 		tried.suite.secret.add(string(j.PrivateKey), "the private key", keyParts(j.PrivateKey))
 		if err := tried.leaks(file.Bytes(), j); (err != nil) != want {
-			t.Errorf("a format that holds the key (%v): %v", holds, err)
+			t.Errorf("a format that contains the private key (%v): %v", holds, err)
 		}
 	}
 }

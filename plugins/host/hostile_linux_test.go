@@ -139,8 +139,8 @@ func (b *battlefield) serveOthers(t *testing.T) (stop func()) {
 	return func() { stopped.Store(true); served.Wait() }
 }
 
-// again starts a plugin that was attacked with before.
-func (b *battlefield) anew(plugin string) {
+// restart starts a plugin again that an earlier attack used.
+func (b *battlefield) restart(plugin string) {
 	b.Helper()
 	if err := b.Reload(plugin); err != nil {
 		b.Fatal(err)
@@ -163,7 +163,7 @@ func startFails(plugin, detail string) func(*battlefield) {
 // started again.
 func usesUp(format, detail string) func(*battlefield) {
 	return func(b *battlefield) {
-		b.anew("hostile")
+		b.restart("hostile")
 		before := pid(b.T, b.Host, "hostile-pid")
 		_, _ = b.Render(b.Context(), job(b.T, rsaJob, format)) // either way: spin answers
 		eventually(b.T, "its state says "+detail, func() bool {
@@ -178,14 +178,14 @@ func usesUp(format, detail string) func(*battlefield) {
 
 const overspent = "it used more of the CPU than renders were open"
 
-// What is asked of a plugin over and over, by renders that hold it up no longer
-// than it takes to ask, pays for none of its threads but those.
+// Many short renders of a plugin raise its limit of CPU time only by the time of
+// these renders, and not for the threads that the plugin runs besides.
 func spinsInside(b *battlefield) {
-	b.anew("hostile")
-	before, asked := pid(b.T, b.Host, "hostile-pid"), int64(-1)
+	b.restart("hostile")
+	before, seen := pid(b.T, b.Host, "hostile-pid"), int64(-1)
 	eventually(b.T, "its state says "+overspent, func() bool {
-		if rounds := b.rounds.Load(); rounds != asked {
-			asked = rounds
+		if rounds := b.rounds.Load(); rounds != seen {
+			seen = rounds
 			_, _ = b.Render(b.Context(), job(b.T, rsaJob, "spin-inside")) // it may be ended meanwhile
 		}
 		return strings.Contains(state(b.T, b.Host, "hostile").Detail, overspent)
@@ -221,7 +221,7 @@ func tries(probes ...string) func(*battlefield) {
 
 // A panic is an error to the caller; one outside the SDK's reach ends the process.
 func panicsMidRender(b *battlefield) {
-	b.anew("bad")
+	b.restart("bad")
 	before := pid(b.T, b.Host)
 	wantFailure(b.T, b.Host, job(b.T, rsaJob, "panic"), "its plugin refused or failed")
 	if after := pid(b.T, b.Host); after != before {
@@ -234,7 +234,7 @@ func panicsMidRender(b *battlefield) {
 }
 
 func neverAnswers(b *battlefield) {
-	b.anew("bad")
+	b.restart("bad")
 	before := pid(b.T, b.Host)
 	wantFailure(b.T, b.Host, job(b.T, rsaJob, "hang"), "it took longer than 3s")
 	if after := pid(b.T, b.Host); after == before || !gone(before) {
@@ -245,9 +245,9 @@ func neverAnswers(b *battlefield) {
 	}
 }
 
-// An answer that comes too late reaches nobody, the next caller least of all.
+// An answer that comes too late reaches no caller, and above all not the next one.
 func answersLate(b *battlefield) {
-	b.anew("tardy")
+	b.restart("tardy")
 	late := make(chan error)
 	go func() { _, err := b.Render(b.Context(), job(b.T, rsaJob, "late")); late <- err }()
 	for done := false; !done; {
@@ -268,7 +268,7 @@ func answersLate(b *battlefield) {
 	}
 }
 
-// What lies on the disk changes all the time: it runs only as it was listed.
+// A binary that changes on the disk all the time runs only with the listed checksum.
 func swapped(b *battlefield) {
 	stop := make(chan struct{})
 	var swaps sync.WaitGroup
@@ -310,7 +310,7 @@ func exchange(t *testing.T, catalogue, program string) {
 }
 
 func asksForKeys(b *battlefield) {
-	b.anew("bad")
+	b.restart("bad")
 	j := job(b.T, rsaJob, "echo")
 	j.PrivateKey, j.Passphrase = []byte("CANARY-KEY"), "CANARY-PASSPHRASE"
 	got := render(b.T, b.Host, j)

@@ -110,12 +110,12 @@ func TestPluginsThatCannotStart(t *testing.T) {
 		if s := state(t, h, name); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, detail) {
 			t.Errorf("%s: %+v, want a detail with %q", name, s, detail)
 		} else if strings.Contains(s.Detail, "CANARY") || strings.Contains(s.Detail, "/") {
-			t.Errorf("%s tells everybody %q", name, s.Detail)
+			t.Errorf("%s shows every user %q", name, s.Detail)
 		}
 	}
 	for _, said := range []string{"CANARY: your host", "CANARY: nobody asked me"} {
 		if !strings.Contains(log.String(), said) {
-			t.Errorf("the log does not tell %q", said)
+			t.Errorf("the log does not contain %q", said)
 		}
 	}
 	if strings.Contains(log.String(), "\\u001b") {

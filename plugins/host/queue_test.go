@@ -87,8 +87,8 @@ func TestRendersBeyondTheLimitWait(t *testing.T) {
 	}
 }
 
-// Files that hold each other's take slots one after the other: so many at once
-// never stand in each other's way.
+// A format that includes other formats uses one slot after the other, so that
+// concurrent renders of such formats never block each other.
 func TestArchivesShareSlots(t *testing.T) {
 	h, _ := open(t, Options{Concurrency: 1}, archive(t)...)
 	var renders sync.WaitGroup
@@ -119,10 +119,10 @@ func TestNobodyWaitsForWhatIsNotWanted(t *testing.T) {
 		}
 	}
 	if after := pid(t, h); after != before {
-		t.Error("what nobody wanted was rendered")
+		t.Error("a file that no caller waits for was rendered")
 	}
 	j.Format = "pid"
-	render(t, h, j) // who need not wait is not asked
+	render(t, h, j) // a render that need not wait is not checked again
 }
 
 func TestQueueEnds(t *testing.T) {

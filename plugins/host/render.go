@@ -14,7 +14,7 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
-// retryAfter tells a caller who got no slot when to try again, in seconds.
+// retryAfter is after how many seconds a caller who got no slot should try again.
 const retryAfter = 5
 
 // Render implements engine.Formats. It renders the formats that the job's format

@@ -29,7 +29,7 @@ func checkBuiltInFormatsRender(t *testing.T, h *Host) {
 					return
 				}
 				if file := render(t, h, j); bytes.Contains(file, []byte("PRIVATE KEY")) && !f.ContainsKey {
-					t.Errorf("%s holds the key and does not say so", f.ID)
+					t.Errorf("%s contains the private key and does not say so", f.ID)
 				}
 			})
 		}
@@ -141,7 +141,7 @@ func TestPluginCannotTellSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	if strings.Contains(log.String(), "CANARY") {
-		t.Errorf("the log tells secrets:\n%s", log)
+		t.Errorf("the log contains secrets:\n%s", log)
 	}
 }
 
@@ -153,7 +153,7 @@ func TestPluginsWordsAreTamed(t *testing.T) {
 		t.Errorf("got %q", text)
 	}
 	if failure, _ := errors.AsType[*engine.Error](err); strings.Contains(failure.Detail, "forged") {
-		t.Errorf("the caller is told %q", failure.Detail)
+		t.Errorf("the caller's error is %q", failure.Detail)
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 )
 
 // Every render under way when its plugin is replaced is finished by the process
-// that began it, which then ends: here at once, for nobody would wait for the
-// deadline.
+// that began it, which then ends. Here it ends at once, because this
+// test does not wait for the deadline.
 func TestReloadsUnderLoad(t *testing.T) {
 	busy := bad()
 	busy.Limits.Concurrency = 64

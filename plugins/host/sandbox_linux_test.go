@@ -71,7 +71,7 @@ func newOutside(t *testing.T) *outside {
 		listen(t, &o.abstract, "unix", "@countersign-test-"+strconv.Itoa(os.Getpid())),
 		receive(t, &o.udp, "udp", "127.0.0.1:0"),
 		receive(t, &o.datagrams, "unixgram", filepath.Join(dir, "datagrams")),
-		unix.Dup3(2, o.descriptor, 0), // as if whoever started the host had left it open
+		unix.Dup3(2, o.descriptor, 0), // as if the process that started the host had left it open
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -239,7 +239,7 @@ func TestWhatIsNotEnforcedIsTold(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	if !strings.Contains(log.String(), `"level":"WARN","msg":"plugin runs although it is not fully confined`) {
-		t.Error("the log does not tell")
+		t.Error("the log does not contain the warning")
 	}
 }
 

@@ -48,8 +48,8 @@ func checkImportCommandsImport(t *testing.T, h *Host) {
 	}
 }
 
-// runImport runs the command as its reader would, who types the passphrase
-// wherever one is asked for and trusts the certificate.
+// runImport runs the command as a user would who types the passphrase at every
+// prompt for one and trusts the certificate.
 func runImport(t *testing.T, h *Host, command, name string, file []byte) {
 	t.Helper()
 	folder := t.TempDir()
@@ -73,7 +73,7 @@ func runImport(t *testing.T, h *Host, command, name string, file []byte) {
 	importing := exec.CommandContext(t.Context(), "sh", "-c", line)
 	importing.Dir = folder
 	importing.Stdin = strings.NewReader(strings.Join(typed, "\n") + "\n")
-	importing.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // without a terminal, questions are asked of standard input
+	importing.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // without a terminal, the command reads answers from standard input
 	printed, err := importing.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", line, err, printed)

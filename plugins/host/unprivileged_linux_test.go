@@ -50,7 +50,7 @@ func TestSandboxTakesNoPrivileges(t *testing.T) {
 	}
 	for _, user := range []int{nobody, 0} {
 		t.Run(strconv.Itoa(user), func(t *testing.T) {
-			goruntime.LockOSThread() // for good: the thread ends with this test, having lost what it takes
+			goruntime.LockOSThread() // never unlocked: the thread has lost its capability, so it must end with this test
 			if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0); err != nil {
 				t.Fatal(err)
 			}
@@ -74,7 +74,7 @@ func TestSandboxTakesNoPrivileges(t *testing.T) {
 // being in a user namespace of its own, that it can make networks.
 const lonelyVariable = "COUNTERSIGN_TEST_NO_NETWORKS"
 
-// Where the system makes no network for a plugin, that is told, and it is true.
+// Where the system cannot give a plugin its own network, the plugin's state says so.
 func TestWithoutANetworkOfItsOwn(t *testing.T) {
 	if os.Getenv(lonelyVariable) == "" {
 		said, err := again(ownBinaries(t, os.Geteuid()), "^"+t.Name()+"$", &syscall.SysProcAttr{
@@ -93,10 +93,10 @@ func TestWithoutANetworkOfItsOwn(t *testing.T) {
 	if err := os.WriteFile("/proc/sys/user/max_net_namespaces", []byte("0"), 0); err != nil {
 		t.Fatal(err)
 	}
-	const told = "no network: it may listen on an abstract socket"
+	const reason = "no network: it may listen on an abstract socket"
 	h, _ := open(t, Options{}, hostile())
 	s := state(t, h, "hostile")
-	if len(s.Sandbox.Missing) == 0 || !strings.HasPrefix(s.Sandbox.Missing[0], told) {
+	if len(s.Sandbox.Missing) == 0 || !strings.HasPrefix(s.Sandbox.Missing[0], reason) {
 		t.Errorf("got %+v", s)
 	}
 	if err := dialIn(t, h); err != nil {
@@ -106,7 +106,7 @@ func TestWithoutANetworkOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	h, _ = open(t, Options{Catalogue: h.options.Catalogue, Sandbox: sandbox.ModeRequire})
-	if s := state(t, h, "hostile"); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, "it cannot be confined as required: "+told) {
+	if s := state(t, h, "hostile"); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, "it cannot be confined as required: "+reason) {
 		t.Errorf("got %+v", s)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
-// Health is how often a process is asked whether it still answers, and how long it
-// may take. It is not asked if it has answered a render since the last check.
+// Health is how often a process is checked, and how long its answer may take. The
+// check is skipped if the process has answered a render since the last one.
 type Health struct {
 	Every, Timeout time.Duration
 }

@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// image is a copy of a plugin's binary that nobody can change. The bytes that were
+// image is a copy of a plugin's binary that no process can change. The bytes that were
 // hashed are the bytes that run: replacing the file on disk between the check and
 // the start, or before a restart, has no effect.
 type image struct {

@@ -140,7 +140,7 @@ func (in *instance) connect(ctx context.Context) error {
 
 // startError is the reason why a plugin did not start. The text is the host's own
 // and may be shown to every user. The detail may quote the plugin or name paths,
-// and is for the log and for whoever tries the plugin.
+// and is only for the log and for the operator who tries the plugin.
 type startError struct {
 	text   string
 	detail error

@@ -39,7 +39,7 @@ func newOutput(log *slog.Logger, copyTo io.Writer) *output {
 	return &output{log: log, copy: copyTo, limit: rate.NewLimiter(outputPerSec, outputBurst)}
 }
 
-// withhold stops the logging for good.
+// withhold ends the logging permanently.
 func (o *output) withhold() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -53,8 +53,8 @@ func (o *output) isWithheld() bool {
 	return o.withheld
 }
 
-// outOfMemory reports whether the plugin's runtime wrote that it got no more
-// memory. This is the only information that the host takes from the output.
+// outOfMemory reports whether the plugin's runtime wrote that it could not
+// get memory. This is the only information that the host takes from the output.
 func (o *output) outOfMemory() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -70,7 +70,7 @@ type Config struct {
 //  2. supervise waits for the process to end, checks its health meanwhile, and
 //     starts it again;
 //  3. Render uses the running process, or waits for it;
-//  4. Stop ends the process for good.
+//  4. Stop ends the process permanently.
 type Plugin struct {
 	// Entry is what the catalogue lists.
 	Entry catalogue.Entry
@@ -295,7 +295,7 @@ func (p *Plugin) Disable(reason string) {
 	p.config.Log.Error("plugin disabled", "plugin", p.Entry.Name, "reason", declaration.Printable(reason, maxOutputLine))
 }
 
-// Stop ends the plugin for good. It returns when its process and its image are gone.
+// Stop ends the plugin permanently. It returns when its process and its image are gone.
 func (p *Plugin) Stop() {
 	p.cancel()
 	<-p.done

@@ -36,7 +36,7 @@ type Trial struct {
 	SHA256 string
 }
 
-// Try starts a binary under the name of its file. Nobody knows the binary yet, so
+// Try starts a binary under the name of its file. The binary is not trusted yet, so
 // it must be fully confined unless mode is sandbox.ModeBestEffort; the error is
 // sandbox.ErrUnconfined if it cannot be. The plugin's standard output and error go
 // to output, if that is not nil. ctx bounds the start.

@@ -9,7 +9,7 @@
 // that imports the package can launch plugins, without a call in main.
 //
 // The package promises:
-//   - everything that Report.Enforced names is in force at the plugin's first
+//   - everything that Report.Enforced names is enforced at the plugin's first
 //     instruction;
 //   - with Spec.Require, the plugin does not run unless everything is enforced;
 //   - nothing of the host reaches the plugin but the given environment, the
@@ -104,7 +104,7 @@ var (
 
 // Report is the result of a launch.
 type Report struct {
-	// Enforced names what is in force for the process.
+	// Enforced names what is enforced for the process.
 	Enforced []string `json:"enforced"`
 	// Missing names what is not, each with the reason after a colon.
 	Missing []string `json:"missing"`

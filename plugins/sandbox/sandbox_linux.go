@@ -48,7 +48,7 @@ func confine(s Spec) Report {
 }
 
 // niceness lowers the priority of plugins (setpriority(2)). A thread of the host
-// gets three times the CPU time of one of theirs if both need it.
+// gets three times the CPU time of a plugin's thread if both need it.
 const niceness = 5
 
 // failed names what failed and the error number alone. A report is shown to every

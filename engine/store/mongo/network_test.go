@@ -154,8 +154,8 @@ func TestServerDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// Whatever the URI says, writes wait for the journal of a majority, and reads return
-// what a majority has.
+// For every URI, writes wait for the journal of a majority, and reads return what a
+// majority has.
 func TestConcernsOnTheWire(t *testing.T) {
 	s, p := throughProxy(t, "w=1&journal=false&readConcernLevel=local")
 	end, rec := newEnd("d0", "prj")

@@ -58,7 +58,7 @@ func settleUntilKilled(path string) error {
 	return <-failed
 }
 
-// What was acknowledged before kill -9 is stored, with its record.
+// Every write that was acknowledged before kill -9 is stored, with its record.
 func TestKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "countersign.db")
 	acknowledged := map[string]bool{}

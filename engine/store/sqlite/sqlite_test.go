@@ -109,7 +109,7 @@ func TestFilesArePrivate(t *testing.T) {
 	modes("-rw------- countersign?.db", "-rw------- countersign?.db-shm", "-rw------- countersign?.db-wal")
 }
 
-// What was acknowledged before or during Close is stored.
+// Every write that was acknowledged before or during Close is stored.
 func TestCloseAndReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "countersign.db")
 	s := open(t, path)
