@@ -34,6 +34,15 @@ func (t *Transitions) Expire(ctx context.Context, c ExpireCommand) (TransitionRe
 	return resultOf(c.RequestID, r, wait, err)
 }
 
+// statusAfterExpiredToken is the state of a request whose token expired unused: within
+// the claim window of its approval the requester can claim another token.
+func (r Request) statusAfterExpiredToken(now time.Time) Status {
+	if r.Claimable(now) {
+		return StatusApproved
+	}
+	return StatusExpired
+}
+
 // resultOf is the result of a transition that time or a settlement made due. A
 // request that retention deleted meanwhile counts as expired, so that its
 // workflow ends.

@@ -67,6 +67,11 @@ func (d *Downloads) Redeem(ctx context.Context, f RedeemRequest) (*File, error) 
 	return file, nil
 }
 
+// fileDetail is what the audit entry of a download says of the file.
+func (s Settlement) fileDetail() map[string]string {
+	return map[string]string{"sha256": s.FileSHA256, "size": strconv.Itoa(s.FileSize)}
+}
+
 // Peek returns what is known of the file before it is rendered: name, media type
 // and format. It refuses as Redeem does and never consumes the token.
 func (d *Downloads) Peek(ctx context.Context, f RedeemRequest) (*File, error) {

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 )
 
@@ -31,7 +30,7 @@ func (s Settlement) record(t Token) Record {
 		},
 	}
 	if s.Kind == Consumed {
-		rec.Audit.Detail = map[string]string{"sha256": s.FileSHA256, "size": strconv.Itoa(s.FileSize)}
+		rec.Audit.Detail = s.fileDetail()
 	}
 	return rec
 }
@@ -130,10 +129,7 @@ func (t *Transitions) reported(r Request, c SettlementCheck) (reported, interrup
 func (s Settlement) statusOf(r Request, now time.Time) Status {
 	switch {
 	case s.Kind == Expired || s.byClaim():
-		if r.Claimable(now) {
-			return StatusApproved
-		}
-		return StatusExpired
+		return r.statusAfterExpiredToken(now)
 	case s.Kind == Consumed:
 		return StatusConsumed
 	default:
