@@ -41,11 +41,27 @@ func build() (folder string, err error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", fmt.Errorf("build plugins: %w", err)
 	}
+	copyBuilt(filepath.Join(filepath.Dir(plugins), "bin", "plugins"), folder)
 	testdata := "./plugintest/testdata/"
 	return folder, errors.Join(
 		goBuild(plugins, folder, "CGO_ENABLED=0", "./formats/...", testdata+"careless", testdata+"hostile", testdata+"misbehave"),
 		goBuild(plugins, folder, "CGO_ENABLED=1", testdata+"dynamic"),
 	)
+}
+
+// copyBuilt copies plugins that `make build` has linked with the same flags: go build
+// does not link a copy again that is up to date. Whatever cannot be copied is linked.
+func copyBuilt(from, to string) {
+	built, _ := filepath.Glob(filepath.Join(from, "*")) // none is no error
+	for _, path := range built {
+		target := filepath.Join(to, filepath.Base(path))
+		if _, err := os.Stat(target); err == nil || filepath.Ext(path) != "" {
+			continue // it is there already, or it is no program
+		}
+		if program, err := os.ReadFile(path); err == nil { //nolint:gosec // the build's own folder
+			_ = os.WriteFile(target, program, 0o755) //nolint:gosec // a program that tests start
+		}
+	}
 }
 
 func goBuild(dir, folder, env string, packages ...string) error {
