@@ -20,7 +20,8 @@ func fault(doing string, err error) error {
 		return engine.CodeNotFound
 	}
 	err = fmt.Errorf("%s: %w", doing, err)
-	if noServer(err) || temporary(err) || errors.Is(err, driver.ErrClientDisconnected) {
+	_, handshakeFailed := errors.AsType[topology.ConnectionError](err) // the driver does not count it as a network error
+	if noServer(err) || temporary(err) || handshakeFailed || errors.Is(err, driver.ErrClientDisconnected) {
 		return engine.Errorf(engine.CodeUnavailable, "the database does not answer; try again").Because(err)
 	}
 	return err
