@@ -36,7 +36,7 @@ type battlefield struct {
 
 // attackDeadline is that of a render during the attacks: short enough to wait
 // for, and long enough for a busy machine.
-const attackDeadline = 3 * time.Second
+const attackDeadline = 5 * time.Second
 
 // attacks are what plugins do to the host. Each also checks what became of the
 // plugin, and is made over and over until the other formats have been rendered
@@ -50,7 +50,7 @@ var attacks = []struct {
 	{"never answers", neverAnswers},
 	{"answers after the deadline", answersLate},
 	{"returns 1 GiB", usesUp("giant", "512 MiB of memory")},
-	{"floods stdout and stderr", usesUp("flood", "it answered nothing for 3s")},
+	{"floods stdout and stderr", usesUp("flood", "it answered nothing for 5s")},
 	{"forks and detaches", tries("start", "fork", "setsid", "outlive")},
 	{"opens a socket", tries("listen tcp", "dial tcp", "dial udp", "dial unix", "send unix", "look up", "raw socket", "netlink", "vsock", "io_uring")},
 	{"reads /etc/passwd, the data folder and its parent's environment", tries("read", "list", "stat", "path", "descriptor")},
@@ -236,11 +236,11 @@ func panicsMidRender(b *battlefield) {
 func neverAnswers(b *battlefield) {
 	b.restart("bad")
 	before := pid(b.T, b.Host)
-	wantFailure(b.T, b.Host, job(b.T, rsaJob, "hang"), "it took longer than 3s")
+	wantFailure(b.T, b.Host, job(b.T, rsaJob, "hang"), "it took longer than 5s")
 	if after := pid(b.T, b.Host); after == before || !gone(before) {
 		b.Errorf("the process was %d and is %d", before, after)
 	}
-	if s := state(b.T, b.Host, "bad"); !strings.Contains(s.Detail, "it answered nothing for 3s") {
+	if s := state(b.T, b.Host, "bad"); !strings.Contains(s.Detail, "it answered nothing for 5s") {
 		b.Errorf("got %+v", s)
 	}
 }
@@ -253,7 +253,7 @@ func answersLate(b *battlefield) {
 	for done := false; !done; {
 		select {
 		case err := <-late:
-			if !errors.Is(err, engine.CodeRendererFailed) || !strings.Contains(err.Error(), "it took longer than 3s") {
+			if !errors.Is(err, engine.CodeRendererFailed) || !strings.Contains(err.Error(), "it took longer than 5s") {
 				b.Errorf("got %v", err)
 			}
 			done = true
