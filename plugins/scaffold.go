@@ -1,6 +1,6 @@
-// Package plugins writes new format plugins, each a module of its own that
-// brings the SDK along: start with [Scaffold]. Its subfolders are the SDK, the
-// host and the built-in plugins.
+// Package plugins creates new format plugins. Each is a Go module that includes a
+// copy of the SDK. Start with [Scaffold]. The subfolders have the SDK, the host and
+// the built-in plugins.
 package plugins
 
 import (
@@ -14,9 +14,8 @@ import (
 	"strings"
 )
 
-// sources are the SDK, which needs no copy of the rest of this module, and what
-// is written around it. A file of the template ends in .tmpl, so that the go
-// command takes none for its own.
+// sources are the SDK, which needs nothing else of this module, and the template.
+// The files of the template end in .tmpl, so that the go command ignores them.
 //
 //go:embed sdk/*.go sdk/pluginv1/*.go sdk/pluginv1/*.proto sdk/sdktest/*.go sdk/specimen/*.go template
 var sources embed.FS
@@ -29,31 +28,31 @@ const (
 
 var pluginName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
 
-// Scaffold makes the folder parent/name with a plugin that builds and passes its
-// tests. It appears whole or not at all, and never in the place of another.
+// Scaffold creates the folder parent/name with a plugin that builds and passes its
+// tests. If it fails, it leaves no folder. It never replaces an existing one.
 func Scaffold(parent, name string) (folder string, err error) {
 	if !pluginName.MatchString(name) {
-		return "", fmt.Errorf("%q is not a plugin's name: lower case letters, digits, - and _, at most 32", name)
+		return "", fmt.Errorf("%q is not a valid plugin name; use at most 32 lower case letters, digits, - and _", name)
 	}
 	files, err := scaffold(name)
 	if err != nil {
-		return "", fmt.Errorf("make plugin: %w", err)
+		return "", fmt.Errorf("create plugin: %w", err)
 	}
 	temp, err := os.MkdirTemp(parent, "."+name+"-")
 	if err != nil {
-		return "", fmt.Errorf("make plugin: %w", err)
+		return "", fmt.Errorf("create plugin: %w", err)
 	}
 	folder = filepath.Join(parent, name)
 	if err = write(temp, files); err == nil {
-		err = os.Rename(temp, folder) // which replaces neither a folder nor a file
+		err = os.Rename(temp, folder) // fails if the folder has files, or is a file
 	}
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("make plugin: %w", err), os.RemoveAll(temp))
+		return "", errors.Join(fmt.Errorf("create plugin: %w", err), os.RemoveAll(temp))
 	}
 	return folder, nil
 }
 
-// scaffold is the content of each file of a plugin, by its path.
+// scaffold returns the content of each file of a plugin, by path.
 func scaffold(name string) (map[string]string, error) {
 	files := map[string]string{}
 	err := fs.WalkDir(sources, ".", func(path string, d fs.DirEntry, err error) error {
@@ -81,14 +80,15 @@ func scaffold(name string) (map[string]string, error) {
 
 var directRequirement = regexp.MustCompile(`(?m)^(\t\S+ v\S+)$`)
 
-// moduleFile is the plugin's own: it needs what the SDK needs, through it alone.
+// moduleFile returns the plugin's go.mod. It requires the SDK and, indirectly, the
+// modules that the SDK requires.
 func moduleFile(name, sdk string) string {
 	own := "module countersign-plugin-" + name + "\n\nreplace " + sdkModule + " => ./sdk\n\nrequire " + sdkModule + " v0.0.0"
 	return directRequirement.ReplaceAllString(strings.Replace(sdk, "module "+sdkModule, own, 1), "$1 // indirect")
 }
 
 func write(folder string, files map[string]string) error {
-	if err := os.Chmod(folder, 0o750); err != nil { //nolint:gosec // a folder that is worked in
+	if err := os.Chmod(folder, 0o750); err != nil { //nolint:gosec // the user's working folder
 		return err
 	}
 	for file, content := range files {
@@ -96,7 +96,7 @@ func write(folder string, files map[string]string) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil { //nolint:gosec // sources, for everybody who may look into the folder
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil { //nolint:gosec // source files are not secret
 			return err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "update the SDK's go.mod and go.sum")
+var update = flag.Bool("update", false, "write the go.mod and go.sum of the template")
 
 func TestScaffoldBuildsAndPassesItsTests(t *testing.T) {
 	folder, err := Scaffold(t.TempDir(), "my-format")
@@ -30,7 +30,7 @@ func TestScaffoldBuildsAndPassesItsTests(t *testing.T) {
 	}
 	err = filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
 		if err == nil && (strings.Contains(path, placeholder) || strings.HasSuffix(path, ".tmpl") || strings.HasSuffix(path, "_test.go") && filepath.Dir(path) != folder) {
-			t.Errorf("%s should not be there", path)
+			t.Errorf("the plugin contains %s; it must not", path)
 		}
 		return err
 	})
@@ -46,29 +46,29 @@ func TestScaffoldRefuses(t *testing.T) {
 	}
 	for _, name := range []string{"", "..", "../x", "UPPER", "a/b", "-x", strings.Repeat("x", 33), "taken"} {
 		if folder, err := Scaffold(parent, name); err == nil {
-			t.Errorf("%q: made %s", name, folder)
+			t.Errorf("%q: created %s", name, folder)
 		}
 	}
-	if _, err := Scaffold(filepath.Join(parent, "nowhere"), "x"); err == nil {
-		t.Error("made a plugin in a folder that is not there")
+	if _, err := Scaffold(filepath.Join(parent, "missing"), "x"); err == nil {
+		t.Error("created a plugin in a folder that does not exist")
 	}
 	if _, err := Scaffold(parent, "twice"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Scaffold(parent, "twice"); err == nil {
-		t.Error("made a plugin in the place of another")
+		t.Error("replaced an existing plugin")
 	}
 	left, err := os.ReadDir(parent)
 	if err != nil || len(left) != 2 {
-		t.Errorf("left: %v (%v)", left, err)
+		t.Errorf("the folder contains %v (%v)", left, err)
 	}
 }
 
 var requirement = regexp.MustCompile(`(?m)^\t(\S+ v\S+)`)
 
-// TestScaffoldFollowsTheModule fails when the SDK needs other modules than the
-// template's go.mod says, or other versions: then run it with -update.
-func TestScaffoldFollowsTheModule(t *testing.T) {
+// TestTemplateRequiresTheModulesOfTheSDK fails if the SDK needs other modules or
+// versions than the template's go.mod requires. Then run it with -update.
+func TestTemplateRequiresTheModulesOfTheSDK(t *testing.T) {
 	if *update {
 		tidy(t)
 	}
@@ -82,14 +82,14 @@ func TestScaffoldFollowsTheModule(t *testing.T) {
 	}
 	slices.Sort(got)
 	if want := needed(t); !slices.Equal(got, want) {
-		t.Errorf("the SDK's go.mod requires\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		t.Errorf("the template's go.mod requires\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	if !strings.Contains(string(listed), "\n"+goLine(t)+"\n") {
-		t.Errorf("the SDK's go.mod does not say %q", goLine(t))
+		t.Errorf("the template's go.mod has no line %q", goLine(t))
 	}
 }
 
-// needed are the modules of this one's that the SDK imports something of.
+// needed returns the modules that the SDK imports, with their versions.
 func needed(t *testing.T) []string {
 	t.Helper()
 	const format = `{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}`
@@ -106,7 +106,7 @@ func needed(t *testing.T) []string {
 	return modules
 }
 
-// goLine is the line of go.mod that names the language's version.
+// goLine returns the line of go.mod with the version of Go.
 func goLine(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("../go.mod")
@@ -116,7 +116,7 @@ func goLine(t *testing.T) string {
 	return regexp.MustCompile(`(?m)^go .*$`).FindString(string(text))
 }
 
-// tidy has the go command work out the SDK's go.mod and go.sum.
+// tidy writes the template's go.mod and go.sum with go mod tidy.
 func tidy(t *testing.T) {
 	t.Helper()
 	folder, err := Scaffold(t.TempDir(), "x")

@@ -13,7 +13,7 @@ import (
 func pluginListCommand(o *clientOptions) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
-		Use: "list", Short: "List a server's plugins and how they are (for system administrators)", Args: cobra.NoArgs,
+		Use: "list", Short: "List a server's plugins and their states (for system administrators)", Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, s *session, _ []string) error {
 			page, err := readPages(limit, func(at client.Paging) (wire.Page[wire.Plugin], error) { return s.Plugins(ctx, at) })
 			if err != nil {
@@ -29,23 +29,25 @@ func pluginListCommand(o *clientOptions) *cobra.Command {
 	return cmd
 }
 
-// confinement lists what the sandbox lacks, or says in one word that it is complete.
+// confinement describes the sandbox in a few words. It is empty if the plugin has
+// not been started.
 func confinement(s wire.Sandbox) string {
 	switch {
 	case len(s.Missing) > 0:
 		return "without " + strings.Join(s.Missing, "; ")
 	case len(s.Enforced) > 0:
-		return "whole"
+		return "full"
 	}
 	return ""
 }
 
 func pluginReloadCommand(o *clientOptions) *cobra.Command {
 	return &cobra.Command{
-		Use: "reload NAME", Short: "Have a server restart a plugin as its catalogue lists it now (for system administrators)",
-		Long: "Have a server restart a plugin as its catalogue lists it now: for a plugin that is new\n" +
-			"there or has another version, and for one in quarantine. While the new one starts, and if\n" +
-			"it cannot be used, the old one keeps running. A plugin that is no longer listed ends.",
+		Use: "reload NAME", Short: "Start a plugin of a server again, as its catalogue lists it now (for system administrators)",
+		Long: "Start a plugin of a server again, as its catalogue lists it now. Use it for a new plugin,\n" +
+			"for a new version, and for a plugin in quarantine. The previous process serves until the\n" +
+			"new one has started, and stays if that fails. A plugin that is no longer in the catalogue\n" +
+			"is stopped.",
 		Args: oneID,
 		RunE: o.run(func(ctx context.Context, s *session, args []string) error {
 			p, err := s.ReloadPlugin(ctx, args[0])

@@ -272,7 +272,7 @@ func (t *formatCheck) keyMatch(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	return "a key that is not the certificate's is refused", nil
+	return "a key that does not match the certificate is refused", nil
 }
 
 // extremes sends jobs in which something is missing, broken or much too large. The

@@ -11,14 +11,14 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-// sums includes files that another plugin renders.
+// sums is a plugin that includes files of another plugin.
 type sums struct{}
 
 func (sums) Formats() []sdk.Format {
 	return []sdk.Format{{
 		ID: "sums", Filename: "SHA256SUMS", MediaType: "text/plain",
-		Description: "The SHA-256 of the certificate's files.",
-		TypicalUse:  "sha256sum --check, beside the files.",
+		Description: "The SHA-256 sums of the certificate's files.",
+		TypicalUse:  "sha256sum --check, in the folder of the files.",
 		Includes:    []string{"cert", "chain"},
 	}}
 }
@@ -31,8 +31,8 @@ func (sums) Render(_ context.Context, job sdk.Job) ([]byte, error) {
 	return file.Bytes(), nil
 }
 
-// A format that includes others finds their files in its job, by file name. Here
-// there is no chain.pem, as for a certificate without a chain.
+// A format that includes others receives their files in the job, by file name. This
+// certificate has no chain, so there is no chain.pem.
 func ExampleFormat_includes() {
 	file, err := sums{}.Render(context.Background(), sdk.Job{
 		Format: "sums", Files: map[string][]byte{"cert.pem": []byte("the certificate\n")},

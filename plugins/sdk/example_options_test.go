@@ -11,7 +11,7 @@ import (
 // greeting declares the options of the format below.
 type greeting struct {
 	Words string `json:"words" default:"hello" maxLength:"20" title:"Words"`
-	Loud  bool   `json:"loud" title:"Loud" description:"In upper case."`
+	Loud  bool   `json:"loud" title:"Loud" description:"Write the text in upper case."`
 }
 
 type greeter struct{}
@@ -35,8 +35,8 @@ func (greeter) Render(_ context.Context, job sdk.Job) ([]byte, error) {
 	return []byte(text), nil
 }
 
-// A format's options are a struct, from which both the schema that callers see
-// and the values that Render works with are made.
+// A format declares its options as a struct. The SDK derives the schema from it and
+// reads the options of a job into it.
 func ExampleOptions() {
 	for _, options := range []string{`{}`, `{"loud":true}`, `{"volume":11}`} {
 		file, err := greeter{}.Render(context.Background(), sdk.Job{Name: "shop", Options: []byte(options)})
@@ -45,5 +45,5 @@ func ExampleOptions() {
 	// Output:
 	// hello, shop <nil>
 	// HELLO, SHOP <nil>
-	//  read options: there is no option "volume"
+	//  read options: option "volume" is unknown
 }

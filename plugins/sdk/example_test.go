@@ -10,14 +10,15 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/specimen"
 )
 
-// pins is a whole plugin: the pin of a certificate's public key, as curl takes it.
+// pins is a complete plugin. It renders the pin of a certificate's public key, in the
+// form that curl reads.
 type pins struct{}
 
 func (pins) Formats() []sdk.Format {
 	return []sdk.Format{{
 		ID: "pin", Filename: "pin.txt", MediaType: "text/plain",
 		Description: "The SHA-256 of the certificate's public key.",
-		TypicalUse:  "curl --pinnedpubkey, which then accepts no other key.",
+		TypicalUse:  "curl --pinnedpubkey, which then refuses every other key.",
 	}}
 }
 
@@ -30,8 +31,8 @@ func (pins) Render(_ context.Context, job sdk.Job) ([]byte, error) {
 	return fmt.Appendln(nil, "sha256//"+base64.StdEncoding.EncodeToString(sum[:])), nil
 }
 
-// The plugin's main is one line, sdk.Serve(pins{}). Its renderer is a value like
-// any other: without a host, it renders the certificates of package specimen.
+// The plugin's main function is one line, sdk.Serve(pins{}). Render works without a
+// host, here with a certificate of package specimen.
 func Example() {
 	job, err := specimen.Golden(0)
 	if err != nil {

@@ -12,38 +12,37 @@ import (
 
 //go:generate go run github.com/bufbuild/buf/cmd/buf@v1.75.0 generate
 
-// ProtocolVersion is the version of the protocol that pluginv1/render.proto is.
+// ProtocolVersion is the protocol version of pluginv1/render.proto.
 const ProtocolVersion = 1
 
 // PluginName is the name under which go-plugin dispenses the renderer.
 const PluginName = "renderer"
 
-// MaxMessage is the most, in bytes, that a plugin accepts in one call: the
-// included files and everything beside them.
+// MaxMessage is the largest request that a plugin accepts, in bytes. A request
+// contains the included files.
 const MaxMessage = 64 << 20
 
-// HostPIDVariable is the environment variable that tells a plugin its host's
-// process id.
+// HostPIDVariable is the environment variable with the process id of the host.
 const HostPIDVariable = "COUNTERSIGN_PLUGIN_HOST_PID"
 
-// Handshake is what host and plugin must agree on before they talk. The cookie
-// keeps people from starting a plugin by hand; it protects nothing.
+// Handshake must be the same in host and plugin. The cookie only lets a plugin tell
+// a user who starts it directly that it is a plugin; it is not a secret.
 var Handshake = plugin.HandshakeConfig{
 	MagicCookieKey:   "COUNTERSIGN_PLUGIN",
 	MagicCookieValue: "d0b1f2c6-format-renderer",
 }
 
-// Versions is what go-plugin dispenses, by protocol version. Host and plugin talk
-// in the newest version that both have; the next one gets an entry of its own
-// beside this one.
+// Versions returns the plugin set of each protocol version, for go-plugin. Host and
+// plugin use the newest version that both have. A new version gets an additional
+// entry.
 func Versions() map[int]plugin.PluginSet { return versions(nil) }
 
 func versions(s pluginv1.RendererServer) map[int]plugin.PluginSet {
 	return map[int]plugin.PluginSet{ProtocolVersion: {PluginName: &Plugin{server: s}}}
 }
 
-// Plugin connects go-plugin to the Renderer service, on both sides. The zero
-// value is the host's; Dispense returns a pluginv1.RendererClient.
+// Plugin connects go-plugin to the Renderer service, in the plugin and in the host.
+// The host uses the zero value; Dispense returns a pluginv1.RendererClient.
 type Plugin struct {
 	plugin.NetRPCUnsupportedPlugin
 	server pluginv1.RendererServer
@@ -54,7 +53,7 @@ var _ plugin.GRPCPlugin = (*Plugin)(nil)
 // GRPCServer implements plugin.GRPCPlugin.
 func (p *Plugin) GRPCServer(_ *plugin.GRPCBroker, registrar *grpc.Server) error {
 	if p.server == nil {
-		return errors.New("sdk: the host's Plugin does not serve")
+		return errors.New("sdk: this Plugin has no server; start a plugin with sdk.Serve")
 	}
 	pluginv1.RegisterRendererServer(registrar, p.server)
 	return nil

@@ -24,33 +24,33 @@ func (j Job) Certificates() (leaf *x509.Certificate, chain []*x509.Certificate, 
 	return leaf, chain, nil
 }
 
-// Key parses the private key and refuses one that is not the leaf's: a renderer
-// would put the two together unseen, and importers fail much later.
+// Key parses the private key. It returns an error if the key does not match the
+// leaf, because importers would find that much later.
 func (j Job) Key(leaf *x509.Certificate) (crypto.Signer, error) {
 	parsed, err := x509.ParsePKCS8PrivateKey(j.PrivateKey)
 	if err != nil {
-		return nil, errors.New("the private key is not PKCS#8") // the cause could quote the key
+		return nil, errors.New("the private key is not valid PKCS#8 in DER") // the cause could quote the key
 	}
 	key, ok := parsed.(crypto.Signer)
 	if !ok {
-		return nil, fmt.Errorf("a private key of type %T cannot sign", parsed)
+		return nil, fmt.Errorf("the private key has type %T, which cannot sign", parsed)
 	}
 	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	if !ok || !public.Equal(leaf.PublicKey) {
-		return nil, errors.New("the private key is not the certificate's")
+		return nil, errors.New("the private key does not match the certificate")
 	}
 	return key, nil
 }
 
-// maxSafeName is the longest that a DNS name can be, in characters.
+// maxSafeName is the maximum length of a DNS name, in characters.
 const maxSafeName = 253
 
 var unsafeRun = regexp.MustCompile(`[^a-z0-9.]+`)
 
-// SafeName is the certificate's name, for a place where people chose none: only
-// lower case ASCII letters, digits, inner hyphens and inner single dots, so that
-// it is a DNS subdomain name (RFC 1123) and means nothing else in a path, a shell
-// or a manifest. It is "certificate" where nothing of the name is left.
+// SafeName returns the certificate's name as a DNS subdomain name (RFC 1123): lower
+// case ASCII letters and digits, with single hyphens and dots between them. It has
+// no special meaning in a path, a shell or a manifest. If no character of the name
+// is allowed, it returns "certificate".
 func (j Job) SafeName() string {
 	var labels []string
 	for label := range strings.SplitSeq(unsafeRun.ReplaceAllString(strings.ToLower(j.Name), "-"), ".") {

@@ -58,22 +58,22 @@ func FuzzSafeName(f *testing.F) {
 	})
 }
 
-func TestJobIsTakenApart(t *testing.T) {
+func TestJobIsParsed(t *testing.T) {
 	for _, job := range sdktest.Jobs(t) {
 		leaf, chain, err := job.Certificates()
 		if err != nil || len(chain) != len(job.Chain) {
-			t.Fatalf("%s: %d of %d certificates above it, %v", job.Name, len(chain), len(job.Chain), err)
+			t.Fatalf("%s: %d of %d certificates in the chain, %v", job.Name, len(chain), len(job.Chain), err)
 		}
 		if _, err := job.Key(leaf); err != nil {
 			t.Errorf("%s: %v", job.Name, err)
 		}
-		if _, err := sdktest.WithAnotherKey(t, job).Key(leaf); err == nil || err.Error() != "the private key is not the certificate's" {
+		if _, err := sdktest.WithAnotherKey(t, job).Key(leaf); err == nil || err.Error() != "the private key does not match the certificate" {
 			t.Errorf("%s with another key: %v", job.Name, err)
 		}
 	}
 }
 
-func TestJobThatCannotBeTakenApart(t *testing.T) {
+func TestBrokenJobIsRefused(t *testing.T) {
 	good := sdktest.Jobs(t)[0]
 	leaf, _, err := good.Certificates()
 	if err != nil {
@@ -83,18 +83,18 @@ func TestJobThatCannotBeTakenApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cannotSign, err := x509.MarshalPKCS8PrivateKey(agreement)
+	keyAgreementKey, err := x509.MarshalPKCS8PrivateKey(agreement)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, der := range map[string][]byte{"no key": nil, "garbage": []byte("CANARY"), "a key that cannot sign": cannotSign} {
+	for name, der := range map[string][]byte{"no key": nil, "garbage": []byte("CANARY"), "a key that cannot sign": keyAgreementKey} {
 		job := good
 		job.PrivateKey = der
 		if key, err := job.Key(leaf); err == nil || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("%s: got %T, %v", name, key, err)
 		}
 	}
-	for name, job := range map[string]sdk.Job{"no leaf": {}, "garbage above": {Leaf: good.Leaf, Chain: [][]byte{{1, 2, 3}}}} {
+	for name, job := range map[string]sdk.Job{"no leaf": {}, "garbage in the chain": {Leaf: good.Leaf, Chain: [][]byte{{1, 2, 3}}}} {
 		if leaf, _, err := job.Certificates(); err == nil {
 			t.Errorf("%s: got %v", name, leaf)
 		}

@@ -11,31 +11,32 @@ import (
 	"github.com/swaggest/jsonschema-go"
 )
 
-// OptionsSchema is the Format.OptionsSchema that the struct T declares. Each
-// field is an option: its json tag is the name, and further tags are what callers
-// are shown and held to, by the keywords of JSON Schema:
+// OptionsSchema returns the Format.OptionsSchema that the struct T declares. Each
+// field is an option. Its json tag is the option's name; other tags are keywords of
+// JSON Schema:
 //
 //	type options struct {
 //		Days  int    `json:"days" default:"30" minimum:"1" title:"Days" description:"How long it is valid."`
 //		Style string `json:"style" enum:"short,long" required:"true"`
 //	}
 //
-// Others are pattern, minLength, maxLength and maximum. It panics where T cannot
-// be declared, such as by a default that is not of its field's type.
+// Further keywords are pattern, minLength, maxLength and maximum. OptionsSchema
+// panics if T is not a valid declaration, for example if a default does not have the
+// type of its field.
 func OptionsSchema[T any]() json.RawMessage {
 	d, err := declare[T]()
 	if err == nil {
-		_, err = Options[T](Job{}) // whether the defaults fit
+		_, err = Options[T](Job{}) // fails if a default does not fit its field
 	}
 	if err != nil {
-		panic(fmt.Sprintf("sdk: %T cannot be declared: %v", *new(T), err))
+		panic(fmt.Sprintf("sdk: %T is not a valid declaration of options: %v", *new(T), err))
 	}
 	return d.schema
 }
 
-// Options reads the job's options. One that was left out has its default, and
-// one that T does not declare is an error. That the values are such as the tags
-// allow, the host has checked.
+// Options reads the job's options. A missing option gets its default. An option that
+// T does not declare is an error. The host has already checked the values against
+// the schema.
 func Options[T any](job Job) (options T, err error) {
 	d, err := declare[T]()
 	if err != nil {
@@ -51,14 +52,14 @@ func Options[T any](job Job) (options T, err error) {
 	return options, nil
 }
 
-// declaration is what a struct's tags say.
+// declaration has what the tags of a struct declare.
 type declaration struct {
 	schema   json.RawMessage
 	names    map[string]bool
-	defaults map[string]json.RawMessage // of the options that have one
+	defaults map[string]json.RawMessage // only of options that have a default
 }
 
-// fill adds the defaults of what was not given.
+// fill adds the defaults of missing options.
 func (d *declaration) fill(options json.RawMessage) ([]byte, error) {
 	given := map[string]json.RawMessage{}
 	if len(options) > 0 {
@@ -67,11 +68,11 @@ func (d *declaration) fill(options json.RawMessage) ([]byte, error) {
 		}
 	}
 	if given == nil {
-		return nil, errors.New("null is not an object")
+		return nil, errors.New("the options are null; give an object")
 	}
 	for name := range given {
 		if !d.names[name] {
-			return nil, fmt.Errorf("there is no option %q", name)
+			return nil, fmt.Errorf("option %q is unknown", name)
 		}
 	}
 	filled := maps.Clone(d.defaults)
@@ -79,11 +80,11 @@ func (d *declaration) fill(options json.RawMessage) ([]byte, error) {
 	return json.Marshal(filled)
 }
 
-// maxInteger is the largest that every program reads alike from JSON (RFC 7493,
+// maxInteger is the largest integer that every JSON parser reads exactly (RFC 7493,
 // section 2.2).
 const maxInteger = 1<<53 - 1
 
-// bound keeps callers from integers that no field holds.
+// bound limits integers, so that no caller gives one that a field cannot store.
 func bound(property *jsonschema.Schema) {
 	if !property.HasType(jsonschema.Integer) {
 		return
@@ -96,16 +97,17 @@ func bound(property *jsonschema.Schema) {
 	}
 }
 
-// declarations are kept by type: working one out costs more than some renders.
+// declarations caches the declaration of each type, because deriving one can take
+// longer than a render.
 var declarations sync.Map
 
 func declare[T any]() (*declaration, error) {
 	of := reflect.TypeFor[T]()
 	if known, ok := declarations.Load(of); ok {
-		return known.(*declaration), nil // nothing else is kept there
+		return known.(*declaration), nil // the map has no other type
 	}
 	if of.Kind() != reflect.Struct {
-		return nil, fmt.Errorf("declare options: %s is no struct", of)
+		return nil, fmt.Errorf("declare options: %s is not a struct", of)
 	}
 	var reflector jsonschema.Reflector
 	schema, err := reflector.Reflect(*new(T), jsonschema.InlineRefs)

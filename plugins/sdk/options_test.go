@@ -29,8 +29,8 @@ func TestOptions(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		`[]`: "array", `null`: "not an object", `{`: "JSON", `{} {}`: "after top-level value", `{"loud":"yes"}`: "loud",
-		`{"volume":1}`: `no option "volume"`, `{"Loud":true}`: `no option "Loud"`,
+		`[]`: "array", `null`: "give an object", `{`: "JSON", `{} {}`: "after top-level value", `{"loud":"yes"}`: "loud",
+		`{"volume":1}`: `option "volume" is unknown`, `{"Loud":true}`: `option "Loud" is unknown`,
 	} {
 		if got, err := sdk.Options[labels](sdk.Job{Options: []byte(text)}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %+v, %v; want %q", text, got, err, want)
@@ -55,7 +55,7 @@ func TestOptionsSchema(t *testing.T) {
 	}
 }
 
-func TestOptionsThatCannotBeDeclared(t *testing.T) {
+func TestInvalidDeclarationPanics(t *testing.T) {
 	for name, declare := range map[string]func() json.RawMessage{
 		"a default of another type": sdk.OptionsSchema[struct {
 			A bool `json:"a" default:"maybe"`
@@ -63,13 +63,13 @@ func TestOptionsThatCannotBeDeclared(t *testing.T) {
 		"a default out of range": sdk.OptionsSchema[struct {
 			A int8 `json:"a" default:"1000"`
 		}],
-		"no struct": sdk.OptionsSchema[string],
-		"nothing":   sdk.OptionsSchema[any],
+		"not a struct": sdk.OptionsSchema[string],
+		"nothing":      sdk.OptionsSchema[any],
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
 				if recover() == nil {
-					t.Error("it was declared")
+					t.Error("the declaration was accepted")
 				}
 			}()
 			t.Logf("got %s", declare())
@@ -77,7 +77,7 @@ func TestOptionsThatCannotBeDeclared(t *testing.T) {
 	}
 }
 
-// No caller gets a number past the schema that no field holds.
+// The schema refuses numbers that a field cannot store.
 func TestIntegersAreBounded(t *testing.T) {
 	type sizes struct {
 		Any  int64 `json:"any"`

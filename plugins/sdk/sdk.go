@@ -1,43 +1,46 @@
-// Package sdk is what the author of a format plugin imports. A plugin is a
-// program that turns a certificate into a file:
+// Package sdk is the library for authors of format plugins. A plugin is a program
+// that renders a certificate as a file:
 //
 //	func main() { sdk.Serve(renderer{}) }
 //
-// where renderer implements [Renderer]: Formats says what it makes and what it
-// needs for that, Render makes it from a [Job], whose methods take it apart.
-// Start there and with the package's examples. A test calls Render as it is, with
-// the jobs that package sdktest makes. The wire format is pluginv1/render.proto.
+// where renderer implements [Renderer]: Formats declares the formats and their
+// needs, and Render renders a file from a [Job], which has methods to parse it. Start
+// there and with the package's examples. A test calls Render directly, with jobs
+// from package sdktest. The wire format is pluginv1/render.proto.
 //
 // What the host promises a plugin:
 //   - Render gets the private key and the passphrase only for a format that
 //     declares the need and that the catalogue grants it;
 //   - options are valid under the format's schema;
 //   - the context ends when the caller no longer waits;
-//   - files of included formats are complete, under their own file names.
+//   - the files of included formats are complete and have their own file names.
 //
-// What a plugin can rely on from Serve: a panic in Render fails that call and
-// nothing else, and its value, which may hold key bytes, goes nowhere; the
-// process ends when its host does.
+// What Serve promises a plugin: a panic in Render fails only that call, and nobody
+// sees the value of the panic, which may contain key bytes. The process ends when
+// its host ends.
 //
-// What is relied on: the same job makes the same file, unless there is a key or
-// passphrase in it that takes a salt; a key that is not the certificate's is
-// refused; and a certificate's name, which may be anything, means nothing where it
-// is put. countersign plugin test checks these and more.
+// What the host expects of a plugin:
+//   - the same job gives the same file, unless the file contains a secret that is
+//     encrypted with a random salt;
+//   - Render refuses a private key that does not match the certificate;
+//   - Render escapes the certificate's name, which may contain any character.
 //
-// What a plugin must not do: keep a job's content after Render returns, write
-// it anywhere, or rely on the environment, the network or the file system. On
-// Linux it could not: the host confines it (package plugins/sandbox), and a
-// system call that a renderer does not need fails. Build it with CGO_ENABLED=0:
-// a binary that needs the system's libraries has to be let read them, and does
-// not run where the operator requires the sandbox whole.
+// The command countersign plugin test checks these rules and more.
 //
-// A plugin that is built today runs under the hosts of tomorrow. Within a version
-// of the protocol, messages only gain fields, whose absence means what was meant
-// before there were any; no field is dropped, changes its meaning or gives its
-// number to another. Whatever breaks with that becomes a new version, served
-// beside the older ones: host and plugin agree on the newest that both speak, and
-// a plugin that shares none with its host is disabled and says so. In Go likewise:
-// structs gain fields, and Renderer gains no method.
+// A plugin must not keep a job's content after Render returns, write it anywhere,
+// or depend on the environment, the network or the file system. On Linux the host
+// confines it (package plugins/sandbox), and system calls that a renderer does not
+// need fail. Build it with CGO_ENABLED=0: a binary that needs the system's C library
+// must be allowed to read the folders of libraries, so it cannot be fully confined,
+// and an operator can forbid that.
+//
+// A plugin that is built today runs under later hosts. Within a protocol version,
+// messages only gain fields, and a missing field means what the older message meant.
+// No field is removed, changes its meaning or reuses a number. A change that breaks
+// this rule becomes a new version, which is served in addition to the older ones.
+// Host and plugin use the newest version that both support. A plugin that shares no
+// version with its host is disabled, and its detail says so. The Go API follows the
+// same rule: structs gain fields, and Renderer gains no method.
 package sdk
 
 import (
@@ -46,88 +49,89 @@ import (
 	"log/slog"
 )
 
-// Renderer makes files. Render is called concurrently; Formats once, at start.
+// Renderer renders files. The host calls Render concurrently.
 type Renderer interface {
-	// Formats declares what the plugin renders. The answer never changes.
+	// Formats declares the formats of the plugin. It must always return the same.
 	Formats() []Format
-	// Render makes the file that job.Format names. The text of an error reaches
-	// the operator's log unless the format has to do with a key or passphrase;
-	// it should say what is wrong and never quote the job.
+	// Render renders the file of the format job.Format. An error text reaches the
+	// server's log, unless the format receives a key or passphrase. It should say
+	// what is wrong, and must not quote the job.
 	Render(ctx context.Context, job Job) ([]byte, error)
 }
 
-// Format declares one kind of file. The needs are those of its own rendering;
-// the host adds what the included formats need.
+// Format declares one kind of file. It declares only its own needs; the host adds
+// those of the included formats.
 type Format struct {
-	// ID names the format to callers: lower case letters, digits, "-" and "_".
+	// ID is the format's name for callers: lower case letters, digits, "-" and "_".
 	ID string
-	// Filename is what the file is called, and a second name for the format.
+	// Filename is the name of the file. Callers can also use it to select the format.
 	Filename string
-	// Aliases are further names that callers may use.
+	// Aliases are further names for callers.
 	Aliases []string
 	// MediaType is the file's type (RFC 6838), without parameters.
 	MediaType string
 	// NeedsKey asks for the private key, NeedsPassphrase for a passphrase.
 	NeedsKey, NeedsPassphrase bool
-	// NeedsChain says that a certificate without a chain cannot be rendered.
+	// NeedsChain is set if a certificate without a chain cannot be rendered.
 	NeedsChain bool
-	// Description says in a sentence what the file is, TypicalUse what it is for.
-	// Both are shown to operators.
+	// Description says in one sentence what the file contains, TypicalUse which
+	// software needs it. Users see both.
 	Description, TypicalUse string
-	// OptionsSchema is a JSON Schema (draft 2020-12) of a flat object: at its top
-	// only $schema, title, description, type, properties, required and
-	// additionalProperties, and nowhere a reference ($ref). Properties that are not
-	// listed are refused unless additionalProperties says otherwise. Empty means
-	// that there are no options.
-	// OptionsSchema makes one from a struct, into which Options reads them.
+	// OptionsSchema is a JSON Schema (draft 2020-12) of a flat object. Its top level
+	// may have $schema, title, description, type, properties, required and
+	// additionalProperties. References ($ref) are not allowed. Unknown properties are
+	// refused unless additionalProperties allows them. An empty schema means that the
+	// format has no options. The functions OptionsSchema and Options derive the schema
+	// from a struct and read options into it.
 	OptionsSchema json.RawMessage
-	// Includes names the formats, of any plugin, whose rendered files Render gets.
+	// Includes are the ids of formats, of any plugin, whose files Render receives.
 	Includes []string
-	// Targets is the software that is known to take the file.
+	// Targets lists software that can import the file.
 	Targets []Target
 }
 
-// Target is software that takes a format's file, made with certain options. Its
-// callers then need not know what older Windows calls a wrong password.
+// Target is software that can import a format's file if the file is rendered with
+// certain options. A caller who selects a target needs to know none of them.
 type Target struct {
-	// ID names the target to callers: lower case letters, digits, ".", "-" and "_".
-	// Formats that a piece of software takes together have targets of one id.
+	// ID is the target's name for callers: lower case letters, digits, ".", "-" and
+	// "_". If the software needs several files, their formats use the same id.
 	ID string
-	// Title is the software's name, with the versions for which all this is true.
+	// Title is the software's name with the supported versions.
 	Title string
-	// Options are those that the software needs, of the format or of one that it
-	// includes. Callers may add others and overrule these.
+	// Options are the options that the software needs, of the format or of an
+	// included one. Callers may add options and override these.
 	Options map[string]any
-	// ImportCommand is one line that a person runs where the software is. In it
-	// {file} stands for the file's path and {alias} for the name that the software
-	// is to know the certificate by. It asks for the passphrase, if there is one:
-	// arguments are for every process to see.
+	// ImportCommand is one line that a user runs on the machine of the software. In
+	// it, {file} is the file's path and {alias} is the name of the certificate in the
+	// software. The command must ask for the passphrase, because every process can
+	// see the arguments of another.
 	ImportCommand string
 }
 
-// Job is what one Render call works on. It prints as its format alone, so that
-// a careless log line tells no secret.
+// Job is the input of one Render call. Only its format is printed, so that a log
+// line cannot contain a secret by mistake.
 type Job struct {
 	// Format is the id of the format to render.
 	Format string
 	// Name is the certificate's name in Countersign.
 	Name string
-	// Leaf and Chain are X.509 certificates in DER (RFC 5280); the chain starts
-	// with the leaf's issuer and leaves self-signed roots out.
+	// Leaf and Chain are X.509 certificates in DER (RFC 5280). The chain starts with
+	// the leaf's issuer and has no self-signed root.
 	Leaf  []byte
 	Chain [][]byte
 	// PrivateKey is PKCS#8 in DER (RFC 5958), nil unless the format needs it.
 	PrivateKey []byte
 	// Passphrase is "" unless the format needs it.
 	Passphrase string
-	// Options is a JSON object that the format's schema accepts; see func Options.
+	// Options is a JSON object that is valid under the format's schema. The function
+	// Options reads it.
 	Options json.RawMessage
-	// Files holds the included formats' files by file name. One that cannot be
-	// rendered for this certificate, for want of a chain, is not there.
+	// Files are the files of the included formats, by file name. If the certificate
+	// has no chain, the files of formats that need a chain are missing.
 	Files map[string][]byte
 }
 
-// String implements fmt.Stringer without telling more than the format.
+// String implements fmt.Stringer. It prints the format only.
 func (j Job) String() string { return "job for format " + j.Format }
 
 // GoString implements fmt.GoStringer, for %#v.
@@ -136,5 +140,5 @@ func (j Job) GoString() string { return j.String() }
 // LogValue implements slog.LogValuer.
 func (j Job) LogValue() slog.Value { return slog.StringValue(j.String()) }
 
-// MarshalText keeps the content out of JSON and other encodings.
+// MarshalText implements encoding.TextMarshaler, so that no encoder writes a secret.
 func (j Job) MarshalText() ([]byte, error) { return []byte(j.String()), nil }

@@ -23,13 +23,14 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
-// roleVariable makes the test program a plugin, or a host that starts one.
+// roleVariable tells the test program to act as a plugin, or as a host that starts
+// one.
 const roleVariable = "COUNTERSIGN_TEST_ROLE"
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(roleVariable) {
 	case "plugin":
-		Serve(troubled{})
+		Serve(failing{})
 	case "host":
 		hostUntilKilled()
 	default:
@@ -37,8 +38,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// hostUntilKilled starts a plugin as any program would, without what package
-// host asks of the kernel, and passes the plugin's handshake on.
+// hostUntilKilled starts a plugin without the sandbox, whose parent-death signal would
+// end it, and prints the plugin's handshake.
 func hostUntilKilled() {
 	plugin := exec.Command(os.Args[0])
 	plugin.Env = []string{roleVariable + "=plugin", Handshake.MagicCookieKey + "=" + Handshake.MagicCookieValue, "PLUGIN_PROTOCOL_VERSIONS=1"}
@@ -54,14 +55,14 @@ func hostUntilKilled() {
 	select {}
 }
 
-// troubled is a renderer with a format for each way to end.
-type troubled struct{}
+// failing is a renderer with one format for each way to fail.
+type failing struct{}
 
-func (troubled) Formats() []Format {
+func (failing) Formats() []Format {
 	return []Format{{ID: "panic", Filename: "panic.out", Includes: []string{"cert"}, OptionsSchema: json.RawMessage(`{}`), NeedsKey: true}}
 }
 
-func (troubled) Render(ctx context.Context, job Job) ([]byte, error) {
+func (failing) Render(ctx context.Context, job Job) ([]byte, error) {
 	switch job.Format {
 	case "panic":
 		panic(job.Passphrase)
@@ -91,18 +92,18 @@ func TestPluginEndsWithItsHost(t *testing.T) {
 				t.Fatalf("the plugin did not start: %v", lines.Err())
 			}
 			serving = serving || strings.HasPrefix(lines.Text(), "1|1|unix|")
-			_, _ = fmt.Sscanf(lines.Text(), "pid %d", &plugin) // the other line is not ours
+			_, _ = fmt.Sscanf(lines.Text(), "pid %d", &plugin) // the other line is the handshake
 		}
 		if err := host.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		awaitEnd(t, plugin)
+		waitUntilEnded(t, plugin)
 		_ = host.Wait() // it was killed
 	}
 }
 
-// A plugin of today runs under a host that also speaks a later protocol.
-func TestPluginUnderTheNextHost(t *testing.T) {
+// A plugin runs under a host that also supports a later protocol version.
+func TestPluginRunsUnderALaterHost(t *testing.T) {
 	next := Versions()
 	next[2] = plugin.PluginSet{PluginName: &Plugin{}}
 	client := plugin.NewClient(&plugin.ClientConfig{
@@ -116,7 +117,7 @@ func TestPluginUnderTheNextHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := client.NegotiatedVersion(); got != 1 {
-		t.Errorf("they speak protocol %d", got)
+		t.Errorf("host and plugin use protocol version %d", got)
 	}
 	dispensed, err := protocol.Dispense(PluginName)
 	if err != nil {
@@ -128,8 +129,8 @@ func TestPluginUnderTheNextHost(t *testing.T) {
 	}
 }
 
-// A plugin that starts when its host is gone already ends at once.
-func TestLatePluginEnds(t *testing.T) {
+// A plugin ends at once if its host ended before the plugin started.
+func TestPluginEndsIfItsHostHasEnded(t *testing.T) {
 	gone := exec.Command(os.Args[0], "-test.run=^$")
 	if err := gone.Run(); err != nil {
 		t.Fatal(err)
@@ -142,7 +143,7 @@ func TestLatePluginEnds(t *testing.T) {
 	}
 }
 
-func awaitEnd(t *testing.T, pid int) {
+func waitUntilEnded(t *testing.T, pid int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -150,12 +151,12 @@ func awaitEnd(t *testing.T, pid int) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("plugin %d outlives its host", pid)
+			t.Fatalf("plugin %d still runs after its host has ended", pid)
 		}
 	}
 }
 
-func TestPersonWhoStartsAPluginIsTold(t *testing.T) {
+func TestUserWhoStartsAPluginGetsAMessage(t *testing.T) {
 	plugin := exec.Command(os.Args[0])
 	plugin.Env = []string{roleVariable + "=plugin"}
 	printed, err := plugin.CombinedOutput()
@@ -164,8 +165,8 @@ func TestPersonWhoStartsAPluginIsTold(t *testing.T) {
 	}
 }
 
-func TestRenderOverTheWire(t *testing.T) {
-	s := &server{renderer: troubled{}}
+func TestServerRendersAndDescribes(t *testing.T) {
+	s := &server{renderer: failing{}}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for format, want := range map[string]codes.Code{"fine": codes.OK, "panic": codes.Internal, "refuse": codes.FailedPrecondition, "wait": codes.Canceled} {

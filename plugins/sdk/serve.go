@@ -19,12 +19,12 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
-// hostCheck is how often a plugin looks whether its host still lives.
+// hostCheck is how often a plugin checks that its host is alive.
 const hostCheck = 500 * time.Millisecond
 
-// Serve serves the renderer to the host that started this process, until the
-// host ends it or ends itself. It does not return while the host lives, and it
-// exits with a message when a person starts the program.
+// Serve serves the renderer to the host that started this process, until the host
+// ends the plugin or ends itself. If a user starts the program directly, Serve
+// prints a message and exits.
 func Serve(r Renderer) {
 	go exitWithHost(hostPID(), hostCheck)
 	plugin.Serve(&plugin.ServeConfig{
@@ -37,8 +37,8 @@ func Serve(r Renderer) {
 	})
 }
 
-// hostPID is the process to outlive by no more than a moment. The host names
-// itself, because it may be gone before this process first asks for its parent.
+// hostPID returns the process id of the host. The host passes it in an environment
+// variable, because the host may end before this process asks for its parent.
 func hostPID() int {
 	if pid, err := strconv.Atoi(os.Getenv(HostPIDVariable)); err == nil {
 		return pid
@@ -46,8 +46,8 @@ func hostPID() int {
 	return os.Getppid()
 }
 
-// exitWithHost ends the process once its parent is another than host: an orphan
-// is handed to init or to a subreaper.
+// exitWithHost ends the process when host is no longer its parent. The kernel gives
+// an orphan another parent: init or a subreaper.
 func exitWithHost(host int, every time.Duration) {
 	for tick := time.NewTicker(every); os.Getppid() == host; <-tick.C {
 	}
@@ -116,15 +116,16 @@ func (s *server) Render(ctx context.Context, r *pluginv1.RenderRequest) (answer 
 	return &pluginv1.RenderResponse{Content: content}, nil
 }
 
-// hidePanic turns a panic into an error that tells nothing of its value or
-// stack: both may hold bytes of the key that was being rendered.
+// hidePanic turns a panic into an error without the panic's value and stack, because
+// both may contain bytes of the private key.
 func hidePanic(err *error) {
 	if recover() != nil {
-		*err = status.Error(codes.Internal, "the renderer panicked")
+		*err = status.Error(codes.Internal, "the renderer panicked; run its tests to find the cause")
 	}
 }
 
-// version is that of the plugin's main module, as the go command recorded it.
+// version returns the version of the plugin's main module, as the go command
+// recorded it.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version

@@ -1,6 +1,6 @@
-// Command der is the format plugin that writes binary files (DER, ITU-T X.690):
-// the certificate (RFC 5280) and the private key (RFC 5958), each alone. Start
-// with render.
+// Command der is the format plugin for binary files (DER, ITU-T X.690): one with
+// the certificate (RFC 5280) and one with the private key (RFC 5958). Start with
+// render.
 package main
 
 import (
@@ -19,18 +19,18 @@ func (renderer) Formats() []sdk.Format {
 		{
 			ID: "der", Filename: "cert.der", Aliases: []string{"cer"},
 			MediaType:   "application/pkix-cert",
-			Description: "The certificate alone, in binary (DER).",
-			TypicalUse:  "Java, Android, Windows and appliances that ask for a .cer or .der file.",
+			Description: "The certificate without its chain, in binary form (DER).",
+			TypicalUse:  "Java, Android, Windows and appliances that need a .cer or .der file.",
 			Targets: []sdk.Target{
-				{ID: "java-truststore", Title: "Java 8 and later, to trust the certificate", ImportCommand: `keytool -importcert -alias {alias} -file {file} -keystore truststore.p12 -storetype PKCS12`},
+				{ID: "java-truststore", Title: "Java 8 and later: trust the certificate", ImportCommand: `keytool -importcert -alias {alias} -file {file} -keystore truststore.p12 -storetype PKCS12`},
 				{ID: "openssl", Title: "OpenSSL 1.1.1 and later", ImportCommand: `openssl x509 -inform DER -in {file} -out cert.pem`},
 			},
 		},
 		{
 			ID: "der-key", Filename: "key.der", Aliases: []string{"p8"},
 			MediaType: "application/pkcs8", NeedsKey: true,
-			Description: "The private key in binary (PKCS#8 in DER), not encrypted.",
-			TypicalUse:  "Java programs that load a PKCS8EncodedKeySpec, and devices without a PEM reader. Whoever has the file has the key.",
+			Description: "The private key in binary form (PKCS#8 in DER), not encrypted.",
+			TypicalUse:  "Java programs that load a PKCS8EncodedKeySpec, and devices that cannot read PEM. Anyone who has the file can use the key.",
 			Targets: []sdk.Target{
 				{ID: "openssl", Title: "OpenSSL 1.1.1 and later", ImportCommand: `openssl pkey -inform DER -in {file} -out key.pem`},
 			},

@@ -6,7 +6,8 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-// render hands out what came in, once it is known to be what it should be.
+// render returns the job's own bytes, which are DER already, after it has checked
+// them: importers report a broken file or a wrong key much later.
 func render(job sdk.Job) ([]byte, error) {
 	leaf, _, err := job.Certificates()
 	if err != nil {
@@ -21,6 +22,6 @@ func render(job sdk.Job) ([]byte, error) {
 		}
 		return job.PrivateKey, nil
 	default:
-		return nil, fmt.Errorf("there is no format %q here", job.Format)
+		return nil, fmt.Errorf("this plugin has no format %q", job.Format)
 	}
 }

@@ -13,7 +13,7 @@ func TestRenderIsGolden(t *testing.T) {
 	for _, format := range (renderer{}).Formats() {
 		job := sdktest.GoldenJob(t, 2)
 		job.Format = format.ID
-		for _, job.Name = range append(sdktest.HostileNames, job.Name) { // which reaches no file
+		for _, job.Name = range append(sdktest.HostileNames, job.Name) { // the name is not in the file
 			file, err := render(job)
 			if err != nil {
 				t.Fatal(err)
@@ -48,11 +48,11 @@ func TestOpenSSLAndJavaOpenEveryFile(t *testing.T) {
 func TestRenderRefuses(t *testing.T) {
 	good := sdktest.GoldenJob(t, 0)
 	for name, job := range map[string]sdk.Job{
-		"unknown format":   {Format: "ber", Leaf: good.Leaf},
-		"no certificate":   {Format: "der"},
-		"something behind": {Format: "der", Leaf: append(bytes.Clone(good.Leaf), 0)},
-		"no key":           {Format: "der-key", Leaf: good.Leaf},
-		"another key":      {Format: "der-key", Leaf: good.Leaf, PrivateKey: sdktest.WithAnotherKey(t, good).PrivateKey},
+		"unknown format": {Format: "ber", Leaf: good.Leaf},
+		"no certificate": {Format: "der"},
+		"trailing data":  {Format: "der", Leaf: append(bytes.Clone(good.Leaf), 0)},
+		"no key":         {Format: "der-key", Leaf: good.Leaf},
+		"another key":    {Format: "der-key", Leaf: good.Leaf, PrivateKey: sdktest.WithAnotherKey(t, good).PrivateKey},
 	} {
 		if file, err := render(job); err == nil {
 			t.Errorf("%s: rendered %d bytes", name, len(file))

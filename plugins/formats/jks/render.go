@@ -14,19 +14,19 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-// render writes a keystore. Salts come from random, the entries' dates from the
-// certificates: the same job and randomness make the same file.
+// render writes a keystore. It reads salts from random and takes the dates of the
+// entries from the certificates, so that tests can render the same file again.
 func render(job sdk.Job, random io.Reader) ([]byte, error) {
 	options, err := sdk.Options[options](job)
 	if err != nil {
 		return nil, err
 	}
 	if job.Passphrase == "" {
-		return nil, errors.New("there is no passphrase")
+		return nil, errors.New("the passphrase is missing; give one")
 	}
-	// The library takes a byte for a character, and keytool types no others.
+	// The library uses each byte as one character, which is correct for ASCII only.
 	if strings.ContainsFunc(job.Passphrase, func(r rune) bool { return r > '~' }) {
-		return nil, errors.New("the passphrase is not ASCII")
+		return nil, errors.New("the passphrase contains a character that is not ASCII; use ASCII characters only")
 	}
 	leaf, chain, err := job.Certificates()
 	if err != nil {
@@ -40,7 +40,7 @@ func render(job sdk.Job, random io.Reader) ([]byte, error) {
 	case "jks-truststore":
 		err = addTrusted(store, alias, leaf, chain)
 	default:
-		err = fmt.Errorf("there is no format %q here", job.Format)
+		err = fmt.Errorf("this plugin has no format %q", job.Format)
 	}
 	if err != nil {
 		return nil, err
@@ -66,9 +66,9 @@ func addKey(store keystore.KeyStore, alias string, job sdk.Job, leaf *x509.Certi
 	return nil
 }
 
-// addTrusted adds what a client should trust: the issuers, not the server's own
-// certificate, which the next one replaces. Only without issuers there is nothing
-// else to trust.
+// addTrusted adds the certificates that a client should trust: the issuers, because
+// the server's own certificate is replaced when it expires. Without issuers it adds
+// that certificate.
 func addTrusted(store keystore.KeyStore, alias string, leaf *x509.Certificate, chain []*x509.Certificate) error {
 	if len(chain) == 0 {
 		chain = []*x509.Certificate{leaf}

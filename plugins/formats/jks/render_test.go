@@ -26,7 +26,7 @@ func TestRenderIsGolden(t *testing.T) {
 	}
 }
 
-// list has Java list a keystore; printing the certificates' bytes if rfc is set.
+// list returns Java's listing of a keystore, in the style -v or -rfc.
 func list(t *testing.T, store []byte, passphrase, style string) string {
 	t.Helper()
 	return sdktest.Run(t, store, "keytool", "-J-Duser.language=en", "-J-Duser.timezone=UTC", "-list", style, "-storetype", "JKS", "-storepass", passphrase, "-keystore")
@@ -52,14 +52,13 @@ func TestJavaOpensEveryKeystore(t *testing.T) {
 			certificate, key := convert(t, store, job.Passphrase)
 			public := sdktest.Run(t, certificate, "openssl", "x509", "-noout", "-pubkey", "-in")
 			if derived := sdktest.Run(t, key, "openssl", "pkey", "-pubout", "-in"); derived != public {
-				t.Errorf("the keystore's key is not its certificate's:\n%s\n%s", derived, public)
+				t.Errorf("the keystore's key does not match its certificate:\n%s\n%s", derived, public)
 			}
 		})
 	}
 }
 
-// convert has Java read the key out of the keystore and write it as PKCS#12, and
-// openssl take that apart.
+// convert converts the keystore to PKCS#12 with Java, and reads that with openssl.
 func convert(t *testing.T, store []byte, passphrase string) (certificate, key []byte) {
 	t.Helper()
 	converted := filepath.Join(t.TempDir(), "converted.p12")
@@ -92,13 +91,13 @@ func TestJavaOpensEveryTruststore(t *testing.T) {
 			}
 		}
 		if trusts := bytes.Contains(store, job.Leaf); trusts != (chain == 0) {
-			t.Errorf("chain of %d: the truststore holds the certificate itself: %v", chain, trusts)
+			t.Errorf("chain of %d: the truststore contains the certificate itself: %v", chain, trusts)
 		}
 	}
 }
 
-// Java sees the name that SafeName makes, whatever the certificate is called.
-func TestHostileNames(t *testing.T) {
+// The alias is the safe form of the certificate's name.
+func TestHostileNamesBecomeSafeAliases(t *testing.T) {
 	for _, name := range sdktest.HostileNames {
 		job := sdktest.GoldenJob(t, 0)
 		job.Format, job.Name = "jks", name
@@ -135,7 +134,7 @@ func TestRenderRefuses(t *testing.T) {
 		if store, err := render(job, new(sdktest.Counting)); err == nil {
 			t.Errorf("%s: rendered %d bytes", name, len(store))
 		} else if strings.Contains(err.Error(), sdktest.Passphrase) || strings.Contains(err.Error(), "phrase\"") {
-			t.Errorf("%s: the error tells the passphrase: %v", name, err)
+			t.Errorf("%s: the error contains the passphrase: %v", name, err)
 		}
 	}
 }

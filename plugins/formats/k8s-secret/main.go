@@ -1,5 +1,5 @@
-// Command k8s-secret is the format plugin that writes a Kubernetes manifest: a
-// Secret of type kubernetes.io/tls with certificate, chain and key, for kubectl
+// Command k8s-secret is the format plugin for Kubernetes manifests: a Secret of
+// type kubernetes.io/tls with the certificate, its chain and the key, for kubectl
 // apply. Start with render.
 package main
 
@@ -9,9 +9,10 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
+// options are the options that callers can set.
 type options struct {
-	Name      string `json:"secret_name" maxLength:"253" pattern:"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" title:"Name of the Secret" description:"A DNS subdomain name (RFC 1123); default is the certificate's name, as far as it is one."`
-	Namespace string `json:"namespace" maxLength:"63" pattern:"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" title:"Namespace" description:"The Secret's namespace, a DNS label (RFC 1123); default is that of whoever applies the manifest."`
+	Name      string `json:"secret_name" maxLength:"253" pattern:"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" title:"Name of the Secret" description:"A DNS subdomain name (RFC 1123). The default is the certificate's name, without the characters that a DNS name cannot contain."`
+	Namespace string `json:"namespace" maxLength:"63" pattern:"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" title:"Namespace" description:"The namespace of the Secret, a DNS label (RFC 1123). The default is the current namespace of kubectl."`
 }
 
 type renderer struct{}
@@ -24,7 +25,7 @@ func (renderer) Formats() []sdk.Format {
 		ID: "k8s-secret", Filename: "tls-secret.yaml", Aliases: []string{"kubernetes"},
 		MediaType: "application/yaml", NeedsKey: true,
 		Description:   "A Kubernetes Secret of type kubernetes.io/tls with the certificate, its intermediate certificates and the private key, not encrypted.",
-		TypicalUse:    "Ingresses and gateways of a cluster without a certificate controller: kubectl apply -f tls-secret.yaml. Whoever has the file has the key.",
+		TypicalUse:    "Ingresses and gateways of a cluster without a certificate controller: kubectl apply -f tls-secret.yaml. Anyone who has the file can use the key.",
 		OptionsSchema: sdk.OptionsSchema[options](),
 		Targets: []sdk.Target{
 			{ID: "kubernetes", Title: "Kubernetes", ImportCommand: `kubectl apply -f {file}`},

@@ -12,13 +12,14 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-// secret is what of the API object a manifest states (core/v1, Secret).
+// secret has the fields of the API object (core/v1, Secret) that the manifest sets.
 type secret struct {
 	APIVersion string   `yaml:"apiVersion"`
 	Kind       string   `yaml:"kind"`
 	Metadata   metadata `yaml:"metadata"`
 	Type       string   `yaml:"type"`
-	// Data holds base64, for which YAML 1.2's core schema has no type.
+	// Data has values in base64, because the core schema of YAML 1.2 has no binary
+	// type.
 	Data map[string]string `yaml:"data"`
 }
 
@@ -27,8 +28,8 @@ type metadata struct {
 	Namespace string `yaml:"namespace,omitempty"`
 }
 
-// render writes the manifest with full chain and key, as kubectl create secret
-// tls does. The API server does not check that they match, so render does.
+// render writes the manifest with the full chain and the key, as kubectl create
+// secret tls does. It checks that the two match, because the API server does not.
 func render(job sdk.Job) ([]byte, error) {
 	options, err := sdk.Options[options](job)
 	if err != nil {

@@ -32,7 +32,7 @@ func TestRenderIsGolden(t *testing.T) {
 	}
 }
 
-// object is the manifest as a parser sees it that knows nothing of us.
+// object is the manifest as Kubernetes reads it.
 type object struct {
 	APIVersion string `json:"apiVersion"`
 	Kind, Type string
@@ -42,8 +42,8 @@ type object struct {
 
 var pythonReadsYAML = sync.OnceValue(func() bool { return exec.Command("python3", "-c", "import yaml").Run() == nil })
 
-// parse reads manifests, as one stream of documents, with PyYAML where Python has
-// it and with Go otherwise.
+// parse reads the manifests as one stream of documents, with PyYAML if it is
+// installed, else with Go.
 func parse(t *testing.T, manifests ...[]byte) (objects []object) {
 	t.Helper()
 	stream := bytes.Join(manifests, []byte("---\n"))
@@ -87,7 +87,7 @@ func goReadsYAML(t *testing.T, stream []byte) []byte {
 	return text
 }
 
-func TestManifestHoldsChainAndKey(t *testing.T) {
+func TestManifestContainsChainAndKey(t *testing.T) {
 	for _, job := range sdktest.Jobs(t) {
 		t.Run(job.Name, func(t *testing.T) {
 			job.Options = []byte(`{"namespace":"shop"}`)
@@ -113,7 +113,7 @@ func TestManifestHoldsChainAndKey(t *testing.T) {
 
 var subdomain = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
-func TestHostileNames(t *testing.T) {
+func TestHostileNamesBecomeSafeNames(t *testing.T) {
 	var manifests [][]byte
 	for _, name := range sdktest.HostileNames {
 		job := sdktest.GoldenJob(t, 0)

@@ -10,9 +10,9 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-// render writes a SignedData that signs nothing. The certificates are a set,
-// which DER would sort; like other tools, it keeps the leaf first, because some
-// importers take them as they come, and none is known to insist on the sorting.
+// render writes a SignedData without signatures. The certificates are a SET, which
+// DER sorts. Like other tools, render puts the leaf first instead, because some
+// importers rely on that order and no importer is known to require a sorted SET.
 func render(job sdk.Job) ([]byte, error) {
 	options, err := sdk.Options[options](job)
 	if err != nil {
@@ -31,6 +31,6 @@ func render(job sdk.Job) ([]byte, error) {
 	case "der":
 		return bundle, nil
 	default:
-		return nil, fmt.Errorf("there is no encoding %q here", options.Encoding)
+		return nil, fmt.Errorf("encoding is %q; it must be pem or der", options.Encoding)
 	}
 }

@@ -39,11 +39,11 @@ func TestOpenSSLAndJavaOpenEveryBundle(t *testing.T) {
 				for i, der := range want {
 					var block *pem.Block
 					if block, rest = pem.Decode(rest); block == nil || !bytes.Equal(block.Bytes, der) {
-						t.Fatalf("certificate %d of %d is not where it belongs:\n%s", i, len(want), printed)
+						t.Fatalf("certificate %d of %d is not in its place:\n%s", i, len(want), printed)
 					}
 				}
 				if block, _ := pem.Decode(rest); block != nil {
-					t.Error("there are more certificates than went in")
+					t.Error("the bundle has more certificates than the job")
 				}
 				if listed := sdktest.Run(t, bundle, "keytool", "-J-Duser.language=en", "-printcert", "-file"); strings.Count(listed, "Serial number:") != len(want) {
 					t.Errorf("keytool lists\n%s", listed)
@@ -53,7 +53,7 @@ func TestOpenSSLAndJavaOpenEveryBundle(t *testing.T) {
 	}
 }
 
-func TestNamesDoNotReachTheFile(t *testing.T) {
+func TestFileDoesNotContainTheName(t *testing.T) {
 	job := sdktest.GoldenJob(t, 1)
 	want, err := render(job)
 	if err != nil {
@@ -70,7 +70,7 @@ func TestRenderRefuses(t *testing.T) {
 	for name, change := range map[string]func(*sdk.Job){
 		"no certificate":        func(j *sdk.Job) { j.Leaf = nil },
 		"garbage in the chain":  func(j *sdk.Job) { j.Chain = [][]byte{{1, 2, 3}} },
-		"something behind leaf": func(j *sdk.Job) { j.Leaf = append(bytes.Clone(j.Leaf), 0) },
+		"trailing data":         func(j *sdk.Job) { j.Leaf = append(bytes.Clone(j.Leaf), 0) },
 		"options not an object": func(j *sdk.Job) { j.Options = []byte(`[]`) },
 		"another encoding":      func(j *sdk.Job) { j.Options = []byte(`{"encoding":"xer"}`) },
 	} {

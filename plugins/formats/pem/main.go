@@ -1,6 +1,5 @@
-// Command pem is the format plugin that writes PEM files (RFC 7468): the
-// certificate, its chain, both together, the private key, and all in one. Start
-// with render.
+// Command pem is the format plugin for PEM files (RFC 7468): the certificate, its
+// chain, both together, the private key, and all in one file. Start with render.
 package main
 
 import (
@@ -9,7 +8,8 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-// mediaType is what browsers save and do not try to install.
+// mediaType is a type that browsers save as a file; they would try to install
+// certificates of other types.
 const mediaType = "application/x-pem-file"
 
 type renderer struct{}
@@ -21,24 +21,24 @@ func (renderer) Formats() []sdk.Format {
 	return []sdk.Format{
 		{
 			ID: "cert", Filename: "cert.pem", MediaType: mediaType,
-			Description: "The certificate alone, as PEM text.",
-			TypicalUse:  "Software that asks for certificate and chain in separate files, or to look at the certificate.",
+			Description: "The certificate without its chain, as PEM text.",
+			TypicalUse:  "Software that needs the certificate and its chain in separate files, and viewing the certificate.",
 			Targets: []sdk.Target{
-				{ID: "apache-2.4.7", Title: "Apache 2.4.7 and earlier, beside its chain", ImportCommand: `install -D -m 644 {file} /etc/apache2/ssl/cert.pem`},
+				{ID: "apache-2.4.7", Title: "Apache 2.4.7 and earlier: the certificate", ImportCommand: `install -D -m 644 {file} /etc/apache2/ssl/cert.pem`},
 			},
 		},
 		{
 			ID: "chain", Filename: "chain.pem", MediaType: mediaType, NeedsChain: true,
-			Description: "The intermediate certificates that lead from the certificate to its root, as PEM text.",
-			TypicalUse:  "The chain file of software that keeps it apart from the certificate, such as Apache before 2.4.8.",
+			Description: "The intermediate certificates between the certificate and its root, as PEM text.",
+			TypicalUse:  "Software that needs the chain in a separate file, such as Apache before 2.4.8.",
 			Targets: []sdk.Target{
-				{ID: "apache-2.4.7", Title: "Apache 2.4.7 and earlier, beside its certificate", ImportCommand: `install -D -m 644 {file} /etc/apache2/ssl/chain.pem`},
+				{ID: "apache-2.4.7", Title: "Apache 2.4.7 and earlier: the chain", ImportCommand: `install -D -m 644 {file} /etc/apache2/ssl/chain.pem`},
 			},
 		},
 		{
 			ID: "fullchain", Filename: "fullchain.pem", MediaType: mediaType,
 			Description: "The certificate followed by its intermediate certificates, as PEM text.",
-			TypicalUse:  "The certificate file of nginx, Apache, Caddy and most other servers, next to key.pem.",
+			TypicalUse:  "The certificate file of nginx, Apache, Caddy and most other servers. Use it together with key.pem.",
 			Targets: []sdk.Target{
 				{ID: "nginx", Title: "nginx: the certificate", ImportCommand: `install -D -m 644 {file} /etc/nginx/ssl/fullchain.pem`},
 				{ID: "apache", Title: "Apache 2.4.8 and later: the certificate", ImportCommand: `install -D -m 644 {file} /etc/apache2/ssl/fullchain.pem`},
@@ -47,7 +47,7 @@ func (renderer) Formats() []sdk.Format {
 		{
 			ID: "key", Filename: "key.pem", MediaType: mediaType, NeedsKey: true,
 			Description: "The private key as PEM text (PKCS#8), not encrypted.",
-			TypicalUse:  "The key file of nginx, Apache and most other servers, next to fullchain.pem. Whoever has the file has the key.",
+			TypicalUse:  "The key file of nginx, Apache and most other servers. Use it together with fullchain.pem. Anyone who has the file can use the key.",
 			Targets: []sdk.Target{
 				{ID: "nginx", Title: "nginx: the key", ImportCommand: `install -D -m 600 {file} /etc/nginx/ssl/key.pem`},
 				{ID: "apache", Title: "Apache: the key", ImportCommand: `install -D -m 600 {file} /etc/apache2/ssl/key.pem`},
@@ -55,8 +55,8 @@ func (renderer) Formats() []sdk.Format {
 		},
 		{
 			ID: "haproxy", Filename: "haproxy.pem", MediaType: mediaType, NeedsKey: true,
-			Description: "The certificate, its intermediate certificates and the private key in one PEM text, the key not encrypted.",
-			TypicalUse:  "The crt file of HAProxy, and of other servers that take everything in one file, such as lighttpd. Whoever has the file has the key.",
+			Description: "The certificate, its intermediate certificates and the private key in one PEM file. The key is not encrypted.",
+			TypicalUse:  "The crt file of HAProxy, and other servers that need everything in one file, such as lighttpd. Anyone who has the file can use the key.",
 			Targets: []sdk.Target{
 				{ID: "haproxy", Title: "HAProxy", ImportCommand: `install -D -m 600 {file} /etc/haproxy/certs/haproxy.pem`},
 				{ID: "lighttpd", Title: "lighttpd", ImportCommand: `install -D -m 600 {file} /etc/lighttpd/server.pem`},

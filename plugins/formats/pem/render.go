@@ -9,8 +9,8 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-// render writes the blocks of one file, each with LF line ends and nothing
-// between them (RFC 7468, sections 5 and 10).
+// render writes PEM blocks with LF line endings and nothing between the blocks (RFC
+// 7468, sections 5 and 10).
 func render(job sdk.Job) ([]byte, error) {
 	switch job.Format {
 	case "cert":
@@ -24,12 +24,12 @@ func render(job sdk.Job) ([]byte, error) {
 	case "haproxy":
 		return haproxy(job)
 	default:
-		return nil, fmt.Errorf("there is no format %q here", job.Format)
+		return nil, fmt.Errorf("this plugin has no format %q", job.Format)
 	}
 }
 
-// haproxy writes certificate, chain and key, as HAProxy's configuration manual
-// builds its crt file.
+// haproxy writes the certificate, the chain and the key, in the order in which
+// HAProxy's configuration manual describes the crt file.
 func haproxy(job sdk.Job) ([]byte, error) {
 	file, err := certificates(append([][]byte{job.Leaf}, job.Chain...)...)
 	if err != nil {
@@ -42,8 +42,8 @@ func haproxy(job sdk.Job) ([]byte, error) {
 	return append(file, key...), nil
 }
 
-// privateKey writes the key, unless it is that of another certificate: a server
-// that is given the two does not start.
+// privateKey writes the key. It refuses a key that does not match the certificate,
+// because a server does not start with such a pair.
 func privateKey(job sdk.Job) ([]byte, error) {
 	leaf, _, err := job.Certificates()
 	if err != nil {
@@ -59,14 +59,14 @@ func certificates(ders ...[]byte) ([]byte, error) {
 	var file bytes.Buffer
 	for _, der := range ders {
 		if len(der) == 0 {
-			return nil, errors.New("a certificate is empty")
+			return nil, errors.New("a certificate in the job is empty")
 		}
 		if err := pem.Encode(&file, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
 			return nil, fmt.Errorf("encode certificate: %w", err)
 		}
 	}
 	if file.Len() == 0 {
-		return nil, errors.New("there is no certificate to write")
+		return nil, errors.New("the job has no certificate for this format")
 	}
 	return file.Bytes(), nil
 }

@@ -10,9 +10,9 @@ import (
 	"unicode/utf16"
 )
 
-// What of a bundle withAlias takes apart, in the one shape that the library gives
-// it (RFC 7292, section 4): the certificates encrypted, the leaf first, then the
-// key in a bag that is encrypted by itself.
+// These types describe the parts of a bundle that withAlias changes, in the only
+// structure that the library writes (RFC 7292, section 4): first the encrypted
+// certificates, beginning with the leaf, then the key in its own encrypted bag.
 type (
 	pfx struct {
 		Version  int
@@ -57,14 +57,13 @@ type (
 	}
 )
 
-// friendlyName is RFC 2985, section 5.5.1.
+// friendlyName is the attribute for a name (RFC 2985, section 5.5.1).
 var friendlyName = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 20}
 
-// withAlias names the key and the leaf of a bundle that was encoded under the
-// profile, as openssl pkcs12 -name does: beside the localKeyID that ties them
-// together, both get the name. The certificates are encrypted again under the
-// same key and salts, which nothing else was published under, and the MAC is made
-// anew.
+// withAlias adds a name to the key and the leaf of a bundle that was encoded with
+// the profile, as openssl pkcs12 -name does. It encrypts the certificates again with
+// the same key, salt and IV; that is safe because the first version is never
+// published. Then it computes the MAC again.
 func (p profile) withAlias(bundle []byte, alias, passphrase string) ([]byte, error) {
 	file, err := decode[pfx](bundle)
 	if err != nil {
@@ -74,7 +73,7 @@ func (p profile) withAlias(bundle []byte, alias, passphrase string) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	if safe.Key.Content, err = nameFirst(safe.Key.Content, alias); err != nil {
+	if safe.Key.Content, err = nameFirstBag(safe.Key.Content, alias); err != nil {
 		return nil, err
 	}
 	info := &safe.Certificates.Content.Info
@@ -86,7 +85,7 @@ func (p profile) withAlias(bundle []byte, alias, passphrase string) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	if bags, err = nameFirst(bags, alias); err != nil {
+	if bags, err = nameFirstBag(bags, alias); err != nil {
 		return nil, err
 	}
 	info.Encrypted = encrypt(block, iv, bags)
@@ -99,28 +98,28 @@ func (p profile) withAlias(bundle []byte, alias, passphrase string) ([]byte, err
 	return asn1.Marshal(file)
 }
 
-// nameFirst adds the name to the first bag.
-func nameFirst(contents []byte, alias string) ([]byte, error) {
+// nameFirstBag adds the name to the first of the bags.
+func nameFirstBag(contents []byte, alias string) ([]byte, error) {
 	bags, err := decode[[]safeBag](contents)
 	if err != nil {
 		return nil, err
 	}
 	if len(bags) == 0 {
-		return nil, errors.New("there is no bag to name")
+		return nil, errors.New("the bundle has no bag to name")
 	}
 	value := asn1.RawValue{Tag: asn1.TagBMPString, Bytes: bmpString(alias)}
 	bags[0].Attributes = append(bags[0].Attributes, attribute{friendlyName, []asn1.RawValue{value}})
 	return asn1.Marshal(bags)
 }
 
-// decode reads what has to be all of der.
+// decode parses der and refuses data after the value.
 func decode[T any](der []byte) (value T, err error) {
 	rest, err := asn1.Unmarshal(der, &value)
 	if err == nil && len(rest) > 0 {
-		err = errors.New("something follows")
+		err = errors.New("there is data after the value")
 	}
 	if err != nil {
-		return value, fmt.Errorf("take the bundle apart: %w", err)
+		return value, fmt.Errorf("parse the bundle: %w", err)
 	}
 	return value, nil
 }

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/des" //nolint:gosec // what older Windows reads
+	"crypto/des" //nolint:gosec // legacy importers need it
 	"crypto/pbkdf2"
 	"crypto/sha1" //nolint:gosec // as above
 	"crypto/sha256"
@@ -18,16 +18,16 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// profile is a way to encrypt a bundle: the library's encoder, and what withAlias
-// must know of it.
+// profile is one way to encrypt a bundle: the library's encoder, and its parameters
+// for withAlias.
 type profile struct {
 	encoder *pkcs12.Encoder
-	hash    func() hash.Hash // of the MAC, and of derive
+	hash    func() hash.Hash // used by the MAC and by derive
 	cipher  func(p profile, parameters []byte, passphrase string) (cipher.Block, []byte, error)
 }
 
-// modern is what everything since OpenSSL 1.1.1 and Java 8u301 opens, legacy what
-// Windows Server 2016 and macOS 14 open too.
+// modern can be opened by OpenSSL 1.1.1, Java 8u301 and later versions. legacy can
+// also be opened by Windows Server 2016 and macOS 14.
 var (
 	modern = profile{pkcs12.Modern2023, sha256.New, profile.aes256}
 	legacy = profile{pkcs12.LegacyDES, sha1.New, profile.tripleDES}
@@ -76,25 +76,25 @@ func (p profile) tripleDES(parameters []byte, passphrase string) (cipher.Block, 
 
 func encrypt(block cipher.Block, iv, plain []byte) []byte {
 	padding := block.BlockSize() - len(plain)%block.BlockSize()
-	sealed := append(bytes.Clone(plain), bytes.Repeat([]byte{byte(padding)}, padding)...) //nolint:gosec // at most a block
-	cipher.NewCBCEncrypter(block, iv).CryptBlocks(sealed, sealed)
-	return sealed
+	ciphertext := append(bytes.Clone(plain), bytes.Repeat([]byte{byte(padding)}, padding)...) //nolint:gosec // at most one block
+	cipher.NewCBCEncrypter(block, iv).CryptBlocks(ciphertext, ciphertext)
+	return ciphertext
 }
 
-func decrypt(block cipher.Block, iv, sealed []byte) ([]byte, error) {
-	if len(sealed) == 0 || len(sealed)%block.BlockSize() != 0 {
-		return nil, errors.New("the certificates are not whole blocks")
+func decrypt(block cipher.Block, iv, ciphertext []byte) ([]byte, error) {
+	if len(ciphertext) == 0 || len(ciphertext)%block.BlockSize() != 0 {
+		return nil, errors.New("the encrypted certificates are not a multiple of the block size")
 	}
-	plain := make([]byte, len(sealed))
-	cipher.NewCBCDecrypter(block, iv).CryptBlocks(plain, sealed)
+	plain := make([]byte, len(ciphertext))
+	cipher.NewCBCDecrypter(block, iv).CryptBlocks(plain, ciphertext)
 	padding := int(plain[len(plain)-1])
 	if padding > len(plain) {
-		return nil, errors.New("the certificates are not padded")
+		return nil, errors.New("the padding of the encrypted certificates is invalid")
 	}
 	return plain[:len(plain)-padding], nil
 }
 
-// What derive makes bytes for.
+// The purposes of derived bytes (RFC 7292, appendix B.3).
 const (
 	forKey = 1
 	forIV  = 2
@@ -104,8 +104,8 @@ const (
 // hashBlock is the block size of SHA-1 and SHA-256, in bytes.
 const hashBlock = 64
 
-// derive is the key derivation of RFC 7292, appendix B.2, which no library offers
-// by itself.
+// derive is the key derivation of RFC 7292, appendix B.2. No library exports it. The
+// size is in bytes.
 func (p profile) derive(purpose byte, passphrase string, salt []byte, iterations, size int) (key []byte) {
 	diversifier := bytes.Repeat([]byte{purpose}, hashBlock)
 	input := append(fill(salt), fill(append(bmpString(passphrase), 0, 0))...)
@@ -126,7 +126,7 @@ func (p profile) derive(purpose byte, passphrase string, salt []byte, iterations
 	}
 }
 
-// fill repeats the pattern up to whole blocks.
+// fill repeats the pattern until it fills whole blocks.
 func fill(pattern []byte) []byte {
 	size := (len(pattern) + hashBlock - 1) / hashBlock * hashBlock
 	return bytes.Repeat(pattern, size/len(pattern)+1)[:size]

@@ -1,12 +1,13 @@
-// Command pkcs12 is the format plugin that writes PKCS#12 bundles (RFC 7292):
-// key, certificate and chain in one file under a passphrase. Start with render.
+// Command pkcs12 is the format plugin for PKCS#12 bundles (RFC 7292): the key, the
+// certificate and its chain in one file that is encrypted with a passphrase. Start
+// with render.
 //
-// The library encodes bundles in which key and certificate have no name, and
-// importers make one up, such as "1". Neither it nor a module that is kept offers
-// one, so withAlias adds the name to what the library made: that is the structure
-// of the file and the one key derivation that the standard library lacks, while
-// the choice of algorithms, the salts and the encryption of the key stay the
-// library's. A bundle without an alias is the library's, byte for byte.
+// The library cannot name the key and the certificate of a bundle, and no other
+// maintained module can. Importers then invent a name, such as "1". Therefore
+// withAlias adds the name to the library's bundle. It implements only the file's
+// structure and the one key derivation that the standard library lacks. The
+// library chooses the algorithms and salts and encrypts the key. A bundle without
+// an alias is exactly what the library writes.
 package main
 
 import (
@@ -16,9 +17,10 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
+// options are the options that callers can set.
 type options struct {
-	Legacy bool   `json:"legacy" default:"false" title:"Older encryption" description:"Encrypt with 3DES and SHA-1 instead of AES-256 and SHA-256, for Windows Server 2016, macOS 14 and other importers that call the modern kind a wrong password."`
-	Alias  string `json:"alias" minLength:"1" maxLength:"128" pattern:"^[!-~]([ -~]*[!-~])?$" title:"Friendly name" description:"What importers call the key and its certificate: the alias in Java, the friendly name in Windows. Without one they make one up."`
+	Legacy bool   `json:"legacy" default:"false" title:"Legacy encryption" description:"Encrypt with 3DES and SHA-1 instead of AES-256 and SHA-256. Windows Server 2016, macOS 14 and other old software need it: they report a wrong password for AES-256."`
+	Alias  string `json:"alias" minLength:"1" maxLength:"128" pattern:"^[!-~]([ -~]*[!-~])?$" title:"Friendly name" description:"The name of the key and its certificate after the import: the alias in Java, the friendly name in Windows. Without it, the importing software chooses a name."`
 }
 
 type renderer struct{}
@@ -30,8 +32,8 @@ func (renderer) Formats() []sdk.Format {
 	return []sdk.Format{{
 		ID: "pkcs12", Filename: "bundle.pkcs12", Aliases: []string{"p12", "pfx"},
 		MediaType: "application/x-pkcs12", NeedsKey: true, NeedsPassphrase: true,
-		Description:   "Private key, certificate and chain in one file, encrypted under a passphrase (PKCS#12, also known as PFX).",
-		TypicalUse:    "Windows and IIS, Java and Tomcat, macOS Keychain, load balancers that take one upload.",
+		Description:   "The private key, the certificate and its chain in one file, encrypted with a passphrase (PKCS#12, also known as PFX).",
+		TypicalUse:    "Windows and IIS, Java and Tomcat, macOS Keychain, and load balancers that accept one file.",
 		OptionsSchema: sdk.OptionsSchema[options](),
 		Targets:       targets,
 	}}

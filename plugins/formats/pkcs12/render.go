@@ -8,15 +8,15 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-// render writes a bundle: AES-256 with PBKDF2 and SHA-256, or 3DES with SHA-1
-// under options.legacy. Salts come from random.
+// render writes a bundle that is encrypted with AES-256, PBKDF2 and SHA-256, or with
+// 3DES and SHA-1 if options.legacy is set. It reads salts from random.
 func render(job sdk.Job, random io.Reader) ([]byte, error) {
 	options, err := sdk.Options[options](job)
 	if err != nil {
 		return nil, err
 	}
 	if job.Passphrase == "" {
-		return nil, errors.New("there is no passphrase")
+		return nil, errors.New("the passphrase is missing; give one")
 	}
 	leaf, chain, err := job.Certificates()
 	if err != nil {

@@ -13,10 +13,10 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/sdktest"
 )
 
-// variant is a way to ask for a bundle.
+// variant is one choice of options, with the expected result.
 type variant struct {
 	golden, options string
-	shown           []string // what openssl says of the encryption
+	shown           []string // openssl's description of the encryption
 	alias           string
 }
 
@@ -31,7 +31,7 @@ var (
 		{"legacy-alias", `{"alias":"My web-server","legacy":true}`, shownOfLegacy, "My web-server"},
 		{"modern-long", `{"alias":"` + longName + `"}`, shownOfModern, longName},
 		{"legacy-long", `{"alias":"` + longName + `","legacy":true}`, shownOfLegacy, longName},
-		{"modern", `{"legacy":false}`, nil, ""}, // the same bytes as the first
+		{"modern", `{"legacy":false}`, nil, ""}, // the same bytes as the first variant
 	}
 )
 
@@ -39,7 +39,7 @@ func TestRenderIsGolden(t *testing.T) {
 	for _, variant := range variants {
 		job := sdktest.GoldenJob(t, 0)
 		job.Options = []byte(variant.options)
-		for _, job.Name = range sdktest.HostileNames { // which reaches no file
+		for _, job.Name = range sdktest.HostileNames { // the name is not in the file
 			got, err := render(job, new(sdktest.Counting))
 			if err != nil {
 				t.Fatal(err)
@@ -59,7 +59,7 @@ func TestOpenSSLAndJavaOpenEveryBundle(t *testing.T) {
 					t.Fatal(err)
 				}
 				openWithOpenSSL(t, bundle, job, variant)
-				alias := cmp.Or(strings.ToLower(variant.alias), "1") // as Java calls what has no name
+				alias := cmp.Or(strings.ToLower(variant.alias), "1") // Java's name for an entry without one
 				listed := sdktest.Run(t, bundle, "keytool", "-J-Duser.language=en", "-list", "-v", "-storetype", "PKCS12", "-storepass", job.Passphrase, "-keystore")
 				for _, want := range []string{"1 entry", "PrivateKeyEntry", "Alias name: " + alias + "\n", fmt.Sprintf("Certificate chain length: %d\n", 1+len(job.Chain))} {
 					if !strings.Contains(listed, want) {
@@ -71,7 +71,7 @@ func TestOpenSSLAndJavaOpenEveryBundle(t *testing.T) {
 	}
 }
 
-// The library's own decoder checks the MAC, and that nothing else has changed.
+// The library's decoder checks the MAC and that only the names have changed.
 func TestAliasChangesNothingElse(t *testing.T) {
 	for chain := range 4 {
 		for _, variant := range variants[:6] {
@@ -81,12 +81,12 @@ func TestAliasChangesNothingElse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			key, leaf, above, err := pkcs12.DecodeChain(bundle, job.Passphrase)
+			key, leaf, parents, err := pkcs12.DecodeChain(bundle, job.Passphrase)
 			if err != nil {
-				t.Fatalf("%s with %d above: %v", variant.options, chain, err)
+				t.Fatalf("%s with a chain of %d: %v", variant.options, chain, err)
 			}
-			if _, err := job.Key(leaf); err != nil || !bytes.Equal(leaf.Raw, job.Leaf) || len(above) != chain || key == nil {
-				t.Errorf("%s with %d above: got %v and %d certificates, %v", variant.options, chain, leaf.Subject, len(above), err)
+			if _, err := job.Key(leaf); err != nil || !bytes.Equal(leaf.Raw, job.Leaf) || len(parents) != chain || key == nil {
+				t.Errorf("%s with a chain of %d: got %v and %d certificates, %v", variant.options, chain, leaf.Subject, len(parents), err)
 			}
 			openWithOpenSSL(t, bundle, job, variant)
 		}
@@ -103,10 +103,10 @@ func openWithOpenSSL(t *testing.T, bundle []byte, job sdk.Job, variant variant) 
 		}
 	}
 	if variant.shown[0] == "MAC: sha256" && strings.Contains(printed, "3-KeyTripleDES") {
-		t.Error("the modern bundle has a part in 3DES")
+		t.Error("a part of the modern bundle is encrypted with 3DES")
 	}
 	if got, want := strings.Count(printed, "BEGIN CERTIFICATE"), 1+len(job.Chain); got != want {
-		t.Errorf("the bundle holds %d certificates, want %d", got, want)
+		t.Errorf("the bundle contains %d certificates, want %d", got, want)
 	}
 	named := 0
 	if variant.alias != "" {
@@ -122,27 +122,27 @@ func openWithOpenSSL(t *testing.T, bundle []byte, job sdk.Job, variant variant) 
 	key := sdktest.Run(t, bundle, "openssl", append(open, "-nocerts", "-in")...)
 	public := sdktest.Run(t, []byte(certificate), "openssl", "x509", "-noout", "-pubkey", "-in")
 	if derived := sdktest.Run(t, []byte(key), "openssl", "pkey", "-pubout", "-in"); derived != public {
-		t.Errorf("the bundle's key is not its certificate's:\n%s\n%s", derived, public)
+		t.Errorf("the bundle's key does not match its certificate:\n%s\n%s", derived, public)
 	}
 }
 
 func TestRenderRefuses(t *testing.T) {
 	good := sdktest.GoldenJob(t, 0)
 	for name, change := range map[string]func(*sdk.Job){
-		"no passphrase":          func(j *sdk.Job) { j.Passphrase = "" },
-		"another key":            func(j *sdk.Job) { *j = sdktest.WithAnotherKey(t, *j) },
-		"no key":                 func(j *sdk.Job) { j.PrivateKey = nil },
-		"no certificate":         func(j *sdk.Job) { j.Leaf = nil },
-		"garbage in the chain":   func(j *sdk.Job) { j.Chain = [][]byte{{1, 2, 3}} },
-		"options not an object":  func(j *sdk.Job) { j.Options = []byte(`[]`) },
-		"passphrase not for BMP": func(j *sdk.Job) { j.Passphrase = "\U0001F511" },
+		"no passphrase":         func(j *sdk.Job) { j.Passphrase = "" },
+		"another key":           func(j *sdk.Job) { *j = sdktest.WithAnotherKey(t, *j) },
+		"no key":                func(j *sdk.Job) { j.PrivateKey = nil },
+		"no certificate":        func(j *sdk.Job) { j.Leaf = nil },
+		"garbage in the chain":  func(j *sdk.Job) { j.Chain = [][]byte{{1, 2, 3}} },
+		"options not an object": func(j *sdk.Job) { j.Options = []byte(`[]`) },
+		"passphrase not in BMP": func(j *sdk.Job) { j.Passphrase = "\U0001F511" },
 	} {
 		job := good
 		change(&job)
 		if bundle, err := render(job, new(sdktest.Counting)); err == nil {
 			t.Errorf("%s: rendered %d bytes", name, len(bundle))
 		} else if strings.Contains(err.Error(), good.Passphrase) {
-			t.Errorf("%s: the error tells the passphrase: %v", name, err)
+			t.Errorf("%s: the error contains the passphrase: %v", name, err)
 		}
 	}
 }

@@ -11,18 +11,19 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-// encryption is PBES2 (RFC 8018) with what OpenSSL, Java and Windows all read. So
-// many iterations cost each guess at the passphrase what they cost each render,
-// about 20 ms; more would let a few callers keep a server busy.
+// encryption is PBES2 (RFC 8018) with parameters that OpenSSL, Java and Windows can
+// read. The iterations take about 20 ms for each guess at the passphrase, but also
+// for each render; with many more, a few callers could keep a server busy.
 var encryption = &pkcs8.Opts{
 	Cipher:  pkcs8.AES256CBC,
 	KDFOpts: pkcs8.PBKDF2Opts{SaltSize: 16, IterationCount: 100_000, HMACHash: crypto.SHA256},
 }
 
-// render encrypts the key. Salts come from crypto/rand: the library asks nobody.
+// render encrypts the key. Salts come from crypto/rand, because the library accepts
+// no other source.
 func render(job sdk.Job) ([]byte, error) {
 	if job.Passphrase == "" {
-		return nil, errors.New("there is no passphrase") // the library would not encrypt
+		return nil, errors.New("the passphrase is missing; give one") // the library would not encrypt the key
 	}
 	leaf, _, err := job.Certificates()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 func TestRenderIsGolden(t *testing.T) {
-	for _, name := range []string{"www.example.com", "../../etc/passwd", "a\r\nb\x00", strings.Repeat("ü", 70_000)} { // which reaches no file
+	for _, name := range []string{"www.example.com", "../../etc/passwd", "a\r\nb\x00", strings.Repeat("ü", 70_000)} { // the name is not in the file
 		cryptotest.SetGlobalRandom(t, 1)
 		job := sdktest.GoldenJob(t, 0)
 		job.Name = name
@@ -26,7 +26,7 @@ func TestRenderIsGolden(t *testing.T) {
 	}
 }
 
-func TestOpenSSLOpensEveryKeyWithItsPassphraseOnly(t *testing.T) {
+func TestOpenSSLOpensEveryKeyOnlyWithItsPassphrase(t *testing.T) {
 	for _, job := range sdktest.Jobs(t) {
 		t.Run(job.Name, func(t *testing.T) {
 			file, err := renderer{}.Render(t.Context(), job)
@@ -38,7 +38,7 @@ func TestOpenSSLOpensEveryKeyWithItsPassphraseOnly(t *testing.T) {
 			}
 			leaf := sdktest.Run(t, job.Leaf, "openssl", "x509", "-inform", "DER", "-noout", "-pubkey", "-in")
 			if public := sdktest.Run(t, file, "openssl", "pkey", "-pubout", "-passin", "pass:"+job.Passphrase, "-in"); public != leaf {
-				t.Errorf("the key is not the certificate's:\n%s\n%s", public, leaf)
+				t.Errorf("the key does not match the certificate:\n%s\n%s", public, leaf)
 			}
 			shown := sdktest.Run(t, file, "openssl", "asn1parse", "-in")
 			for _, want := range []string{":PBES2\n", ":PBKDF2\n", ":hmacWithSHA256\n", ":aes-256-cbc\n", ":0186A0\n"} {
@@ -69,7 +69,7 @@ func TestRenderRefuses(t *testing.T) {
 		if file, err := render(job); err == nil {
 			t.Errorf("%s: rendered %d bytes", name, len(file))
 		} else if strings.Contains(err.Error(), sdktest.Passphrase) {
-			t.Errorf("%s: the error tells the passphrase: %v", name, err)
+			t.Errorf("%s: the error contains the passphrase: %v", name, err)
 		}
 	}
 }

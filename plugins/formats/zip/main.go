@@ -1,6 +1,5 @@
-// Command zip is the format plugin that puts all other files of a certificate
-// into one archive. It renders none of them: the host hands them over. Start
-// with render.
+// Command zip is the format plugin that puts the other files of a certificate into
+// one archive. The host passes these files to it in the job. Start with render.
 package main
 
 import (
@@ -17,8 +16,8 @@ var _ sdk.Renderer = renderer{}
 func (renderer) Formats() []sdk.Format {
 	return []sdk.Format{{
 		ID: "zip", Filename: "bundle.zip", MediaType: "application/zip",
-		Description: "All files in one archive: cert.pem, chain.pem (where there is a chain), fullchain.pem, key.pem and bundle.pkcs12. The archive itself is not encrypted, and key.pem in it is not either.",
-		TypicalUse:  "Handing everything to somebody who does not know yet which file their software wants.",
+		Description: "All files in one archive: cert.pem, chain.pem (if there is a chain), fullchain.pem, key.pem and bundle.pkcs12. The archive and the key.pem in it are not encrypted.",
+		TypicalUse:  "Everything for a user who does not know yet which file their software needs.",
 		Includes:    []string{"cert", "chain", "fullchain", "key", "pkcs12"},
 		Targets: []sdk.Target{
 			{ID: "linux", Title: "Linux", ImportCommand: `unzip {file}`},

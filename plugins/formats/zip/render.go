@@ -12,16 +12,16 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-// epoch dates every entry: the first instant that MS-DOS times can tell. With
-// it and the sorted names, the same files make the same archive.
+// epoch is the date of every entry, the earliest that the MS-DOS format can
+// represent. A fixed date and sorted names give the same archive for the same files.
 var epoch = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// render writes the handed-over files as entries that unpack readable to their
-// owner alone. They are stored as they are: encrypted and encoded bytes of a few
-// kilobytes gain nothing from compression.
+// render writes each file of the job as an entry that only its owner can read after
+// unpacking. It does not compress: the files are a few kilobytes and mostly encoded
+// or encrypted.
 func render(job sdk.Job) ([]byte, error) {
 	if len(job.Files) == 0 {
-		return nil, errors.New("there is no file to archive")
+		return nil, errors.New("the job has no files to archive")
 	}
 	var file bytes.Buffer
 	archive := zip.NewWriter(&file)

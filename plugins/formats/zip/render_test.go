@@ -25,7 +25,7 @@ func TestRenderIsGolden(t *testing.T) {
 	sdktest.Golden(t, "bundle.zip", got)
 }
 
-func TestArchiveHoldsTheFiles(t *testing.T) {
+func TestArchiveContainsTheFiles(t *testing.T) {
 	got, err := render(sdk.Job{Files: files})
 	if err != nil {
 		t.Fatal(err)
@@ -43,24 +43,24 @@ func TestArchiveHoldsTheFiles(t *testing.T) {
 		}
 		content, err := io.ReadAll(reader)
 		if err != nil || !bytes.Equal(content, files[entry.Name]) {
-			t.Errorf("%s holds %q, %v", entry.Name, content, err)
+			t.Errorf("%s contains %q, %v", entry.Name, content, err)
 		}
 		if mode := entry.Mode().Perm(); mode != 0o600 {
 			t.Errorf("%s unpacks with mode %04o", entry.Name, mode)
 		}
 	}
 	if want := []string{"bundle.pkcs12", "cert.pem", "chain.pem", "fullchain.pem", "key.pem"}; !slices.Equal(names, want) {
-		t.Errorf("the archive holds %q, want %q", names, want)
+		t.Errorf("the archive contains %q, want %q", names, want)
 	}
 }
 
-func TestNothingToArchive(t *testing.T) {
+func TestRenderRefusesAnEmptyJob(t *testing.T) {
 	if file, err := render(sdk.Job{Format: "zip"}); err == nil {
 		t.Errorf("rendered %q", file)
 	}
 }
 
-// keytool reads every entry of an archive to look for signatures.
+// keytool reads every entry of an archive because it searches for signatures.
 func TestJavaReadsTheArchive(t *testing.T) {
 	got, err := render(sdk.Job{Files: files})
 	if err != nil {

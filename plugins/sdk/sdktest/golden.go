@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files")
 
-// Golden compares a rendered file with testdata/name, or makes it that file if
-// the test runs with -update.
+// Golden compares a rendered file with testdata/name. With the flag -update it writes
+// that file first.
 func Golden(t testing.TB, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -20,13 +20,13 @@ func Golden(t testing.TB, name string, got []byte) {
 		check(t, os.MkdirAll("testdata", 0o750))
 		check(t, os.WriteFile(path, got, 0o600))
 	}
-	want, err := os.ReadFile(path) //nolint:gosec // a golden of the test's own
+	want, err := os.ReadFile(path) //nolint:gosec // the path is in testdata
 	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("the file of %d bytes differs from %s (%v)", len(got), path, err)
+		t.Errorf("the rendered file of %d bytes differs from %s (%v); if that is intended, run the test with -update", len(got), path, err)
 	}
 }
 
-// Counting is a source of salts that is the same every time.
+// Counting is a source of salts that always returns the same bytes.
 type Counting byte
 
 var _ io.Reader = (*Counting)(nil)

@@ -1,6 +1,6 @@
-// Package sdktest makes real certificates for the tests of format plugins, keeps
-// their goldens, and runs the tools that open what they render. Start with
-// [JobsFor], which has all that a renderer must be able to make.
+// Package sdktest helps to test format plugins: it creates real certificates,
+// compares rendered files with golden files, and runs tools that open them. Start
+// with [JobsFor], which creates every job that a renderer must be able to render.
 package sdktest
 
 import (
@@ -14,16 +14,16 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/specimen"
 )
 
-// Passphrase is that of every job.
+// Passphrase is the passphrase of every job.
 const Passphrase = specimen.Passphrase
 
-// HostileNames are names of certificates that no renderer may take over as they
-// are: they mean something in paths, headers, manifests or C.
+// HostileNames are names of certificates that a renderer must escape: they have a
+// meaning in paths, headers, manifests or C strings.
 var HostileNames = specimen.HostileNames
 
-// Jobs makes one job for each kind of key: rsa with one intermediate, ecdsa on
-// P-256 with two, ed25519 with no chain, p384 with three and p521 with one. They
-// carry key, passphrase and empty options, but no format.
+// Jobs creates one job for each kind of key: rsa with one intermediate, ecdsa (P-256)
+// with two, ed25519 with none, p384 with three and p521 with one. A job has a key, a
+// passphrase and empty options, but no format.
 func Jobs(t testing.TB) []sdk.Job {
 	t.Helper()
 	jobs := make([]sdk.Job, len(specimen.Kinds))
@@ -39,11 +39,10 @@ func Jobs(t testing.TB) []sdk.Job {
 	return jobs
 }
 
-// JobsFor makes jobs for each format of the renderer: one for each kind of key as
-// [Jobs] has them, and one for each of [HostileNames]. They are as a host would
-// hand them over: key and passphrase are there only where the format declares the
-// need, and a format that needs a chain gets no certificate without one. The files
-// of included formats are the test's to add.
+// JobsFor creates jobs for each format of the renderer: the jobs of [Jobs], and one
+// for each of [HostileNames]. As with a real host, a job has a key or passphrase only
+// if the format declares the need, and a format that needs a chain gets only
+// certificates with one. The test itself must add the files of included formats.
 func JobsFor(t testing.TB, r sdk.Renderer) []sdk.Job {
 	t.Helper()
 	all := Jobs(t)
@@ -70,8 +69,8 @@ func JobsFor(t testing.TB, r sdk.Renderer) []sdk.Job {
 	return jobs
 }
 
-// GoldenJob makes an ed25519 job with so many intermediates that is the same,
-// byte for byte, every time.
+// GoldenJob creates an ed25519 job with the given number of intermediates. It is
+// always the same, byte for byte.
 func GoldenJob(t testing.TB, intermediates int) sdk.Job {
 	t.Helper()
 	job, err := specimen.Golden(intermediates)
@@ -79,8 +78,8 @@ func GoldenJob(t testing.TB, intermediates int) sdk.Job {
 	return job
 }
 
-// WithAnotherKey is the job with a key of the same kind that is not the
-// certificate's.
+// WithAnotherKey returns the job with a key of the same kind that does not match the
+// certificate.
 func WithAnotherKey(t testing.TB, job sdk.Job) sdk.Job {
 	t.Helper()
 	job, err := specimen.WithAnotherKey(job)
@@ -88,7 +87,7 @@ func WithAnotherKey(t testing.TB, job sdk.Job) sdk.Job {
 	return job
 }
 
-// RootPEM is the root above every job's chain.
+// RootPEM returns the root certificate of every job's chain.
 func RootPEM(t testing.TB) []byte {
 	t.Helper()
 	root, err := specimen.Root()
@@ -96,16 +95,17 @@ func RootPEM(t testing.TB) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root})
 }
 
-// Run starts a program that the tests need, with a file for its last argument,
-// and returns what it printed. A missing or failing program fails the test.
+// Run writes the file to a temporary path, runs the program with that path as its
+// last argument, and returns its output. The test fails if the program is missing or
+// fails.
 func Run(t testing.TB, file []byte, program string, args ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "file")
 	check(t, os.WriteFile(path, file, 0o600))
 	if _, err := exec.LookPath(program); err != nil {
-		t.Fatalf("this test opens rendered files with %s, which is not installed: %v", program, err)
+		t.Fatalf("this test needs %s; install it: %v", program, err)
 	}
-	printed, err := exec.Command(program, append(args, path)...).CombinedOutput() //nolint:gosec,noctx // tests name their tools
+	printed, err := exec.Command(program, append(args, path)...).CombinedOutput() //nolint:gosec,noctx // the test chooses the program
 	if err != nil {
 		t.Fatalf("%s %v: %v\n%s", program, args, err, printed)
 	}

@@ -7,15 +7,15 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-type declares []sdk.Format
+type formats []sdk.Format
 
-func (d declares) Formats() []sdk.Format { return d }
+func (f formats) Formats() []sdk.Format { return f }
 
-func (declares) Render(context.Context, sdk.Job) ([]byte, error) { return nil, nil }
+func (formats) Render(context.Context, sdk.Job) ([]byte, error) { return nil, nil }
 
-func TestJobsForAreWhatAHostWouldHandOver(t *testing.T) {
+func TestJobsForMeetEachFormatsNeeds(t *testing.T) {
 	jobs := map[string][]sdk.Job{}
-	for _, job := range JobsFor(t, declares{{ID: "plain"}, {ID: "key", NeedsKey: true}, {ID: "locked", NeedsPassphrase: true}, {ID: "chain", NeedsChain: true}}) {
+	for _, job := range JobsFor(t, formats{{ID: "plain"}, {ID: "key", NeedsKey: true}, {ID: "locked", NeedsPassphrase: true}, {ID: "chain", NeedsChain: true}}) {
 		jobs[job.Format] = append(jobs[job.Format], job)
 		if key := job.PrivateKey != nil; key != (job.Format == "key") {
 			t.Errorf("%s of %.40q: it has a key: %v", job.Format, job.Name, key)

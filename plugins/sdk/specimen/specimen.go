@@ -1,5 +1,5 @@
-// Package specimen makes real certificates and keys to try format plugins on,
-// in tests (package sdktest) and in the conformance suite. Start with [New].
+// Package specimen creates real certificates and keys for the tests of format plugins
+// (package sdktest) and for the conformance checks. Start with [New].
 package specimen
 
 import (
@@ -19,14 +19,14 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk"
 )
 
-// Passphrase is that of every job.
+// Passphrase is the passphrase of every job.
 const Passphrase = "correct-horse-7"
 
-// Kinds are the kinds of key that a certificate can have: RSA, and the curves.
+// Kinds are the kinds of key that New can create.
 var Kinds = []string{"rsa", "ecdsa", "ed25519", "p384", "p521"}
 
-// HostileNames are names of certificates that no renderer may take over as they
-// are: they mean something in paths, headers, manifests or C.
+// HostileNames are names of certificates that a renderer must escape: they have a
+// meaning in paths, headers, manifests or C strings.
 var HostileNames = []string{
 	"", ".", "..", "../../etc/passwd", `..\..\key.pem`, "/dev/null", "a/b", "*.example.com",
 	"a\r\nX-Injected: yes", "a\x00b", "-rf", "$(reboot)", "'; --", "<script>", "%2e%2e%2f",
@@ -35,8 +35,8 @@ var HostileNames = []string{
 	"null", "yes", "1e3", "0x10", "2001-01-01", "- a: b", "--- # yaml: {a: b}",
 }
 
-// New makes a job with a fresh key of a kind and so many intermediates. It
-// carries key, passphrase and empty options, but no format; its name is the kind.
+// New creates a job with a new key and the given number of intermediates. The job has
+// a key, a passphrase and empty options, but no format. Its name is the kind of key.
 func New(kind string, intermediates int) (sdk.Job, error) {
 	key, err := newKey(kind)
 	if err != nil {
@@ -45,13 +45,13 @@ func New(kind string, intermediates int) (sdk.Job, error) {
 	return job(kind, key, intermediates)
 }
 
-// Golden makes an ed25519 job that is the same, byte for byte, every time.
+// Golden creates an ed25519 job that is always the same, byte for byte.
 func Golden(intermediates int) (sdk.Job, error) {
 	return job("ed25519", seeded(100), intermediates)
 }
 
-// WithAnotherKey is a job of New or Golden with a key of the same kind that is
-// not the certificate's.
+// WithAnotherKey returns a job of New or Golden with a key of the same kind that does
+// not match the certificate.
 func WithAnotherKey(job sdk.Job) (sdk.Job, error) {
 	key, err := newKey(job.Name)
 	if err != nil {
@@ -61,7 +61,7 @@ func WithAnotherKey(job sdk.Job) (sdk.Job, error) {
 	return job, err
 }
 
-// Root is the root above every job's chain, in DER.
+// Root returns the root certificate of every job's chain, in DER.
 func Root() ([]byte, error) {
 	root, err := certify("Test Root", seeded(0).Public(), nil, seeded(0))
 	if err != nil {
@@ -83,7 +83,7 @@ func newKey(kind string) (key crypto.Signer, err error) {
 	case "ed25519":
 		_, key, err = ed25519.GenerateKey(rand.Reader)
 	default:
-		err = fmt.Errorf("there is no kind of key %q", kind)
+		err = fmt.Errorf("key kind %q is unknown; use one of %q", kind, Kinds)
 	}
 	return key, err
 }
@@ -92,13 +92,13 @@ func seeded(n byte) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte{31: n})
 }
 
-// job issues a certificate for the key under a root and some intermediates.
+// job issues a certificate for the key, below a root and some intermediates.
 func job(name string, key crypto.Signer, intermediates int) (sdk.Job, error) {
 	made := sdk.Job{Name: name, Passphrase: Passphrase, Options: []byte("{}")}
 	issuerKey := seeded(0)
 	issuer, err := certify("Test Root", issuerKey.Public(), nil, issuerKey)
 	for i := 1; err == nil && i <= intermediates; i++ {
-		next := seeded(byte(i)) //nolint:gosec // chains are short
+		next := seeded(byte(i)) //nolint:gosec // a chain has far fewer than 256 certificates
 		if issuer, err = certify(fmt.Sprintf("Test CA %d", i), next.Public(), issuer, issuerKey); err == nil {
 			issuerKey, made.Chain = next, append([][]byte{issuer.Raw}, made.Chain...)
 		}
@@ -115,7 +115,7 @@ func job(name string, key crypto.Signer, intermediates int) (sdk.Job, error) {
 	return made, err
 }
 
-// certify issues a certificate; without an issuer, a self-signed one.
+// certify issues a certificate. Without an issuer, it is self-signed.
 func certify(name string, key crypto.PublicKey, issuer *x509.Certificate, issuerKey crypto.Signer) (*x509.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes([]byte(name)), Subject: pkix.Name{CommonName: name},

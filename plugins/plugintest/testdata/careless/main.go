@@ -1,5 +1,5 @@
-// Command careless is a plugin whose formats each break one rule. The suite must
-// find that one, and no other.
+// Command careless is a plugin whose formats each break one rule. The conformance
+// checks must find that fault and no other.
 package main
 
 import (
@@ -22,10 +22,10 @@ func main() { sdk.Serve(&plugin{}) }
 
 type plugin struct {
 	count atomic.Int64
-	hurt  atomic.Bool // by a render that was cut short
+	hurt  atomic.Bool // set by a cancelled render
 	mu    sync.Mutex
-	leaf  []byte // of the job that came last
-	hoard []byte // a key of a job before
+	leaf  []byte // the leaf of a previous job
+	hoard []byte // the private key of a previous job
 }
 
 // Formats implements sdk.Renderer.
@@ -89,7 +89,7 @@ func (p *plugin) breakRule(ctx context.Context, job sdk.Job, leaf *x509.Certific
 		return p.leaf, nil
 	case "fussy":
 		if leaf.PublicKeyAlgorithm == x509.Ed25519 && len(job.Chain) == 3 {
-			return nil, errors.New("not this one")
+			return nil, errors.New("this job is refused on purpose")
 		}
 	case "moody":
 		return fmt.Appendf(text, "render %d\n", p.count.Add(1)), nil
@@ -133,7 +133,7 @@ func (p *plugin) sulk(ctx context.Context) error {
 	case <-time.After(5 * time.Millisecond):
 	}
 	if p.hurt.Load() {
-		return errors.New("you hung up on me")
+		return errors.New("a previous render was cancelled")
 	}
 	return nil
 }

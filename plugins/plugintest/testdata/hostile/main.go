@@ -1,7 +1,8 @@
 //go:build linux
 
-// Command hostile is the plugin that tries to get out. Its format probe tries
-// one thing and tells how that went; its other formats each use something up.
+// Command hostile is a plugin that tries to escape from the sandbox. Its format probe
+// tries one operation and returns the result. Its other formats each use up one
+// resource.
 package main
 
 import (
@@ -60,7 +61,7 @@ func (plugin) Render(_ context.Context, job sdk.Job) ([]byte, error) {
 		}
 		try, ok := probes[o.What]
 		if !ok {
-			return nil, errors.New("there is no such probe")
+			return nil, errors.New("the probe is unknown")
 		}
 		got, err := try(o.Target)
 		if err != nil {
@@ -78,7 +79,7 @@ func (plugin) Render(_ context.Context, job sdk.Job) ([]byte, error) {
 		return []byte("spinning"), nil
 	case "spin-inside":
 		spinning.Do(spin)
-		time.Sleep(10 * time.Millisecond) // under way, as if it were what is asked for
+		time.Sleep(10 * time.Millisecond) // so that a render is running meanwhile
 		return []byte("spinning"), nil
 	case "threads":
 		for {
@@ -100,13 +101,13 @@ func (plugin) Render(_ context.Context, job sdk.Job) ([]byte, error) {
 		go flood(1)
 		flood(2)
 	}
-	return nil, errors.New("there is no such format")
+	return nil, errors.New("the format is unknown")
 }
 
 var spinning sync.Once
 
-// spin keeps so many threads busy for good that it gets its share of a machine
-// with much else to do.
+// spin keeps many threads busy without end, so that it gets CPU time on a busy
+// machine too.
 func spin() {
 	const threads = 16
 	runtime.GOMAXPROCS(2 * threads)
@@ -118,8 +119,8 @@ func spin() {
 	}
 }
 
-// allocate takes memory for good, on so many threads that it comes to the limit
-// before the deadline, whatever else the machine has to do.
+// allocate allocates memory without end, on so many threads that it reaches the limit
+// before the deadline on a busy machine too.
 func allocate() {
 	const threads = 8
 	runtime.GOMAXPROCS(2 * threads)
@@ -157,7 +158,7 @@ func flood(fd int) {
 	}
 }
 
-// probes each try one thing. An error is what the sandbox promises.
+// probes each try one operation. The sandbox must make it fail.
 var probes = map[string]func(target string) (string, error){
 	"dial tcp":  func(t string) (string, error) { return dial("tcp", t) },
 	"dial udp":  func(t string) (string, error) { return dial("udp", t) },
@@ -171,7 +172,7 @@ var probes = map[string]func(target string) (string, error){
 		}
 		return "listening", l.Close()
 	},
-	// It goes on listening, for somebody outside to try.
+	// It keeps listening, so that a process outside can try to connect.
 	"listen abstract": func(t string) (string, error) { _, err := net.Listen("unix", t); return "listening", err },
 	"raw socket":      func(string) (string, error) { return number(unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)) },
 	"netlink":         func(string) (string, error) { return number(unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, 0)) },
@@ -192,13 +193,13 @@ var probes = map[string]func(target string) (string, error){
 	"chmod":  func(t string) (string, error) { return "changed", os.Chmod(t, 0o777) },
 	"link":   func(t string) (string, error) { return "linked", os.Symlink(t, own("link")) },
 	"own folder": func(string) (string, error) {
-		// It may make a file there, but put nothing into it.
+		// The plugin may create a file in its folder, but not write to it.
 		file, err := os.Create(own("file"))
 		if err != nil {
 			return "made none", nil
 		}
 		defer func() { _ = os.Remove(file.Name()) }()
-		signalsIgnored()
+		blockSIGXFSZ()
 		_, err = file.Write([]byte("x"))
 		return "filled", err
 	},
@@ -250,8 +251,8 @@ var probes = map[string]func(target string) (string, error){
 
 func own(name string) string { return filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), name) }
 
-// signalsIgnored lets a write beyond the limit fail instead of ending the process.
-func signalsIgnored() {
+// blockSIGXFSZ makes a write beyond the limit fail instead of ending the process.
+func blockSIGXFSZ() {
 	runtime.LockOSThread()
 	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, 0, uintptr(unsafe.Pointer(&sigxfsz)), 0, 8, 0, 0)
 }

@@ -1,5 +1,5 @@
-// Command misbehave is the plugin that the host's tests fear: its name in the
-// catalogue says what it declares, and each format is one way to do harm.
+// Command misbehave is a plugin with faults for the host's tests. Its name in the
+// catalogue selects what it declares, and each format has one fault.
 package main
 
 import (
@@ -30,7 +30,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "cannot start: \x1b[31mno reason\x1b[0m")
 		os.Exit(3)
 	case "mute":
-		time.Sleep(time.Hour) // an empty select is a deadlock, which Go's runtime ends
+		time.Sleep(time.Hour) // Go's runtime would end the process for an empty select
 	case "strays":
 		fmt.Println("1|1|unix|/tmp/countersign-elsewhere.sock|grpc|")
 		select {}
@@ -62,7 +62,7 @@ func main() {
 	sdk.Serve(plugin(name))
 }
 
-// gossip is a renderer that tells something else than what it renders.
+// gossip is a renderer that puts its own text into the error of Describe.
 type gossip struct {
 	goplugin.NetRPCUnsupportedPlugin
 	pluginv1.UnimplementedRendererServer
@@ -81,7 +81,7 @@ func (gossip) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.De
 	return nil, errors.New("CANARY: nobody asked me")
 }
 
-// future is a renderer of a protocol that is still to come.
+// future is a renderer that supports only a later protocol version.
 type future struct {
 	goplugin.NetRPCUnsupportedPlugin
 }
@@ -96,7 +96,7 @@ type plugin string
 
 func (p plugin) Formats() []sdk.Format {
 	made := declared[string(p)]
-	if strings.HasPrefix(string(p), "crash") { // as many as a test wants
+	if strings.HasPrefix(string(p), "crash") { // tests use any number of these names
 		made = []sdk.Format{{ID: string(p)}}
 	}
 	for i := range made {
@@ -153,7 +153,7 @@ func aim(options map[string]any) sdk.Target {
 	return sdk.Target{ID: fmt.Sprintf("with-%d", len(options)), Title: "Something", Options: options, ImportCommand: "take {file} {alias}"}
 }
 
-// echo is what a plugin finds around it.
+// echo is the environment and the job of a plugin.
 type echo struct {
 	Env        []string
 	Stdin      int
@@ -176,14 +176,14 @@ func (p plugin) Render(ctx context.Context, job sdk.Job) ([]byte, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	case "late":
-		<-ctx.Done() // nobody waits any longer
+		<-ctx.Done() // the caller has stopped waiting
 		time.Sleep(100 * time.Millisecond)
 		return []byte("too late"), nil
 	case "slow":
-		time.Sleep(200 * time.Millisecond) // as if it had so much to do
+		time.Sleep(200 * time.Millisecond) // a render that takes a while
 		return []byte(strconv.Itoa(os.Getpid())), nil
 	case "huge":
-		return make([]byte, 20<<20), nil // more than any host takes by default
+		return make([]byte, 20<<20), nil // more than a host accepts by default
 	case "empty":
 		return nil, nil
 	case "refuse":
