@@ -48,7 +48,7 @@ func as(t *testing.T, binary, name string) string {
 	return path
 }
 
-// try runs the suite on a plugin of this project, wherever that is.
+// try runs the checks on a plugin of this project.
 func try(t *testing.T, o Options) Report {
 	t.Helper()
 	o.Sandbox = sandbox.ModeBestEffort
@@ -140,7 +140,7 @@ func TestMisbehavingFormatsAreFound(t *testing.T) {
 	}
 }
 
-func TestPluginsThatDoNotStartOrDeclareNonsense(t *testing.T) {
+func TestPluginsThatDoNotStartOrAreMisdeclared(t *testing.T) {
 	for name, check := range map[string]string{
 		"exits": "start", "strays": "start", "dialsout": "start", "dies": "start", "deaf": "start",
 		"path": "description", "nested": "description",
@@ -155,7 +155,7 @@ func TestPluginsThatDoNotStartOrDeclareNonsense(t *testing.T) {
 	}
 }
 
-// What passes is what the report names, though another binary takes its place.
+// The report names the binary that passed, even if another one replaces it meanwhile.
 func TestExchangedBinaryIsFound(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "plugin")
 	for _, name := range []string{"der", "pem"} {
@@ -174,7 +174,7 @@ func TestExchangedBinaryIsFound(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotGrantedIsSkipped(t *testing.T) {
+func TestFormatsWithoutGrantsAreSkipped(t *testing.T) {
 	r := try(t, Options{Binary: filepath.Join(plugins, "der")})
 	expect(t, r, map[string][]string{})
 	if !slices.ContainsFunc(r.Results, func(r Result) bool { return r.Format == "der-key" && r.Check == "render" && r.Outcome == Skip }) {
@@ -184,7 +184,7 @@ func TestWhatIsNotGrantedIsSkipped(t *testing.T) {
 
 func TestNothingToTry(t *testing.T) {
 	for name, o := range map[string]Options{
-		"no file": {Binary: "nowhere"}, "no such format": {Binary: filepath.Join(plugins, "der"), Format: "ber"},
+		"no file": {Binary: "missing"}, "no such format": {Binary: filepath.Join(plugins, "der"), Format: "ber"},
 	} {
 		if r, err := Run(t.Context(), o); err == nil {
 			t.Errorf("%s: %s", name, printed(r))
@@ -197,8 +197,8 @@ func TestNothingToTry(t *testing.T) {
 	}
 }
 
-// TestSecretsAreFoundInEveryShape hides a key where files and output could.
-func TestSecretsAreFoundInEveryShape(t *testing.T) {
+// A key is found in every encoding that files and output can use.
+func TestSecretsAreFoundInEveryEncoding(t *testing.T) {
 	jobs, err := makeJobs()
 	if err != nil {
 		t.Fatal(err)
@@ -221,7 +221,7 @@ func TestSecretsAreFoundInEveryShape(t *testing.T) {
 	}
 }
 
-// An archive packs what is in it, so that a key is not to be seen from outside.
+// A compressed archive does not show the bytes of a key, so it must be unpacked.
 func TestSecretsAreFoundInArchives(t *testing.T) {
 	jobs, err := makeJobs()
 	if err != nil {
@@ -252,7 +252,7 @@ func TestSecretsAreFoundInArchives(t *testing.T) {
 	}
 }
 
-// A key in PEM is looked at in each of the ways in which it can be written.
+// A key of another certificate is found in each PEM encoding of keys.
 func TestKeysOfOthersAreFoundInPEM(t *testing.T) {
 	jobs, err := makeJobs()
 	if err != nil {

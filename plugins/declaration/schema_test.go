@@ -9,7 +9,7 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-func TestSchemasThatCannotBe(t *testing.T) {
+func TestInvalidSchemasAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		`nonsense`:                             "not JSON",
 		`[]`:                                   "not an object",
@@ -23,7 +23,7 @@ func TestSchemasThatCannotBe(t *testing.T) {
 		`{"properties":{"a":{"$ref":"file:///etc/passwd"}}}`:                           "must not refer to a schema",
 		`{"properties":{"a":{"anyOf":[{"$ref":"#"},{"$ref":"#"}]}}}`:                   "must not refer to a schema",
 		`{"properties":{"a":{"$dynamicRef":"#"}}}`:                                     "must not refer to a schema",
-		`{"properties":{"a":{"multipleOf":1e-9999999}}}`:                               "too many digits", // at which the validator fails
+		`{"properties":{"a":{"multipleOf":1e-9999999}}}`:                               "too many digits", // the validator cannot handle them
 		`{"properties":{"a":{"enum":[[1e9999999]]}}}`:                                  "too many digits",
 		`{"properties":{"a":{"pattern":"(a?){1000}"},"b":{"pattern":"(b?){1000}"}}}`:   "patterns are too large",
 		`{"properties":{"a":{"propertyNames":{"pattern":"((((a|b|c)?){9}){9}){9}"}}}}`: "patterns are too large",
@@ -34,8 +34,8 @@ func TestSchemasThatCannotBe(t *testing.T) {
 	}
 }
 
-// Whatever a plugin declares and a caller sends, it is refused or it becomes
-// JSON that the schema accepts again.
+// Any schema and any options are refused, or become JSON that the schema accepts
+// again.
 func FuzzSchema(f *testing.F) {
 	f.Add(optionsOfPKCS12, `{"legacy":true}`)
 	f.Add(`{"properties":{"a":{"$ref":"#/properties/a"}}}`, `{"a":1}`)

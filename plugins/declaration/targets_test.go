@@ -8,7 +8,7 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
 
-func TestTargetsThatCannotBe(t *testing.T) {
+func TestInvalidTargetsAreRefused(t *testing.T) {
 	good := &pluginv1.Target{Id: "windows-2.0_x", Title: "Windows (2)", ImportCommand: "import {file} as {alias} ; { echo; }"}
 	if err := checkTargets([]*pluginv1.Target{good}); err != nil {
 		t.Fatal(err)

@@ -16,13 +16,13 @@ import (
 	"github.com/countersign-dev/countersign/plugins/catalogue"
 )
 
-// holdings are what the host has of the system's.
-type holdings struct {
+// resources are the system resources that the host uses.
+type resources struct {
 	processes, files, descriptors, goroutines int
 	heap                                      uint64 // bytes in use
 }
 
-func holds(t *testing.T, temp string) (h holdings) {
+func measure(t *testing.T, temp string) (h resources) {
 	t.Helper()
 	h.processes, h.goroutines = len(children(t, os.Getpid())), runtime.NumGoroutine()
 	if err := filepath.WalkDir(temp, func(string, os.DirEntry, error) error { h.files++; return nil }); err != nil {
@@ -33,23 +33,24 @@ func holds(t *testing.T, temp string) (h holdings) {
 		t.Fatal(err)
 	}
 	runtime.GC()
-	runtime.GC() // what the first one found to be finalised
+	runtime.GC() // frees what the first one finalised
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	h.descriptors, h.heap = len(descriptors), memory.HeapAlloc
 	return h
 }
 
-// most is how much more memory may be in use: what the runtime keeps or not.
-const most = 8 << 20
+// heapTolerance is how many bytes more the heap may use, because the runtime frees
+// memory at times of its own choice.
+const heapTolerance = 8 << 20
 
-func (h holdings) within(before holdings) bool {
+func (h resources) within(before resources) bool {
 	return h.processes <= before.processes && h.files <= before.files && h.descriptors <= before.descriptors &&
-		h.goroutines <= before.goroutines && h.heap <= before.heap+most
+		h.goroutines <= before.goroutines && h.heap <= before.heap+heapTolerance
 }
 
-// crash kills each plugin n times, each time once it has rendered, and then
-// starts it again, as an operator would: otherwise the delays would grow.
+// crash kills each plugin n times, each time after a render. Then it reloads the
+// plugin; otherwise the delays between restarts would grow.
 func crash(t *testing.T, h *Host, plugins []catalogue.Entry, n int) {
 	var crashes sync.WaitGroup
 	for _, plugin := range plugins {
@@ -67,8 +68,8 @@ func crash(t *testing.T, h *Host, plugins []catalogue.Entry, n int) {
 	crashes.Wait()
 }
 
-// A plugin may crash any number of times: after many crashes the host uses no more
-// of anything than after the first of them, and nothing when it is closed.
+// After many crashes of its plugins, the host uses no more resources than after the
+// first ones. When it is closed, nothing is left.
 func TestCrashesLeaveNothingBehind(t *testing.T) {
 	const crashesEach = 5
 	count, stages := 3, []int{15, 45} // the first stage fills caches and pools
@@ -86,7 +87,7 @@ func TestCrashesLeaveNothingBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := holds(t, temp)
+	before := measure(t, temp)
 	t.Logf("before: %+v", before)
 	before.heap = math.MaxInt64
 	crashed := 0
@@ -94,9 +95,9 @@ func TestCrashesLeaveNothingBehind(t *testing.T) {
 		for ; crashed < until && !t.Failed(); crashed += crashesEach * len(plugins) {
 			crash(t, h, plugins, crashesEach)
 		}
-		var now holdings
+		var now resources
 		eventually(t, "the host uses no more than before", func() bool {
-			now = holds(t, temp)
+			now = measure(t, temp)
 			return now.within(before)
 		})
 		t.Logf("after %d crashes: %+v", crashed, now)
@@ -105,7 +106,7 @@ func TestCrashesLeaveNothingBehind(t *testing.T) {
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if left := holds(t, temp); left.processes > 0 || left.files > 1 { // the folder itself
+	if left := measure(t, temp); left.processes > 0 || left.files > 1 { // one file is the folder itself
 		t.Errorf("left: %+v", left)
 	}
 }

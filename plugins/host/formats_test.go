@@ -21,7 +21,7 @@ func TestFormats(t *testing.T) {
 	for name, check := range map[string]func(*testing.T, *Host){
 		"built-in formats": checkBuiltInFormats, "formats that cannot be": checkFormatsThatCannotBe,
 		"needs and options are transitive": checkNeedsAndOptionsAreTransitive, "options": checkOptions,
-		"every format renders": checkBuiltInFormatsRender, "zip": checkZipHoldsWhatTheOtherPluginsRender,
+		"every format renders": checkBuiltInFormatsRender, "zip": checkZipContainsTheOtherPluginsFiles,
 		"import commands": checkImportCommandsImport,
 	} {
 		t.Run(name, func(t *testing.T) { check(t, h) })
@@ -137,10 +137,10 @@ func checkNeedsAndOptionsAreTransitive(t *testing.T, h *Host) {
 			t.Errorf("options: %s, %s, %s", top.Options, outer.Options, inner.Options)
 		}
 		if len(inner.Key) == 0 || len(outer.Key)+len(top.Key) > 0 {
-			t.Error("the key went to another than the one format that asks for it")
+			t.Error("a format that does not need the key received it")
 		}
 		if _, has := outer.Files["chain.pem"]; has != (len(j.Chain) > 0) {
-			t.Errorf("chain.pem handed over: %v, with a chain of %d", has, len(j.Chain))
+			t.Errorf("chain.pem is in the job: %v, with a chain of %d", has, len(j.Chain))
 		}
 	}
 	detail := state(t, h, "nested").Detail
@@ -151,7 +151,7 @@ func checkNeedsAndOptionsAreTransitive(t *testing.T, h *Host) {
 	}
 }
 
-// A format exists where its plugin's formats and all that it includes do.
+// A project has a format only if it has the format's plugin and all included formats.
 func TestProjectsAreTransitive(t *testing.T) {
 	entries := append(archive(t), nested(), bad())
 	for i := range entries {
@@ -170,7 +170,7 @@ func TestProjectsAreTransitive(t *testing.T) {
 	for id, want := range map[string]string{"inner": "ab", "outer": "b", "outermost": "b", "cert": "bc", "zip": "", "pkcs12": "abc", "pid": ""} {
 		f, ok := h.Format(id)
 		if !ok {
-			t.Errorf("%s is not there", id)
+			t.Errorf("%s is missing", id)
 		}
 		got := ""
 		for _, project := range []string{"a", "b", "c"} {

@@ -37,10 +37,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// soak makes the tests that repeat something do so many more times (make soak).
+// soak makes tests repeat their steps many more times (make soak).
 var soak = os.Getenv("COUNTERSIGN_SOAK") == "1"
 
-// readyVariable names a folder in which the plugins are built already.
+// readyVariable is an environment variable with a folder of built plugins.
 const readyVariable = "COUNTERSIGN_TEST_PLUGINS"
 
 // binaries returns the folder with the plugins' binaries.
@@ -56,8 +56,8 @@ func binaries(t testing.TB) string {
 	return folder
 }
 
-// builtIn returns entries of the project's own catalogue: those of that names, or
-// all. Each plugin takes time to start, so a test should name the ones it needs.
+// builtIn returns the built-in catalogue entries with the names, or all. Each plugin
+// takes time to start, so a test should name only those that it needs.
 func builtIn(t testing.TB, names ...string) []catalogue.Entry {
 	t.Helper()
 	c, err := catalogue.Read("../catalogue.json")
@@ -70,21 +70,21 @@ func builtIn(t testing.TB, names ...string) []catalogue.Entry {
 	return slices.DeleteFunc(c.Plugins, func(e catalogue.Entry) bool { return !slices.Contains(names, e.Name) })
 }
 
-// archive returns the plugins that rendering a zip file takes.
+// archive returns the plugins that the format zip needs.
 func archive(t testing.TB) []catalogue.Entry { return builtIn(t, "pem", "pkcs12", "zip") }
 
-// misbehaving lists the test plugin under a name, with what it is granted.
+// misbehaving returns an entry of the test plugin with a name, grants and formats.
 func misbehaving(name string, keys []string, formats ...string) catalogue.Entry {
 	return catalogue.Entry{Name: name, Path: "misbehave", Formats: formats, Grants: catalogue.Grants{Key: keys, Passphrase: keys}}
 }
 
-// bad is the plugin whose formats each do harm in one way.
+// bad returns the entry of the plugin whose formats each have one fault.
 func bad() catalogue.Entry {
 	secret := []string{"panic", "burst", "babble"}
 	return misbehaving("bad", secret, append(secret, "pid", "echo", "exit", "hang", "patient", "slow", "huge", "empty", "refuse")...)
 }
 
-// folder makes a folder with the plugins and a catalogue of the entries.
+// folder creates a folder with the plugins and a catalogue of the entries.
 func folder(t testing.TB, entries ...catalogue.Entry) (catalogueFile string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -107,7 +107,7 @@ func link(t testing.TB, from, to string) {
 	}
 }
 
-// rewrite makes a catalogue of the entries, hashes included.
+// rewrite writes a catalogue of the entries, with checksums.
 func rewrite(t testing.TB, path string, entries ...catalogue.Entry) {
 	t.Helper()
 	source := filepath.Join(t.TempDir(), "source.json")
@@ -150,8 +150,8 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
-// open starts a host on the entries. When the test ends it closes it and checks
-// that no process is left.
+// open starts a host with the entries. When the test ends, it closes the host and
+// checks that no process or file is left.
 func open(t testing.TB, o Options, entries ...catalogue.Entry) (*Host, *logged) {
 	t.Helper()
 	log := &logged{}
@@ -188,7 +188,7 @@ func open(t testing.TB, o Options, entries ...catalogue.Entry) (*Host, *logged) 
 	return h, log
 }
 
-// children are the plugins among a process's children.
+// children returns the plugins among the children of a process.
 func children(t testing.TB, parent int) []int {
 	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -199,7 +199,7 @@ func children(t testing.TB, parent int) []int {
 	for _, stat := range stats {
 		text, err := os.ReadFile(stat)
 		if err != nil {
-			continue // ended meanwhile
+			continue // the process has ended meanwhile
 		}
 		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 		commandLine, err := os.ReadFile(filepath.Join(filepath.Dir(stat), "cmdline"))
@@ -215,7 +215,7 @@ func children(t testing.TB, parent int) []int {
 	return found
 }
 
-// eventually waits until the condition holds.
+// eventually waits until the condition is true.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -248,7 +248,7 @@ var (
 	jobs     []sdk.Job
 )
 
-// job is the one of sdktest as the engine hands it over.
+// job returns a job of sdktest in the form that the engine uses.
 func job(t testing.TB, kind int, format string) engine.RenderJob {
 	t.Helper()
 	jobsOnce.Do(func() { jobs = sdktest.Jobs(t) })
@@ -275,7 +275,7 @@ func render(t testing.TB, h *Host, j engine.RenderJob) []byte {
 	return file
 }
 
-// pid asks a plugin for its process id: bad, or whose format is named.
+// pid returns the process id of the plugin bad, or of the plugin with the format.
 func pid(t testing.TB, h *Host, format ...string) int {
 	t.Helper()
 	n, err := strconv.Atoi(string(render(t, h, job(t, ed25519Job, append(format, "pid")[0]))))

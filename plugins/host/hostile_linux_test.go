@@ -24,26 +24,26 @@ func roundsPerAttack() int64 {
 	return 1
 }
 
-// battlefield is a host of the built-in plugins and the hostile ones.
-type battlefield struct {
+// attackedHost is a host with the built-in plugins and the hostile ones.
+type attackedHost struct {
 	*Host
-	*testing.T  // of the attack under way
+	*testing.T  // the test of the current attack
 	catalogue   string
 	outside     *outside
-	rounds      atomic.Int64 // in which every built-in format was rendered
-	peaceBroken atomic.Bool
+	rounds      atomic.Int64 // how often all built-in formats were rendered
+	otherFailed atomic.Bool
 }
 
-// attackDeadline is that of a render during the attacks: short enough to wait
-// for, and long enough for a busy machine.
+// attackDeadline is the deadline of a render during the attacks. It is short enough to
+// wait for, and long enough for a busy machine.
 const attackDeadline = 5 * time.Second
 
-// attacks are what plugins do to the host. Each also checks what became of the
-// plugin, and is made over and over until the other formats have been rendered
-// often enough.
+// attacks are the attacks of plugins on the host. Each also checks the plugin's state
+// afterwards. An attack is repeated until the other formats have been rendered
+// roundsPerAttack times.
 var attacks = []struct {
 	name string
-	make func(*battlefield)
+	make func(*attackedHost)
 }{
 	{"panics at once", startFails("panics", "exit status 2")},
 	{"panics mid-render", panicsMidRender},
@@ -69,16 +69,16 @@ var attacks = []struct {
 	{"litters its folder", usesUp("litter", "it put more than 16 files into its socket folder")},
 }
 
-// Whatever a plugin does, it costs itself alone: every other format is rendered
-// meanwhile, over and over, and nothing is left of the attack (open checks that).
+// An attack harms only the plugin itself: every other format is rendered meanwhile,
+// and the attack leaves nothing behind (open checks that).
 func TestHostilePlugins(t *testing.T) {
 	t.Setenv("COUNTERSIGN_SECRET", "CANARY")
-	b := newBattlefield(t)
+	b := newAttackedHost(t)
 	stop := b.serveOthers(t)
 	for _, attack := range attacks {
 		t.Run(attack.name, func(t *testing.T) {
 			b.T = t
-			for enough := b.rounds.Load() + roundsPerAttack(); b.rounds.Load() < enough && !b.peaceBroken.Load() && !t.Failed(); {
+			for enough := b.rounds.Load() + roundsPerAttack(); b.rounds.Load() < enough && !b.otherFailed.Load() && !t.Failed(); {
 				attack.make(b)
 			}
 		})
@@ -87,7 +87,7 @@ func TestHostilePlugins(t *testing.T) {
 	b.outside.untouched(t)
 }
 
-func newBattlefield(t *testing.T) *battlefield {
+func newAttackedHost(t *testing.T) *attackedHost {
 	t.Helper()
 	named := func(name string) catalogue.Entry { e := hostile(); e.Name = name; return e }
 	swapped := misbehaving("swapped", nil, "honest")
@@ -110,14 +110,14 @@ func newBattlefield(t *testing.T) *battlefield {
 	c.Plugins = append(c.Plugins, swapped)
 	writeJSON(t, path, c)
 	exchange(t, path, "misbehave")
-	b := &battlefield{T: t, catalogue: path, outside: newOutside(t)}
+	b := &attackedHost{T: t, catalogue: path, outside: newOutside(t)}
 	b.Host, _ = open(t, Options{Catalogue: path, Deadline: attackDeadline})
-	whole(t, state(t, b.Host, "hostile"))
+	requireFullSandbox(t, state(t, b.Host, "hostile"))
 	return b
 }
 
 // serveOthers renders the built-in formats, in rounds, until it is stopped.
-func (b *battlefield) serveOthers(t *testing.T) (stop func()) {
+func (b *attackedHost) serveOthers(t *testing.T) (stop func()) {
 	var formats []string
 	for _, e := range builtIn(t) {
 		formats = append(formats, e.Formats...)
@@ -128,8 +128,8 @@ func (b *battlefield) serveOthers(t *testing.T) (stop func()) {
 		for !stopped.Load() {
 			for _, format := range formats {
 				if _, err := b.Render(t.Context(), job(t, rsaJob, format)); err != nil {
-					t.Errorf("another format suffered: %v", err)
-					b.peaceBroken.Store(true)
+					t.Errorf("another format failed during the attack: %v", err)
+					b.otherFailed.Store(true)
 					return
 				}
 			}
@@ -139,8 +139,8 @@ func (b *battlefield) serveOthers(t *testing.T) (stop func()) {
 	return func() { stopped.Store(true); served.Wait() }
 }
 
-// restart starts a plugin again that an earlier attack used.
-func (b *battlefield) restart(plugin string) {
+// restart reloads a plugin that an earlier attack has used.
+func (b *attackedHost) restart(plugin string) {
 	b.Helper()
 	if err := b.Reload(plugin); err != nil {
 		b.Fatal(err)
@@ -148,8 +148,8 @@ func (b *battlefield) restart(plugin string) {
 }
 
 // startFails starts a plugin that is refused.
-func startFails(plugin, detail string) func(*battlefield) {
-	return func(b *battlefield) {
+func startFails(plugin, detail string) func(*attackedHost) {
+	return func(b *attackedHost) {
 		if err := b.Reload(plugin); err == nil || !strings.Contains(err.Error(), detail) {
 			b.Errorf("got %v", err)
 		}
@@ -159,13 +159,13 @@ func startFails(plugin, detail string) func(*battlefield) {
 	}
 }
 
-// usesUp renders a format of the hostile plugin, which is ended for that and
-// started again.
-func usesUp(format, detail string) func(*battlefield) {
-	return func(b *battlefield) {
+// usesUp renders a format of the hostile plugin. The host must kill the plugin for it
+// and start it again.
+func usesUp(format, detail string) func(*attackedHost) {
+	return func(b *attackedHost) {
 		b.restart("hostile")
 		before := pid(b.T, b.Host, "hostile-pid")
-		_, _ = b.Render(b.Context(), job(b.T, rsaJob, format)) // either way: spin answers
+		_, _ = b.Render(b.Context(), job(b.T, rsaJob, format)) // only spin returns a file
 		eventually(b.T, "its state says "+detail, func() bool {
 			s := state(b.T, b.Host, "hostile")
 			return strings.Contains(s.Detail, detail) && s.State == runtime.StateRunning
@@ -178,15 +178,15 @@ func usesUp(format, detail string) func(*battlefield) {
 
 const overspent = "it used more of the CPU than renders were open"
 
-// Many short renders of a plugin raise its limit of CPU time only by the time of
-// these renders, and not for the threads that the plugin runs besides.
-func spinsInside(b *battlefield) {
+// Many short renders allow the plugin only as much CPU time as they are open, not
+// threads that keep running.
+func spinsInside(b *attackedHost) {
 	b.restart("hostile")
-	before, seen := pid(b.T, b.Host, "hostile-pid"), int64(-1)
+	before, lastRound := pid(b.T, b.Host, "hostile-pid"), int64(-1)
 	eventually(b.T, "its state says "+overspent, func() bool {
-		if rounds := b.rounds.Load(); rounds != seen {
-			seen = rounds
-			_, _ = b.Render(b.Context(), job(b.T, rsaJob, "spin-inside")) // it may be ended meanwhile
+		if rounds := b.rounds.Load(); rounds != lastRound {
+			lastRound = rounds
+			_, _ = b.Render(b.Context(), job(b.T, rsaJob, "spin-inside")) // the host may kill it meanwhile
 		}
 		return strings.Contains(state(b.T, b.Host, "hostile").Detail, overspent)
 	})
@@ -195,9 +195,9 @@ func spinsInside(b *battlefield) {
 	}
 }
 
-// tries has the hostile plugin try what it may not, by the names of probes.
-func tries(probes ...string) func(*battlefield) {
-	return func(b *battlefield) {
+// tries makes the hostile plugin try forbidden operations, by the names of probes.
+func tries(probes ...string) func(*attackedHost) {
+	return func(b *attackedHost) {
 		before, tried := pid(b.T, b.Host, "hostile-pid"), 0
 		for _, attempt := range b.outside.attempts() {
 			for _, name := range probes {
@@ -214,18 +214,19 @@ func tries(probes ...string) func(*battlefield) {
 			b.Errorf("after %d attempts its environment is %s", tried, got)
 		}
 		if after := pid(b.T, b.Host, "hostile-pid"); after != before {
-			b.Error("the process was replaced: being refused costs nothing")
+			b.Error("the process was replaced although it only tried forbidden operations")
 		}
 	}
 }
 
-// A panic is an error to the caller; one outside the SDK's reach ends the process.
-func panicsMidRender(b *battlefield) {
+// A panic in Render is an error for the caller. A panic in another goroutine, which
+// the SDK cannot catch, ends the process.
+func panicsMidRender(b *attackedHost) {
 	b.restart("bad")
 	before := pid(b.T, b.Host)
 	wantFailure(b.T, b.Host, job(b.T, rsaJob, "panic"), "its plugin refused or failed")
 	if after := pid(b.T, b.Host); after != before {
-		b.Error("a panic that the SDK catches cost the process")
+		b.Error("a panic that the SDK catches ended the process")
 	}
 	wantFailure(b.T, b.Host, job(b.T, rsaJob, "burst"), "its plugin ended while rendering")
 	if after := pid(b.T, b.Host); after == before || !gone(before) {
@@ -233,7 +234,7 @@ func panicsMidRender(b *battlefield) {
 	}
 }
 
-func neverAnswers(b *battlefield) {
+func neverAnswers(b *attackedHost) {
 	b.restart("bad")
 	before := pid(b.T, b.Host)
 	wantFailure(b.T, b.Host, job(b.T, rsaJob, "hang"), "it took longer than 5s")
@@ -245,8 +246,8 @@ func neverAnswers(b *battlefield) {
 	}
 }
 
-// An answer that comes too late reaches no caller, and above all not the next one.
-func answersLate(b *battlefield) {
+// An answer after the deadline reaches no caller, in particular not the next one.
+func answersLate(b *attackedHost) {
 	b.restart("tardy")
 	late := make(chan error)
 	go func() { _, err := b.Render(b.Context(), job(b.T, rsaJob, "late")); late <- err }()
@@ -268,8 +269,9 @@ func answersLate(b *battlefield) {
 	}
 }
 
-// A binary that changes on the disk all the time runs only with the listed checksum.
-func swapped(b *battlefield) {
+// While the binary on the disk changes all the time, only the binary that the
+// catalogue lists is run.
+func swapped(b *attackedHost) {
 	stop := make(chan struct{})
 	var swaps sync.WaitGroup
 	swaps.Go(func() {
@@ -289,7 +291,7 @@ func swapped(b *battlefield) {
 			started++
 		case strings.HasSuffix(err.Error(), "its checksum is not the one in the catalogue"):
 			refused++
-		default: // der ran, and declared what it makes
+		default: // der was started and declared its own formats
 			b.Errorf("got %v", err)
 			started, refused = 3, 3
 		}
@@ -297,11 +299,11 @@ func swapped(b *battlefield) {
 	close(stop)
 	swaps.Wait()
 	if got := render(b.T, b.Host, job(b.T, rsaJob, "honest")); len(got) == 0 {
-		b.Error("what was listed does not run")
+		b.Error("the listed binary does not run")
 	}
 }
 
-// exchange makes the plugin swapped another program, from one moment to the next.
+// exchange replaces the binary of the plugin swapped, atomically.
 func exchange(t *testing.T, catalogue, program string) {
 	path := filepath.Join(filepath.Dir(catalogue), "swapped")
 	if err := errors.Join(os.Symlink(filepath.Join(binaries(t), program), path+"-next"), os.Rename(path+"-next", path)); err != nil {
@@ -309,7 +311,7 @@ func exchange(t *testing.T, catalogue, program string) {
 	}
 }
 
-func asksForKeys(b *battlefield) {
+func asksForKeys(b *attackedHost) {
 	b.restart("bad")
 	j := job(b.T, rsaJob, "echo")
 	j.PrivateKey, j.Passphrase = []byte("CANARY-KEY"), "CANARY-PASSPHRASE"
@@ -320,6 +322,6 @@ func asksForKeys(b *battlefield) {
 		Files      map[string][]byte
 	}
 	if err := json.Unmarshal(got, &found); err != nil || found.Key != nil || found.Passphrase != "" || len(found.Files) > 0 || strings.Contains(string(got), "CANARY") {
-		b.Errorf("it was handed %s (%v)", got, err)
+		b.Errorf("it received %s (%v)", got, err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/countersign-dev/countersign/plugins/runtime"
 )
 
-func TestKilledPluginCostsNoRenderAfterIt(t *testing.T) {
+func TestRendersAfterAKilledPluginSucceed(t *testing.T) {
 	h, _ := open(t, Options{}, bad())
 	seen := map[int]bool{}
 	for range 6 { // without the renders between them, five failures would quarantine it
@@ -35,7 +35,7 @@ func TestKilledPluginCostsNoRenderAfterIt(t *testing.T) {
 	}
 }
 
-func TestRendersUnderWaySurviveAKilledPlugin(t *testing.T) {
+func TestRunningRendersSurviveAKilledPlugin(t *testing.T) {
 	h, _ := open(t, Options{}, archive(t)...)
 	var renders sync.WaitGroup
 	failed := make(chan error, 64)
@@ -110,22 +110,22 @@ func TestPluginsThatCannotStart(t *testing.T) {
 		if s := state(t, h, name); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, detail) {
 			t.Errorf("%s: %+v, want a detail with %q", name, s, detail)
 		} else if strings.Contains(s.Detail, "CANARY") || strings.Contains(s.Detail, "/") {
-			t.Errorf("%s shows every user %q", name, s.Detail)
+			t.Errorf("%s has the detail %q, which must not be public", name, s.Detail)
 		}
 	}
-	for _, said := range []string{"CANARY: your host", "CANARY: nobody asked me"} {
-		if !strings.Contains(log.String(), said) {
-			t.Errorf("the log does not contain %q", said)
+	for _, text := range []string{"CANARY: your host", "CANARY: nobody asked me"} {
+		if !strings.Contains(log.String(), text) {
+			t.Errorf("the log does not contain %q", text)
 		}
 	}
 	if strings.Contains(log.String(), "\\u001b") {
 		t.Error("a plugin put an escape sequence into the log")
 	}
-	render(t, h, job(t, rsaJob, "cert")) // the others go on
+	render(t, h, job(t, rsaJob, "cert")) // other plugins still render
 }
 
-// A plugin that never answers delays the start no longer than the start may take.
-func TestMutePluginIsGivenUp(t *testing.T) {
+// A plugin that never answers delays the start of the host only until the timeout.
+func TestMutePluginIsDisabled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	h, err := Open(ctx, Options{Catalogue: folder(t, misbehaving("mute", nil)), Logger: debugTo(&logged{})})
@@ -140,7 +140,7 @@ func TestMutePluginIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestReloadSwapsInANewVersion(t *testing.T) {
+func TestReloadStartsANewVersion(t *testing.T) {
 	path := folder(t, archive(t)...)
 	h, _ := open(t, Options{Catalogue: path, Deadline: 2 * time.Second})
 	before := children(t, os.Getpid())
@@ -153,7 +153,7 @@ func TestReloadSwapsInANewVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	render(t, h, job(t, rsaJob, "cert")) // restarted from what was verified, not from what lies there now
+	render(t, h, job(t, rsaJob, "cert")) // restarted from the verified binary, not from the one on the disk now
 	if got := state(t, h, "pem"); got.SHA256 != old.SHA256 || got.State != runtime.StateRunning {
 		t.Errorf("the file on disk changed what runs: %+v", got)
 	}
@@ -178,12 +178,12 @@ func TestReloadSwapsInANewVersion(t *testing.T) {
 		return slices.ContainsFunc(before, gone)
 	})
 
-	if err := h.Reload("bad"); err != nil { // new in the catalogue
+	if err := h.Reload("bad"); err != nil { // the catalogue lists it now
 		t.Fatal(err)
 	}
 	pid(t, h)
 	rewrite(t, path, archive(t)...)
-	if err := h.Reload("bad"); err != nil { // no longer in it
+	if err := h.Reload("bad"); err != nil { // the catalogue no longer lists it
 		t.Fatal(err)
 	}
 	if _, ok := h.Format("pid"); ok || len(h.Plugins()) != len(archive(t)) {
@@ -209,7 +209,7 @@ func newVersion(t *testing.T, path string) {
 	}
 }
 
-func TestReloadNeverTakesANameFromAPluginAtWork(t *testing.T) {
+func TestReloadCannotTakeANameOfARunningPlugin(t *testing.T) {
 	thief := misbehaving("clash", nil, "other")
 	path := folder(t, append([]catalogue.Entry{misbehaving("exits", nil, "pid")}, builtIn(t, "pem")...)...)
 	h, _ := open(t, Options{Catalogue: path})
@@ -220,7 +220,7 @@ func TestReloadNeverTakesANameFromAPluginAtWork(t *testing.T) {
 	render(t, h, job(t, rsaJob, "cert"))
 }
 
-func TestCloseEndsRendersAndEverythingAfter(t *testing.T) {
+func TestCloseEndsRendersAndRefusesNewOnes(t *testing.T) {
 	h, _ := open(t, Options{}, bad())
 	ended := make(chan error)
 	go func() {

@@ -23,7 +23,7 @@ func TestMetrics(t *testing.T) {
 	for range 3 {
 		render(t, h, job(t, rsaJob, "cert"))
 	}
-	render(t, h, job(t, rsaJob, "zip")) // one more of cert, and of the other four it holds
+	render(t, h, job(t, rsaJob, "zip")) // it also renders the five files in it, cert included
 	ask(job(t, rsaJob, "refuse"))
 	ask(job(t, rsaJob, "patient"))
 	pid(t, h) // the process was replaced

@@ -12,7 +12,7 @@ import (
 	"github.com/countersign-dev/countersign/plugins/catalogue"
 )
 
-// orphanVariable makes the test program a host of the catalogue it names.
+// orphanVariable makes the test program a host. Its value is the catalogue.
 const orphanVariable = "COUNTERSIGN_TEST_ORPHAN_HOST"
 
 // hostUntilKilled never returns.
@@ -26,8 +26,8 @@ func hostUntilKilled(folder string) {
 	select {}
 }
 
-// startHost starts this program as a host of the entries. Its plugins and, in
-// s, its sockets are in the folder.
+// startHost starts this program as a host of the entries. The folder has its plugins
+// and, in s, its sockets.
 func startHost(t *testing.T, entries ...catalogue.Entry) (host *exec.Cmd, out io.Reader, dir string) {
 	t.Helper()
 	catalogue := folder(t, entries...)
@@ -37,7 +37,7 @@ func startHost(t *testing.T, entries ...catalogue.Entry) (host *exec.Cmd, out io
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	link(t, filepath.Dir(catalogue), dir)
-	host = exec.Command("/proc/self/exe") // by whatever user, in whatever folder it was built
+	host = exec.Command("/proc/self/exe") // this path works for every user and folder
 	host.Env = append(os.Environ(), orphanVariable+"="+dir)
 	host.Stderr = os.Stderr
 	if out, err = host.StdoutPipe(); err != nil {
@@ -46,11 +46,11 @@ func startHost(t *testing.T, entries ...catalogue.Entry) (host *exec.Cmd, out io
 	if err := host.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = host.Process.Kill() }) // dead already unless the test failed
+	t.Cleanup(func() { _ = host.Process.Kill() }) // only a failed test leaves it running
 	return host, out, dir
 }
 
-// A plugin that does not watch its host, as the SDK has it do, ends too.
+// A plugin ends with its host even if it does not watch the host as the SDK does.
 func TestKilledHostLeavesNoPluginThatIgnoresIt(t *testing.T) {
 	host, _, _ := startHost(t, misbehaving("mute", nil))
 	var plugins []int
@@ -82,12 +82,12 @@ func TestKilledHostLeavesNoPlugin(t *testing.T) {
 	for _, pid := range plugins {
 		eventually(t, "an orphaned plugin ends", func() bool { return gone(pid) })
 	}
-	// The next host on the folder wipes what the killed one left in it.
+	// The next host that uses the folder removes what the killed one left.
 	if left, err := filepath.Glob(filepath.Join(dir, "s", "*")); err != nil || len(left) != listed {
 		t.Errorf("the killed host left %v (%v)", left, err)
 	}
 	open(t, Options{Catalogue: filepath.Join(dir, catalogue.FileName), SocketDir: filepath.Join(dir, "s")})
 	if left, err := filepath.Glob(filepath.Join(dir, "s", "*")); err != nil || len(left) != listed {
-		t.Errorf("beside the sockets of the plugins there is more: %v (%v)", left, err)
+		t.Errorf("the folder has more than the sockets of the plugins: %v (%v)", left, err)
 	}
 }

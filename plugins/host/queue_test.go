@@ -41,7 +41,7 @@ func occupy(t *testing.T, h *Host) (free func()) {
 	return free
 }
 
-// wait starts a render that has to wait and returns what becomes of it.
+// wait starts a render that has to wait, and returns a channel with its error.
 func wait(t *testing.T, h *Host, j engine.RenderJob) <-chan error {
 	t.Helper()
 	before := queueOf(t, h, "bad").waiting.Load()
@@ -72,7 +72,7 @@ func TestRendersBeyondTheLimitWait(t *testing.T) {
 		}
 		waiting = append(waiting, wait(t, h, j))
 	}
-	render(t, h, job(t, rsaJob, "cert")) // other plugins go on
+	render(t, h, job(t, rsaJob, "cert")) // other plugins still render
 	if n := rendered.Load(); n > 0 {
 		t.Errorf("%d renders did not wait", n)
 	}
@@ -83,12 +83,12 @@ func TestRendersBeyondTheLimitWait(t *testing.T) {
 		}
 	}
 	if n := rendered.Load(); n != 8 {
-		t.Errorf("%d renders were made", n)
+		t.Errorf("%d renders were finished", n)
 	}
 }
 
-// A format that includes other formats uses one slot after the other, so that
-// concurrent renders of such formats never block each other.
+// A format that includes others never holds two slots at the same time, so parallel
+// renders cannot block each other for ever.
 func TestArchivesShareSlots(t *testing.T) {
 	h, _ := open(t, Options{Concurrency: 1}, archive(t)...)
 	var renders sync.WaitGroup
@@ -104,10 +104,10 @@ func TestArchivesShareSlots(t *testing.T) {
 	renders.Wait()
 }
 
-func TestNobodyWaitsForWhatIsNotWanted(t *testing.T) {
+func TestWaitingRendersAreRechecked(t *testing.T) {
 	h, _ := open(t, Options{Concurrency: 1}, bad())
 	consumed := engine.Errorf(engine.CodeTokenConsumed, "used meanwhile")
-	j := job(t, rsaJob, "exit") // were it rendered, the process would end
+	j := job(t, rsaJob, "exit") // a render would end the process
 	j.Recheck = func(context.Context) error { return consumed }
 	before := pid(t, h)
 	free := occupy(t, h)
@@ -119,13 +119,13 @@ func TestNobodyWaitsForWhatIsNotWanted(t *testing.T) {
 		}
 	}
 	if after := pid(t, h); after != before {
-		t.Error("a file that no caller waits for was rendered")
+		t.Error("a render that the recheck refused was rendered")
 	}
 	j.Format = "pid"
-	render(t, h, j) // a render that need not wait is not checked again
+	render(t, h, j) // a render that need not wait is not rechecked
 }
 
-func TestQueueEnds(t *testing.T) {
+func TestWaitEnds(t *testing.T) {
 	refused := func(t *testing.T, err error, cause error) {
 		t.Helper()
 		refusal, ok := errors.AsType[*engine.Error](err)
@@ -179,18 +179,18 @@ func TestQueueEnds(t *testing.T) {
 	})
 }
 
-// What waits longer than a render may take is rendered nevertheless.
-func TestQueueCostsNothingOfTheDeadline(t *testing.T) {
+// The deadline of a render does not include its time in the queue.
+func TestDeadlineExcludesTheQueue(t *testing.T) {
 	h, _ := open(t, Options{Concurrency: 1, Deadline: 2 * time.Second}, bad())
 	occupy(t, h)
 	slow := wait(t, h, job(t, rsaJob, "patient"))
-	render(t, h, job(t, rsaJob, "pid")) // after two renders that take all they may
+	render(t, h, job(t, rsaJob, "pid")) // after two renders that use their whole deadline
 	if err := <-slow; err == nil || !strings.Contains(err.Error(), "longer than 2s") {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestConcurrencyHasBounds(t *testing.T) {
+func TestInvalidQueueOptionsAreRefused(t *testing.T) {
 	path := folder(t, bad())
 	for _, o := range []Options{{Concurrency: -1}, {Concurrency: catalogue.MaxConcurrency + 1}, {Queue: -1}, {Waiting: -1}} {
 		o.Catalogue = path

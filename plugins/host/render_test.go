@@ -29,14 +29,14 @@ func checkBuiltInFormatsRender(t *testing.T, h *Host) {
 					return
 				}
 				if file := render(t, h, j); bytes.Contains(file, []byte("PRIVATE KEY")) && !f.ContainsKey {
-					t.Errorf("%s contains the private key and does not say so", f.ID)
+					t.Errorf("%s contains the private key, but does not declare it", f.ID)
 				}
 			})
 		}
 	}
 }
 
-func checkZipHoldsWhatTheOtherPluginsRender(t *testing.T, h *Host) {
+func checkZipContainsTheOtherPluginsFiles(t *testing.T, h *Host) {
 	for kind, want := range map[int]string{
 		ecdsaJob:   "bundle.pkcs12 cert.pem chain.pem fullchain.pem key.pem",
 		ed25519Job: "bundle.pkcs12 cert.pem fullchain.pem key.pem", // it has no chain
@@ -54,12 +54,12 @@ func checkZipHoldsWhatTheOtherPluginsRender(t *testing.T, h *Host) {
 			checkEntry(t, h, j, entry)
 		}
 		if got := strings.Join(names, " "); got != want {
-			t.Errorf("the archive holds %q, want %q", got, want)
+			t.Errorf("the archive contains %q, want %q", got, want)
 		}
 	}
 }
 
-// checkEntry compares an archived file with the one that is rendered alone.
+// checkEntry compares a file in the archive with the same file rendered alone.
 func checkEntry(t *testing.T, h *Host, j engine.RenderJob, entry *zip.File) {
 	t.Helper()
 	reader, err := entry.Open()
@@ -70,7 +70,7 @@ func checkEntry(t *testing.T, h *Host, j engine.RenderJob, entry *zip.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if entry.Name == "bundle.pkcs12" { // salted, so never the same twice
+	if entry.Name == "bundle.pkcs12" { // its salts differ in each render
 		shown := sdktest.Run(t, content, "openssl", "pkcs12", "-legacy", "-info", "-noout", "-passin", "pass:"+j.Passphrase.Reveal(), "-in")
 		if !strings.Contains(shown, "3-KeyTripleDES") {
 			t.Errorf("the option did not reach the included bundle:\n%s", shown)
@@ -83,8 +83,8 @@ func checkEntry(t *testing.T, h *Host, j engine.RenderJob, entry *zip.File) {
 	}
 }
 
-// wantFailure renders and checks that it fails as the port says, with a detail
-// of the host's own.
+// wantFailure checks that a render fails with the documented code and a detail from
+// the host.
 func wantFailure(t *testing.T, h *Host, j engine.RenderJob, detail string) error {
 	t.Helper()
 	file, err := h.Render(t.Context(), j)
@@ -112,7 +112,7 @@ func TestFailedRenders(t *testing.T) {
 	wantFailure(t, h, j, "no longer accepts these options")
 }
 
-func TestCallerWhoLeavesCostsNoProcess(t *testing.T) {
+func TestCancelledRenderDoesNotEndTheProcess(t *testing.T) {
 	h, _ := open(t, Options{}, bad())
 	before := pid(t, h)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -125,8 +125,9 @@ func TestCallerWhoLeavesCostsNoProcess(t *testing.T) {
 	}
 }
 
-// No secret leaves by a panic, a trace, an error or a print of the plugin.
-func TestPluginCannotTellSecrets(t *testing.T) {
+// No secret reaches the log or a caller by a panic, a stack trace, an error or output
+// of the plugin.
+func TestPluginCannotRevealSecrets(t *testing.T) {
 	h, log := open(t, Options{Deadline: 5 * time.Second}, bad())
 	for _, format := range []string{"panic", "burst", "babble", "refuse"} {
 		j := job(t, rsaJob, format)
@@ -145,19 +146,19 @@ func TestPluginCannotTellSecrets(t *testing.T) {
 	}
 }
 
-// What a plugin says before it held a secret is quoted, but cannot forge lines.
-func TestPluginsWordsAreTamed(t *testing.T) {
+// An error text of a plugin without secrets is logged, but cannot forge log lines.
+func TestPluginErrorsAreSanitised(t *testing.T) {
 	h, _ := open(t, Options{}, bad())
 	err := wantFailure(t, h, job(t, rsaJob, "refuse"), "refused or failed")
 	if text := err.Error(); !strings.Contains(text, "no such thing forged=line") || strings.Contains(text, "\n") || len(text) > 1000 {
 		t.Errorf("got %q", text)
 	}
 	if failure, _ := errors.AsType[*engine.Error](err); strings.Contains(failure.Detail, "forged") {
-		t.Errorf("the caller's error is %q", failure.Detail)
+		t.Errorf("the caller receives %q", failure.Detail)
 	}
 }
 
-func TestPluginFindsNothingAroundIt(t *testing.T) {
+func TestPluginHasAnEmptyEnvironment(t *testing.T) {
 	t.Setenv("COUNTERSIGN_SECRET", "in the host's environment")
 	h, _ := open(t, Options{}, bad())
 	var found struct {
@@ -174,10 +175,10 @@ func TestPluginFindsNothingAroundIt(t *testing.T) {
 	for _, variable := range found.Env {
 		name, _, _ := strings.Cut(variable, "=")
 		if !strings.HasPrefix(name, "PLUGIN_") && name != "COUNTERSIGN_PLUGIN" && name != "COUNTERSIGN_PLUGIN_HOST_PID" {
-			t.Errorf("the plugin finds %s", variable)
+			t.Errorf("the plugin has %s", variable)
 		}
 	}
 	if found.Stdin != 0 || found.Dir != "/" || found.Key != nil || found.Passphrase != "" || len(found.Files) != 0 {
-		t.Errorf("the plugin finds %+v", found)
+		t.Errorf("the plugin has %+v", found)
 	}
 }

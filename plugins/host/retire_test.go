@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// Every render under way when its plugin is replaced is finished by the process
-// that began it, which then ends. Here it ends at once, because this
-// test does not wait for the deadline.
+// When a plugin is replaced, the old process finishes its running renders and then ends
+// at once. The deadline is long, so that a process that waits for it fails the test.
 func TestReloadsUnderLoad(t *testing.T) {
 	busy := bad()
 	busy.Limits.Concurrency = 64
@@ -20,7 +19,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	var renders sync.WaitGroup
 	var done [2]atomic.Int64
 	ctx, stop := context.WithCancel(t.Context())
-	for i := range 64 + 8 { // and archives, which take several plugins in turn
+	for i := range 64 + 8 { // the last 8 render archives, which need several plugins
 		kind := min(i/64, 1)
 		renders.Go(func() {
 			for ctx.Err() == nil {
@@ -43,7 +42,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		eventually(t, "renders go on", func() bool { return done[0].Load() >= before+64 || t.Failed() })
+		eventually(t, "renders continue", func() bool { return done[0].Load() >= before+64 || t.Failed() })
 	}
 	stop()
 	renders.Wait()
@@ -53,8 +52,9 @@ func TestReloadsUnderLoad(t *testing.T) {
 	eventually(t, "the old processes end", func() bool { return len(children(t, os.Getpid())) == listed })
 }
 
-// A render that never ends keeps its plugin no longer than it may take itself.
-func TestRetiredPluginEndsWhateverItDoes(t *testing.T) {
+// A render that never ends delays the end of a replaced plugin only until the render's
+// deadline.
+func TestReplacedPluginEndsAfterTheDeadline(t *testing.T) {
 	h, _ := open(t, Options{Deadline: 2 * time.Second}, bad())
 	before := pid(t, h)
 	hung := make(chan error)
@@ -64,7 +64,7 @@ func TestRetiredPluginEndsWhateverItDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if after := pid(t, h); after == before || gone(before) {
-		t.Errorf("the process was %d and is %d, while a render is under way", before, after)
+		t.Errorf("the process was %d and is %d, while a render is running", before, after)
 	}
 	if err := <-hung; err == nil {
 		t.Error("it rendered")

@@ -19,28 +19,28 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sandbox"
 )
 
-// everything is what a sandbox enforces where the kernel has it all.
+// everything is what a sandbox enforces if the kernel supports all of it.
 var everything = []string{
 	sandbox.Privileges, sandbox.Network, sandbox.Files, sandbox.Processes,
 	sandbox.Memory, sandbox.OpenFiles, sandbox.Threads, sandbox.CPU,
 }
 
-// hostile lists the plugin that tries to get out.
+// hostile returns the entry of the plugin that tries to escape.
 func hostile() catalogue.Entry {
 	return catalogue.Entry{Name: "hostile", Path: "hostile", Formats: []string{
 		"probe", "hostile-pid", "allocate", "giant", "spin", "spin-inside", "threads", "files", "litter", "flood",
 	}}
 }
 
-// whole skips a test where the kernel cannot enforce what it is about.
-func whole(t *testing.T, s engine.PluginState) {
+// requireFullSandbox skips the test if the kernel cannot enforce the whole sandbox.
+func requireFullSandbox(t *testing.T, s engine.PluginState) {
 	t.Helper()
 	if len(s.Sandbox.Missing) > 0 {
 		t.Skipf("this system does not enforce %q", s.Sandbox.Missing)
 	}
 }
 
-// probe has the hostile plugin try one thing and returns what it says of it.
+// probe makes the hostile plugin try one operation and returns the result.
 func probe(t *testing.T, h *Host, what, target string) string {
 	t.Helper()
 	j := job(t, ed25519Job, "probe")
@@ -48,7 +48,7 @@ func probe(t *testing.T, h *Host, what, target string) string {
 	return string(render(t, h, j))
 }
 
-// outside is what there is to get at, and whether something did.
+// outside has the targets of the probes outside the sandbox, and detects access.
 type outside struct {
 	tcp, unix, abstract net.Listener
 	udp, datagrams      net.PacketConn
@@ -71,7 +71,7 @@ func newOutside(t *testing.T) *outside {
 		listen(t, &o.abstract, "unix", "@countersign-test-"+strconv.Itoa(os.Getpid())),
 		receive(t, &o.udp, "udp", "127.0.0.1:0"),
 		receive(t, &o.datagrams, "unixgram", filepath.Join(dir, "datagrams")),
-		unix.Dup3(2, o.descriptor, 0), // as if the process that started the host had left it open
+		unix.Dup3(2, o.descriptor, 0), // as if the parent of the host had left it open
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -95,7 +95,7 @@ func receive(t *testing.T, into *net.PacketConn, network, address string) (err e
 	return err
 }
 
-// untouched checks that nothing came in from the plugin.
+// untouched checks that the plugin reached no target.
 func (o *outside) untouched(t *testing.T) {
 	t.Helper()
 	for _, l := range []net.Listener{o.tcp, o.unix, o.abstract} {
@@ -118,7 +118,7 @@ func (o *outside) untouched(t *testing.T) {
 	}
 }
 
-// attempts are what a plugin may try, each by its probe and target.
+// attempts are pairs of a probe and its target.
 func (o *outside) attempts() [][2]string {
 	self := strconv.Itoa(os.Getpid())
 	return [][2]string{
@@ -135,12 +135,12 @@ func (o *outside) attempts() [][2]string {
 	}
 }
 
-func TestHostilePluginGetsNowhere(t *testing.T) {
+func TestHostilePluginCannotEscape(t *testing.T) {
 	t.Setenv("COUNTERSIGN_SECRET", "CANARY")
 	o := newOutside(t)
 	h, _ := open(t, Options{}, hostile())
 	s := state(t, h, "hostile")
-	whole(t, s)
+	requireFullSandbox(t, s)
 	if got := strings.Join(s.Sandbox.Enforced, ", "); got != strings.Join(everything, ", ") {
 		t.Errorf("enforced: %s", got)
 	}
@@ -153,7 +153,7 @@ func TestHostilePluginGetsNowhere(t *testing.T) {
 		t.Errorf("its environment: %s", got)
 	}
 	if err := dialIn(t, h); err == nil {
-		t.Error("what it listens on can be reached from outside")
+		t.Error("a process outside can connect to the plugin")
 	}
 	o.untouched(t)
 	plugin := children(t, os.Getpid())
@@ -166,10 +166,10 @@ func TestHostilePluginGetsNowhere(t *testing.T) {
 	}
 	for _, line := range []string{"NoNewPrivs:\t1", "Seccomp:\t2", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapAmb:\t0000000000000000"} {
 		if !strings.Contains(string(status), line+"\n") {
-			t.Errorf("its status does not say %s:\n%s", line, status)
+			t.Errorf("its status has no line %s:\n%s", line, status)
 		}
 	}
-	if nice, err := unix.Getpriority(unix.PRIO_PROCESS, plugin[0]); err != nil || 20-nice < 5 { // as the system call counts
+	if nice, err := unix.Getpriority(unix.PRIO_PROCESS, plugin[0]); err != nil || 20-nice < 5 { // the system call returns 20 minus the priority
 		t.Errorf("its priority is that of the host or higher: %d (%v)", nice, err)
 	}
 	if s := state(t, h, "hostile"); s.State != runtime.StateRunning || s.Detail != "" {
@@ -177,8 +177,8 @@ func TestHostilePluginGetsNowhere(t *testing.T) {
 	}
 }
 
-// dialIn has the hostile plugin listen by an abstract name, which no permissions
-// of files guard, and dials it as any user could.
+// dialIn makes the hostile plugin listen on an abstract socket, which file permissions
+// do not protect, and connects to it as any user could.
 func dialIn(t *testing.T, h *Host) error {
 	t.Helper()
 	name := "@countersign-hostile-" + strconv.Itoa(pid(t, h, "hostile-pid"))
@@ -195,13 +195,13 @@ func dialIn(t *testing.T, h *Host) error {
 func TestOpenFilesAreLimited(t *testing.T) {
 	limited := hostile()
 	limited.Limits.Files = 20
-	for most, e := range map[int]catalogue.Entry{sandbox.DefaultLimits.Files: hostile(), 20: limited} {
-		t.Run(strconv.Itoa(most), func(t *testing.T) {
+	for limit, e := range map[int]catalogue.Entry{sandbox.DefaultLimits.Files: hostile(), 20: limited} {
+		t.Run(strconv.Itoa(limit), func(t *testing.T) {
 			h, _ := open(t, Options{}, e)
-			whole(t, state(t, h, "hostile"))
+			requireFullSandbox(t, state(t, h, "hostile"))
 			count, reason, _ := strings.Cut(string(render(t, h, job(t, rsaJob, "files"))), ": ")
-			if n, err := strconv.Atoi(count); err != nil || n >= most || reason != unix.EMFILE.Error() {
-				t.Errorf("it opened %s of %d (%s)", count, most, reason)
+			if n, err := strconv.Atoi(count); err != nil || n >= limit || reason != unix.EMFILE.Error() {
+				t.Errorf("it opened %s of %d (%s)", count, limit, reason)
 			}
 			if s := state(t, h, "hostile"); s.State != runtime.StateRunning || s.Detail != "" {
 				t.Errorf("got %+v", s)
@@ -218,24 +218,24 @@ func TestLimitsOfTheCatalogue(t *testing.T) {
 	if s := state(t, h, "greedy"); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, "its limit threads in the catalogue is 257; it must be from 1 to 256") {
 		t.Errorf("got %+v", s)
 	}
-	whole(t, state(t, h, "hostile"))
+	requireFullSandbox(t, state(t, h, "hostile"))
 	wantFailure(t, h, job(t, rsaJob, "allocate"), "its plugin")
 	eventually(t, "its state says so", func() bool { return strings.Contains(state(t, h, "hostile").Detail, "64 MiB of memory") })
 }
 
-// why is what a state says of the plugin that needs the system's libraries. It
-// can read them, and that is not what the sandbox promises.
-const why = "no files: it reads the system's libraries, because it is not linked statically"
+// missingFiles is what the state reports as missing for a plugin that needs the
+// system's libraries, because that plugin can read their folders.
+const missingFiles = "no files: it reads the system's libraries, because it is not linked statically"
 
 func dynamicPlugin() catalogue.Entry {
 	return catalogue.Entry{Name: "dynamic", Path: "dynamic", Formats: []string{"dynamic"}}
 }
 
-func TestWhatIsNotEnforcedIsTold(t *testing.T) {
+func TestMissingMeasuresAreReported(t *testing.T) {
 	h, log := open(t, Options{}, append(builtIn(t, "pem"), dynamicPlugin())...)
 	render(t, h, job(t, rsaJob, "dynamic"))
-	whole(t, state(t, h, "pem"))
-	if s := state(t, h, "dynamic"); len(s.Sandbox.Missing) != 1 || !strings.HasPrefix(s.Sandbox.Missing[0], why) || len(s.Sandbox.Enforced) != len(everything)-1 {
+	requireFullSandbox(t, state(t, h, "pem"))
+	if s := state(t, h, "dynamic"); len(s.Sandbox.Missing) != 1 || !strings.HasPrefix(s.Sandbox.Missing[0], missingFiles) || len(s.Sandbox.Enforced) != len(everything)-1 {
 		t.Errorf("got %+v", s)
 	}
 	if !strings.Contains(log.String(), `"level":"WARN","msg":"plugin runs although it is not fully confined`) {
@@ -243,11 +243,11 @@ func TestWhatIsNotEnforcedIsTold(t *testing.T) {
 	}
 }
 
-func TestWhatIsRequiredIsEnforced(t *testing.T) {
+func TestRequiredSandboxIsEnforced(t *testing.T) {
 	path := folder(t, append(builtIn(t, "pem"), dynamicPlugin())...)
 	h, _ := open(t, Options{Catalogue: path, Sandbox: sandbox.ModeRequire})
-	whole(t, state(t, h, "pem"))
-	if s := state(t, h, "dynamic"); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, "it cannot be confined as required: "+why) {
+	requireFullSandbox(t, state(t, h, "pem"))
+	if s := state(t, h, "dynamic"); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, "it cannot be confined as required: "+missingFiles) {
 		t.Errorf("got %+v", s)
 	}
 	render(t, h, job(t, rsaJob, "cert"))
@@ -256,7 +256,7 @@ func TestWhatIsRequiredIsEnforced(t *testing.T) {
 	}
 }
 
-// Starts that succeed, fail and are repeated leave no descriptor in the host.
+// Neither successful, failed nor repeated starts leave a descriptor open in the host.
 func TestStartsLeaveNoDescriptor(t *testing.T) {
 	path := folder(t, hostile(), dynamicPlugin(), misbehaving("exits", nil))
 	count := func() int {
@@ -267,14 +267,14 @@ func TestStartsLeaveNoDescriptor(t *testing.T) {
 		return len(list)
 	}
 	var before int
-	for round := range 3 { // the first may open what the runtime keeps
+	for round := range 3 { // in the first round, the runtime opens descriptors that it keeps
 		h, err := Open(t.Context(), Options{Catalogue: path, Sandbox: sandbox.ModeRequire, Logger: debugTo(&logged{})})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 2 {
 			if state(t, h, "hostile").State == runtime.StateRunning {
-				_ = unix.Kill(pid(t, h, "hostile-pid"), unix.SIGKILL) // the next answer comes from the next process
+				_ = unix.Kill(pid(t, h, "hostile-pid"), unix.SIGKILL) // the next render is on the next process
 				pid(t, h, "hostile-pid")
 			}
 		}

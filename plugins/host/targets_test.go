@@ -14,10 +14,10 @@ import (
 	"github.com/countersign-dev/countersign/plugins/sdk/sdktest"
 )
 
-// needs3DES are the targets that cannot read a bundle in AES.
+// needs3DES are the targets that cannot read a bundle that is encrypted with AES.
 var needs3DES = []string{"windows-server-2016", "macos-14", "macos-15", "java-8-before-u301"}
 
-// Every import command whose tool is here is run on a file that was made for it.
+// Every import command whose tool is installed is run on a file for its target.
 func checkImportCommandsImport(t *testing.T, h *Host) {
 	ran := map[string]bool{}
 	for _, f := range h.Formats() {
@@ -32,7 +32,7 @@ func checkImportCommandsImport(t *testing.T, h *Host) {
 				if f.ID == "pkcs12" {
 					info := sdktest.Run(t, file, "openssl", "pkcs12", "-info", "-noout", "-passin", "pass:"+sdktest.Passphrase, "-in")
 					if older := strings.Contains(info, "3-KeyTripleDES"); older != slices.Contains(needs3DES, target.ID) {
-						t.Errorf("it is made with 3DES: %v", older)
+						t.Errorf("it is encrypted with 3DES: %v", older)
 					}
 				}
 				tool, _, _ := strings.Cut(target.ImportCommand, " ")
@@ -48,8 +48,8 @@ func checkImportCommandsImport(t *testing.T, h *Host) {
 	}
 }
 
-// runImport runs the command as a user would who types the passphrase at every
-// prompt for one and trusts the certificate.
+// runImport runs the command as a user would, who types the passphrase at each prompt
+// and trusts the certificate.
 func runImport(t *testing.T, h *Host, command, name string, file []byte) {
 	t.Helper()
 	folder := t.TempDir()
@@ -61,7 +61,7 @@ func runImport(t *testing.T, h *Host, command, name string, file []byte) {
 	write(name, file)
 	typed := []string{sdktest.Passphrase, sdktest.Passphrase, sdktest.Passphrase}
 	switch {
-	case strings.Contains(command, "-keystore keystore.p12"): // of which the request was
+	case strings.Contains(command, "-keystore keystore.p12"): // the keystore that has the key of the request
 		j := job(t, rsaJob, "pkcs12")
 		j.Options = `{"alias":"shop"}`
 		write("keystore.p12", render(t, h, j))
@@ -73,7 +73,7 @@ func runImport(t *testing.T, h *Host, command, name string, file []byte) {
 	importing := exec.CommandContext(t.Context(), "sh", "-c", line)
 	importing.Dir = folder
 	importing.Stdin = strings.NewReader(strings.Join(typed, "\n") + "\n")
-	importing.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // without a terminal, the command reads answers from standard input
+	importing.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // without a terminal, the program reads answers from standard input
 	printed, err := importing.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", line, err, printed)

@@ -17,8 +17,7 @@ import (
 
 const nobody = 65534
 
-// ownBinaries copies the plugins into a folder of the user's, who may own nothing
-// else.
+// ownBinaries copies the plugins into a folder that the user owns.
 func ownBinaries(t *testing.T, user int) (dir string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cs")
@@ -32,8 +31,8 @@ func ownBinaries(t *testing.T, user int) (dir string) {
 	return dir
 }
 
-// again runs tests of this program once more, on the plugins in a folder.
-func again(dir, tests string, attr *syscall.SysProcAttr, env ...string) (said string, err error) {
+// runTests runs tests of this program in a new process, with the plugins in a folder.
+func runTests(dir, tests string, attr *syscall.SysProcAttr, env ...string) (output string, err error) {
 	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run", tests)
 	cmd.Env = append(env, readyVariable+"="+dir, "TMPDIR="+dir, "PATH="+os.Getenv("PATH"))
 	cmd.SysProcAttr = attr
@@ -41,72 +40,72 @@ func again(dir, tests string, attr *syscall.SysProcAttr, env ...string) (said st
 	return string(text), err
 }
 
-// The sandbox takes no privileges. Where the tests run as root, the ones about
-// it run once more as a user who has none, and as root the way containers have
-// it, without the capability that makes networks.
-func TestSandboxTakesNoPrivileges(t *testing.T) {
+// The sandbox needs no privileges. If the tests run as root, the tests of the sandbox
+// run again as a user without privileges, and as root without the capability to
+// create network namespaces, as in containers.
+func TestSandboxNeedsNoPrivileges(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("the other tests have no privileges already")
+		t.Skip("the other tests already run without privileges")
 	}
 	for _, user := range []int{nobody, 0} {
 		t.Run(strconv.Itoa(user), func(t *testing.T) {
-			goruntime.LockOSThread() // never unlocked: the thread has lost its capability, so it must end with this test
+			goruntime.LockOSThread() // never unlocked: the thread has lost a capability and ends with this test
 			if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0); err != nil {
 				t.Fatal(err)
 			}
-			said, err := again(ownBinaries(t, user), "^(TestHostilePluginGets|TestWhatIs|TestOpenFiles|TestLimits|TestKilledHost)",
+			output, err := runTests(ownBinaries(t, user), "^(TestHostilePluginCannot|TestMissingMeasures|TestRequiredSandbox|TestOpenFiles|TestLimits|TestKilledHost)",
 				&syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user), Gid: uint32(user)}}) //nolint:gosec // ids are positive
 			if err != nil {
-				t.Errorf("without privileges: %v\n%s", err, said)
+				t.Errorf("without privileges: %v\n%s", err, output)
 			}
-			passed, skipped := strings.Count(said, "\n--- PASS: "), strings.Count(said, "\n--- SKIP: ")
+			passed, skipped := strings.Count(output, "\n--- PASS: "), strings.Count(output, "\n--- SKIP: ")
 			if passed+skipped < 7 {
-				t.Errorf("without privileges %d tests passed\n%s", passed, said)
+				t.Errorf("without privileges %d tests passed\n%s", passed, output)
 			}
 			if skipped > 0 {
-				t.Logf("without privileges %d tests were skipped\n%s", skipped, said)
+				t.Logf("without privileges %d tests were skipped\n%s", skipped, output)
 			}
 		})
 	}
 }
 
-// lonelyVariable is set where TestWithoutANetworkOfItsOwn may take from itself,
-// being in a user namespace of its own, that it can make networks.
-const lonelyVariable = "COUNTERSIGN_TEST_NO_NETWORKS"
+// noNetworksVariable is set if TestWithoutANetworkNamespace runs in its own user
+// namespace, in which it can forbid network namespaces.
+const noNetworksVariable = "COUNTERSIGN_TEST_NO_NETWORKS"
 
-// Where the system cannot give a plugin its own network, the plugin's state says so.
-func TestWithoutANetworkOfItsOwn(t *testing.T) {
-	if os.Getenv(lonelyVariable) == "" {
-		said, err := again(ownBinaries(t, os.Geteuid()), "^"+t.Name()+"$", &syscall.SysProcAttr{
+// If the plugin cannot have its own network namespace, its state says so.
+func TestWithoutANetworkNamespace(t *testing.T) {
+	if os.Getenv(noNetworksVariable) == "" {
+		output, err := runTests(ownBinaries(t, os.Geteuid()), "^"+t.Name()+"$", &syscall.SysProcAttr{
 			Cloneflags:  syscall.CLONE_NEWUSER,
 			UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
 			GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
-		}, lonelyVariable+"=1")
+		}, noNetworksVariable+"=1")
 		switch {
 		case errors.Is(err, unix.EPERM):
-			t.Skip("this system makes no user namespaces, so every test is one without a network of its own")
+			t.Skip("this system has no user namespaces, so all tests run without network namespaces")
 		case err != nil:
-			t.Errorf("without networks: %v\n%s", err, said)
+			t.Errorf("without network namespaces: %v\n%s", err, output)
 		}
 		return
 	}
 	if err := os.WriteFile("/proc/sys/user/max_net_namespaces", []byte("0"), 0); err != nil {
 		t.Fatal(err)
 	}
-	const reason = "no network: it may listen on an abstract socket"
+	const missingNetwork = "no network: it may listen on an abstract socket"
 	h, _ := open(t, Options{}, hostile())
 	s := state(t, h, "hostile")
-	if len(s.Sandbox.Missing) == 0 || !strings.HasPrefix(s.Sandbox.Missing[0], reason) {
+	if len(s.Sandbox.Missing) == 0 || !strings.HasPrefix(s.Sandbox.Missing[0], missingNetwork) {
 		t.Errorf("got %+v", s)
 	}
 	if err := dialIn(t, h); err != nil {
-		t.Errorf("what it listens on cannot be reached: %v", err)
+		t.Errorf("cannot connect to the plugin: %v", err)
 	}
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
 	h, _ = open(t, Options{Catalogue: h.options.Catalogue, Sandbox: sandbox.ModeRequire})
-	if s := state(t, h, "hostile"); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, "it cannot be confined as required: "+reason) {
+	if s := state(t, h, "hostile"); s.State != runtime.StateDisabled || !strings.Contains(s.Detail, "it cannot be confined as required: "+missingNetwork) {
 		t.Errorf("got %+v", s)
 	}
 }

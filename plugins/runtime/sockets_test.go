@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestSocketFolderUnderALongTemporaryOne(t *testing.T) {
+func TestSocketFolderWithALongTMPDIR(t *testing.T) {
 	long := filepath.Join(t.TempDir(), strings.Repeat("x", 100))
 	if err := os.Mkdir(long, 0o700); err != nil {
 		t.Fatal(err)

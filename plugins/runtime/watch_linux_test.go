@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// A plugin may use one CPU for each render that is open, however short the render is
-// and however it falls between the looks at the process.
-func TestCPUTimeIsThatOfRenders(t *testing.T) {
+// A plugin may use one CPU for each open render, even if the render is shorter than the
+// time between two measurements.
+func TestCPUTimeIsLimitedByOpenRenders(t *testing.T) {
 	const always = watchEvery
 	for name, test := range map[string]struct {
-		renders int           // at once, ten times a second
-		open    time.Duration // of every tenth
+		renders int           // parallel renders, started ten times a second
+		open    time.Duration // how long each render is open
 		cpus    float64
 		ends    bool
 	}{
 		"idle":                            {0, 0, 0, false},
 		"collects its garbage":            {0, 0, 0.05, false},
-		"spins when asked nothing":        {0, 0, 1, true},
+		"spins without a render":          {0, 0, 1, true},
 		"renders":                         {1, always, 1, false},
 		"renders many at once":            {8, always, 8, false},
-		"renders in brief":                {1, 5 * time.Millisecond, 0.05, false},
+		"short renders":                   {1, 5 * time.Millisecond, 0.05, false},
 		"spins on two CPUs in a render":   {1, always, 2, true},
 		"spins on all CPUs in renders":    {8, always, 64, true},
-		"spins between brief renders":     {1, 5 * time.Millisecond, 0.5, true},
-		"spins between many brief ones":   {8, 5 * time.Millisecond, 2, true},
+		"spins between short renders":     {1, 5 * time.Millisecond, 0.5, true},
+		"spins between many short ones":   {8, 5 * time.Millisecond, 2, true},
 		"uses a bit more than it renders": {2, always, 2.05, false},
 	} {
 		t.Run(name, func(t *testing.T) {
