@@ -8,11 +8,13 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # The race detector watches every package except these:
 #   cmd/countersign, workflows/embedded  link the Temporal server, which takes
 #       minutes to compile for the race detector
+#   engine/store/mongo                   starts a FerretDB server in the test program,
+#       which is ten times slower under the race detector
 #   plugins/conformance                  starts plugins through plugins/host, which
 #       is watched
 #   plugins/formats, engine/certimport, api/client, api/wire, engine/keys/kms
 #       start no goroutine; most of their tests compare output with golden files
-UNWATCHED      := cmd/countersign|workflows/embedded|plugins/conformance|plugins/formats/[^/]*|engine/certimport|api/client|api/wire|engine/keys/kms
+UNWATCHED      := cmd/countersign|engine/store/mongo|workflows/embedded|plugins/conformance|plugins/formats/[^/]*|engine/certimport|api/client|api/wire|engine/keys/kms
 PLAIN_PACKAGES  = $(shell $(GO) list ./... | grep -E '/($(UNWATCHED))$$')
 RACE_PACKAGES   = $(shell $(GO) list ./... | grep -vE '/($(UNWATCHED))$$')
 

@@ -77,10 +77,10 @@ func (s *Server) admit(ctx context.Context, c *fiber.Ctx, k *call, a access) err
 	if err := s.authenticate(ctx, c, k); err != nil {
 		return err
 	}
-	switch {
-	case a.audience == authenticated:
+	switch a.audience {
+	case authenticated:
 		return nil
-	case a.audience == systemAdmins:
+	case systemAdmins:
 		if !k.IsSystemAdmin() {
 			return engine.Errorf(engine.CodeForbidden, "only a system administrator may do this")
 		}

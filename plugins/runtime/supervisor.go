@@ -1,3 +1,8 @@
+// Package runtime keeps the processes of plugins running. Start with supervisor.go,
+// which starts a plugin, restarts it after a crash and takes it out of service after
+// too many; process.go is one run of a plugin, confined by package sandbox, and
+// render.go asks a running plugin for a file. [Try] runs a plugin that no catalogue
+// lists.
 package runtime
 
 import (
