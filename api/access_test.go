@@ -49,8 +49,8 @@ func TestRevokedKeyAndRemovedMember(t *testing.T) {
 	f.do("viewer", "GET", "/me", "").problem(401, engine.CodeUnauthenticated)
 }
 
-// A key never does more than its owner may do today, nor than its own role.
-func TestKeyIsCutDown(t *testing.T) {
+// An API key has neither more rights than its owner has now nor more than its role.
+func TestKeyRightsAreLimited(t *testing.T) {
 	f := newFixture(t)
 	weak := "Bearer " + f.key(f.caller("admin"), engine.RoleViewer, time.Time{}).Reveal()
 	f.do(weak, "GET", "{p}/certificates", "").is(200)
@@ -159,7 +159,7 @@ func TestFailedLoginsAreLimited(t *testing.T) {
 	f.do("viewer", "GET", "/me", "").is(200)
 }
 
-// A key cannot make another that outlives it.
+// An API key cannot create another one that expires later.
 func TestAKeyDoesNotProlongItself(t *testing.T) {
 	f := newFixture(t)
 	brief := "Bearer " + f.key(f.caller("admin"), engine.RoleAdmin, time.Now().Add(time.Hour)).Reveal()

@@ -181,7 +181,7 @@ func New(o Options) (*Server, error) {
 	return s, s.ui(o.UI)
 }
 
-// checkAddresses checks the options that tell how callers reach the server.
+// checkAddresses checks the options for the addresses of the server and its proxies.
 func (s *Server) checkAddresses() error {
 	var err error
 	if s.proxies, err = proxyPrefixes(s.options.TrustedProxies); err != nil {

@@ -227,7 +227,7 @@ func TestOnlyWhatWasApprovedLeaves(t *testing.T) {
 	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").is(200)
 }
 
-func TestCancelWhatWaits(t *testing.T) {
+func TestCancelWaitingRequests(t *testing.T) {
 	f := newFixture(t)
 	f.mode(false, engine.ApprovalAll)
 	p := f.waits("operator", `{"format":"cert"}`)

@@ -149,7 +149,7 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// pagesThenError answers so many pages of audit entries, then fails.
+// pagesThenError returns some pages of audit entries, then an error.
 type pagesThenError struct {
 	api.Store
 	pages atomic.Int64
@@ -162,8 +162,8 @@ func (p *pagesThenError) AuditEntries(ctx context.Context, q engine.AuditQuery) 
 	return p.Store.AuditEntries(ctx, q)
 }
 
-// An export that breaks off must not look like a whole one.
-func TestExportBreaksOff(t *testing.T) {
+// An export that ends on an error must not look complete.
+func TestExportEndsOnAnError(t *testing.T) {
 	broken := &pagesThenError{}
 	f := newFixture(t, func(_ *fixture, o *api.Options) { broken.Store, o.Store = o.Store, broken })
 	for range 600 {

@@ -24,13 +24,13 @@ type readinessOutput struct{ Body wire.Readiness }
 func (s *Server) healthEndpoints() {
 	register(s, endpoint{
 		id: "health", method: http.MethodGet, path: "/healthz", access: public, tag: "Health",
-		summary: "Tell that the process is running",
+		summary: "Check that the process is running",
 	}, s.health)
 	register(s, endpoint{
 		id: "readiness", method: http.MethodGet, path: "/readyz", access: public, tag: "Health",
-		summary: "Tell whether requests can be served",
+		summary: "Check whether requests can be served",
 		description: "503 unavailable names in its detail what does not answer. Its member checks lists all checks, its member plugins the renderers " +
-			"and its member policy the rules in force.",
+			"and its member policy the active rules.",
 	}, s.readiness)
 }
 

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The limiter forgets the address that failed longest ago.
+// The limiter drops the address whose last failure is the oldest.
 func TestLimiterIsBounded(t *testing.T) {
 	l, err := newLimiter(1)
 	if err != nil {

@@ -37,7 +37,7 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	if err := s.recovered(c, k); err != nil {
 		s.answerError(c, k, err)
 	}
-	// A duration needs the monotonic clock; the injected clock tells the time of day.
+	// A duration needs the monotonic clock; the injected clock returns only the time of day.
 	status, took := c.Response().StatusCode(), time.Since(c.Context().Time())
 	s.metrics.served(c.Method(), k.route, status, took)
 	level := slog.LevelInfo

@@ -20,7 +20,7 @@ type policyOutput struct {
 }
 
 type policyInput struct {
-	IfMatch string `header:"If-Match" maxLength:"100" doc:"The ETag of the policy that you changed; 412 if somebody else changed it meanwhile"`
+	IfMatch string `header:"If-Match" maxLength:"100" doc:"The ETag of the policy that you changed; 412 if another caller changed it meanwhile"`
 	Body    wire.Policy
 }
 
@@ -40,7 +40,7 @@ func (s *Server) policyEndpoints() {
 	register(s, endpoint{
 		id: "evaluate-policy", method: http.MethodPost, path: base + "/projects/{pid}/certificate-policy/evaluate",
 		access: role(engine.RoleOperator), tag: "Policy",
-		summary: "Evaluate the policy for a download", description: "Tells what a mint would be answered. Nothing is decided or stored.",
+		summary: "Evaluate the policy for a download", description: "Returns the policy's verdict on a download request, without making the request. Nothing is stored.",
 	}, s.evaluate)
 }
 

@@ -24,7 +24,7 @@ var previewAgents = []string{
 	"viber", "kakaotalk-scrap", "line-poker",
 }
 
-// isPrefetch reports whether the request says that no person asked for it.
+// isPrefetch reports whether the request says that no user caused it.
 func isPrefetch(c *fiber.Ctx) bool {
 	for _, header := range purposeHeaders {
 		purpose := strings.ToLower(c.Get(header))

@@ -162,7 +162,7 @@ func ofValidation(ctx huma.Context, status int, _ string, errs ...error) huma.St
 	return problemOf(engine.Errorf(code, "%s", detail), id)
 }
 
-// findings tells which members are wrong and why.
+// findings lists which members are wrong and why.
 func findings(errs []error) []string {
 	texts := []string{}
 	for _, err := range errs {

@@ -33,8 +33,8 @@ func processes(t *testing.T, plugin string) (pids []int) {
 	return pids
 }
 
-// stopped gives the server a host whose plugin pem does one thing at a time and
-// is stopped, until the test lets it go on. A slow machine has a minute for that.
+// stopped gives the server a host whose plugin pem renders one file at a time and is
+// stopped until the test calls goOn, within a minute.
 func (f *fixture) stopped(o host.Options) (goOn func()) {
 	f.t.Helper()
 	others := processes(f.t, "pem")

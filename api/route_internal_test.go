@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// An endpoint that forgets to say who may call it is refused at registration.
+// An endpoint without an access is refused at registration.
 func TestEndpointWithoutAccess(t *testing.T) {
 	defer func() {
 		if recover() == nil {

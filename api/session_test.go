@@ -76,7 +76,7 @@ func TestSignIn(t *testing.T) {
 		t.Error("signing in again gave the same session")
 	}
 	if n := len(f.entries(engine.SystemChain, engine.ActionSessionOpened)); n != 2 {
-		t.Errorf("%d sign-ins on record", n)
+		t.Errorf("%d audit entries of sign-ins", n)
 	}
 	for _, secret := range []string{goodPassword, b.forger, strings.SplitN(b.cookie, "=", 2)[1]} {
 		if strings.Contains(f.log.String(), secret) {
@@ -129,7 +129,7 @@ func TestSignInRefused(t *testing.T) {
 		t.Errorf("refusals differ: %v", details)
 	}
 	if n := len(f.entries(engine.SystemChain, engine.ActionLoginFailed)); n != 4 {
-		t.Errorf("%d failures on record", n)
+		t.Errorf("%d audit entries of failures", n)
 	}
 	f.do("", "POST", "/session", `{"username":"operator"}`).problem(422, engine.CodeInvalidRequest)
 	f.do("", "POST", "/session", `{`).problem(400, engine.CodeMalformedJSON)
@@ -202,8 +202,8 @@ func TestSessionsEnd(t *testing.T) {
 	f.do("admin", "PATCH", "/users/"+f.users["root"].ID, `{"disabled":true}`).problem(403, engine.CodeForbidden)
 }
 
-// A session lasts as long as it is used, and no longer than it may.
-func TestSessionsLapse(t *testing.T) {
+// A session lasts as long as it is used, but not longer than its maximal life.
+func TestSessionsExpire(t *testing.T) {
 	f := newFixture(t)
 	f.withPassword("operator")
 	idle, used, streaming, left := f.signIn("operator"), f.signIn("operator"), f.signIn("operator"), f.signIn("operator")
@@ -214,8 +214,8 @@ func TestSessionsLapse(t *testing.T) {
 	left.do("GET", "{p}/requests", "", "X-Unattended", "1").is(200)
 	later(30 * time.Minute)
 	idle.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
-	left.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)      // nor is what a page reads by itself
-	streaming.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated) // an open stream is no use
+	left.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)      // nor is a call that a page makes by itself
+	streaming.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated) // an open stream does not count as use
 	for range 21 {
 		used.do("GET", "/me", "").is(200)
 		later(30 * time.Minute)

@@ -143,7 +143,7 @@ func (f *fixture) until(what string, holds func() bool) {
 	}
 }
 
-func TestStuckClientIsCutOff(t *testing.T) {
+func TestStuckClientIsDisconnected(t *testing.T) {
 	f := newFixture(t)
 	before := f.head()
 	f.beside(stream.Pace{Poll: 5 * time.Millisecond, SendTimeout: 300 * time.Millisecond})

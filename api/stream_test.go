@@ -142,7 +142,7 @@ func (f *fixture) download(as string) string {
 
 const oneDownload = "request.updated/download.requested/issued request.updated/cert.downloaded/consumed cert.downloaded/cert.downloaded/"
 
-func TestStreamTellsAndResumes(t *testing.T) {
+func TestStreamSendsAndResumes(t *testing.T) {
 	f := newFixture(t, brisk)
 	before, first := f.head(), f.source("admin")
 	f.beside(briskly)
@@ -291,12 +291,12 @@ func TestStreamOpens(t *testing.T) {
 }
 
 // Entries that the caller may not see also advance the caller's position.
-func TestStreamBeats(t *testing.T) {
+func TestStreamHeartbeat(t *testing.T) {
 	f := newFixture(t, brisk)
 	r := bufio.NewReader(f.openStream("viewer", "").Body)
 	block(t, r)
 	if text := block(t, r); text != ":\n" {
-		t.Fatalf("%q is no sign of life", text)
+		t.Fatalf("%q is not a heartbeat", text)
 	}
 	f.mint("operator", "shop", `{"format":"cert"}`)
 	text := block(t, r)

@@ -12,7 +12,7 @@ func (s *Server) tokenEndpoints() {
 	register(s, endpoint{
 		id: "list-download-tokens", method: http.MethodGet, path: base + "/projects/{pid}/download-tokens", access: role(engine.RoleAdmin), tag: "Audit",
 		summary:     "Read the forensic record of tokens",
-		description: "Never a token itself: a digest of 256 random bits does not tell anything about them.",
+		description: "Never a token itself: a digest of 256 random bits reveals nothing about them.",
 	}, s.listTokens)
 }
 

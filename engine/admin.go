@@ -127,7 +127,7 @@ func policyChanges(old, new CertificatePolicy) map[string]string {
 // SetMember gives a user a role in the caller's project.
 func (a *Admin) SetMember(ctx context.Context, by Caller, userID string, role Role) (Member, error) {
 	if !role.Valid() {
-		return Member{}, Errorf(CodeInvalidRequest, "role is %q; it is one of viewer, operator, approver, admin", role)
+		return Member{}, Errorf(CodeInvalidRequest, "role is %q; use one of viewer, operator, approver, admin", role)
 	}
 	if _, err := a.Store.User(ctx, userID); err != nil {
 		return Member{}, err
@@ -154,13 +154,13 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 	}
 	switch {
 	case !role.Valid():
-		return APIKey{}, "", Errorf(CodeInvalidRequest, "role is %q; it is one of viewer, operator, approver, admin", role)
+		return APIKey{}, "", Errorf(CodeInvalidRequest, "role is %q; use one of viewer, operator, approver, admin", role)
 	case !by.Role.Includes(role):
-		return APIKey{}, "", Errorf(CodeForbidden, "a key cannot have a higher role than its maker's, %s", by.Role)
+		return APIKey{}, "", Errorf(CodeForbidden, "an API key cannot have a higher role than yours, %s", by.Role)
 	case !expires.IsZero() && !expires.After(now):
-		return APIKey{}, "", Errorf(CodeInvalidRequest, "expires_at is in the past")
+		return APIKey{}, "", Errorf(CodeInvalidRequest, "expires_at is in the past; give a later time")
 	case by.Key != nil && !by.Key.ExpiresAt.IsZero() && (expires.IsZero() || expires.After(by.Key.ExpiresAt)):
-		return APIKey{}, "", Errorf(CodeForbidden, "a key cannot outlive the one that makes it: expires_at goes to %s", by.Key.ExpiresAt.Format(time.RFC3339))
+		return APIKey{}, "", Errorf(CodeForbidden, "an API key cannot expire later than the one that creates it; give expires_at, at the latest %s", by.Key.ExpiresAt.Format(time.RFC3339))
 	}
 	secret, secretDigest := NewAPIKeySecret()
 	k := APIKey{

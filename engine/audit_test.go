@@ -63,7 +63,7 @@ func TestVerifyWholeChains(t *testing.T) {
 	}
 }
 
-func TestAnAnchorShowsACutEnd(t *testing.T) {
+func TestAnchorRevealsATruncatedChain(t *testing.T) {
 	c := newChain(8)
 	anchor := AuditHead{Seq: 8, Hash: c.entries[7].Hash}
 	if v, _ := VerifyAudit(t.Context(), c, "p", anchor); !v.OK {

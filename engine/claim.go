@@ -108,7 +108,7 @@ func (d *Downloads) countPresentApprovers(ctx context.Context, a Approval) (n in
 
 // errMismatch is the answer when the approved file is not the one that would leave
 // now: another certificate has the id, or a record was changed.
-var errMismatch = Errorf(CodeApprovalMismatch, "what was approved is not what would leave now; make a new request")
+var errMismatch = Errorf(CodeApprovalMismatch, "the certificate or the request was changed after the approval; make a new request")
 
 // refuseClaim writes a claim that the policy denied to the audit log.
 func (d *Downloads) refuseClaim(ctx context.Context, caller Caller, r Request, v Verdict) error {
@@ -178,7 +178,7 @@ func (t *Transitions) revokePreviousToken(ctx context.Context, r Request, c Clai
 		return fmt.Errorf("revoke previous token: %w", err)
 	}
 	if winner.Kind == Consumed || winner.Kind == Revoked && !winner.byClaim() {
-		return Errorf(CodeNotPending, "the token of this request was %s before", winner.Kind)
+		return Errorf(CodeNotPending, "the token of this request is already %s", winner.Kind)
 	}
 	return nil
 }

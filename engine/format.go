@@ -34,8 +34,8 @@ func (f Format) EnabledIn(projectID string) bool {
 
 // FormatTarget is software that imports a format's file. Options is a JSON object
 // of the options that it needs, without required ones that only a person can give.
-// ImportCommand is the command that imports the file, for a person to read: {file}
-// stands for its path and {alias} for the name under which it is imported.
+// ImportCommand is the command that imports the file, for a user to read: {file}
+// is replaced by its path and {alias} by the name under which it is imported.
 type FormatTarget struct {
 	ID            string
 	Title         string

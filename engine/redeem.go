@@ -55,7 +55,7 @@ func (d *Downloads) Redeem(ctx context.Context, f RedeemRequest) (*File, error) 
 	}
 	winner, won, err := d.Store.Settle(ctx, s, s.record(token))
 	if err != nil {
-		return nil, Errorf(CodeAuditUnavailable, "the download could not be recorded, so nothing was sent; make a new request if the token is used up").Because(err)
+		return nil, Errorf(CodeAuditUnavailable, "the download could not be recorded, so nothing was sent; make a new request if the token is consumed").Because(err)
 	}
 	if !won {
 		return nil, d.refuse(ctx, token, f, winner.Err())

@@ -127,8 +127,8 @@ func idempotencyID(project, person, certificate, key string) string {
 	return digest("idempotency", project, person, certificate, key)
 }
 
-// successorID is the request id that an Idempotency-Key stands for after an earlier
-// request (empty for the first). Concurrent callers derive the same id, so that
+// successorID is the request id for an Idempotency-Key after an earlier request
+// (empty for the first). Concurrent callers derive the same id, so that
 // only one of them starts a workflow.
 func successorID(idempotencyID, before string) string {
 	return "req_" + digest("request", idempotencyID, before)[:32]

@@ -24,7 +24,7 @@ func (d *Downloads) Revoke(ctx context.Context, caller Caller, r Request) error 
 	case found.End != nil && found.End.byClaim():
 		return d.revokeClaimed(ctx, caller, r)
 	case found.End != nil:
-		return Errorf(CodeNotPending, "the token of this request was %s before", found.End.Kind)
+		return Errorf(CodeNotPending, "the token of this request is already %s", found.End.Kind)
 	case found.Expired(now):
 		return Errorf(CodeNotPending, "the token of this request has expired")
 	}
@@ -36,7 +36,7 @@ func (d *Downloads) Revoke(ctx context.Context, caller Caller, r Request) error 
 	case !won && winner.byClaim():
 		return d.revokeClaimed(ctx, caller, r)
 	case !won:
-		return Errorf(CodeNotPending, "the token of this request was %s before", winner.Kind)
+		return Errorf(CodeNotPending, "the token of this request is already %s", winner.Kind)
 	}
 	d.Workflows.ReportSettlement(SettlementReport{RequestID: r.ID, TokenDigest: s.Digest})
 	return nil

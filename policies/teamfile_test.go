@@ -76,8 +76,8 @@ func TestTestFilesAddNothingToTheRules(t *testing.T) {
 	}
 }
 
-// TestTeamFilesAreFree has permitted rules that resemble forbidden ones.
-func TestTeamFilesAreFree(t *testing.T) {
+// TestPermittedTeamRules tests permitted rules that resemble forbidden ones.
+func TestPermittedTeamRules(t *testing.T) {
 	err := report(t, map[string]string{
 		"team.rego": `package countersign
 

@@ -12,8 +12,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// The policy of the approvals here: two people, within 100 hours, and as long to
-// claim. A token lives 30. (See environment for why these are no seconds.)
+// The policy of these tests: two approvers within 100 hours, a claim window of the
+// same length, and tokens that live 30 hours. environment explains why not seconds.
 const (
 	approvalLife = 100 * time.Hour
 	claimWindow  = 100 * time.Hour
@@ -148,7 +148,7 @@ var approvalEndings = map[string]struct {
 	"claimed, the token left to expire, and so the window": {ending{steps: and(yes, claim(30*time.Hour, "1", "")),
 		status: engine.StatusExpired, lasts: 20*time.Hour + claimWindow,
 		entries: map[string]int{engine.ActionTokenExpired: 1, engine.ActionDownloadExpired: 1}}, engine.ApprovalApproved},
-	"a token may outlive the window": {ending{steps: and(yes, claim(110*time.Hour, "1", ""), claim(121*time.Hour, "2", engine.CodeNotPending),
+	"a token may expire after the window": {ending{steps: and(yes, claim(110*time.Hour, "1", ""), claim(121*time.Hour, "2", engine.CodeNotPending),
 		use(130*time.Hour, "1", engine.Consumed)), status: engine.StatusConsumed, lasts: 130 * time.Hour}, engine.ApprovalApproved},
 	"revoked": {ending{steps: and(yes, claim(30*time.Hour, "1", ""), use(40*time.Hour, "1", engine.Revoked)),
 		status: engine.StatusRevoked, lasts: 40 * time.Hour}, engine.ApprovalApproved},

@@ -7,7 +7,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 )
 
-// testKey encrypts the recorded histories, which hold nothing of anybody's.
+// testKey encrypts the recorded histories, which contain only test data.
 var testKey = bytes.Repeat([]byte{7}, 32)
 
 func testCodec(t *testing.T) *Codec {

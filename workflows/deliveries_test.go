@@ -21,8 +21,8 @@ func (refusing) Send(context.Context, engine.Destination, engine.Notification) e
 	return engine.Errorf(engine.CodeInvalidRequest, "not to there")
 }
 
-// outbox notes who is written to, in the place of a mail server. Nothing fails
-// without fails.
+// outbox replaces a mail server and counts the mails to each recipient. Every mail
+// succeeds if fails is not set.
 type outbox struct {
 	mu    sync.Mutex
 	to    map[string]int
@@ -43,7 +43,7 @@ func (o *outbox) Send(_ context.Context, to engine.Destination, _ engine.Notific
 	return nil
 }
 
-func TestWhoIsWrittenTo(t *testing.T) {
+func TestRecipients(t *testing.T) {
 	d, box := newTestbed(t, engine.SystemClock), &outbox{}
 	d.notifying(t, "http://127.0.0.1:1")
 	d.notifications.Notifier = box
@@ -116,7 +116,7 @@ func TestWhoIsWrittenTo(t *testing.T) {
 	}
 }
 
-// approvers gives the project so many people who approve.
+// approvers adds n approvers to the project.
 func (d *testbed) approvers(n int) {
 	d.t.Helper()
 	ctx := d.t.Context()
@@ -128,8 +128,8 @@ func (d *testbed) approvers(n int) {
 	}
 }
 
-// A notification of many targets and people reaches each, and one target that is
-// down holds up no other; no workflow has more under way than Temporal lets it.
+// A notification to many targets and users reaches each, and a target that is down
+// delays no other; no workflow has more deliveries at once than Temporal permits.
 func TestManyDeliveries(t *testing.T) {
 	const people, targets = 150, 3
 	var begun, back time.Time

@@ -19,7 +19,7 @@ import (
 	"github.com/countersign-dev/countersign/policies"
 )
 
-// testbed is everything around a request's workflow, and real: store, policy and
+// testbed is what a request's workflow needs, without fakes: store, policy and
 // notifications.
 type testbed struct {
 	t           *testing.T
@@ -44,7 +44,7 @@ type flaky struct {
 // errLost is what a store says of a change that it made, and cannot say more of.
 var errLost = engine.Errorf(engine.CodeAuditUnavailable, "the answer was lost")
 
-// loses has the next writes, so many of each kind, lose their answer.
+// loses makes the next writes lose their answers; next is how many of each kind.
 func (f *flaky) loses(next map[string]int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -180,8 +180,8 @@ func (d *testbed) count(id, action string) int {
 	return len(list)
 }
 
-// environment skips time. While a step is under way it does so by the wall clock:
-// what a test does must be further apart than a step takes on a slow machine.
+// environment skips time. It also does so while a transition runs, by the wall clock:
+// the calls of a test must be further apart than a transition takes on a slow machine.
 func environment() *testsuite.TestWorkflowEnvironment {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet{})

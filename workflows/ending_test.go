@@ -103,7 +103,7 @@ func (d *testbed) verify() {
 	}
 }
 
-// A step whose answer is lost runs again and contradicts nothing.
+// A transition whose answer is lost runs again and changes nothing.
 func TestLostAnswersChangeNothing(t *testing.T) {
 	d, o, _ := runDownload(t, engine.RoleOperator, func(d *testbed, _ *engine.WorkflowInput) {
 		d.store.loses(map[string]int{"open": 3, "settle": 3, "advance": 1})

@@ -17,9 +17,9 @@ import (
 )
 
 // TestModel compares the workflow, its activities and the store with the model:
-// whatever people do, whichever answers of the store are lost, and whichever
-// transitions a crash hides from the workflow after they are stored, every caller
-// gets the answer that the model gives, and the documents end in the same state.
+// for all calls, lost answers of the store and crashes that hide a stored transition
+// from the workflow, every caller gets the answer that the model gives, and the
+// documents end in the same state.
 func TestModel(t *testing.T) {
 	noError(t, flag.Set("rapid.checks", fmt.Sprint(sequences())))
 	var now atomic.Pointer[testsuite.TestWorkflowEnvironment] // whose clock is the testbed's
@@ -53,12 +53,12 @@ type sequence struct {
 	env     *testsuite.TestWorkflowEnvironment
 	order   engine.WorkflowInput
 	model   *modeltest.Model
-	// behind says that the workflow has not heard of the last claim: it finds a
-	// token that expired only when something else is due.
+	// behind says that a crash hid the last claim from the workflow: it finds that
+	// the token expired only when another deadline passes.
 	behind bool
 }
 
-// act is something that is done so long after the start.
+// act is a call, or the settlement of a token, at a time after the start.
 type act struct {
 	after    time.Duration
 	what     string
@@ -66,11 +66,11 @@ type act struct {
 	decision engine.Decision
 	token    int
 	lost     string
-	crash    bool // after the store has the step, before the workflow has
+	crash    bool // after the store has the transition, before the workflow has it
 }
 
-// draw decides what will be done. Every act comes minutes of its own off the
-// whole hours after which times run out, so that who comes first is never in doubt.
+// draw chooses the acts. Each act has a minute of the hour that no other act and no
+// deadline has, so that their order is certain.
 func (s *sequence) draw() {
 	at := time.Duration(0)
 	for range rapid.IntRange(1, 14).Draw(s.r, "acts") {
@@ -144,8 +144,8 @@ func askOrCrash[In any](s *sequence, a act, update string, in In, step func(cont
 	s.expect(a, want)(engine.CodeOf(err))
 }
 
-// adopt takes over when the last token really expires: a lost answer delays the
-// claim, and with it the token's life, by the time of one more try.
+// adopt copies the real expiry of the last token into the model: a lost answer delays
+// the claim, and with it the token's life, by the time of one more attempt.
 func (s *sequence) adopt() {
 	n := len(s.model.Tokens) - 1
 	if n < 0 {

@@ -110,7 +110,7 @@ func TestAnnouncements(t *testing.T) {
 
 // A caller that waits for a decision gets it although notifications fail now, and the
 // failed notifications are dispatched later.
-func TestAnnouncementsThatFailAreMadeLater(t *testing.T) {
+func TestFailedNotificationsAreDispatchedLater(t *testing.T) {
 	d, failures := newTestbed(t, engine.SystemClock), 2
 	askPeople(d, nil)
 	d.notifying(t, "http://127.0.0.1:1")
@@ -162,7 +162,7 @@ func sample() engine.Notification {
 	}
 }
 
-func TestATargetThatIsDownForHoursGetsItsMessage(t *testing.T) {
+func TestMessageArrivesAfterHoursOfFailure(t *testing.T) {
 	var begun, back time.Time
 	var up, steady *receiver
 	_, env := runNotify(t, func(d *testbed, env *testsuite.TestWorkflowEnvironment) engine.Notification {
@@ -171,7 +171,7 @@ func TestATargetThatIsDownForHoursGetsItsMessage(t *testing.T) {
 		up = newReceiver(t, func() bool { return env.Now().Before(back) })
 		steady = newReceiver(t, func() bool { return env.Now().After(begun.Add(time.Second)) })
 		d.notifying(t, up.url)
-		d.notifying(t, steady.url) // another one's failure delays it by nothing
+		d.notifying(t, steady.url) // another target's failure does not delay it
 		return sample()
 	})
 	const want = "ntf_1 approval.requested ntf_1"
@@ -220,7 +220,7 @@ func TestDeliveriesEndAfterAWeek(t *testing.T) {
 	}
 }
 
-func TestReusedTokensAreToldOfOnce(t *testing.T) {
+func TestReusedTokensAreReportedOnce(t *testing.T) {
 	d := newTestbed(t, engine.SystemClock)
 	d.notifying(t, "http://127.0.0.1:1")
 	token := d.order("req_1", engine.RoleOperator).Token

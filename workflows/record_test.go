@@ -71,8 +71,8 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// recordApprovals runs each ending that people have a part in. Every approval
-// waits three seconds, and as long to be claimed.
+// recordApprovals runs each ending of a request that needs approval. Approvals
+// expire after three seconds, and the claim window is as long.
 func recordApprovals(d *testbed, c *Client, begin func(string, engine.Role, func(*engine.WorkflowInput)) engine.WorkflowInput, settle func(engine.WorkflowInput, engine.SettleKind, bool)) {
 	p := engine.DefaultPolicy(project)
 	p.Version, p.Approval = 1, engine.ApprovalRule{Mode: engine.ApprovalAll, RequiredApprovals: 1, TTLSeconds: 3, ClaimWindowSeconds: 3}
@@ -136,9 +136,9 @@ func recordReminder(d *testbed, c *Client, temporal client.Client, begin func(st
 	noError(d.t, err)
 }
 
-// recordMany has one delivery more than one workflow takes: the target of
-// recordReminder, and a mail to each of so many people. The second part is kept
-// for all of them.
+// recordMany makes one delivery more than one workflow can: to the target of
+// recordReminder, and a mail to each of many users. It keeps the history of the
+// second workflow.
 func recordMany(d *testbed, temporal client.Client) {
 	ctx := d.t.Context()
 	noError(d.t, temporal.GetWorkflow(ctx, "notified", "").Get(ctx, nil)) // it is refused, and these are not

@@ -25,7 +25,7 @@ type reuseNotifier struct {
 
 const (
 	reuseQueue   = 1000
-	reuseSeen    = 10_000 // tokens; then all are forgotten, and each costs one read of the audit log again
+	reuseSeen    = 10_000 // tokens; then all are dropped, and each costs one read of the audit log again
 	reuseTimeout = 30 * time.Second
 )
 

@@ -100,7 +100,7 @@ const forever = 10 * 365 * 24 * time.Hour
 
 // untilSuccess are the options of every local activity: short attempts, repeated
 // until one succeeds or a rule of the engine refuses. A decision that comes too
-// late for its caller cancels the request by itself.
+// late for its caller cancels the request.
 func untilSuccess(ctx workflow.Context) workflow.Context {
 	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		StartToCloseTimeout:    10 * time.Second,

@@ -46,7 +46,7 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 	}
 }
 
-func TestForeignAnswers(t *testing.T) {
+func TestAnswersOfOtherServers(t *testing.T) {
 	c := answering(t, func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "<html>bad gateway</html>", http.StatusBadGateway)
 	})

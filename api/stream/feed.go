@@ -164,7 +164,7 @@ func (f *feed) page(ctx context.Context, at int64, requesters bool) (found []ent
 }
 
 // requester is the person who made the entry's request; the entry's actor may be
-// somebody else. It is "" if there is no request, or if it was deleted.
+// another user. It is "" if there is no request, or if it was deleted.
 func (f *feed) requester(ctx context.Context, e engine.AuditEntry) (string, error) {
 	if e.RequestID == "" {
 		return "", nil

@@ -1,7 +1,7 @@
 // Package stream follows the audit chains of projects and sends their news to
 // clients as server-sent events (WHATWG HTML, section 9.2).
 //
-// Start with [Hub]. It has one feed for each project that somebody follows
+// Start with [Hub]. It has one feed for each project that a client follows
 // (feed.go); a feed reads the project's audit chain and turns entries into events
 // (event.go); each [Stream] writes the events that its caller may see.
 package stream

@@ -23,7 +23,7 @@ type FormatTarget struct {
 	ID            string         `json:"id"`
 	Title         string         `json:"title"`
 	Options       map[string]any `json:"options" doc:"The options that the software needs"`
-	ImportCommand string         `json:"import_command" doc:"A command line from the plugin, for a person to run: {file} stands for the path of the file, {alias} for its name in the software"`
+	ImportCommand string         `json:"import_command" doc:"A command line from the plugin, for a user to run: replace {file} with the path of the file and {alias} with its name in the software"`
 }
 
 // FormatPlugin is the plugin that renders a format.

@@ -12,14 +12,14 @@ type Readiness struct {
 	Status  string       `json:"status" doc:"ready"`
 	Checks  []Check      `json:"checks"`
 	Plugins []Plugin     `json:"plugins" doc:"Information only: if a plugin fails, only its own formats are missing"`
-	Policy  PolicyStatus `json:"policy" doc:"Information only: while new rules are not valid, the last valid ones stay in force"`
+	Policy  PolicyStatus `json:"policy" doc:"Information only: while new rules are not valid, the last valid ones stay active"`
 }
 
 // PolicyStatus says which policy rules are active.
 type PolicyStatus struct {
 	Revision string     `json:"revision"`
-	LoadedAt *time.Time `json:"loaded_at" doc:"Since when they are in force; null if not known"`
-	Problem  string     `json:"problem" doc:"Why newer rules are not in force, empty if there are none"`
+	LoadedAt *time.Time `json:"loaded_at" doc:"When the rules became active; null if not known"`
+	Problem  string     `json:"problem" doc:"Why newer rules are not active; empty if there are none"`
 }
 
 // Check is a service that requests need.

@@ -8,7 +8,7 @@ type NotificationTarget struct {
 	Name      string    `json:"name"`
 	URL       string    `json:"url" doc:"Scheme and host; the rest is secret and is never shown"`
 	Events    []string  `json:"events"`
-	Personal  bool      `json:"personal" doc:"Each message goes to the persons concerned, to each separately"`
+	Personal  bool      `json:"personal" doc:"Each message is sent separately to each user whom the event concerns"`
 	CreatedBy Actor     `json:"created_by"`
 	CreatedAt time.Time `json:"created_at"`
 }
@@ -22,7 +22,7 @@ type NewNotificationTarget struct {
 // NotificationTargetBody creates a target.
 type NotificationTargetBody struct {
 	Name   string   `json:"name"`
-	URL    Secret   `json:"url" doc:"https://… for a signed webhook; smtp://user:password@host:port/?fromaddress=… for mail, with toaddresses=… unless each message goes to the persons concerned; slack, teams, discord, mattermost, rocketchat, ntfy, gotify and pushover in the form of shoutrrr"`
+	URL    Secret   `json:"url" doc:"https://… for a signed webhook; smtp://user:password@host:port/?fromaddress=… for mail, with toaddresses=… unless personal is true; slack, teams, discord, mattermost, rocketchat, ntfy, gotify and pushover in the form of shoutrrr"`
 	Events []string `json:"events" doc:"approval.requested, approval.reminder, approval.decided, approval.expired, token.reused"`
 }
 

@@ -22,7 +22,7 @@ type Member struct {
 	Username  string    `json:"username"`
 	Name      string    `json:"name"`
 	Role      string    `json:"role" doc:"viewer, operator, approver or admin"`
-	Disabled  bool      `json:"disabled" doc:"Whether the user is disabled: every call of theirs is refused"`
+	Disabled  bool      `json:"disabled" doc:"Whether the user is disabled: every call of the user is refused"`
 	CreatedAt time.Time `json:"created_at" doc:"When the role was given"`
 }
 

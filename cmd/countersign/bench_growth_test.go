@@ -10,8 +10,8 @@ import (
 )
 
 // growth compares mint and redeem with few requests stored and with many. A
-// second server on a new folder has the few; each is measured in turn with it,
-// so that the machine's moods fall on both alike.
+// second server on a new folder has the few; they are measured in
+// turn, so that other work of the machine affects both equally.
 func (b *bench) growth() {
 	few := startBench(b.t)
 	few.seed(1000, 100)
@@ -40,7 +40,7 @@ func better(a, b timing) timing {
 	return a
 }
 
-// seed stores n finished requests, so many of them through Temporal and HTTP.
+// seed stores n finished requests, throughTemporal of them by HTTP calls.
 func (b *bench) seed(n, throughTemporal int) {
 	if throughTemporal > 0 {
 		tokens, _ := b.mints("fullchain", 32, throughTemporal)

@@ -22,13 +22,13 @@ const passphrase = "a passphrase of the bench"
 
 var loadClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 30 * time.Second}
 
-// timing is what n calls took, at so many callers.
+// timing is the median and the rate of calls.
 type timing struct {
 	p50  time.Duration
 	rate float64
 }
 
-// measure runs n calls at so many callers; what fails, fails the run.
+// measure makes n calls by concurrent callers; a call that fails ends the benchmark.
 func (b *bench) measure(callers, n int, call func(i int) error) timing {
 	took := make([]time.Duration, n)
 	var next atomic.Int64

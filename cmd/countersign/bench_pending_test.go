@@ -14,8 +14,8 @@ import (
 )
 
 // pending compares what approvals cost with few pending and with many. A second
-// server on a new folder has the few; the two take turns, so that the machine's
-// moods fall on both alike.
+// server on a new folder has the few; they are measured in turn, so that other work of
+// the machine affects both equally.
 func (b *bench) pending() {
 	few := startBench(b.t)
 	for _, server := range []*bench{few, b} {

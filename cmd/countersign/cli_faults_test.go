@@ -74,7 +74,7 @@ func inFolder(t *testing.T, url string, args ...string) (out string, err error, 
 	return printed.String(), err, left
 }
 
-func TestFilesArriveWholeOrNotAtAll(t *testing.T) {
+func TestIncompleteFilesAreNotKept(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		redeem http.HandlerFunc
@@ -103,7 +103,7 @@ func TestFilesArriveWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
-func TestServersTextIsNotObeyed(t *testing.T) {
+func TestServerCannotControlTheTerminal(t *testing.T) {
 	url := badServer(t, http.NotFound)
 	for _, args := range [][]string{{"cert", "list"}, {"cert", "show", "c"}, {"cert", "list", "-o", "json"}, {"policy", "set", "--token-ttl", "1m"}} {
 		out, err, _ := inFolder(t, url, args...)
@@ -123,7 +123,7 @@ func TestPolicyIsSetOnlyOverTheOneRead(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotCountersign(t *testing.T) {
+func TestServersThatAreNotCountersign(t *testing.T) {
 	for _, status := range []int{301, 403, 404, 502} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "/elsewhere")

@@ -64,7 +64,7 @@ func (term *terminal) echoes() bool {
 	return state.Lflag&unix.ECHO != 0
 }
 
-// await waits until so many prompts are shown and typing is not echoed.
+// await waits until this number of prompts is shown and typing is not echoed.
 func (term *terminal) await(prompts int) {
 	term.t.Helper()
 	eventually(term.t, "a hidden prompt", func() bool {

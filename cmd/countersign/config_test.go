@@ -24,7 +24,7 @@ func load(t *testing.T, file string, args ...string) (Config, error) {
 	return loadConfig(path, flags)
 }
 
-func TestNothingConfiguredIsTheDefaults(t *testing.T) {
+func TestEmptyConfigurationIsTheDefaults(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", "/state")
 	c, err := load(t, "")
 	noError(t, err)
@@ -34,7 +34,7 @@ func TestNothingConfiguredIsTheDefaults(t *testing.T) {
 	}
 }
 
-func TestFlagsWinOverVariablesOverTheFile(t *testing.T) {
+func TestFlagsOverrideVariablesAndTheFile(t *testing.T) {
 	t.Setenv("COUNTERSIGN_LOG_LEVEL", "warn")
 	t.Setenv("COUNTERSIGN_LISTEN", "127.0.0.1:2")
 	t.Setenv("COUNTERSIGN_TRUSTED_PROXIES", "10.0.0.1,10.1.0.0/16")

@@ -45,9 +45,10 @@ func TestKillAtRestAndAfterMint(t *testing.T) {
 	s.auditOK()
 }
 
-// Killed between render and consumption, a token is as good as before. Killed between
-// consumption and send, it is used up and never delivered again: the workflow ends the
-// request, and the record says that the download was interrupted.
+// After a kill between render and consumption, the token is still valid. After a kill
+// between consumption and sending, the token is consumed and cannot be redeemed again:
+// the workflow ends the request, and the audit log says that the download was
+// interrupted.
 func TestKillInsideARedemption(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

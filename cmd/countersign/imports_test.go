@@ -129,7 +129,7 @@ func TestAPICannotReachTransitions(t *testing.T) {
 	if err != nil || files < 20 {
 		t.Fatalf("%d files read: %v", files, err)
 	}
-	// Neither does a value that the API holds lead there.
+	// The values that the API has do not lead to these types either.
 	for _, holder := range []reflect.Type{reflect.TypeFor[engine.Downloads](), reflect.TypeFor[engine.Admin](), reflect.TypeFor[engine.Authentication](), reflect.TypeFor[engine.Notifications]()} {
 		pointer := reflect.PointerTo(holder)
 		for i := range pointer.NumMethod() {

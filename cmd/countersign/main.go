@@ -108,7 +108,7 @@ func (e usageError) Unwrap() error { return e.error }
 
 // reportUsageErrors makes every wrong argument of a command and its subcommands a
 // usageError. Without it, cobra returns wrong arguments like any other error, and
-// prints the help for an unknown subcommand as if the caller had asked for it.
+// prints the help for an unknown subcommand as if it were requested.
 func reportUsageErrors(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		reportUsageErrors(sub)

@@ -152,7 +152,7 @@ func (l *life) read() (r struct {
 	return r
 }
 
-// adopt takes over when exactly the claim window closes.
+// adopt copies the exact end of the claim window into the model.
 func (l *life) adopt() {
 	if r := l.read(); r.Claim != nil {
 		l.model.Until = *r.Claim

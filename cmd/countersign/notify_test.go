@@ -22,8 +22,8 @@ type inbox struct {
 	mu     sync.Mutex
 	healed bool
 	got    map[string]map[string]string // path → message id → event and request
-	begun  map[string]int               // event and request → tries that came to /slow
-	ended  map[string]int               // event and request → tries that were given up there
+	begun  map[string]int               // event and request → attempts that arrived at /slow
+	ended  map[string]int               // event and request → attempts that the server ended there
 	stolen int
 }
 
@@ -159,8 +159,7 @@ func TestNotificationTargetsDelayNoCaller(t *testing.T) {
 	s.refused("a target on loopback", 422, "invalid_request")(s.call("admin", http.MethodPost, s.project()+"/notification-targets",
 		`{"name":"inside","url":"https://localhost/x","events":["approval.decided"]}`))
 
-	// A machine may be so slow that a try ends by itself meanwhile, but not again
-	// and again.
+	// On a slow machine an attempt may end during the round, but not in every round.
 	var wanted []string
 	for rounds, held := 0, false; !held; rounds++ {
 		if rounds == 5 {

@@ -95,7 +95,7 @@ func TestExpiryRacesRedemption(t *testing.T) {
 	s.auditOK()
 }
 
-func TestLooksBurnNothing(t *testing.T) {
+func TestReadsConsumeNothing(t *testing.T) {
 	t.Parallel()
 	s := project(t)
 	m := s.mint(0, "fullchain")

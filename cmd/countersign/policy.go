@@ -85,7 +85,7 @@ func policySetCommand(o *clientOptions) *cobra.Command {
 		Use:   "set (--file FILE | --allow-key-export=true ...)",
 		Short: "Change the certificate policy",
 		Long: "Change the members of the certificate policy that flags name, or replace the whole policy by a file's.\n" +
-			"It prints what changed. If somebody else changed the policy meanwhile, it changes nothing.",
+			"It prints what changed. If another user changed the policy meanwhile, it changes nothing.",
 		Args: cobra.NoArgs,
 	}
 	flags := cmd.Flags()

@@ -12,7 +12,7 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-func TestChainIsSortedWhateverTheOrder(t *testing.T) {
+func TestChainIsSortedFromEveryOrder(t *testing.T) {
 	root := ca(t, "root", nil)
 	one := ca(t, "one", root)
 	two := ca(t, "two", one)
@@ -51,7 +51,7 @@ func commonNames(ids []*identity) string {
 	return strings.Join(text, " ")
 }
 
-func TestChainsThatHold(t *testing.T) {
+func TestValidChains(t *testing.T) {
 	root := ca(t, "root", nil)
 	one := ca(t, "one", root)
 	end := leaf(t, "leaf", one)
@@ -86,7 +86,7 @@ func TestChainsThatHold(t *testing.T) {
 	}
 }
 
-func TestChainsThatDoNotHold(t *testing.T) {
+func TestInvalidChains(t *testing.T) {
 	root := ca(t, "root", nil)
 	one := ca(t, "one", root)
 	two := ca(t, "two", one)

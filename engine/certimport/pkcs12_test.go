@@ -304,7 +304,7 @@ func assembled(t *testing.T, visible, encrypted []safeBag, encryptedFirst bool) 
 	return der(t, pfx{Version: 3, AuthSafe: contentInfo{ContentType: oidData, Content: explicit(der(t, content))}, MacData: macData{Mac: mac}})
 }
 
-func TestReorderingKeepsWhatTheMACSays(t *testing.T) {
+func TestReorderingDoesNotHideAWrongMAC(t *testing.T) {
 	end := leaf(t, "leaf", nil)
 	data, err := pkcs12.Modern2023.WithRand(rand.Reader).Encode(end.key, end.Certificate, nil, passphrase)
 	if err != nil {

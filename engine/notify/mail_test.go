@@ -127,7 +127,7 @@ func TestMail(t *testing.T) {
 	}
 }
 
-func TestMailSkipsRecipientsThatAreRefusedForGood(t *testing.T) {
+func TestMailSkipsRecipientsThatAreRefusedPermanently(t *testing.T) {
 	const gone, full = "RCPT TO:<gone@example.org>", "RCPT TO:<full@example.org>"
 	for name, c := range map[string]struct {
 		to     string
@@ -193,7 +193,7 @@ func TestPasswordsGoToVerifiedServersOnly(t *testing.T) {
 	}
 }
 
-func TestServersThatSendWithoutEnd(t *testing.T) {
+func TestServersThatNeverStopSending(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

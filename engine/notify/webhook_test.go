@@ -126,7 +126,7 @@ func TestEndlessAnswersAreNotReadToTheEnd(t *testing.T) {
 	<-ended
 }
 
-func TestSlowServersAreCutOff(t *testing.T) {
+func TestSlowServersTimeOut(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and never answers
 	if err != nil {
 		t.Fatal(err)

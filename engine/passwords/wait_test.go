@@ -14,7 +14,7 @@ func TestWaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Passwords
 		var err error
-		for err == nil { // acquires every slot, and then waits in vain
+		for err == nil { // acquires every slot, and then waits until the limit
 			_, err = p.acquire(t.Context())
 		}
 		if !errors.Is(err, engine.CodeUnavailable) {

@@ -214,8 +214,8 @@ func (in *instance) end() {
 	})
 }
 
-// connections keeps the connections that go-plugin opens. go-plugin forgets, and
-// does not close, that of a plugin which dies while it connects.
+// connections keeps the connections that go-plugin opens, because go-plugin does not
+// close that of a plugin which ends while it connects.
 type connections struct {
 	mu   sync.Mutex
 	seen []*grpc.ClientConn

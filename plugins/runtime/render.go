@@ -48,7 +48,7 @@ func NewRequest(f *pluginv1.Format, job engine.RenderJob, options string) *plugi
 
 // Render has the plugin make a file. secret says that the request holds a key, a
 // passphrase or a file made with one: the plugin's output is not logged from then
-// on. A call that finds the process dead is made once more, on the next process;
+// on. A call that finds that the process has ended is made once more, on the next one;
 // rendering has no effect that could happen twice.
 func (p *Plugin) Render(ctx context.Context, request *pluginv1.RenderRequest, secret bool) ([]byte, error) {
 	for retried := false; ; retried = true {

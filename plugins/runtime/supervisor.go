@@ -285,7 +285,7 @@ func (p *Plugin) running(ctx context.Context) (*instance, error) {
 	}
 }
 
-// succeeded counts a render and forgets the failures before it.
+// succeeded counts a render and resets the count of failures.
 func (p *Plugin) succeeded(in *instance) {
 	in.answered.Add(1)
 	p.mu.Lock()

@@ -30,9 +30,9 @@ func TestLostPortIsReplaced(t *testing.T) {
 	}
 	s := &Server{store: store, log: discard}
 	defer s.Stop()
-	var asked int
+	var calls int
 	err = s.run(func() int {
-		if asked++; asked == 1 {
+		if calls++; calls == 1 {
 			return taken.Addr().(*net.TCPAddr).Port
 		}
 		return freeport.MustGetFreePort()

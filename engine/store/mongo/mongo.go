@@ -64,7 +64,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	closed bool
-	// writes are the calls that change something, and the appenders at work.
+	// writes counts the running calls that write, and the running appenders.
 	writes sync.WaitGroup
 }
 

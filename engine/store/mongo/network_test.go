@@ -78,7 +78,7 @@ func TestLostAnswerOfABatch(t *testing.T) {
 
 // The settlement is stored but its record cannot be written: the caller gets an
 // error, and settling again writes the record.
-func TestSettledButNotOnRecord(t *testing.T) {
+func TestSettledWithoutAuditEntry(t *testing.T) {
 	s, p := throughProxy(t, "")
 	end, rec := newEnd("d0", "prj")
 	p.inject(loseQuestion, rec.Audit.Ref, -1)

@@ -52,7 +52,7 @@ func TestEndedStates(t *testing.T) {
 }
 
 // The error names a host that cannot be looked up, and nothing else of the URI.
-func TestBadURINamesTheHostAlone(t *testing.T) {
+func TestBadURINamesOnlyTheHost(t *testing.T) {
 	text := badURI(fmt.Errorf("mongodb+srv://app:hunter2@db.invalid: %w", &net.DNSError{Err: "no such host", Name: "db.invalid"})).Error()
 	if !strings.Contains(text, "db.invalid") || strings.Contains(text, "hunter2") {
 		t.Error(text)

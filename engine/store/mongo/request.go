@@ -189,8 +189,8 @@ func (s *Store) PurgeRequests(ctx context.Context, before time.Time, limit int) 
 	}
 	// The approvals are deleted first: without their requests they could not be found.
 	if len(ids) > 0 {
-		theirs := bson.D{{Key: "request_id", Value: bson.D{{Key: "$in", Value: ids}}}}
-		if _, err := s.db.Collection(approvalsName).DeleteMany(ctx, theirs); err != nil {
+		ofRequests := bson.D{{Key: "request_id", Value: bson.D{{Key: "$in", Value: ids}}}}
+		if _, err := s.db.Collection(approvalsName).DeleteMany(ctx, ofRequests); err != nil {
 			return 0, fault("delete from "+approvalsName, err)
 		}
 	}

@@ -88,8 +88,8 @@ func TestBatchWhoseTransactionEnds(t *testing.T) {
 	}
 }
 
-// A caller who stops waiting for the writer has written nothing.
-func TestLeaveTheQueue(t *testing.T) {
+// The write of a caller who stops waiting for the writer is not done.
+func TestCallerLeavesTheWriteQueue(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
 	busy, release := make(chan struct{}), make(chan struct{})
 	var running sync.WaitGroup

@@ -147,8 +147,8 @@ func memberListing(t *testing.T, s engine.Store) {
 	}
 	list := func(page engine.Page) ([]engine.Member, string, error) { return s.Members(ctx, p.ID, page) }
 	lists(t, list, newestFirst(members, func(m engine.Member) engine.Cursor { return engine.Cursor{Time: m.CreatedAt, ID: m.UserID} }))
-	theirs := func(page engine.Page) ([]engine.Member, string, error) { return s.Members(ctx, other.ID, page) }
-	lists(t, theirs, []engine.Member{newMember(other.ID, "user_alice")})
+	others := func(page engine.Page) ([]engine.Member, string, error) { return s.Members(ctx, other.ID, page) }
+	lists(t, others, []engine.Member{newMember(other.ID, "user_alice")})
 }
 
 func apiKey(t *testing.T, s engine.Store) {

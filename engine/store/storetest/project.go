@@ -40,14 +40,14 @@ func projectCreateAgain(t *testing.T, s engine.Store) {
 
 func projectListing(t *testing.T, s engine.Store) {
 	ctx, mine, person := t.Context(), map[string]bool{}, engine.NewID("user")
-	var projects, theirs []engine.Project
+	var projects, joined []engine.Project
 	for i, at := range times {
 		p := newProject()
 		p.CreatedAt = at
 		first := newMember(p.ID, "user_alice")
 		if i%2 == 0 {
 			first.UserID = person
-			theirs = append(theirs, p)
+			joined = append(joined, p)
 		}
 		ok(t, s.CreateProject(ctx, p, first, record(p.ID)))
 		projects, mine[p.ID] = append(projects, p), true
@@ -57,11 +57,11 @@ func projectListing(t *testing.T, s engine.Store) {
 	all := func(page engine.Page) ([]engine.Project, string, error) { return s.Projects(ctx, "", page) }
 	lists(t, only(all, func(p engine.Project) bool { return mine[p.ID] }), newestFirst(projects, order))
 	of := func(page engine.Page) ([]engine.Project, string, error) { return s.Projects(ctx, person, page) }
-	lists(t, of, newestFirst(theirs, order))
+	lists(t, of, newestFirst(joined, order))
 
-	gone := theirs[0]
+	gone := joined[0]
 	ok(t, s.RemoveMember(ctx, gone.ID, person, record(gone.ID)))
-	lists(t, of, newestFirst(theirs[1:], order))
+	lists(t, of, newestFirst(joined[1:], order))
 	nobody := func(page engine.Page) ([]engine.Project, string, error) { return s.Projects(ctx, "user_nobody", page) }
 	lists(t, nobody, nil)
 }

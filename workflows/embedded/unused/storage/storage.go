@@ -1,4 +1,4 @@
-// Package storage stands in for Google's client of Cloud Storage.
+// Package storage replaces Google's client of Cloud Storage.
 //
 // Temporal's server links that client to archive histories. The embedded server
 // archives nothing, and the client with what it needs is a ninth of everything
