@@ -125,7 +125,7 @@ func TestQueueChecksTokensAgain(t *testing.T) {
 	}
 }
 
-// A caller for whom the queue has no place is told when to retry, and the token
+// A caller for whom the queue has no place learns when to retry, and the token
 // works then.
 func TestFullQueueConsumesNoToken(t *testing.T) {
 	f := newFixture(t)

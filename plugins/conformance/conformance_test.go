@@ -237,10 +237,10 @@ func TestSecretsAreFoundInArchives(t *testing.T) {
 	if err = errors.Join(err, archive.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for _, theirs := range jobs {
-		own := bytes.Equal(theirs.PrivateKey, j.PrivateKey)
-		if err := open(&pluginv1.Format{Filename: "all.zip"}, file.Bytes(), theirs); (err == nil) != own {
-			t.Errorf("an archive with the key of %s as a file for %s: %v", describeJob(j), describeJob(theirs), err)
+	for _, other := range jobs {
+		own := bytes.Equal(other.PrivateKey, j.PrivateKey)
+		if err := open(&pluginv1.Format{Filename: "all.zip"}, file.Bytes(), other); (err == nil) != own {
+			t.Errorf("an archive with the key of %s as a file for %s: %v", describeJob(j), describeJob(other), err)
 		}
 	}
 	for holds, want := range map[bool]bool{false: true, true: false} {
@@ -259,12 +259,12 @@ func TestKeysOfOthersAreFoundInPEM(t *testing.T) {
 		t.Fatal(err)
 	}
 	written := map[string]int{}
-	for _, theirs := range jobs {
-		key, err := x509.ParsePKCS8PrivateKey(theirs.PrivateKey)
+	for _, other := range jobs {
+		key, err := x509.ParsePKCS8PrivateKey(other.PrivateKey)
 		if err != nil {
 			t.Fatal(err)
 		}
-		blocks := []*pem.Block{{Type: "PRIVATE KEY", Bytes: theirs.PrivateKey}}
+		blocks := []*pem.Block{{Type: "PRIVATE KEY", Bytes: other.PrivateKey}}
 		switch key := key.(type) {
 		case *rsa.PrivateKey:
 			blocks = append(blocks, &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
@@ -277,10 +277,10 @@ func TestKeysOfOthersAreFoundInPEM(t *testing.T) {
 		}
 		for _, block := range blocks {
 			written[block.Type]++
-			for _, j := range []sdk.Job{theirs, jobs[0], jobs[len(jobs)-1]} {
-				own := bytes.Equal(j.PrivateKey, theirs.PrivateKey)
+			for _, j := range []sdk.Job{other, jobs[0], jobs[len(jobs)-1]} {
+				own := bytes.Equal(j.PrivateKey, other.PrivateKey)
 				if err := open(&pluginv1.Format{Filename: "key.pem"}, pem.EncodeToMemory(block), j); (err == nil) != own {
-					t.Errorf("%s of %s in a file for %s: %v", block.Type, describeJob(theirs), describeJob(j), err)
+					t.Errorf("%s of %s in a file for %s: %v", block.Type, describeJob(other), describeJob(j), err)
 				}
 			}
 		}
