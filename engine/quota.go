@@ -17,9 +17,9 @@ type quota struct {
 // callers can cause.
 const quotaPerSecond = 20
 
-// take reports whether one more event may pass, and how many were left out since
+// allow reports whether one more event may pass, and how many were left out since
 // the last one that passed.
-func (q *quota) take(now time.Time) (ok bool, omitted int) {
+func (q *quota) allow(now time.Time) (ok bool, omitted int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if second := now.Unix(); second != q.second {

@@ -276,7 +276,7 @@ func (d *Downloads) refuseUnknown(ctx context.Context, f RedeemRequest) error {
 // chain, within a quota. The next entry says how many were left out.
 func (d *Downloads) RecordSystemRefusal(ctx context.Context, action string, code Code, by Caller) {
 	now := d.Clock()
-	ok, omitted := d.systemQuota.take(now)
+	ok, omitted := d.systemQuota.allow(now)
 	if !ok {
 		return
 	}

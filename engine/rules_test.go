@@ -243,11 +243,11 @@ func TestQuotaCountsWhatItLeavesOut(t *testing.T) {
 	var q quota
 	now := time.Unix(1000, 0)
 	for i := range quotaPerSecond + 5 {
-		if ok, _ := q.take(now); ok != (i < quotaPerSecond) {
+		if ok, _ := q.allow(now); ok != (i < quotaPerSecond) {
 			t.Fatalf("event %d of a second: let through = %v", i, ok)
 		}
 	}
-	if ok, left := q.take(now.Add(time.Second)); !ok || left != 5 {
+	if ok, left := q.allow(now.Add(time.Second)); !ok || left != 5 {
 		t.Errorf("the next second lets through %v and counts %d left out", ok, left)
 	}
 }

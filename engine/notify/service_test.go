@@ -91,6 +91,11 @@ func TestServices(t *testing.T) {
 			}
 		}
 	}
+	everyServiceTested(t, tested)
+}
+
+func everyServiceTested(t *testing.T, tested map[string]bool) {
+	t.Helper()
 	for scheme := range services {
 		if !tested[scheme] {
 			t.Errorf("%s is accepted and not tested", scheme)
