@@ -59,12 +59,13 @@ plugins:
 .PHONY: web
 web: $(WEB_UI) ## build the web UI alone
 
-# `make lint` vets, so the tests do not. The race detector keeps both cores busy;
-# the end-to-end tests and the browser tests often wait, and run side by side.
+# `make lint` vets, so the tests do not. Each part keeps both cores busy, so the
+# parts run one after the other: side by side, the browser tests run out of time.
 .PHONY: test
 test: tools-test build ## run every test
 	$(GO) test -vet=off -race -timeout 20m $(RACE_PACKAGES)
-	@$(MAKE) --no-print-directory -j2 --output-sync=target plain-tests browser-tests
+	@$(MAKE) --no-print-directory plain-tests
+	@$(MAKE) --no-print-directory browser-tests
 
 # What crashes of plugins leave behind is seen only without the race detector,
 # whose own memory hides it.

@@ -255,7 +255,7 @@ describe("settings", () => {
     const { entries } = await server.call("admin", "GET", server.project + "/audit-logs/verify");
     await admin.getByText(`Chain intact: ${entries} entries`).waitFor();
 
-    const tamper = "import sqlite3,sys; d=sqlite3.connect(sys.argv[1], timeout=30); d.execute(\"UPDATE audit_logs SET doc=replace(doc,'success','refused') WHERE seq=5 AND project=?\", (sys.argv[2],)); d.commit()";
+    const tamper = "import sqlite3,sys; d=sqlite3.connect(sys.argv[1], timeout=30); d.execute(\"UPDATE audit_logs SET doc=replace(doc,'success','refused') WHERE seq=5 AND project_id=?\", (sys.argv[2],)); d.commit()";
     execFileSync("python3", ["-c", tamper, join(server.dir, "data/db/countersign.db"), server.project_id]);
     await admin.getByRole("button", { name: "Verify now" }).click();
     await admin.getByText("Chain broken at entry 5").waitFor();
