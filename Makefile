@@ -61,21 +61,13 @@ web: $(WEB_UI) ## build the web UI alone
 
 # `make lint` vets, so the tests do not. Each part keeps both cores busy, so the
 # parts run one after the other: side by side, the browser tests run out of time.
+# What crashes of plugins leave behind is seen only without the race detector,
+# whose own memory hides it.
 .PHONY: test
 test: tools-test build ## run every test
 	$(GO) test -vet=off -race -timeout 20m $(RACE_PACKAGES)
-	@$(MAKE) --no-print-directory plain-tests
-	@$(MAKE) --no-print-directory browser-tests
-
-# What crashes of plugins leave behind is seen only without the race detector,
-# whose own memory hides it.
-.PHONY: plain-tests
-plain-tests:
 	$(GO) test -vet=off -timeout 20m $(PLAIN_PACKAGES)
 	$(GO) test -vet=off -run 'Crashes' ./plugins/host
-
-.PHONY: browser-tests
-browser-tests:
 	cd api/web && npm test
 
 .PHONY: test-web
