@@ -28,20 +28,24 @@ export async function startServer() {
   let log = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (log += text));
   const ended = new Promise((done) => child.on("exit", done));
+  const stop = async () => {
+    child.kill("SIGTERM");
+    await ended;
+    rmSync(dir, { recursive: true, force: true });
+  };
   await eventually("the server serves", () => {
     if (child.exitCode !== null) throw new Error(`the server ended:\n${log}`);
     return log.includes("serving");
+  }).catch(async (error) => {
+    await stop();
+    throw error;
   });
   const server = {
     ...JSON.parse(readFileSync(file, "utf8")),
     dir,
     pid: child.pid,
     signal: (name) => child.kill(name),
-    stop: async () => {
-      child.kill("SIGTERM");
-      await ended;
-      rmSync(dir, { recursive: true, force: true });
-    },
+    stop,
   };
   server.project = `/projects/${server.project_id}`;
   server.call = async (username, method, path, body) => {

@@ -37,12 +37,12 @@ export async function choose(page, name, option) {
   assert.fail(`the arrow keys never reach ${option}`);
 }
 
-/** Chooses one of several radio buttons with the arrow keys. */
+/** Chooses one of several radio buttons with the arrow keys. The focus moves at once; a page that navigates shows the choice a moment later. */
 export async function pick(page, first, wanted) {
   const radio = page.getByRole("radio", { name: wanted });
   await press(page, "radio", first, "Space");
-  for (let presses = 0; presses < 20 && !(await radio.isChecked()); presses++) await page.keyboard.press("ArrowDown");
-  assert.equal(await radio.isChecked(), true);
+  for (let presses = 0; presses < 20 && !(await radio.and(page.locator(":focus")).count()); presses++) await page.keyboard.press("ArrowDown");
+  await radio.and(page.locator(":checked")).waitFor({ state: "attached" });
 }
 
 /** Chooses an item of the account menu. */

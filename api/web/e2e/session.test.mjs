@@ -136,7 +136,7 @@ describe("session", () => {
     const page = await signIn(browser, server, "operator");
     await page.getByRole("link", { name: "Requests" }).click();
     await page.getByRole("heading", { name: "Requests" }).waitFor();
-    const idleHeader = async () => (await Promise.all([page.waitForRequest((r) => r.url().includes("/requests?")), requestDownload()]))[0].headers()["x-unattended"];
+    const idleHeader = async () => (await Promise.all([page.waitForRequest((r) => r.url().includes("/requests?")), requestDownload()]))[0].headers()["x-client-idle"];
     assert.equal(await idleHeader(), undefined);
     await page.evaluate(() => {
       const now = Date.now;
@@ -154,10 +154,12 @@ describe("session", () => {
       window.seen = false;
       Object.defineProperty(Document.prototype, "hidden", { get: () => !window.seen });
     };
+    await requestDownload();
     const first = await signIn(browser, server, "operator", { initScript: [hide] });
     let last;
     for (let n = 0; n < 7; n++) last = await openTab(first, "/requests");
     const rows = () => last.getByRole("link", { name: "cert.pem" }).count();
+    await eventually("the requests are shown", async () => (await rows()) > 0);
     const before = await rows();
     await requestDownload();
     await last.evaluate(() => {

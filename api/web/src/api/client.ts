@@ -57,7 +57,7 @@ async function send(request: Request): Promise<Response> {
 
 async function sendOnce(request: Request): Promise<Response> {
   if (request.method !== "GET" && csrfToken) request.headers.set("X-CSRF-Token", csrfToken);
-  if (isIdle()) request.headers.set("X-Unattended", "1");
+  if (isIdle()) request.headers.set("X-Client-Idle", "1");
   const response = await fetch(request, withoutTimeout.test(request.url) ? {} : { signal: AbortSignal.timeout(timeoutMillis) });
   setClock(response.headers.get("Date"));
   return response;

@@ -11,7 +11,7 @@ import { useFocusOnChange } from "../hooks/focus";
 export function Loading() {
   return (
     <Center mih={200} aria-busy="true">
-      <Loader aria-label="Loading" />
+      <Loader role="img" aria-label="Loading" />
     </Center>
   );
 }
