@@ -29,7 +29,7 @@ func toDownloadToken(t engine.TokenRecord) wire.DownloadToken {
 		Digest: t.Digest, RequestID: t.RequestID, CertificateID: t.CertificateID, Format: t.Format,
 		Requester: toRequester(t.Requester), BindIP: t.BindIP, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt,
 	}
-	if end := t.End; end != nil {
+	if end := t.Settlement; end != nil {
 		out.End = &wire.TokenEnd{
 			Kind: string(end.Kind), Actor: toActor(end.Actor), IP: end.IP, UserAgent: end.UserAgent, Format: end.Format,
 			FileSHA256: end.FileSHA256, FileSize: end.FileSize, Time: end.Time,

@@ -110,8 +110,8 @@ func (d *Downloads) checkRedeemable(ctx context.Context, found TokenRecord, f Re
 	token := found.Token
 	format, ok := d.Formats.Format(token.Format)
 	switch {
-	case found.End != nil:
-		return Format{}, found.End.Err()
+	case found.Settlement != nil:
+		return Format{}, found.Settlement.Err()
 	case token.Expired(d.Clock()):
 		return Format{}, errTokenExpired(token.ExpiresAt)
 	case token.BindIP != "" && !sameAddress(token.BindIP, f.IP):

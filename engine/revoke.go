@@ -21,10 +21,10 @@ func (d *Downloads) Revoke(ctx context.Context, caller Caller, r Request) error 
 	}
 	now := d.Clock()
 	switch {
-	case found.End != nil && found.End.byClaim():
+	case found.Settlement != nil && found.Settlement.byClaim():
 		return d.revokeClaimed(ctx, caller, r)
-	case found.End != nil:
-		return Errorf(CodeNotPending, "the token of this request is already %s", found.End.Kind)
+	case found.Settlement != nil:
+		return Errorf(CodeNotPending, "the token of this request is already %s", found.Settlement.Kind)
 	case found.Expired(now):
 		return Errorf(CodeNotPending, "the token of this request has expired")
 	}

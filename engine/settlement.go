@@ -87,7 +87,7 @@ func (t *Transitions) settled(ctx context.Context, r Request, c SettlementCheck,
 	case err != nil:
 		return Transition{}, 0, err
 	}
-	end := found.End
+	end := found.Settlement
 	if end == nil && !found.Expired(now) {
 		return Transition{Request: r}, found.ExpiresAt.Sub(now), nil
 	}

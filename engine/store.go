@@ -212,7 +212,7 @@ type Approvals interface {
 // TokenRecord is a token as issued and, once it has ended, its settlement.
 type TokenRecord struct {
 	Token
-	End *Settlement `json:"settlement"`
+	Settlement *Settlement `json:"settlement"`
 }
 
 // Tokens keeps the forensic record of download tokens.

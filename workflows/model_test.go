@@ -178,8 +178,8 @@ func (s *sequence) redeem(a act, n int, now time.Time) {
 	}
 	var code engine.Code
 	switch {
-	case found.End != nil:
-		code = engine.CodeOf(found.End.Err())
+	case found.Settlement != nil:
+		code = engine.CodeOf(found.Settlement.Err())
 	case found.Expired(engine.NormalizeTime(now)):
 		code = engine.CodeTokenExpired
 	default:
@@ -228,7 +228,7 @@ func (s *sequence) compare() {
 	}
 	for n, want := range s.model.Tokens {
 		got, err := store.Token(ctx, claimOf(s.order, fmt.Sprint(n)).Token.Digest)
-		if err != nil || got.End == nil || got.End.Kind != want.End || !got.ExpiresAt.Equal(engine.NormalizeTime(want.Expires)) {
+		if err != nil || got.Settlement == nil || got.Settlement.Kind != want.End || !got.ExpiresAt.Equal(engine.NormalizeTime(want.Expires)) {
 			s.r.Fatalf("token %d: %+v, want %+v: %v", n, got, want, err)
 		}
 	}

@@ -49,7 +49,7 @@ func (s *Store) Token(ctx context.Context, digest string) (engine.TokenRecord, e
 		if err != nil {
 			return engine.TokenRecord{}, err
 		}
-		record.End = &end.Settlement
+		record.Settlement = &end.Settlement
 	}
 	if record.Digest != digest {
 		return engine.TokenRecord{}, engine.CodeNotFound
@@ -73,7 +73,7 @@ func (s *Store) withSettlements(ctx context.Context, tokens []engine.Token) ([]e
 		return nil, err
 	}
 	for _, end := range ends {
-		records[places[end.Digest]].End = &end.Settlement
+		records[places[end.Digest]].Settlement = &end.Settlement
 	}
 	return records, nil
 }
@@ -129,7 +129,7 @@ func (s *Store) PurgeTokens(ctx context.Context, before time.Time, limit int) (i
 		}
 		ids := []string{}
 		for _, r := range records {
-			if r.End != nil {
+			if r.Settlement != nil {
 				ids = append(ids, r.Digest, r.Digest+settlementSuffix)
 			}
 		}

@@ -70,7 +70,7 @@ func TestKill(t *testing.T) {
 		}
 		for digest, attempt := range settled {
 			token, err := s.Token(t.Context(), digest)
-			if err != nil || token.End == nil || token.End.Attempt != attempt {
+			if err != nil || token.Settlement == nil || token.Settlement.Attempt != attempt {
 				t.Fatalf("round %d: token %+v, %v", round, token, err)
 			}
 			acknowledged[attempt] = true

@@ -65,7 +65,7 @@ func tokenSettle(t *testing.T, s engine.Store) {
 		t.Fatal("the only settlement did not win")
 	}
 	same(t, winner, settlement)
-	same(t, get[engine.TokenRecord](t)(s.Token(ctx, token.Digest)), engine.TokenRecord{Token: token, End: &settlement})
+	same(t, get[engine.TokenRecord](t)(s.Token(ctx, token.Digest)), engine.TokenRecord{Token: token, Settlement: &settlement})
 	onRecord(t, s, project, rec)
 	lists(t, timeline(t, s, project, token.CertificateID), []engine.Event{*rec.Event})
 	_, err = s.Token(ctx, token.Digest+"/end")
@@ -135,7 +135,7 @@ func raceToSettle(t *testing.T, s engine.Store, callers int, kinds ...engine.Set
 	for _, a := range answers {
 		same(t, a.winner, winners[0].tried)
 	}
-	same(t, get[engine.TokenRecord](t)(s.Token(t.Context(), token.Digest)), engine.TokenRecord{Token: token, End: &winners[0].tried})
+	same(t, get[engine.TokenRecord](t)(s.Token(t.Context(), token.Digest)), engine.TokenRecord{Token: token, Settlement: &winners[0].tried})
 	onRecord(t, s, project, winners[0].rec)
 	lists(t, timeline(t, s, project, token.CertificateID), []engine.Event{*winners[0].rec.Event})
 }
@@ -171,7 +171,7 @@ func tokenListing(t *testing.T, s engine.Store) {
 			settlement, rec := newSettlement(token, engine.Expired)
 			_, _, err := s.Settle(t.Context(), settlement, rec)
 			ok(t, err)
-			stored.End = &settlement
+			stored.Settlement = &settlement
 		}
 		issued = append(issued, stored)
 	}
@@ -215,7 +215,7 @@ func tokenRetention(t *testing.T, s engine.Store) {
 		refused(t, err, engine.CodeNotFound)
 	}
 	get[engine.TokenRecord](t)(s.Token(ctx, unsettled.Digest))
-	if get[engine.TokenRecord](t)(s.Token(ctx, onTime.Digest)).End == nil {
+	if get[engine.TokenRecord](t)(s.Token(ctx, onTime.Digest)).Settlement == nil {
 		t.Fatal("a settlement was purged before its time")
 	}
 	list := func(page engine.Page) ([]engine.TokenRecord, string, error) { return s.Tokens(ctx, project, page) }
