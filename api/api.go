@@ -87,7 +87,7 @@ type Store interface {
 	projectReader
 	certificateReader
 	policyReader
-	requestReader
+	downloadRequestReader
 	approvalReader
 	tokenReader
 	targetReader

@@ -10,8 +10,8 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// requestReader reads download requests.
-type requestReader interface {
+// downloadRequestReader reads download requests.
+type downloadRequestReader interface {
 	Request(ctx context.Context, projectID, id string) (engine.Request, error)
 	Requests(ctx context.Context, q engine.RequestQuery) ([]engine.Request, string, error)
 }

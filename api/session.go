@@ -39,8 +39,8 @@ func sessionSecret(c *fiber.Ctx, k *call) engine.Secret {
 	return engine.Secret(c.Cookies(cookieName(k)))
 }
 
-// unattendedHeader marks a call that a page makes by itself while no user is active.
-const unattendedHeader = "X-Unattended"
+// idleHeader marks a call that a page makes by itself while no user is active.
+const idleHeader = "X-Client-Idle"
 
 // touch records that a session was used, and notes its CSRF token for the answer.
 // An open stream does not count as use, nor does what a page reads by itself:
@@ -50,7 +50,7 @@ func (s *Server) touch(ctx context.Context, c *fiber.Ctx, k *call) error {
 		return nil
 	}
 	k.csrfToken = engine.CSRFToken(sessionSecret(c, k))
-	if k.route == streamPath || c.Get(unattendedHeader) != "" {
+	if k.route == streamPath || c.Get(idleHeader) != "" {
 		return nil
 	}
 	return s.authentication.Touch(ctx, *k.Session)

@@ -211,7 +211,7 @@ func TestSessionsExpire(t *testing.T) {
 	later(40 * time.Minute)
 	used.do("GET", "/me", "").is(200)
 	streaming.do("GET", "{p}/stream?last_event_id=x", "").problem(422, engine.CodeInvalidRequest)
-	left.do("GET", "{p}/requests", "", "X-Unattended", "1").is(200)
+	left.do("GET", "{p}/requests", "", "X-Client-Idle", "1").is(200)
 	later(30 * time.Minute)
 	idle.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
 	left.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)      // nor is a call that a page makes by itself
