@@ -42,7 +42,7 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	built = dir
-	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", dir+"/", "../plugins/formats/...")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir+"/", "../plugins/formats/...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build plugins: %w\n%s", err, out)

@@ -56,8 +56,8 @@ func build(name string, flags ...string) (string, error) {
 		return "", err
 	}
 	for _, command := range [][]string{
-		append(append([]string{"go", "build"}, flags...), "-o", program, "."),
-		{"env", "CGO_ENABLED=0", "go", "build", "-ldflags", "-s -w", "-o", plugins + "/", "../../plugins/formats/..."},
+		append(append([]string{"go", "build", "-trimpath", "-ldflags", "-s -w"}, flags...), "-o", program, "."),
+		{"env", "CGO_ENABLED=0", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", plugins + "/", "../../plugins/formats/..."},
 		{program, "plugin", "hash", "--source", "../../plugins/catalogue.json", "--dir", plugins},
 	} {
 		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {

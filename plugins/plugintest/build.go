@@ -4,36 +4,32 @@
 package plugintest
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 )
 
 // Build builds the plugins and returns the folder of their binaries. All test
-// programs of a working copy share the folder, in the user's cache, so each plugin
-// is linked once and again only after a change.
+// programs of a working copy share the folder, so each plugin is linked once and
+// again only after a change.
 var Build = sync.OnceValues(build)
 
 func build() (folder string, err error) {
-	_, file, _, _ := runtime.Caller(0)
-	plugins := filepath.Dir(filepath.Dir(file))
-	cache, err := os.UserCacheDir()
+	module, err := exec.Command("go", "env", "GOMOD").Output() //nolint:noctx // it answers at once
 	if err != nil {
-		cache = os.TempDir() // this user has no home
+		return "", fmt.Errorf("build plugins: find the module: %w", err)
 	}
-	sum := sha256.Sum256([]byte(plugins))
-	folder = filepath.Join(cache, "countersign-test-plugins", hex.EncodeToString(sum[:8]))
+	root := filepath.Dir(string(module)) // the module's file ends with a line break, which Dir drops
+	bin := filepath.Join(root, "bin")
+	folder = filepath.Join(bin, "test-plugins")
 	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // tests as other users read it
 		return "", fmt.Errorf("build plugins: %w", err)
 	}
-	lock, err := os.Open(filepath.Dir(folder)) //nolint:gosec // a folder of the user's cache
+	lock, err := os.Open(folder) //nolint:gosec // a folder of the working copy
 	if err != nil {
 		return "", fmt.Errorf("build plugins: %w", err)
 	}
@@ -41,11 +37,11 @@ func build() (folder string, err error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", fmt.Errorf("build plugins: %w", err)
 	}
-	copyBuilt(filepath.Join(filepath.Dir(plugins), "bin", "plugins"), folder)
-	testdata := "./plugintest/testdata/"
+	copyBuilt(filepath.Join(bin, "plugins"), folder)
+	testdata := "./plugins/plugintest/testdata/"
 	return folder, errors.Join(
-		goBuild(plugins, folder, "CGO_ENABLED=0", "./formats/...", testdata+"careless", testdata+"hostile", testdata+"misbehave"),
-		goBuild(plugins, folder, "CGO_ENABLED=1", testdata+"dynamic"),
+		goBuild(root, folder, "CGO_ENABLED=0", "./plugins/formats/...", testdata+"careless", testdata+"hostile", testdata+"misbehave"),
+		goBuild(root, folder, "CGO_ENABLED=1", testdata+"dynamic"),
 	)
 }
 
@@ -65,7 +61,7 @@ func copyBuilt(from, to string) {
 }
 
 func goBuild(dir, folder, env string, packages ...string) error {
-	build := exec.Command("go", append([]string{"build", "-ldflags=-s -w", "-o", folder + "/"}, packages...)...) //nolint:gosec,noctx // the packages are listed above
+	build := exec.Command("go", append([]string{"build", "-trimpath", "-ldflags=-s -w", "-o", folder + "/"}, packages...)...) //nolint:gosec,noctx // the packages are listed above
 	build.Dir, build.Env = dir, append(os.Environ(), env)
 	if printed, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build plugins: %w\n%s", err, printed)
