@@ -20,7 +20,8 @@ export GOFLAGS += -trimpath
 #       start no goroutine; most of their tests compare output with golden files
 UNWATCHED      := cmd/countersign|engine/store/mongo|workflows/embedded|plugins/conformance|plugins/formats/[^/]*|engine/certimport|api/client|api/wire|engine/keys/kms
 PLAIN_PACKAGES  = $(shell $(GO) list ./... | grep -E '/($(UNWATCHED))$$')
-# plugins/host comes first, because it takes longest and mostly waits.
+# plugins/host comes first, because it takes longest. It mostly waits, so a third
+# package runs meanwhile.
 RACE_PACKAGES   = $(shell $(GO) list ./plugins/host ./... | grep -vE '/($(UNWATCHED))$$')
 
 # Packages with tests that try far more when COUNTERSIGN_SOAK is 1.
@@ -41,11 +42,18 @@ run: build ## build and serve the sample project on 127.0.0.1:8080
 
 # The web UI is built again when its sources or the API's document changed.
 WEB_UI      := api/web/dist/ui/index.html
+NPM_LOCK    := api/web/node_modules/.package-lock.json
 WEB_SOURCES := $(shell find api/web -type f -not -name '*.go' -not -name schema.d.ts -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/e2e/*')
 
-$(WEB_UI): $(WEB_SOURCES)
+$(WEB_UI): $(NPM_LOCK) $(WEB_SOURCES)
+	cd api/web && npm run build
+
+.PHONY: npm-packages
+npm-packages: $(NPM_LOCK)
+$(NPM_LOCK): api/web/package-lock.json
 	$(call need,npm,install Node.js 20 or later from nodejs.org)
-	cd api/web && npm ci --no-progress && npm run build
+	cd api/web && npm ci --no-progress
+	@touch $@
 
 # A first build compiles for minutes: what does not hold the web UI is compiled
 # while npm downloads and bundles.
@@ -72,7 +80,7 @@ web: $(WEB_UI) ## build the web UI alone
 .PHONY: test
 test: export JAVA_TOOL_OPTIONS := -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
 test: tools-test build ## run every test
-	$(GO) test -vet=off -race -timeout 20m $(RACE_PACKAGES)
+	$(GO) test -vet=off -race -p 3 -timeout 20m $(RACE_PACKAGES)
 	$(GO) test -vet=off -timeout 20m $(PLAIN_PACKAGES)
 	$(GO) test -vet=off -run 'Crashes' ./plugins/host
 	cd api/web && npm test

@@ -182,7 +182,7 @@ func concurrently(t *testing.T, n int, do func(i int)) {
 func TestKillWhileApprovalsArePending(t *testing.T) {
 	t.Parallel()
 	program, dir := binary(t), t.TempDir()+"/data"
-	s := start(t, program, dir)
+	s := startSmall(t, program, dir)
 	lasting, brief := times(60, 900), times(20, 100)
 	all := make([]waiting, lasting+brief)
 	s.approvals(false, "key_export", 1, 3600, 600)
@@ -200,7 +200,7 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 	<-ctx.Done() // their deadlines pass while no server runs
 	cancel()
 
-	s = start(t, program, dir)
+	s = startSmall(t, program, dir)
 	concurrently(t, len(all), func(i int) {
 		var a struct {
 			Status  string
@@ -234,7 +234,7 @@ func TestKillWhileApprovalsArePending(t *testing.T) {
 func TestKillInsideATransition(t *testing.T) {
 	t.Parallel()
 	program, dir := binary(t), t.TempDir()+"/data"
-	s := start(t, program, dir)
+	s := startSmall(t, program, dir)
 	s.approvals(false, "key_export", 2, 600, 600)
 	w, denied, cancelled := s.waits("operator", "key"), s.waits("operator", "key"), s.waits("operator", "key")
 	if status, body := s.decide("approver", w, "approve"); status != http.StatusOK {
@@ -243,7 +243,7 @@ func TestKillInsideATransition(t *testing.T) {
 	s.kill()
 	// The result of each crash is checked on the next server, which crashes too.
 	crash := func(what string, before func(), call func() (int, []byte)) {
-		s = start(t, program, dir, "COUNTERSIGN_FAILPOINT=transition-stored")
+		s = startSmall(t, program, dir, "COUNTERSIGN_FAILPOINT=transition-stored")
 		before()
 		if status, body := call(); status != 0 {
 			t.Fatalf("%s: the killed server answered %d %s", what, status, body)
@@ -261,7 +261,7 @@ func TestKillInsideATransition(t *testing.T) {
 		return s.call("operator", http.MethodPost, s.project()+"/requests/"+cancelled.RequestID+"/cancel", "")
 	})
 
-	s = start(t, program, dir)
+	s = startSmall(t, program, dir)
 	if got := s.status(cancelled.RequestID); got != "cancelled" {
 		t.Errorf("the request is %s", got)
 	}

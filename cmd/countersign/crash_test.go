@@ -14,11 +14,11 @@ import (
 func TestKillAtRestAndAfterMint(t *testing.T) {
 	t.Parallel()
 	program, dir := binary(t), t.TempDir()+"/data"
-	s := start(t, program, dir)
+	s := startSmall(t, program, dir)
 	project, keys := s.boot.ProjectID, s.boot.APIKeys
 	s.kill() // at rest
 
-	s = start(t, program, dir)
+	s = startSmall(t, program, dir)
 	if s.boot.ProjectID != project || fmt.Sprint(s.boot.APIKeys) != fmt.Sprint(keys) {
 		t.Error("a restart does not find the same project and keys")
 	}
@@ -29,7 +29,7 @@ func TestKillAtRestAndAfterMint(t *testing.T) {
 	}
 	s.kill() // after mint
 
-	s = start(t, program, dir)
+	s = startSmall(t, program, dir)
 	if status, _ := s.fetch(used.Token); status != http.StatusGone {
 		t.Errorf("a used token answers %d after the crash", status)
 	}
@@ -63,13 +63,13 @@ func TestKillInsideARedemption(t *testing.T) {
 		t.Run(c.point, func(t *testing.T) {
 			t.Parallel()
 			program, dir := binary(t), t.TempDir()+"/data"
-			s := start(t, program, dir, "COUNTERSIGN_FAILPOINT="+c.point)
+			s := startSmall(t, program, dir, "COUNTERSIGN_FAILPOINT="+c.point)
 			m := s.mint(0, "fullchain", `,"ttl_seconds":`+c.ttl)
 			if status, body := s.fetch(m.Token); status != 0 {
 				t.Fatalf("the killed server answered %d %s", status, body)
 			}
 			<-s.ended
-			s = start(t, program, dir)
+			s = startSmall(t, program, dir)
 			if got := fetchers(s, 8, m.Token); got[c.after] < 1 || got["200 "] > 1 {
 				t.Errorf("after the restart: %v", got)
 			}

@@ -208,8 +208,6 @@ func (s subject) openP7B() {
 func (s subject) openPKCS12() {
 	const legacy = "pbeWithSHA1And3-KeyTripleDES-CBC"
 	s.openBundle(s.download("pkcs12"), "AES-256-CBC", "")
-	s.openBundle(s.download("pkcs12", `,"options":{"legacy":true}`), legacy, "")
-	s.openBundle(s.download("pkcs12", `,"options":{"alias":"Shop Front"}`), "AES-256-CBC", "Shop Front")
 	s.openBundle(s.download("pkcs12", `,"options":{"alias":"Shop Front","legacy":true}`), legacy, "Shop Front")
 }
 

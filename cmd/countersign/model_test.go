@@ -18,7 +18,7 @@ import (
 func TestModelOnTheServer(t *testing.T) {
 	t.Parallel()
 	program, dir := binary(t), t.TempDir()+"/data"
-	s := start(t, program, dir)
+	s := startSmall(t, program, dir)
 	s.must(http.StatusOK, nil, "admin", http.MethodPut, s.project()+"/certificate-policy",
 		`{"allow_key_export":false,"approval":{"mode":"all","required_approvals":2,"ttl_seconds":1,"claim_window_seconds":1},
 		"token_ttl_seconds":1,"min_passphrase_length":8,"allow_legacy_encryption":true}`)
@@ -42,7 +42,7 @@ func TestModelOnTheServer(t *testing.T) {
 			})
 			if phase == 0 {
 				s.kill()
-				s = start(t, program, dir)
+				s = startSmall(t, program, dir)
 				for _, l := range all {
 					s.boot.APIKeys = l.server.boot.APIKeys
 					l.server = s

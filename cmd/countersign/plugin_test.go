@@ -36,3 +36,11 @@ func ownPlugins(t *testing.T, program, to string, without ...string) string {
 	noError(t, os.WriteFile(path, text, 0o600))
 	return path
 }
+
+// startSmall starts a server with the plugins pem and pkcs12 alone, for tests that
+// start several servers: each plugin takes time to start.
+func startSmall(t *testing.T, program, dir string, env ...string) *server {
+	t.Helper()
+	catalogue := ownPlugins(t, program, t.TempDir(), "zip", "jks", "p7b", "der", "pkcs8", "k8s-secret")
+	return start(t, program, dir, append(env, "COUNTERSIGN_PLUGINS="+catalogue)...)
+}

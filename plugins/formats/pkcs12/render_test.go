@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -49,9 +50,12 @@ func TestRenderIsGolden(t *testing.T) {
 	}
 }
 
+// Java starts slowly, so in the gate it opens two variants of each kind of key:
+// together all variants, each with at least two kinds.
 func TestOpenSSLAndJavaOpenEveryBundle(t *testing.T) {
-	for _, job := range sdktest.Jobs(t) {
-		for _, variant := range variants[:4] {
+	everyPair := os.Getenv("COUNTERSIGN_SOAK") == "1"
+	for n, job := range sdktest.Jobs(t) {
+		for v, variant := range variants[:4] {
 			t.Run(job.Name+variant.options, func(t *testing.T) {
 				job.Options = []byte(variant.options)
 				bundle, err := renderer{}.Render(t.Context(), job)
@@ -59,6 +63,9 @@ func TestOpenSSLAndJavaOpenEveryBundle(t *testing.T) {
 					t.Fatal(err)
 				}
 				openWithOpenSSL(t, bundle, job, variant)
+				if v != n%4 && v != (n+1)%4 && !everyPair {
+					return
+				}
 				alias := cmp.Or(strings.ToLower(variant.alias), "1") // Java's name for an entry without one
 				listed := sdktest.Run(t, bundle, "keytool", "-J-Duser.language=en", "-list", "-v", "-storetype", "PKCS12", "-storepass", job.Passphrase, "-keystore")
 				for _, want := range []string{"1 entry", "PrivateKeyEntry", "Alias name: " + alias + "\n", fmt.Sprintf("Certificate chain length: %d\n", 1+len(job.Chain))} {
