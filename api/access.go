@@ -124,7 +124,7 @@ func (s *Server) enter(ctx context.Context, k *call, pid string) error {
 	if err != nil && !errors.Is(err, engine.CodeNotFound) {
 		return fmt.Errorf("look up member: %w", err)
 	}
-	role := k.RoleIn(pid, member.Role)
+	role := k.RoleIn(pid, member)
 	if role == "" {
 		return engine.CodeNotFound
 	}

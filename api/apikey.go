@@ -29,7 +29,7 @@ func (s *Server) apiKeyEndpoints() {
 	}, s.createAPIKey)
 	register(s, endpoint{
 		id: "revoke-api-key", method: http.MethodDelete, path: base + "/projects/{pid}/api-keys/{kid}", access: role(engine.RoleAdmin), tag: "API keys",
-		summary: "Revoke an API key",
+		summary: "Revoke an API key", description: "It ends the keys that were made with it, too, and every link that it made.",
 	}, s.revokeAPIKey)
 }
 

@@ -95,6 +95,6 @@ func toApproval(a engine.Approval) wire.Approval {
 		ID: a.ID, Kind: a.Kind, Status: string(a.Status), RequestID: a.RequestID, Requester: toRequester(a.Requester),
 		Certificate: wire.ApprovalCertificate{ID: c.ID, Name: c.Name, Subject: c.Subject, SANs: texts(c.SANs), FingerprintSHA256: c.Fingerprint, NotAfter: c.NotAfter},
 		Format:      a.Format, Filename: a.Filename, ContainsKey: a.ContainsKey, Options: optionsOf(a.Options), Reason: a.Reason,
-		Digest: a.Digest, RequiredApprovals: a.Required, Decisions: decisions, CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt,
+		Digest: a.Digest, RequiredApprovals: a.Required, Decisions: decisions, QuorumNote: a.QuorumNote, CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt,
 	}
 }

@@ -77,7 +77,7 @@ func TestPendingAnswer(t *testing.T) {
 	}
 	b := f.do("approver", "GET", "{p}/approvals/"+p.ApprovalID, "").is(200)
 	members(t, b.body, "id", "kind", "status", "request_id", "requester", "certificate", "format", "filename", "contains_key", "options",
-		"reason", "digest", "required_approvals", "decisions", "created_at", "expires_at")
+		"reason", "digest", "required_approvals", "decisions", "quorum_note", "created_at", "expires_at")
 	v := read[wire.Approval](b)
 	if v.Kind != "download_key" || v.Status != "pending" || v.Certificate.ID != f.certs["shop"].ID || v.Certificate.FingerprintSHA256 != f.certs["shop"].Fingerprint ||
 		v.Requester.Person != f.users["operator"].ID || v.Reason != "renewal" || len(v.Digest) != 64 || !v.ContainsKey || len(v.Decisions) != 0 {
@@ -191,13 +191,13 @@ func TestClaimEvaluatesThePolicyAgain(t *testing.T) {
 		_, err := f.admin.SetMember(t.Context(), admin, f.users["another"].ID, role)
 		must(t, err)
 		if role == engine.RoleOperator { // an approval by a user who may no longer approve
-			f.do("operator", "POST", path, `{}`).problem(403, engine.CodePolicyDenied)
+			f.do("operator", "POST", path, `{}`).problem(403, engine.CodeNoLongerPermitted)
 		}
 	}
 	f.policy(func(p *engine.CertificatePolicy) {
 		p.Approval.Mode, p.Approval.RequiredApprovals = engine.ApprovalKeyExport, 3
 	})
-	f.do("operator", "POST", path, `{}`).problem(403, engine.CodePolicyDenied)
+	f.do("operator", "POST", path, `{}`).problem(403, engine.CodeNoLongerPermitted)
 	f.mode(false, engine.ApprovalOff)
 	f.do("operator", "POST", path, `{}`).problem(403, engine.CodeKeyExportDisabled)
 	f.mode(false, engine.ApprovalKeyExport)
@@ -209,8 +209,6 @@ func TestClaimEvaluatesThePolicyAgain(t *testing.T) {
 		}
 	}
 	m := read[wire.Minted](f.do("operator", "POST", path, `{}`).is(201))
-	// The approval is the exception: the token outlives a change of the setting.
-	f.mode(false, engine.ApprovalOff)
 	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").is(200)
 }
 

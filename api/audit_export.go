@@ -46,6 +46,8 @@ type export struct {
 	conn   net.Conn
 	clock  engine.Clock
 	failed func(error)
+
+	allowed func() error // whether the caller may still read the log
 }
 
 var _ io.Reader = (*export)(nil)
@@ -53,9 +55,10 @@ var _ io.Reader = (*export)(nil)
 // export answers with all entries that match q. The caller has read the first page
 // already, so that its failure could be answered with a problem.
 func (s *Server) export(c *fiber.Ctx, k *call, format string, q engine.AuditQuery, found []engine.AuditEntry, next string) {
+	request := c.Context() // unlike c, it lives until the export has ended
 	e := &export{
 		ctx: c.UserContext(), store: s.store, query: q, format: ndjson, found: found, next: next,
-		conn: c.Context().Conn(), clock: s.clock,
+		conn: request.Conn(), clock: s.clock, allowed: func() error { return s.stillAllowed(request, k) },
 		failed: func(err error) {
 			s.log.Error("an audit export failed", "request_id", k.id, "project", q.ProjectID, "error", err)
 		},
@@ -67,7 +70,7 @@ func (s *Server) export(c *fiber.Ctx, k *call, format string, q engine.AuditQuer
 	c.Set(fiber.HeaderContentType, e.format.mediaType)
 	c.Set(fiber.HeaderContentDisposition, disposition("audit-"+q.ProjectID+"."+e.format.extension))
 	c.Status(fiber.StatusOK)
-	c.Context().SetBodyStream(e, -1)
+	request.SetBodyStream(e, -1)
 }
 
 // Read implements io.Reader. An error makes fasthttp close the connection, so that
@@ -94,8 +97,12 @@ func (e *export) Read(p []byte) (int, error) {
 	return e.buffer.Read(p)
 }
 
-// nextPage reads the next page and extends the time that the caller has to read it.
+// nextPage reads the next page, if the caller still has the right to, and extends the
+// time that the caller has to read it.
 func (e *export) nextPage() (err error) {
+	if err := e.allowed(); err != nil {
+		return fmt.Errorf("export audit log: %w", err)
+	}
 	if err := e.conn.SetWriteDeadline(e.clock().Add(writeTimeout)); err != nil {
 		return fmt.Errorf("export audit log: %w", err)
 	}

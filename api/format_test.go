@@ -102,6 +102,7 @@ func TestFormatsOfProjects(t *testing.T) {
 	f.do("operator", "POST", claim, `{"passphrase":"correct horse"}`).problem(422, engine.CodeUnknownFormat)
 
 	restrict(t, h, catalogue, "pkcs12", f.project.ID, elsewhere)
+	f.allowKeys(true)
 	f.do("", "GET", "/downloads/"+minted.Token.Reveal(), "").is(200)
 	claimed := read[wire.Minted](f.do("operator", "POST", claim, `{"passphrase":"correct horse"}`).is(201))
 	f.do("", "GET", "/downloads/"+claimed.Token.Reveal(), "").is(200)

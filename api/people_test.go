@@ -67,6 +67,10 @@ func TestMembers(t *testing.T) {
 			}
 		}
 	}
+	viewer, err := f.store.User(t.Context(), f.users["viewer"].ID)
+	must(t, err)
+	f.users["viewer"] = viewer
+	f.keys["viewer"] = f.key(f.caller("viewer"), engine.RoleViewer, time.Time{}) // the old one ended with the account
 	f.do("admin", "DELETE", path, "").is(204)
 	f.do("admin", "DELETE", path, "").problem(404, engine.CodeNotFound)
 	f.do("viewer", "GET", "{p}/members", "").problem(404, engine.CodeNotFound)

@@ -36,6 +36,7 @@ var kinds = map[engine.Code]kind{
 	engine.CodeMalformedJSON:       {400, "malformed JSON"},
 	engine.CodeUnauthenticated:     {401, "not authenticated"},
 	engine.CodeForbidden:           {403, "not allowed"},
+	engine.CodeNoLongerPermitted:   {403, "no longer permitted"},
 	engine.CodeKeyExportDisabled:   {403, "key export disabled"},
 	engine.CodeLegacyDisabled:      {403, "legacy encryption disabled"},
 	engine.CodePolicyDenied:        {403, "denied by policy"},

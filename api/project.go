@@ -74,7 +74,7 @@ func (s *Server) listProjects(ctx context.Context, k *call, in *struct{ Paging }
 		if err != nil && !errors.Is(err, engine.CodeNotFound) {
 			return nil, fmt.Errorf("look up member: %w", err)
 		}
-		roles[p.ID] = k.RoleIn(p.ID, member.Role)
+		roles[p.ID] = k.RoleIn(p.ID, member)
 	}
 	return listed(found, next, func(p engine.Project) wire.Project { return toProject(p, roles[p.ID]) }), nil
 }

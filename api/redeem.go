@@ -55,7 +55,9 @@ func (s *Server) redeemEndpoints() {
 }
 
 const redeemDescription = "Answers with the file and consumes the token: of all callers who have it, one gets the file. " +
-	"Prefetches and link previews are refused. While the requester is disabled, everybody is refused (403 forbidden). Refusals do not consume the token."
+	"Prefetches and link previews are refused. " +
+	"Everybody is refused while the requester, their role, the API key that they used, the policy or the people who approved no longer permit the download " +
+	"(403 no_longer_permitted, or the code of the policy's denial; the member remedies says what would help). Refusals do not consume the token."
 
 var redeemErrors = []int{
 	http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusGone, http.StatusTooManyRequests, http.StatusBadGateway,

@@ -96,31 +96,6 @@ func TestDownloadEnds(t *testing.T) {
 	}
 }
 
-// The token of a disabled user is refused to every caller, and is not consumed.
-func TestDownloadOfDisabledUser(t *testing.T) {
-	f := newFixture(t)
-	f.allowKeys(true)
-	user := "/users/" + f.users["operator"].ID
-	for _, format := range []string{"cert", "key"} {
-		m := f.mint("operator", "shop", `{"format":"`+format+`"}`)
-		path := "/downloads/" + m.Token.Reveal()
-		f.do("root", "PATCH", user, `{"disabled":true}`).is(200)
-		f.do("", "HEAD", path, "").is(403)
-		f.do("", "GET", path, "").problem(403, engine.CodeForbidden)
-		f.do("admin", "POST", "/downloads", `{"token":"`+m.Token.Reveal()+`"}`).problem(403, engine.CodeForbidden)
-		for _, e := range f.entries(f.project.ID, engine.ActionDownloadRefused)[:3] {
-			if e.RequestID != m.RequestID || e.Outcome != engine.AuditRefused || e.Detail["code"] != string(engine.CodeForbidden) || e.Actor.Person != f.users["operator"].ID {
-				t.Errorf("%s: the audit entry is %+v", format, e)
-			}
-		}
-		f.do("root", "PATCH", user, `{"disabled":false}`).is(200)
-		f.do("", "GET", path, "").is(200)
-	}
-	if n := len(f.entries(f.project.ID, engine.ActionAccessRefused)); n != 0 {
-		t.Errorf("%d refusals are in the audit log twice", n)
-	}
-}
-
 func TestPrefetchConsumesNothing(t *testing.T) {
 	f := newFixture(t)
 	m := f.mint("operator", "shop", `{"format":"cert"}`)

@@ -91,7 +91,7 @@ func toRequest(r engine.Request) wire.Request {
 		Options: optionsOf(r.Options), Requester: toRequester(r.Requester), Reason: r.Reason, TTLSeconds: r.TTLSeconds, BindIP: r.BindIP,
 		Code: string(r.Code), Explanation: texts(r.Explanation), Remedies: texts(r.Remedies), PolicyRevision: r.PolicyRevision,
 		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, ExpiresAt: wire.Instant(r.ExpiresAt),
-		ApprovalID: r.ApprovalID, RequiredApprovals: r.RequiredApprovals,
+		ApprovalID: r.ApprovalID, RequiredApprovals: r.RequiredApprovals, QuorumNote: r.QuorumNote,
 		ApprovalExpiresAt: wire.Instant(r.ApprovalExpiresAt), ClaimExpiresAt: wire.Instant(r.ClaimExpiresAt),
 	}
 }

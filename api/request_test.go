@@ -33,7 +33,7 @@ func TestRequests(t *testing.T) {
 	a := f.do("operator", "GET", "{p}/requests/"+mine.RequestID, "").is(200)
 	members(t, a.body, "id", "status", "certificate_id", "format", "filename", "options", "requester", "reason", "ttl_seconds",
 		"bind_ip", "code", "explanation", "remedies", "policy_revision", "created_at", "updated_at", "expires_at",
-		"approval_id", "required_approvals", "approval_expires_at", "claim_expires_at")
+		"approval_id", "required_approvals", "quorum_note", "approval_expires_at", "claim_expires_at")
 	r := read[wire.Request](a)
 	if r.Reason != "renewal" || r.TTLSeconds != 60 || r.Requester.Person != f.users["operator"].ID || r.Requester.Type != "api_key" || r.ExpiresAt == nil {
 		t.Fatalf("%+v", r)

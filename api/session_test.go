@@ -195,8 +195,8 @@ func TestSessionsEnd(t *testing.T) {
 	four.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
 	f.do("operator", "GET", "/me", "").problem(401, engine.CodeUnauthenticated)
 	f.do("root", "PATCH", "/users/"+f.users["operator"].ID, `{"disabled":false}`).is(200)
-	four.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated) // a session that ended stays ended
-	f.do("operator", "GET", "/me", "").is(200)
+	four.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)          // a session that ended stays ended
+	f.do("operator", "GET", "/me", "").problem(401, engine.CodeUnauthenticated) // and so does a key
 	f.do("root", "PATCH", "/users/"+f.users["root"].ID, `{"disabled":true}`).problem(422, engine.CodeInvalidRequest)
 	f.do("root", "PATCH", "/users/nobody", `{"disabled":true}`).problem(404, engine.CodeNotFound)
 	f.do("admin", "PATCH", "/users/"+f.users["root"].ID, `{"disabled":true}`).problem(403, engine.CodeForbidden)

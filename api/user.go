@@ -43,7 +43,7 @@ func (s *Server) userEndpoints() {
 	register(s, endpoint{
 		id: "change-user", method: http.MethodPatch, path: base + "/users/{uid}", access: systemAdmin, tag: "Users",
 		summary:     "Set a user's password, or disable or enable them",
-		description: "Each change signs the user out everywhere. A disabled user is refused at once, also with an API key.",
+		description: "Each change signs the user out everywhere. A disabled user is refused at once, also with an API key; their API keys end for good.",
 	}, s.changeUser)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,7 @@ type AdminStore interface {
 	ChangeUser(ctx context.Context, userID string, change UserChange, rec Record) error
 	SetMember(ctx context.Context, m Member, rec Record) error
 	RemoveMember(ctx context.Context, projectID, userID string, rec Record) error
+	Member(ctx context.Context, projectID, userID string) (Member, error)
 	CreateAPIKey(ctx context.Context, k APIKey, rec Record) error
 	RevokeAPIKey(ctx context.Context, projectID, id string, at time.Time, rec Record) error
 	Append(ctx context.Context, e AuditEntry) error
@@ -138,12 +140,22 @@ func (a *Admin) SetMember(ctx context.Context, by Caller, userID string, role Ro
 	return m, a.Store.SetMember(ctx, m, Record{Audit: e})
 }
 
-// RemoveMember takes a user out of the caller's project; their keys stop with it.
+// RemoveMember takes a user out of the caller's project. It ends their API keys of
+// the project and signs them out everywhere: who becomes a member again has to sign
+// in and to make new keys.
 func (a *Admin) RemoveMember(ctx context.Context, by Caller, userID string) error {
 	e := by.Entry(a.Clock(), ActionMemberRemoved)
 	e.Detail = map[string]string{"user_id": userID}
-	return a.Store.RemoveMember(ctx, by.Project.ID, userID, Record{Audit: e})
+	if err := a.Store.RemoveMember(ctx, by.Project.ID, userID, Record{Audit: e}); err != nil {
+		return err
+	}
+	closed := by.Entry(a.Clock(), ActionSessionsClosedEverywhere)
+	closed.ProjectID, closed.Detail = SystemChain, map[string]string{"user_id": userID, "removed_from": by.Project.ID}
+	return a.Store.ChangeUser(ctx, userID, UserChange{SignOut: true}, Record{Audit: closed})
 }
+
+// maxMakers limits through how many keys another one may have been made.
+const maxMakers = 8
 
 // CreateAPIKey makes a key that acts for the caller, with at most their role.
 // Its secret is returned here and nowhere again.
@@ -161,11 +173,21 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 		return APIKey{}, "", Errorf(CodeInvalidRequest, "expires_at is in the past; give a later time")
 	case by.Key != nil && !by.Key.ExpiresAt.IsZero() && (expires.IsZero() || expires.After(by.Key.ExpiresAt)):
 		return APIKey{}, "", Errorf(CodeForbidden, "an API key cannot expire later than the one that creates it; give expires_at, at the latest %s", by.Key.ExpiresAt.Format(time.RFC3339))
+	case by.Key != nil && len(by.Key.MadeBy) >= maxMakers:
+		return APIKey{}, "", Errorf(CodeForbidden, "this API key was itself made through %d others; use an earlier key or a session", maxMakers)
+	}
+	member, err := a.Store.Member(ctx, by.Project.ID, by.User.ID)
+	if err != nil && !errors.Is(err, CodeNotFound) {
+		return APIKey{}, "", fmt.Errorf("create API key: %w", err)
 	}
 	secret, secretDigest := NewAPIKeySecret()
 	k := APIKey{
 		ID: NewID("key"), ProjectID: by.Project.ID, OwnerID: by.User.ID, Name: name, Role: role,
 		SecretDigest: secretDigest, CreatedAt: now, ExpiresAt: expires,
+		MadeBy: []string{}, MemberSince: member.CreatedAt, OwnerDisablings: by.User.Disablings,
+	}
+	if by.Key != nil {
+		k.MadeBy = append(slices.Clone(by.Key.MadeBy), by.Key.ID)
 	}
 	if !expires.IsZero() {
 		k.ExpiresAt = NormalizeTime(expires)

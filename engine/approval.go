@@ -50,6 +50,7 @@ type Approval struct {
 	Required    int                 `json:"required_approvals"`
 	Status      ApprovalStatus      `json:"status"`
 	Decisions   []Vote              `json:"decisions"`
+	QuorumNote  string              `json:"quorum_note"`
 	CreatedAt   time.Time           `json:"created_at"`
 	UpdatedAt   time.Time           `json:"updated_at"`
 	ExpiresAt   time.Time           `json:"expires_at"`
@@ -86,7 +87,7 @@ type Vote struct {
 
 // of is the approval in the state that its request gives it.
 func (a Approval) of(r Request) Approval {
-	a.Version, a.Decisions, a.Status, a.UpdatedAt = r.Version, r.Decisions, r.approvalStatus(), r.UpdatedAt
+	a.Version, a.Decisions, a.QuorumNote, a.Status, a.UpdatedAt = r.Version, r.Decisions, r.QuorumNote, r.approvalStatus(), r.UpdatedAt
 	if a.Decisions == nil {
 		a.Decisions = []Vote{}
 	}
@@ -98,7 +99,7 @@ func (r Request) approvalStatus() ApprovalStatus {
 	switch {
 	case slices.ContainsFunc(r.Decisions, func(v Vote) bool { return v.Decision != DecisionApprove }):
 		return ApprovalDenied
-	case r.approvals() >= max(1, r.RequiredApprovals):
+	case !r.ClaimExpiresAt.IsZero():
 		return ApprovalApproved
 	case r.Status == StatusCancelled:
 		return ApprovalCancelled
@@ -108,9 +109,7 @@ func (r Request) approvalStatus() ApprovalStatus {
 	return ApprovalPending
 }
 
-// approvals is how many different people approved. The requester never counts.
-func (r Request) approvals() int { return len(approvers(r.Requester, r.Decisions)) }
-
+// approvers are the different people who approved. The requester never counts.
 func approvers(requester Actor, decisions []Vote) map[string]bool {
 	people := map[string]bool{}
 	for _, v := range decisions {

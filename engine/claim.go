@@ -60,7 +60,7 @@ func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphr
 	if err != nil {
 		return Minted{}, fmt.Errorf("claim: load policy: %w", err)
 	}
-	approvals, err := d.countPresentApprovers(ctx, approval)
+	votes, err := countVotes(ctx, d.Store, r.ProjectID, r.Requester, approval.Decisions)
 	if err != nil {
 		return Minted{}, err
 	}
@@ -68,12 +68,12 @@ func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphr
 	if err != nil {
 		return Minted{}, err
 	}
-	verdict := evaluate(ctx, d.Policy, d.Log, in.policyInput(PolicyClaim, policy, approvals, now))
+	verdict := evaluate(ctx, d.Policy, d.Log, in.policyInput(PolicyClaim, policy, votes.present, now))
 	switch {
 	case !approval.Permits(certificate, in.Token):
 		return Minted{}, errMismatch
 	case verdict.Outcome != OutcomeAllow:
-		return Minted{}, d.refuseClaim(ctx, caller, r, verdict)
+		return Minted{}, d.refuseClaim(ctx, caller, r, verdict, votes)
 	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
 	defer cancel()
@@ -87,34 +87,15 @@ func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphr
 	return Minted{Request: issued, Format: format, Token: token}, nil
 }
 
-// countPresentApprovers counts the people who approved and may still approve.
-// People who have lost the role since, or are disabled, do not count.
-func (d *Downloads) countPresentApprovers(ctx context.Context, a Approval) (n int, err error) {
-	for person := range approvers(a.Requester, a.Decisions) {
-		u, err := d.Store.User(ctx, person)
-		if err != nil && !errors.Is(err, CodeNotFound) {
-			return 0, fmt.Errorf("count approvals: %w", err)
-		}
-		m, err := d.Store.Member(ctx, a.ProjectID, person)
-		if err != nil && !errors.Is(err, CodeNotFound) {
-			return 0, fmt.Errorf("count approvals: %w", err)
-		}
-		if !u.Disabled && (Principal{User: u}).RoleIn(a.ProjectID, m.Role).Includes(RoleApprover) {
-			n++
-		}
-	}
-	return n, nil
-}
-
 // errMismatch is the answer when the approved file is not the one that would leave
 // now: another certificate has the id, or a record was changed.
 var errMismatch = Errorf(CodeApprovalMismatch, "the certificate or the request was changed after the approval; make a new request")
 
 // refuseClaim writes a claim that the policy denied to the audit log.
-func (d *Downloads) refuseClaim(ctx context.Context, caller Caller, r Request, v Verdict) error {
+func (d *Downloads) refuseClaim(ctx context.Context, caller Caller, r Request, v Verdict, votes voteCount) error {
 	if v.Outcome != OutcomeDeny {
-		v.Code = CodePolicyDenied
-		v.Explanation = append(v.Explanation, fmt.Sprintf("the policy now requires %d approvals, more than were given; make a new request", v.RequiredApprovals))
+		v.Code = CodeNoLongerPermitted
+		v.Explanation, v.Remedies = append(v.Explanation, votes.shortOf(v.RequiredApprovals)), []string{"Make a new request."}
 	}
 	e := caller.Refusal(d.Clock(), ActionDownloadRefused, v.Code)
 	e.CertificateID, e.RequestID, e.Format = r.CertificateID, r.ID, r.Format

@@ -149,7 +149,7 @@ func (n *Notifications) addressOf(ctx context.Context, out Notification, person 
 	if err != nil && !errors.Is(err, CodeNotFound) {
 		return "", fmt.Errorf("deliver: %w", err)
 	}
-	if !(Principal{User: u}).RoleIn(out.ProjectID, member.Role).Includes(leastRole(out, person)) {
+	if !(Principal{User: u}).RoleIn(out.ProjectID, member).Includes(leastRole(out, person)) {
 		return "", nil
 	}
 	return u.Email, nil

@@ -26,6 +26,8 @@ type Downloads struct {
 // DownloadStore is what [Downloads] reads and writes; [Store] documents the
 // methods.
 type DownloadStore interface {
+	rightsReader
+	Project(ctx context.Context, id string) (Project, error)
 	Certificate(ctx context.Context, projectID, id string) (Certificate, error)
 	SealedKey(ctx context.Context, certificateID string) (SealedKey, error)
 	CertificatePolicy(ctx context.Context, projectID string) (CertificatePolicy, error)
@@ -34,8 +36,6 @@ type DownloadStore interface {
 	Approval(ctx context.Context, projectID, id string) (Approval, error)
 	Token(ctx context.Context, digest string) (TokenRecord, error)
 	Settle(ctx context.Context, s Settlement, rec Record) (winner Settlement, won bool, err error)
-	User(ctx context.Context, id string) (User, error)
-	Member(ctx context.Context, projectID, userID string) (Member, error)
 	Append(ctx context.Context, e AuditEntry) error
 }
 

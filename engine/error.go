@@ -22,6 +22,7 @@ const (
 	CodeKeyExportDisabled   Code = "key_export_disabled"
 	CodeLegacyDisabled      Code = "legacy_encryption_disabled"
 	CodePolicyDenied        Code = "policy_denied"
+	CodeNoLongerPermitted   Code = "no_longer_permitted"
 	CodeSelfApproval        Code = "self_approval"
 	CodePrefetchRefused     Code = "prefetch_refused"
 	CodeCrossSiteRequest    Code = "cross_site_request"

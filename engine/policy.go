@@ -102,8 +102,8 @@ func PassphraseFactsOf(passphrase Secret) PassphraseFacts {
 }
 
 // PolicyInput is what a decision is made from; policies/input.schema.json has the
-// form in which the Rego rules see it. Passphrase is nil for PolicyEvaluate;
-// Approvals is how many people have approved.
+// form in which the Rego rules see it. Passphrase is nil for PolicyEvaluate and
+// PolicyRedeem; Approvals is how many people have approved and still may.
 type PolicyInput struct {
 	Action      string            `json:"action"`
 	Actor       PolicyActor       `json:"actor"`
@@ -156,6 +156,7 @@ type PolicyFormat struct {
 const (
 	PolicyMint     = "mint"
 	PolicyClaim    = "claim"
+	PolicyRedeem   = "redeem"
 	PolicyEvaluate = "evaluate"
 )
 

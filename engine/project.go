@@ -44,7 +44,7 @@ type Project struct {
 
 // User is the account of a person. PasswordHash is an argon2id string (RFC 9106),
 // empty if the user cannot sign in with a password. Epoch counts how often all of
-// the user's sessions were ended.
+// the user's sessions were ended, and Disablings how often the user was disabled.
 type User struct {
 	ID           string    `json:"id"`
 	Username     string    `json:"username"`
@@ -54,6 +54,7 @@ type User struct {
 	SystemAdmin  bool      `json:"system_admin"`
 	Disabled     bool      `json:"disabled"`
 	Epoch        int       `json:"epoch"`
+	Disablings   int       `json:"disablings"`
 	CreatedAt    time.Time `json:"created_at"`
 }
 
@@ -68,16 +69,23 @@ type Member struct {
 // APIKey lets a program act for its owner in one project, with at most Role.
 // SecretDigest is the SHA-256 of the secret in hex; 256 random bits need no slower
 // hash. The zero ExpiresAt means that the key does not expire.
+//
+// A key ends for good with what it was made from, which its last three members
+// name: the keys through which it was made, oldest first; the CreatedAt of its
+// owner's membership; and its owner's Disablings.
 type APIKey struct {
-	ID           string    `json:"id"`
-	ProjectID    string    `json:"project_id"`
-	OwnerID      string    `json:"owner_id"`
-	Name         string    `json:"name"`
-	Role         Role      `json:"role"`
-	SecretDigest string    `json:"secret_digest"`
-	CreatedAt    time.Time `json:"created_at"`
-	ExpiresAt    time.Time `json:"expires_at"`
-	RevokedAt    time.Time `json:"revoked_at"`
+	ID              string    `json:"id"`
+	ProjectID       string    `json:"project_id"`
+	OwnerID         string    `json:"owner_id"`
+	Name            string    `json:"name"`
+	Role            Role      `json:"role"`
+	SecretDigest    string    `json:"secret_digest"`
+	CreatedAt       time.Time `json:"created_at"`
+	ExpiresAt       time.Time `json:"expires_at"`
+	RevokedAt       time.Time `json:"revoked_at"`
+	MadeBy          []string  `json:"made_by"`
+	MemberSince     time.Time `json:"member_since"`
+	OwnerDisablings int       `json:"owner_disablings"`
 }
 
 // Usable reports whether the key is neither revoked nor expired at now.
@@ -142,11 +150,15 @@ func (p Principal) Actor() Actor {
 	return Actor{Type: ActorUser, ID: p.User.ID, Name: p.User.Username, Person: p.User.ID, Username: p.User.Username}
 }
 
-// RoleIn is the caller's role in a project, given their role as a member (zero for
-// none). An API key never permits more than its own role, in its own project, and
-// never more than its owner's present role.
-func (p Principal) RoleIn(projectID string, member Role) Role {
-	role := member
+// RoleIn is the caller's role in a project, given their membership (zero for none).
+// An API key never permits more than its own role, in its own project, and never
+// more than its owner's present role. It permits nothing through a membership that
+// is newer than the one it was made in.
+func (p Principal) RoleIn(projectID string, m Member) Role {
+	role := m.Role
+	if p.Key != nil && !p.Key.MemberSince.Equal(m.CreatedAt) {
+		role = ""
+	}
 	if p.User.SystemAdmin {
 		role = RoleAdmin
 	}

@@ -34,8 +34,8 @@ type File struct {
 // one caller only, and only once the settlement is stored. It refuses with
 // CodeTokenUnknown, CodeTokenConsumed, CodeTokenExpired, CodeTokenRevoked,
 // CodePrefetchRefused, CodeIPMismatch, CodePolicyDenied if the project no longer
-// has the format, CodeForbidden if the requester is disabled, or
-// CodeKeyExportDisabled. It fails with CodeRendererFailed, CodeUnavailable or
+// has the format, CodeNoLongerPermitted, or the code of the policy's present
+// denial. It fails with CodeRendererFailed, CodeUnavailable or
 // CodeAuditUnavailable; of all these only CodeAuditUnavailable may have consumed
 // the token, if the store did not answer whether the settlement was written.
 func (d *Downloads) Redeem(ctx context.Context, f RedeemRequest) (*File, error) {
@@ -124,10 +124,7 @@ func (d *Downloads) checkRedeemable(ctx context.Context, found TokenRecord, f Re
 		// A plugin that was replaced meanwhile must not widen what the policy allowed.
 		return Format{}, Errorf(CodeRendererFailed, "%s did not contain the private key when this token was issued; make a new request", token.Format)
 	}
-	if err := d.checkRequester(ctx, token); err != nil {
-		return Format{}, err
-	}
-	return format, d.checkKeyExport(ctx, token)
+	return format, d.checkPermitted(ctx, token, format)
 }
 
 // recheckRedeemable checks a token again for a caller who had to wait for the
@@ -139,36 +136,6 @@ func (d *Downloads) recheckRedeemable(ctx context.Context, f RedeemRequest) erro
 	}
 	_, err = d.checkRedeemable(ctx, found, f)
 	return err
-}
-
-// checkRequester refuses a token whose requester was disabled or no longer exists.
-// After the account is enabled again the token can still be used.
-func (d *Downloads) checkRequester(ctx context.Context, t Token) error {
-	u, err := d.Store.User(ctx, t.Requester.Person)
-	if err != nil && !errors.Is(err, CodeNotFound) {
-		return fmt.Errorf("load requester: %w", err)
-	}
-	if err != nil || u.Disabled {
-		return Errorf(CodeForbidden, "the account of the person who requested this file is disabled; the token can still be used")
-	}
-	return nil
-}
-
-// checkKeyExport refuses a token for a private key that was issued without approval,
-// once the project's key export is off.
-func (d *Downloads) checkKeyExport(ctx context.Context, t Token) error {
-	if !t.ContainsKey || t.ApprovalID != "" {
-		return nil
-	}
-	policy, err := d.Store.CertificatePolicy(ctx, t.ProjectID)
-	if err != nil {
-		return fmt.Errorf("load certificate policy: %w", err)
-	}
-	if !policy.AllowKeyExport {
-		return Errorf(CodeKeyExportDisabled, "key export was switched off after this token was issued; the token can still be used once it is on again").
-			With("remedies", []string{"ask an administrator of the project to switch on \"Allow key export\"; the token works again until it expires"})
-	}
-	return nil
 }
 
 // checkApproved refuses to render a file that differs from the approved one.

@@ -80,11 +80,13 @@ type Request struct {
 	CreatedAt      time.Time `json:"created_at"`
 	UpdatedAt      time.Time `json:"updated_at"`
 
-	// These are set if the policy asks for approval. ClaimExpiresAt is set once the
+	// These are set if the policy asks for approval. QuorumNote says which votes of a
+	// pending approval did not count at the last vote. ClaimExpiresAt is set once the
 	// request is approved: ClaimWindowSeconds later.
 	ApprovalID         string    `json:"approval_id"`
 	Decisions          []Vote    `json:"decisions"`
 	RequiredApprovals  int       `json:"required_approvals"`
+	QuorumNote         string    `json:"quorum_note"`
 	ApprovalExpiresAt  time.Time `json:"approval_expires_at"`
 	ClaimWindowSeconds int       `json:"claim_window_seconds"`
 	ClaimExpiresAt     time.Time `json:"claim_expires_at"`

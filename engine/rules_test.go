@@ -46,7 +46,7 @@ func TestAKeyNeverExceedsItsOwner(t *testing.T) {
 		{"key of a system administrator", Principal{User: User{SystemAdmin: true}, Key: key}, "", RoleApprover},
 		{"key of another project", Principal{User: User{SystemAdmin: true}, Key: &APIKey{ProjectID: "q", Role: RoleAdmin}}, RoleAdmin, ""},
 	} {
-		if got := c.p.RoleIn("p", c.member); got != c.want {
+		if got := c.p.RoleIn("p", Member{Role: c.member}); got != c.want {
 			t.Errorf("%s: role %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -144,32 +144,24 @@ func TestPagesBeforeATime(t *testing.T) {
 	}
 }
 
-// directory is a store of people alone.
+// directory is a store that fails to read people.
 type directory struct {
 	Store
-	people map[string]User
 	broken error
 }
 
-func (d directory) User(_ context.Context, id string) (User, error) {
-	u, ok := d.people[id]
-	if !ok && d.broken == nil {
-		return u, CodeNotFound
-	}
-	return u, d.broken
-}
+func (d directory) User(context.Context, string) (User, error) { return User{}, d.broken }
 
-func TestTokensOfTheDisabledAreRefused(t *testing.T) {
-	store := directory{people: map[string]User{"ann": {ID: "ann"}, "bob": {ID: "bob", Disabled: true}}}
-	for person, want := range map[string]Code{"ann": "", "bob": CodeForbidden, "gone": CodeForbidden, "": CodeForbidden} {
-		err := (&Downloads{Store: store}).checkRequester(t.Context(), Token{Requester: Actor{ID: "key", Person: person}})
-		if (err == nil) != (want == "") || CodeOf(err) != want {
-			t.Errorf("a token of %q: %v, want %q", person, err, want)
-		}
+// A store that does not answer is not taken for a person without rights.
+func TestRightsThatCannotBeReadAreNoRefusal(t *testing.T) {
+	store := directory{broken: errors.New("no answer")}
+	by := Actor{ID: "ann", Person: "ann"}
+	if _, err := presentRole(t.Context(), store, "p", by, time.Now()); !errors.Is(err, store.broken) || CodeOf(err) != "" {
+		t.Errorf("the requester: %v", err)
 	}
-	store.broken = errors.New("no answer")
-	if err := (&Downloads{Store: store}).checkRequester(t.Context(), Token{}); !errors.Is(err, store.broken) || CodeOf(err) != "" {
-		t.Errorf("a store that fails is taken for a refusal: %v", err)
+	votes := []Vote{{Actor: by, Decision: DecisionApprove}}
+	if _, err := countVotes(t.Context(), store, "p", Actor{Person: "bob"}, votes); !errors.Is(err, store.broken) || CodeOf(err) != "" {
+		t.Errorf("the votes: %v", err)
 	}
 }
 

@@ -52,6 +52,7 @@ type AuthenticationStore interface {
 	UserByName(ctx context.Context, username string) (User, error)
 	ChangeUser(ctx context.Context, userID string, change UserChange, rec Record) error
 	APIKeyBySecret(ctx context.Context, secretDigest string) (APIKey, error)
+	APIKey(ctx context.Context, projectID, id string) (APIKey, error)
 	Append(ctx context.Context, e AuditEntry) error
 }
 
@@ -59,8 +60,8 @@ type AuthenticationStore interface {
 // which keys exist.
 var errInvalidKey = Errorf(CodeUnauthenticated, "this API key is unknown, expired or revoked; ask for a new one")
 
-// CheckAPIKey finds whose API key a secret is. A key that is unknown, expired or
-// revoked, or whose owner is disabled, is CodeUnauthenticated.
+// CheckAPIKey finds whose API key a secret is. A key that is unknown or has ended
+// is CodeUnauthenticated.
 func (s *Authentication) CheckAPIKey(ctx context.Context, secret Secret) (Principal, error) {
 	key, err := s.Store.APIKeyBySecret(ctx, SecretDigest(secret))
 	if errors.Is(err, CodeNotFound) {
@@ -73,10 +74,30 @@ func (s *Authentication) CheckAPIKey(ctx context.Context, secret Secret) (Princi
 	if err != nil && !errors.Is(err, CodeNotFound) {
 		return Principal{}, fmt.Errorf("look up owner of API key: %w", err)
 	}
-	if err != nil || owner.Disabled || !key.Usable(s.Clock()) {
+	if err != nil {
 		return Principal{}, errInvalidKey
 	}
-	return Principal{User: owner, Key: &key}, nil
+	return Principal{User: owner, Key: &key}, checkKey(ctx, s.Store, key, owner, s.Clock())
+}
+
+// checkKey returns errInvalidKey if a key has ended: it is expired, it or a key
+// through which it was made is revoked, or its owner was disabled since it was made.
+func checkKey(ctx context.Context, store interface {
+	APIKey(ctx context.Context, projectID, id string) (APIKey, error)
+}, key APIKey, owner User, now time.Time) error {
+	if owner.Disabled || owner.Disablings != key.OwnerDisablings || !key.Usable(now) {
+		return errInvalidKey
+	}
+	for _, id := range key.MadeBy {
+		maker, err := store.APIKey(ctx, key.ProjectID, id)
+		if err != nil && !errors.Is(err, CodeNotFound) {
+			return fmt.Errorf("look up maker of API key: %w", err)
+		}
+		if err != nil || !maker.RevokedAt.IsZero() {
+			return errInvalidKey
+		}
+	}
+	return nil
 }
 
 // RecordForbidden adds the refusal of a call for which the caller lacks a right to

@@ -104,7 +104,7 @@ type People interface {
 	User(ctx context.Context, id string) (User, error)
 	UserByName(ctx context.Context, username string) (User, error)
 	Users(ctx context.Context, page Page) ([]User, string, error)
-	// ChangeUser returns CodeConflict if the user's epoch is not the change's IfEpoch.
+	// ChangeUser counts a disabling in the user's Disablings. It returns CodeConflict if the user's epoch is not the change's IfEpoch.
 	ChangeUser(ctx context.Context, userID string, change UserChange, rec Record) error
 
 	// SetMember adds the member or replaces their role.
@@ -114,6 +114,7 @@ type People interface {
 	Members(ctx context.Context, projectID string, page Page) ([]Member, string, error)
 
 	CreateAPIKey(ctx context.Context, k APIKey, rec Record) error
+	APIKey(ctx context.Context, projectID, id string) (APIKey, error)
 	APIKeyBySecret(ctx context.Context, secretDigest string) (APIKey, error)
 	APIKeys(ctx context.Context, projectID string, page Page) ([]APIKey, string, error)
 	// RevokeAPIKey keeps the time of the first revocation.

@@ -27,6 +27,7 @@ type Transitions struct {
 // TransitionStore is what [Transitions] reads and writes; [Store] documents the
 // methods.
 type TransitionStore interface {
+	rightsReader
 	CertificatePolicy(ctx context.Context, projectID string) (CertificatePolicy, error)
 	OpenRequest(ctx context.Context, first Transition) (Request, error)
 	AdvanceRequest(ctx context.Context, next Transition) error

@@ -54,28 +54,35 @@ func (t *Transitions) Vote(ctx context.Context, c VoteCommand) (Request, error) 
 		if err := a.CheckVote(c.Vote.Actor, now); err != nil {
 			return Transition{}, err
 		}
-		return r.count(c, now)
+		votes, err := countVotes(ctx, t.Store, r.ProjectID, r.Requester, append(slices.Clone(r.Decisions), c.Vote))
+		if err != nil {
+			return Transition{}, err
+		}
+		return r.count(c, votes, now)
 	})
 }
 
 // count adds a vote that may count. One denial settles the approval, and so does
-// the approval that completes the quorum.
-func (r Request) count(c VoteCommand, now time.Time) (Transition, error) {
+// the approval that completes the quorum of people who may still approve.
+func (r Request) count(c VoteCommand, votes voteCount, now time.Time) (Transition, error) {
 	c.Vote.Time = now
 	r.Decisions = append(slices.Clone(r.Decisions), c.Vote)
+	r.QuorumNote = ""
 	to, action := StatusPendingApproval, ActionApprovalApproved
 	switch {
 	case c.Vote.Decision != DecisionApprove:
 		to, action = StatusDenied, ActionApprovalDenied
 		r.Code = CodePolicyDenied
 		r.Explanation = []string{fmt.Sprintf("%s denied the request: %s", c.Vote.Actor.Username, c.Vote.Comment)}
-	case r.approvals() >= max(1, r.RequiredApprovals):
+	case votes.present >= max(1, r.RequiredApprovals):
 		to, r.ClaimExpiresAt = StatusApproved, now.Add(time.Duration(r.ClaimWindowSeconds)*time.Second)
+	case len(votes.gone) > 0:
+		r.QuorumNote = votes.shortOf(max(1, r.RequiredApprovals))
 	}
 	r, err := r.become(to, now)
 	e := r.entry(now, action, c.Vote.Actor, c.Origin)
 	e.Ref = "vote/" + r.ApprovalID + "/" + c.Vote.Actor.Person
-	e.Detail["approvals"] = fmt.Sprintf("%d of %d", r.approvals(), max(1, r.RequiredApprovals))
+	e.Detail["approvals"] = fmt.Sprintf("%d of %d", votes.present, max(1, r.RequiredApprovals))
 	if c.Vote.Comment != "" {
 		e.Detail["comment"] = c.Vote.Comment
 	}

@@ -228,10 +228,11 @@ allowed if count(allow) > 0
 
 allowed if approved
 
-# Enough people approved. Approvals count for the claim of an approved request only.
+# Enough people approved. Approvals count for the claim of an approved request and
+# for the redemption of its token only.
 approved if {
 	count(approval) > 0
-	input.action == "claim"
+	input.action in {"claim", "redeem"}
 	is_number(input.approvals)
 	input.approvals >= needed_approvals
 }

@@ -124,7 +124,7 @@ func TestTheSamplesCoverTheInput(t *testing.T) {
 		seen[r.Outcome] = true
 	}
 	for _, want := range []string{
-		`action="mint"`, `action="claim"`, `action="evaluate"`,
+		`action="mint"`, `action="claim"`, `action="redeem"`, `action="evaluate"`,
 		`actor/role="viewer"`, `actor/role="operator"`, `actor/role="approver"`, `actor/role="admin"`,
 		"format/contains_key=true", "format/contains_key=false", "policy/allow_key_export=true", "policy/allow_key_export=false",
 		`policy/approval/mode="off"`, `policy/approval/mode="key_export"`, `policy/approval/mode="all"`,

@@ -190,9 +190,9 @@ func variants(t *testing.T, sample ast.Value) []ast.Value {
 	for _, mode := range []string{"off", "key_export", "all", "none"} {
 		policy := put(t, sample.(ast.Object).Get(ast.StringTerm("policy")).Value, "approval",
 			ast.NewObject(ast.Item(ast.StringTerm("mode"), ast.StringTerm(mode))))
-		for _, action := range []string{engine.PolicyMint, engine.PolicyClaim, engine.PolicyEvaluate, "other"} {
+		for _, action := range []string{engine.PolicyMint, engine.PolicyClaim, engine.PolicyRedeem, engine.PolicyEvaluate, "other"} {
 			for _, approvals := range []int{0, 99} {
-				if approvals == 0 || action == engine.PolicyClaim {
+				if approvals == 0 || action == engine.PolicyClaim || action == engine.PolicyRedeem {
 					all = append(all, put(t, put(t, put(t, sample, "policy", policy), "action", ast.String(action)), "approvals", ast.InternedTerm(approvals).Value))
 				}
 			}

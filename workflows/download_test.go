@@ -94,6 +94,9 @@ func newTestbed(t *testing.T, clock engine.Clock) *testbed {
 	policy, err := policies.New(t.Context())
 	noError(t, err)
 	noError(t, store.CreateCertificate(t.Context(), engine.Certificate{ID: "cert_1", ProjectID: project, Name: "one", CreatedAt: clock()}, nil, record("cert")))
+	for _, name := range []string{"a", "b", "c", "d"} { // system administrators may approve in every project
+		noError(t, store.CreateUser(t.Context(), engine.User{ID: name, Username: name, SystemAdmin: true}, record("user "+name)))
+	}
 	d := &testbed{t: t, store: &flaky{Store: store, lost: map[string]int{}}}
 	d.reports = &reporter{undelivered: map[string]engine.SettlementReport{}}
 	d.transitions = &engine.Transitions{

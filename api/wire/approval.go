@@ -19,6 +19,7 @@ type Approval struct {
 	Digest            string              `json:"digest" doc:"SHA-256 over certificate, format, options, requester and reason, in hex"`
 	RequiredApprovals int                 `json:"required_approvals" doc:"How many people must approve; one denial settles the approval"`
 	Decisions         []Decision          `json:"decisions"`
+	QuorumNote        string              `json:"quorum_note" doc:"Which votes of a pending approval did not count at the last vote, because their voter may no longer approve; else empty"`
 	CreatedAt         time.Time           `json:"created_at"`
 	ExpiresAt         time.Time           `json:"expires_at" doc:"When the approval expires unless it is settled before"`
 }

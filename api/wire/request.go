@@ -26,6 +26,7 @@ type Request struct {
 	// The members below are set if the request needs approval.
 	ApprovalID        string     `json:"approval_id" doc:"Empty if no approval is needed"`
 	RequiredApprovals int        `json:"required_approvals"`
+	QuorumNote        string     `json:"quorum_note" doc:"Which votes of a pending approval did not count at the last vote, because their voter may no longer approve; else empty"`
 	ApprovalExpiresAt *time.Time `json:"approval_expires_at" doc:"When the approval expires unless it is settled before"`
 	ClaimExpiresAt    *time.Time `json:"claim_expires_at" doc:"Until when the token can be claimed; null until the request is approved"`
 }

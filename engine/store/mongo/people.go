@@ -35,18 +35,24 @@ func (s *Store) Users(ctx context.Context, page engine.Page) ([]engine.User, str
 
 // ChangeUser implements engine.People.
 func (s *Store) ChangeUser(ctx context.Context, id string, change engine.UserChange, rec engine.Record) error {
-	var set, update bson.D
+	var set, increase, update bson.D
 	if change.PasswordHash != nil {
 		set = append(set, bson.E{Key: "password_hash", Value: *change.PasswordHash})
 	}
 	if change.Disabled != nil {
 		set = append(set, bson.E{Key: "disabled", Value: *change.Disabled})
+		if *change.Disabled {
+			increase = append(increase, bson.E{Key: "disablings", Value: 1})
+		}
 	}
 	if len(set) > 0 {
 		update = append(update, bson.E{Key: "$set", Value: set})
 	}
 	if change.SignOut {
-		update = append(update, bson.E{Key: "$inc", Value: bson.D{{Key: "epoch", Value: 1}}})
+		increase = append(increase, bson.E{Key: "epoch", Value: 1})
+	}
+	if len(increase) > 0 {
+		update = append(update, bson.E{Key: "$inc", Value: increase})
 	}
 	key := byID(id)
 	if change.IfEpoch != nil {
@@ -86,10 +92,14 @@ func newMemberDocument(m engine.Member) memberDocument {
 // SetMember implements engine.People.
 func (s *Store) SetMember(ctx context.Context, m engine.Member, rec engine.Record) error {
 	return s.change(rec, func() (bool, error) {
+		// A removal that a crash interrupted comes first: the new membership is another.
+		half := append(byID(memberKey(m.ProjectID, m.UserID)), bson.E{Key: "removed_by", Value: bson.D{{Key: "$exists", Value: true}}})
+		if _, err := s.db.Collection(membersName).DeleteOne(ctx, half); err != nil {
+			return false, fault("set member", err)
+		}
 		for try := 0; ; try++ {
 			_, err := s.db.Collection(membersName).UpdateOne(ctx, byID(memberKey(m.ProjectID, m.UserID)), bson.D{
 				{Key: "$set", Value: bson.D{{Key: "role", Value: string(m.Role)}}},
-				{Key: "$unset", Value: bson.D{{Key: "removed_by", Value: ""}}},
 				{Key: "$setOnInsert", Value: bson.D{
 					{Key: "project_id", Value: m.ProjectID}, {Key: "user_id", Value: m.UserID}, {Key: "created_at", Value: m.CreatedAt},
 				}},
@@ -137,6 +147,11 @@ func (s *Store) Members(ctx context.Context, projectID string, page engine.Page)
 // CreateAPIKey implements engine.People.
 func (s *Store) CreateAPIKey(ctx context.Context, k engine.APIKey, rec engine.Record) error {
 	return s.create(ctx, s.db.Collection(apiKeysName), k, rec, "secret_digest")
+}
+
+// APIKey implements engine.People.
+func (s *Store) APIKey(ctx context.Context, projectID, id string) (engine.APIKey, error) {
+	return find[engine.APIKey](ctx, s.db.Collection(apiKeysName), append(byID(id), bson.E{Key: "project_id", Value: projectID}))
 }
 
 // APIKeyBySecret implements engine.People.

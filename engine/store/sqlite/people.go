@@ -45,6 +45,9 @@ func (s *Store) ChangeUser(ctx context.Context, userID string, change engine.Use
 		}
 		if change.Disabled != nil {
 			u.Disabled = *change.Disabled
+			if u.Disabled {
+				u.Disablings++
+			}
 		}
 		if change.SignOut {
 			u.Epoch++
@@ -104,6 +107,11 @@ func (s *Store) CreateAPIKey(ctx context.Context, k engine.APIKey, rec engine.Re
 	return s.change(ctx, rec, func(tx tx) error {
 		return tx.create("api_keys", "id, project_id, secret_digest, created_at", k, k.ID, k.ProjectID, k.SecretDigest, ms(k.CreatedAt))
 	})
+}
+
+// APIKey implements [engine.People].
+func (s *Store) APIKey(ctx context.Context, projectID, id string) (engine.APIKey, error) {
+	return get[engine.APIKey](ctx, s.reading, "api_keys WHERE id = ? AND project_id = ?", id, projectID)
 }
 
 // APIKeyBySecret implements [engine.People].

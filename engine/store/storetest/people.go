@@ -33,6 +33,7 @@ func newAPIKey(projectID string) engine.APIKey {
 	return engine.APIKey{
 		ID: engine.NewID("key"), ProjectID: projectID, OwnerID: "user_alice", Name: "CI", Role: engine.RoleOperator,
 		SecretDigest: digest, CreatedAt: noon, ExpiresAt: noon.Add(time.Hour),
+		MadeBy: []string{"key_first", "key_second"}, MemberSince: noon.Add(-time.Hour), OwnerDisablings: 2,
 	}
 }
 
@@ -90,7 +91,7 @@ func userChanged(t *testing.T, s engine.Store) {
 		expect func()
 	}{
 		{engine.UserChange{PasswordHash: &hash}, func() { u.PasswordHash = hash }},
-		{engine.UserChange{Disabled: &yes, SignOut: true}, func() { u.Disabled, u.Epoch = true, 1 }},
+		{engine.UserChange{Disabled: &yes, SignOut: true}, func() { u.Disabled, u.Disablings, u.Epoch = true, 1, 1 }},
 		{engine.UserChange{SignOut: true}, func() { u.Epoch = 2 }},
 		{engine.UserChange{IfEpoch: &two, Disabled: &no}, func() { u.Disabled = false }},
 	} {
@@ -134,6 +135,10 @@ func member(t *testing.T, s engine.Store) {
 	refused(t, err, engine.CodeNotFound)
 	onRecord(t, s, p.ID, added, changed, removed)
 	onRecord(t, s, other.ID)
+
+	// Who is added again has another membership.
+	ok(t, s.SetMember(ctx, again, record(p.ID)))
+	same(t, get[engine.Member](t)(s.Member(ctx, p.ID, "user_bob")), again)
 }
 
 func memberListing(t *testing.T, s engine.Store) {
@@ -156,10 +161,15 @@ func apiKey(t *testing.T, s engine.Store) {
 	k := newAPIKey(project)
 	_, err := s.APIKeyBySecret(ctx, k.SecretDigest)
 	refused(t, err, engine.CodeNotFound)
+	_, err = s.APIKey(ctx, project, k.ID)
+	refused(t, err, engine.CodeNotFound)
 
 	rec := record(project)
 	ok(t, s.CreateAPIKey(ctx, k, rec))
 	same(t, get[engine.APIKey](t)(s.APIKeyBySecret(ctx, k.SecretDigest)), k)
+	same(t, get[engine.APIKey](t)(s.APIKey(ctx, project, k.ID)), k)
+	_, err = s.APIKey(ctx, engine.NewID("prj"), k.ID)
+	refused(t, err, engine.CodeNotFound)
 	onRecord(t, s, project, rec)
 }
 

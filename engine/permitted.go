@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// rightsReader reads what a person may do at this moment.
+type rightsReader interface {
+	User(ctx context.Context, id string) (User, error)
+	Member(ctx context.Context, projectID, userID string) (Member, error)
+	APIKey(ctx context.Context, projectID, id string) (APIKey, error)
+}
+
+// noLongerPermitted refuses a token whose file was permitted when it was issued.
+func noLongerPermitted(remedy, format string, args ...any) error {
+	return Errorf(CodeNoLongerPermitted, format+"; the token can still be used if this changes before it expires", args...).
+		With("remedies", []string{remedy})
+}
+
+// checkPermitted refuses a token whose file would not be given to its requester
+// now: their account, role or API key has ended, the policy decides otherwise, or
+// too few of the people who approved may still approve. It returns
+// CodeNoLongerPermitted or the code of the policy's denial. The refusal does not
+// end the token.
+func (d *Downloads) checkPermitted(ctx context.Context, t Token, f Format) error {
+	role, err := presentRole(ctx, d.Store, t.ProjectID, t.Requester, d.Clock())
+	if err != nil {
+		return err
+	}
+	question := WorkflowInput{Role: role, NeedsPassphrase: f.NeedsPassphrase}
+	if question.Request, err = d.Store.Request(ctx, t.ProjectID, t.RequestID); err != nil {
+		return renderError("request", err)
+	}
+	certificate, err := d.Store.Certificate(ctx, t.ProjectID, t.CertificateID)
+	if err != nil {
+		return renderError("certificate", err)
+	}
+	project, err := d.Store.Project(ctx, t.ProjectID)
+	if err != nil {
+		return renderError("project", err)
+	}
+	question.Certificate, question.ProjectName = certificate.forPolicy(), project.Name
+	policy, err := d.Store.CertificatePolicy(ctx, t.ProjectID)
+	if err != nil {
+		return fmt.Errorf("load certificate policy: %w", err)
+	}
+	var votes voteCount
+	if t.ApprovalID != "" {
+		approval, err := d.Store.Approval(ctx, t.ProjectID, t.ApprovalID)
+		if err != nil {
+			return renderError("approval", err)
+		}
+		if votes, err = countVotes(ctx, d.Store, t.ProjectID, approval.Requester, approval.Decisions); err != nil {
+			return err
+		}
+	}
+	input := question.policyInput(PolicyRedeem, policy, votes.present, d.Clock())
+	input.Passphrase = nil // it was checked when the token was issued
+	votes.gone = nil       // whoever has the token learns no names
+	return evaluate(ctx, d.Policy, d.Log, input).checkRedeem(votes)
+}
+
+// checkRedeem is the refusal of a token that was issued earlier, or nil.
+func (v Verdict) checkRedeem(votes voteCount) error {
+	switch v.Outcome {
+	case OutcomeAllow:
+		return nil
+	case OutcomeApproval:
+		return noLongerPermitted("Make a new request.", "%s", votes.shortOf(v.RequiredApprovals))
+	}
+	return Errorf(v.Code, "%s; the token can still be used if this changes before it expires", strings.Join(v.Explanation, "; ")).
+		With("remedies", v.Remedies)
+}
+
+// errKeyEnded refuses the token of an API key that has ended, which is final.
+var errKeyEnded = Errorf(CodeNoLongerPermitted, "the API key that requested this file has ended; make a new request").
+	With("remedies", []string{"Make a new request with an API key that is valid."})
+
+// presentRole is the role that the requester of a token has in the project now,
+// through the API key that they used, if any. It returns CodeNoLongerPermitted
+// unless that is operator or more.
+func presentRole(ctx context.Context, store rightsReader, projectID string, by Actor, now time.Time) (Role, error) {
+	u, err := store.User(ctx, by.Person)
+	if errors.Is(err, CodeNotFound) {
+		u, err = User{Disabled: true}, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("load requester: %w", err)
+	}
+	m, err := store.Member(ctx, projectID, by.Person)
+	if err != nil && !errors.Is(err, CodeNotFound) {
+		return "", fmt.Errorf("load requester's membership: %w", err)
+	}
+	who := Principal{User: u}
+	if by.Type == ActorAPIKey {
+		if who.Key, err = presentKey(ctx, store, projectID, by.ID, u, m, now); err != nil {
+			return "", err
+		}
+	}
+	switch role := who.RoleIn(projectID, m); {
+	case u.Disabled:
+		return "", noLongerPermitted("Ask a system administrator to enable the account.", "the account of the person who requested this file is disabled")
+	case !role.Includes(RoleOperator):
+		return "", noLongerPermitted("Ask an administrator of the project for the role operator.", "the person who requested this file no longer has the role operator in the project")
+	default:
+		return role, nil
+	}
+}
+
+// presentKey is the API key by which a token was requested, or errKeyEnded.
+func presentKey(ctx context.Context, store rightsReader, projectID, id string, owner User, m Member, now time.Time) (*APIKey, error) {
+	key, err := store.APIKey(ctx, projectID, id)
+	if err == nil {
+		err = checkKey(ctx, store, key, owner, now)
+	}
+	former := err == nil && !owner.SystemAdmin && !key.MemberSince.Equal(m.CreatedAt)
+	if former || errors.Is(err, CodeNotFound) || errors.Is(err, CodeUnauthenticated) {
+		return nil, errKeyEnded
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load requester's API key: %w", err)
+	}
+	return &key, nil
+}
+
+// voteCount says how many approvals count now, and whose do not.
+type voteCount struct {
+	present int
+	gone    []string // the usernames of people who approved and may no longer approve
+}
+
+// shortOf says why a quorum is not reached.
+func (c voteCount) shortOf(required int) string {
+	text := fmt.Sprintf("approvals that count: %d of %d", c.present, required)
+	if len(c.gone) > 0 {
+		text += "; people who approved and may no longer approve: " + strings.Join(c.gone, ", ")
+	}
+	return text
+}
+
+// countVotes counts the people who approved and may still approve. People who have
+// lost the role since, or are disabled, do not count; nor does the requester.
+func countVotes(ctx context.Context, store rightsReader, projectID string, requester Actor, decisions []Vote) (voteCount, error) {
+	var c voteCount
+	counted := map[string]bool{requester.Person: true}
+	for _, v := range decisions {
+		if v.Decision != DecisionApprove || counted[v.Actor.Person] {
+			continue
+		}
+		counted[v.Actor.Person] = true
+		u, err := store.User(ctx, v.Actor.Person)
+		if err != nil && !errors.Is(err, CodeNotFound) {
+			return c, fmt.Errorf("count approvals: %w", err)
+		}
+		m, err := store.Member(ctx, projectID, v.Actor.Person)
+		if err != nil && !errors.Is(err, CodeNotFound) {
+			return c, fmt.Errorf("count approvals: %w", err)
+		}
+		if !u.Disabled && (Principal{User: u}).RoleIn(projectID, m).Includes(RoleApprover) {
+			c.present++
+		} else {
+			c.gone = append(c.gone, v.Actor.Username)
+		}
+	}
+	return c, nil
+}
