@@ -31,7 +31,7 @@ func (s *Server) memberEndpoints() {
 	}, s.setMember)
 	register(s, endpoint{
 		id: "remove-member", method: http.MethodDelete, path: base + "/projects/{pid}/members/{uid}", access: role(engine.RoleAdmin), tag: "Members",
-		summary: "Remove a user from the project", description: "It ends their API keys of this project for good, and signs them out everywhere.",
+		summary: "Remove a user from the project", description: "It ends their API keys of this project for good.",
 	}, s.removeMember)
 }
 

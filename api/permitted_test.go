@@ -3,6 +3,7 @@ package api_test
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -20,7 +21,7 @@ type holder struct {
 	*fixture
 	token   wire.Secret
 	request string
-	keyID   string // of the API key that minted it, "" for a session
+	minter  string // id of the API key that minted it, "" for a session
 }
 
 // loss is one way to lose a right after the token was issued. A final one stays,
@@ -102,24 +103,42 @@ var losses = map[string]loss{
 	"the key's owner left":          {byKey(keyBody), removed("admin"), engine.CodeNoLongerPermitted, member("admin", engine.RoleAdmin), true},
 	"the key's owner is demoted":    {byKey(certBody), member("admin", engine.RoleViewer), engine.CodeNoLongerPermitted, member("admin", engine.RoleAdmin), false},
 	"the key expired":               {byKey(certBody), func(h holder) { h.skew.Store(int64(2 * time.Minute)) }, engine.CodeNoLongerPermitted, nil, true},
-	"the key is revoked":            {byKey(keyBody), func(h holder) { h.do("root", "DELETE", "{p}/api-keys/"+h.keyID, "").is(204) }, engine.CodeNoLongerPermitted, nil, true},
+	"the key is revoked":            {byKey(keyBody), func(h holder) { h.do("root", "DELETE", "{p}/api-keys/"+h.minter, "").is(204) }, engine.CodeNoLongerPermitted, nil, true},
 	"the key's maker is revoked":    {byKey(keyBody), revokeMaker, engine.CodeNoLongerPermitted, nil, true},
 	"key export is off":             {bySession(keyBody), setPolicy(keysOff), engine.CodeKeyExportDisabled, setPolicy(keysOn), false},
 	"keys need approval":            {bySession(keyBody), setPolicy(mode(engine.ApprovalKeyExport)), engine.CodeNoLongerPermitted, setPolicy(keysOn), false},
 	"every file needs approval":     {bySession(certBody), setPolicy(mode(engine.ApprovalAll)), engine.CodeNoLongerPermitted, setPolicy(keysOn), false},
 	"legacy encryption is off":      {bySession(`{"format":"pkcs12","passphrase":"long enough","options":{"legacy":true}}`), setPolicy(noLegacy), engine.CodeLegacyDisabled, setPolicy(keysOn), false},
-	"an approver is disabled":       {byApproval, disabled("another", "true"), engine.CodeNoLongerPermitted, disabled("another", "false"), false},
-	"an approver left":              {byApproval, removed("another"), engine.CodeNoLongerPermitted, member("another", engine.RoleApprover), false},
+	"an approver is disabled":       {byApproval, disabled("another", "true"), engine.CodeNoLongerPermitted, disabled("another", "false"), true},
+	"an approver left":              {byApproval, removed("another"), engine.CodeNoLongerPermitted, member("another", engine.RoleApprover), true},
 	"an approver is demoted":        {byApproval, member("another", engine.RoleOperator), engine.CodeNoLongerPermitted, member("another", engine.RoleAdmin), false},
+	"the key that claimed ends":     {claimedByKey, revokeKeyOf("operator"), engine.CodeNoLongerPermitted, nil, true},
+	"an approver's key ends":        {byApproval, revokeKeyOf("another"), engine.CodeNoLongerPermitted, nil, true},
 	"more people must approve":      {byApproval, setPolicy(quorum(3)), engine.CodeNoLongerPermitted, setPolicy(quorum(2)), false},
 	"approval is off, keys are too": {byApproval, setPolicy(keysOff), engine.CodeKeyExportDisabled, setPolicy(quorum(2)), false},
+}
+
+func revokeKeyOf(name string) func(h holder) {
+	return func(h holder) { h.do("root", "DELETE", "{p}/api-keys/"+h.fixture.keyID(name), "").is(204) }
+}
+
+// claimedByKey issues the token of an approved request, which the operator made in a
+// browser, to another API key of theirs.
+func claimedByKey(f *fixture) holder {
+	f.mode(false, engine.ApprovalKeyExport)
+	f.withPassword("operator")
+	p := read[wire.Pending](f.signIn("operator").do("POST", "{c:shop}/downloads", keyBody).is(202))
+	f.approve("approver", p).is(200)
+	f.approve("another", p).is(200)
+	m := read[wire.Minted](f.do("operator", "POST", "{p}/requests/"+p.RequestID+"/token", "{}").is(201))
+	return holder{fixture: f, token: m.Token, request: p.RequestID}
 }
 
 func noLegacy(p *engine.CertificatePolicy) { p.AllowKeyExport, p.AllowLegacyEncryption = true, false }
 
 func revokeMaker(h holder) {
 	h.t.Helper()
-	key, err := h.store.APIKey(h.t.Context(), h.project.ID, h.keyID)
+	key, err := h.store.APIKey(h.t.Context(), h.project.ID, h.minter)
 	must(h.t, err)
 	h.do("root", "DELETE", "{p}/api-keys/"+key.MadeBy[len(key.MadeBy)-1], "").is(204)
 }
@@ -138,11 +157,11 @@ func TestEveryLostRightStopsEveryLaterStep(t *testing.T) {
 				t.Helper()
 				f.do("", "HEAD", path, "").is(403)
 				p := f.do("", "GET", path, "").problem(403, c.code)
-				outlook := "can still be used"
+				outlook := "works again"
 				if c.final {
 					outlook = "make a new request"
 				}
-				if p.Fields["remedies"] == nil || !strings.Contains(p.Detail, outlook) {
+				if remedies := fmt.Sprint(p.Fields["remedies"]); !strings.Contains(strings.ToLower(p.Detail+remedies), outlook) || remedies == "<nil>" {
 					t.Errorf("the refusal does not say what would help: %+v", p)
 				}
 				f.do("root", "POST", "/downloads", body).problem(403, c.code)
@@ -171,23 +190,28 @@ func TestEveryLostRightStopsEveryLaterStep(t *testing.T) {
 func TestEveryLostApprovalStopsTheClaim(t *testing.T) {
 	for name, c := range map[string]struct {
 		lose, back func(h holder)
+		after      int // the status once the right is back
 	}{
-		"an approver is disabled":  {disabled("another", "true"), disabled("another", "false")},
-		"an approver left":         {removed("another"), member("another", engine.RoleApprover)},
-		"an approver is demoted":   {member("another", engine.RoleViewer), member("another", engine.RoleApprover)},
-		"more people must approve": {setPolicy(quorum(3)), setPolicy(quorum(2))},
+		"an approver is disabled":  {disabled("another", "true"), disabled("another", "false"), 403},
+		"an approver left":         {removed("another"), member("another", engine.RoleApprover), 403},
+		"an approver is demoted":   {member("another", engine.RoleViewer), member("another", engine.RoleApprover), 201},
+		"an approver's key ends":   {revokeKeyOf("another"), func(holder) {}, 403},
+		"the requester's key ends": {revokeKeyOf("operator"), func(holder) {}, 403},
+		"more people must approve": {setPolicy(quorum(3)), setPolicy(quorum(2)), 201},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			f.mode(false, engine.ApprovalKeyExport)
 			p := f.approved(keyBody)
 			path := "{p}/requests/" + p.RequestID + "/token"
+			f.withPassword("operator")
+			requester := f.signIn("operator")
 			c.lose(holder{fixture: f})
-			if refusal := f.do("operator", "POST", path, "{}").problem(403, engine.CodeNoLongerPermitted); refusal.Fields["remedies"] == nil {
+			if refusal := requester.do("POST", path, "{}").problem(403, engine.CodeNoLongerPermitted); refusal.Fields["remedies"] == nil {
 				t.Errorf("%+v", refusal)
 			}
 			c.back(holder{fixture: f})
-			f.do("operator", "POST", path, "{}").is(201)
+			requester.do("POST", path, "{}").is(c.after)
 		})
 	}
 }
@@ -219,7 +243,7 @@ func TestVotesOfFormerApproversDoNotCount(t *testing.T) {
 }
 
 // What a person has lost for good does not come back with their membership or their
-// account: API keys, what these keys made, and sessions.
+// account: API keys, what these keys made, and, with the account, sessions.
 func TestNothingIsRevived(t *testing.T) {
 	for name, c := range map[string][2]func(h holder){
 		"disabled and enabled": {disabled("admin", "true"), disabled("admin", "false")},
@@ -233,12 +257,13 @@ func TestNothingIsRevived(t *testing.T) {
 			session := f.signIn("admin")
 			c[0](holder{fixture: f})
 			c[1](holder{fixture: f})
-			revived := name == "demoted and promoted" // a role is not a membership
 			for what, a := range map[string]answer{
 				"the key": f.do("admin", "GET", "{p}/certificates", ""), "what it made": f.do("Bearer "+made.Secret.Reveal(), "GET", "{p}/certificates", ""),
 				"the session": session.do("GET", "{p}/certificates", ""),
 			} {
-				if (a.status == 200) != revived {
+				// A role is not a membership, and a session is not of one project.
+				lives := name == "demoted and promoted" || name == "removed and re-added" && what == "the session"
+				if (a.status == 200) != lives {
 					t.Errorf("%s answers %d", what, a.status)
 				}
 			}

@@ -140,18 +140,12 @@ func (a *Admin) SetMember(ctx context.Context, by Caller, userID string, role Ro
 	return m, a.Store.SetMember(ctx, m, Record{Audit: e})
 }
 
-// RemoveMember takes a user out of the caller's project. It ends their API keys of
-// the project and signs them out everywhere: who becomes a member again has to sign
-// in and to make new keys.
+// RemoveMember takes a user out of the caller's project. Their API keys of the
+// project end for good: who becomes a member again has to make new ones.
 func (a *Admin) RemoveMember(ctx context.Context, by Caller, userID string) error {
 	e := by.Entry(a.Clock(), ActionMemberRemoved)
 	e.Detail = map[string]string{"user_id": userID}
-	if err := a.Store.RemoveMember(ctx, by.Project.ID, userID, Record{Audit: e}); err != nil {
-		return err
-	}
-	closed := by.Entry(a.Clock(), ActionSessionsClosedEverywhere)
-	closed.ProjectID, closed.Detail = SystemChain, map[string]string{"user_id": userID, "removed_from": by.Project.ID}
-	return a.Store.ChangeUser(ctx, userID, UserChange{SignOut: true}, Record{Audit: closed})
+	return a.Store.RemoveMember(ctx, by.Project.ID, userID, Record{Audit: e})
 }
 
 // maxMakers limits through how many keys another one may have been made.
@@ -186,8 +180,8 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 		SecretDigest: secretDigest, CreatedAt: now, ExpiresAt: expires,
 		MadeBy: []string{}, MemberSince: member.CreatedAt, OwnerDisablings: by.User.Disablings,
 	}
-	if by.Key != nil {
-		k.MadeBy = append(slices.Clone(by.Key.MadeBy), by.Key.ID)
+	if by.Key != nil { // the new key is of the membership that its maker is of
+		k.MadeBy, k.MemberSince = append(slices.Clone(by.Key.MadeBy), by.Key.ID), by.Key.MemberSince
 	}
 	if !expires.IsZero() {
 		k.ExpiresAt = NormalizeTime(expires)

@@ -76,13 +76,14 @@ const (
 )
 
 // Vote is one person's decision on an approval. ID distinguishes it from another
-// attempt of the same person.
+// attempt of the same person. Disablings is how often the person was disabled before.
 type Vote struct {
-	ID       string    `json:"id"`
-	Actor    Actor     `json:"actor"`
-	Decision Decision  `json:"decision"`
-	Comment  string    `json:"comment"`
-	Time     time.Time `json:"time"`
+	ID         string    `json:"id"`
+	Actor      Actor     `json:"actor"`
+	Disablings int       `json:"disablings"`
+	Decision   Decision  `json:"decision"`
+	Comment    string    `json:"comment"`
+	Time       time.Time `json:"time"`
 }
 
 // of is the approval in the state that its request gives it.

@@ -44,6 +44,9 @@ func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphr
 	if err := r.CheckClaim(now); err != nil {
 		return Minted{}, err
 	}
+	if _, err := presentRole(ctx, d.Store, r.ProjectID, r.Requester, now); err != nil {
+		return Minted{}, err
+	}
 	format, err := d.projectFormat(r.ProjectID, r.Format)
 	if err != nil {
 		return Minted{}, err

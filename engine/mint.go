@@ -188,7 +188,7 @@ func (d *Downloads) workflowInput(caller Caller, r Request, c Certificate, forma
 		NeedsPassphrase: format.NeedsPassphrase, Passphrase: PassphraseFactsOf(passphrase), AnswerBy: d.Clock().Add(AnswerWithin),
 		Token: Token{
 			Digest: SecretDigest(token), RequestID: r.ID, ProjectID: r.ProjectID, CertificateID: r.CertificateID,
-			Requester: r.Requester, Format: r.Format, Options: r.Options, ContainsKey: r.ContainsKey, BindIP: r.BindIP,
+			Requester: r.Requester, IssuedTo: caller.Actor(), Format: r.Format, Options: r.Options, ContainsKey: r.ContainsKey, BindIP: r.BindIP,
 		},
 	}
 	if format.NeedsPassphrase && in.Passphrase.Length <= MaxPassphrase {

@@ -10,14 +10,17 @@ import (
 
 // rightsReader reads what a person may do at this moment.
 type rightsReader interface {
+	keyReader
 	User(ctx context.Context, id string) (User, error)
 	Member(ctx context.Context, projectID, userID string) (Member, error)
-	APIKey(ctx context.Context, projectID, id string) (APIKey, error)
 }
+
+// worksAgain ends the detail of a refusal that takes nothing away.
+const worksAgain = "; it works again if this changes in time"
 
 // noLongerPermitted refuses a token whose file was permitted when it was issued.
 func noLongerPermitted(remedy, format string, args ...any) error {
-	return Errorf(CodeNoLongerPermitted, format+"; the token can still be used if this changes before it expires", args...).
+	return Errorf(CodeNoLongerPermitted, format+worksAgain, args...).
 		With("remedies", []string{remedy})
 }
 
@@ -28,6 +31,9 @@ func noLongerPermitted(remedy, format string, args ...any) error {
 // end the token.
 func (d *Downloads) checkPermitted(ctx context.Context, t Token, f Format) error {
 	role, err := presentRole(ctx, d.Store, t.ProjectID, t.Requester, d.Clock())
+	if err == nil && t.IssuedTo != t.Requester {
+		_, err = presentRole(ctx, d.Store, t.ProjectID, t.IssuedTo, d.Clock())
+	}
 	if err != nil {
 		return err
 	}
@@ -72,7 +78,7 @@ func (v Verdict) checkRedeem(votes voteCount) error {
 	case OutcomeApproval:
 		return noLongerPermitted("Make a new request.", "%s", votes.shortOf(v.RequiredApprovals))
 	}
-	return Errorf(v.Code, "%s; the token can still be used if this changes before it expires", strings.Join(v.Explanation, "; ")).
+	return Errorf(v.Code, "%s", strings.Join(v.Explanation, "; ")+worksAgain).
 		With("remedies", v.Remedies)
 }
 
@@ -142,8 +148,32 @@ func (c voteCount) shortOf(required int) string {
 	return text
 }
 
-// countVotes counts the people who approved and may still approve. People who have
-// lost the role since, or are disabled, do not count; nor does the requester.
+// voteStands reports whether a person who approved may still approve. A vote from
+// before a disabling or from an earlier membership is void for good, and so is one
+// by an API key that was revoked; that the key has expired since does not matter.
+func voteStands(ctx context.Context, store rightsReader, projectID string, v Vote, u User, m Member) (bool, error) {
+	if u.Disabled || u.Disablings != v.Disablings || !(Principal{User: u}).RoleIn(projectID, m).Includes(RoleApprover) {
+		return false, nil
+	}
+	if !u.SystemAdmin && m.CreatedAt.After(v.Time) {
+		return false, nil
+	}
+	if v.Actor.Type != ActorAPIKey {
+		return true, nil
+	}
+	key, err := store.APIKey(ctx, projectID, v.Actor.ID)
+	if errors.Is(err, CodeNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("count approvals: %w", err)
+	}
+	revoked, err := keyRevoked(ctx, store, key)
+	return !revoked, err
+}
+
+// countVotes counts the people who approved and may still approve. The requester
+// does not count.
 func countVotes(ctx context.Context, store rightsReader, projectID string, requester Actor, decisions []Vote) (voteCount, error) {
 	var c voteCount
 	counted := map[string]bool{requester.Person: true}
@@ -160,7 +190,11 @@ func countVotes(ctx context.Context, store rightsReader, projectID string, reque
 		if err != nil && !errors.Is(err, CodeNotFound) {
 			return c, fmt.Errorf("count approvals: %w", err)
 		}
-		if !u.Disabled && (Principal{User: u}).RoleIn(projectID, m).Includes(RoleApprover) {
+		stands, err := voteStands(ctx, store, projectID, v, u, m)
+		if err != nil {
+			return c, err
+		}
+		if stands {
 			c.present++
 		} else {
 			c.gone = append(c.gone, v.Actor.Username)

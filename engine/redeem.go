@@ -50,8 +50,8 @@ func (d *Downloads) Redeem(ctx context.Context, f RedeemRequest) (*File, error) 
 	failpoint.Hit("rendered")
 	s := token.settlement(Consumed, token.Requester, f.Origin, d.Clock())
 	s.FileSHA256, s.FileSize = hex.EncodeToString(file.SHA256[:]), len(file.Content)
-	if token.Expired(s.Time) {
-		return nil, d.refuse(ctx, token, f, errTokenExpired(token.ExpiresAt))
+	if err := d.recheckRedeemable(ctx, f); err != nil { // rendering takes a while
+		return nil, d.failed(ctx, token, f, err)
 	}
 	winner, won, err := d.Store.Settle(ctx, s, s.record(token))
 	if err != nil {
@@ -99,7 +99,7 @@ func (d *Downloads) redeemableToken(ctx context.Context, f RedeemRequest) (Token
 		format, err = d.checkRedeemable(ctx, found, f)
 	}
 	if err != nil {
-		return Token{}, Format{}, d.refuse(ctx, found.Token, f, err)
+		return Token{}, Format{}, d.failed(ctx, found.Token, f, err)
 	}
 	return found.Token, format, nil
 }
@@ -127,8 +127,8 @@ func (d *Downloads) checkRedeemable(ctx context.Context, found TokenRecord, f Re
 	return format, d.checkPermitted(ctx, token, format)
 }
 
-// recheckRedeemable checks a token again for a caller who had to wait for the
-// renderer.
+// recheckRedeemable checks a token again after a wait: for the renderer, and while
+// it rendered.
 func (d *Downloads) recheckRedeemable(ctx context.Context, f RedeemRequest) error {
 	found, err := d.Store.Token(ctx, SecretDigest(f.Token))
 	if err != nil {

@@ -80,24 +80,39 @@ func (s *Authentication) CheckAPIKey(ctx context.Context, secret Secret) (Princi
 	return Principal{User: owner, Key: &key}, checkKey(ctx, s.Store, key, owner, s.Clock())
 }
 
-// checkKey returns errInvalidKey if a key has ended: it is expired, it or a key
-// through which it was made is revoked, or its owner was disabled since it was made.
-func checkKey(ctx context.Context, store interface {
+// keyReader reads one API key.
+type keyReader interface {
 	APIKey(ctx context.Context, projectID, id string) (APIKey, error)
-}, key APIKey, owner User, now time.Time) error {
+}
+
+// checkKey returns errInvalidKey if a key has ended: it is expired or revoked, or
+// its owner was disabled since it was made.
+func checkKey(ctx context.Context, store keyReader, key APIKey, owner User, now time.Time) error {
 	if owner.Disabled || owner.Disablings != key.OwnerDisablings || !key.Usable(now) {
 		return errInvalidKey
+	}
+	revoked, err := keyRevoked(ctx, store, key)
+	if err == nil && revoked {
+		err = errInvalidKey
+	}
+	return err
+}
+
+// keyRevoked reports whether a key, or one through which it was made, is revoked.
+func keyRevoked(ctx context.Context, store keyReader, key APIKey) (bool, error) {
+	if !key.RevokedAt.IsZero() {
+		return true, nil
 	}
 	for _, id := range key.MadeBy {
 		maker, err := store.APIKey(ctx, key.ProjectID, id)
 		if err != nil && !errors.Is(err, CodeNotFound) {
-			return fmt.Errorf("look up maker of API key: %w", err)
+			return false, fmt.Errorf("look up maker of API key: %w", err)
 		}
 		if err != nil || !maker.RevokedAt.IsZero() {
-			return errInvalidKey
+			return true, nil
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // RecordForbidden adds the refusal of a call for which the caller lacks a right to

@@ -13,13 +13,16 @@ import (
 
 // Token is the issued record of a download token. Digest is the token's SHA-256
 // in hex; the token itself is stored nowhere. SealedPassphrase opens only with the
-// token. ApprovalID names the approval by which the token was issued, if any.
+// token. IssuedTo is the caller who minted or claimed it: the requester's person,
+// perhaps by another API key. ApprovalID names the approval by which the token was
+// issued, if any.
 type Token struct {
 	Digest           string    `json:"digest"`
 	RequestID        string    `json:"request_id"`
 	ProjectID        string    `json:"project_id"`
 	CertificateID    string    `json:"certificate_id"`
 	Requester        Actor     `json:"requester"`
+	IssuedTo         Actor     `json:"issued_to"`
 	Format           string    `json:"format"`
 	Options          string    `json:"options"`
 	ContainsKey      bool      `json:"contains_key"`

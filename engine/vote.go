@@ -21,7 +21,7 @@ type VoteCommand struct {
 // CodeSelfApproval, CodeCommentRequired, CodeInvalidRequest, CodeAlreadyDecided,
 // CodeNotPending or CodeUnavailable.
 func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decision Decision, comment string) (Approval, error) {
-	v := Vote{ID: NewID("vote"), Actor: caller.Actor(), Decision: decision, Comment: comment}
+	v := Vote{ID: NewID("vote"), Actor: caller.Actor(), Disablings: caller.User.Disablings, Decision: decision, Comment: comment}
 	err := a.CheckVote(v.Actor, d.Clock())
 	if errors.Is(err, CodeSelfApproval) {
 		e := caller.Refusal(d.Clock(), ActionAccessRefused, CodeSelfApproval)
@@ -54,6 +54,7 @@ func (t *Transitions) Vote(ctx context.Context, c VoteCommand) (Request, error) 
 		if err := a.CheckVote(c.Vote.Actor, now); err != nil {
 			return Transition{}, err
 		}
+		c.Vote.Time = now
 		votes, err := countVotes(ctx, t.Store, r.ProjectID, r.Requester, append(slices.Clone(r.Decisions), c.Vote))
 		if err != nil {
 			return Transition{}, err
@@ -65,7 +66,6 @@ func (t *Transitions) Vote(ctx context.Context, c VoteCommand) (Request, error) 
 // count adds a vote that may count. One denial settles the approval, and so does
 // the approval that completes the quorum of people who may still approve.
 func (r Request) count(c VoteCommand, votes voteCount, now time.Time) (Transition, error) {
-	c.Vote.Time = now
 	r.Decisions = append(slices.Clone(r.Decisions), c.Vote)
 	r.QuorumNote = ""
 	to, action := StatusPendingApproval, ActionApprovalApproved
