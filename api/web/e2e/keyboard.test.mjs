@@ -25,8 +25,12 @@ describe("keyboard", () => {
   const closed = (page) => page.getByRole("dialog").waitFor({ state: "detached" });
 
   /** Opens the download dialog of the sample certificate and chooses a file. */
+  /** Waits for a page: the one before may have links of the same names. */
+  const shows = (page, heading) => page.getByRole("heading", { name: heading, level: 1, exact: true }).waitFor();
+
   async function chooseFile(page, file) {
     await press(page, "link", "Certificates");
+    await shows(page, "Certificates");
     await press(page, "link", certificate.name);
     await press(page, "button", "Download");
     await pick(page, /^cert.pem/, file);
@@ -43,6 +47,7 @@ describe("keyboard", () => {
   /** Opens the only pending approval. */
   async function openApproval(page) {
     await press(page, "link", /^Approvals/);
+    await shows(page, "Approvals");
     await press(page, "link", certificate.name);
     await page.getByRole("heading", { name: "Decisions" }).waitFor();
   }
