@@ -162,6 +162,23 @@ func (p *pagesThenError) AuditEntries(ctx context.Context, q engine.AuditQuery) 
 	return p.Store.AuditEntries(ctx, q)
 }
 
+// exportBreaks exports a chain, and fails the test unless the connection breaks.
+func (f *fixture) exportBreaks(as, chain string) {
+	f.t.Helper()
+	req, err := http.NewRequestWithContext(f.t.Context(), "GET", f.url+"/api/v1/projects/"+chain+"/audit-logs?format=csv", nil)
+	must(f.t, err)
+	req.Header.Set("Authorization", "Bearer "+f.keys[as].Reveal())
+	got, err := http.DefaultClient.Do(req)
+	must(f.t, err)
+	_, err = io.Copy(io.Discard, got.Body)
+	if closed := got.Body.Close(); closed != nil {
+		f.t.Log(closed) // the connection is broken, as it should be
+	}
+	if got.StatusCode != 200 || err == nil {
+		f.t.Fatalf("status %d and no error: half an export passes for a whole one", got.StatusCode)
+	}
+}
+
 // An export that ends on an error must not look complete.
 func TestExportEndsOnAnError(t *testing.T) {
 	broken := &pagesThenError{}
@@ -174,18 +191,7 @@ func TestExportEndsOnAnError(t *testing.T) {
 		t.Fatal("the driver's text reached the caller")
 	}
 	broken.pages.Store(1)
-	req, err := http.NewRequestWithContext(t.Context(), "GET", f.url+"/api/v1"+f.expand("{p}")+"/audit-logs?format=csv", nil)
-	must(t, err)
-	req.Header.Set("Authorization", "Bearer "+f.keys["admin"].Reveal())
-	got, err := http.DefaultClient.Do(req)
-	must(t, err)
-	_, err = io.Copy(io.Discard, got.Body)
-	if closed := got.Body.Close(); closed != nil {
-		t.Log(closed) // the connection is broken, as it should be
-	}
-	if got.StatusCode != 200 || err == nil {
-		t.Fatalf("status %d and no error: half an export passes for a whole one", got.StatusCode)
-	}
+	f.exportBreaks("admin", f.project.ID)
 	if !strings.Contains(f.log.String(), "an audit export failed") {
 		t.Fatal("nothing in the log")
 	}

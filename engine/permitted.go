@@ -90,16 +90,9 @@ var errKeyEnded = Errorf(CodeNoLongerPermitted, "the API key that requested this
 // through the API key that they used, if any. It returns CodeNoLongerPermitted
 // unless that is operator or more.
 func presentRole(ctx context.Context, store rightsReader, projectID string, by Actor, now time.Time) (Role, error) {
-	u, err := store.User(ctx, by.Person)
-	if errors.Is(err, CodeNotFound) {
-		u, err = User{Disabled: true}, nil
-	}
+	u, m, err := readPerson(ctx, store, projectID, by.Person)
 	if err != nil {
-		return "", fmt.Errorf("load requester: %w", err)
-	}
-	m, err := store.Member(ctx, projectID, by.Person)
-	if err != nil && !errors.Is(err, CodeNotFound) {
-		return "", fmt.Errorf("load requester's membership: %w", err)
+		return "", err
 	}
 	who := Principal{User: u}
 	if by.Type == ActorAPIKey {
@@ -115,6 +108,23 @@ func presentRole(ctx context.Context, store rightsReader, projectID string, by A
 	default:
 		return role, nil
 	}
+}
+
+// readPerson reads an account and its membership (zero for none). An account that
+// does not exist counts as disabled.
+func readPerson(ctx context.Context, store rightsReader, projectID, person string) (User, Member, error) {
+	u, err := store.User(ctx, person)
+	if errors.Is(err, CodeNotFound) {
+		return User{Disabled: true}, Member{}, nil
+	}
+	if err != nil {
+		return u, Member{}, fmt.Errorf("load person: %w", err)
+	}
+	m, err := store.Member(ctx, projectID, person)
+	if err != nil && !errors.Is(err, CodeNotFound) {
+		return u, m, fmt.Errorf("load membership: %w", err)
+	}
+	return u, m, nil
 }
 
 // presentKey is the API key by which a token was requested, or errKeyEnded.
@@ -151,7 +161,11 @@ func (c voteCount) shortOf(required int) string {
 // voteStands reports whether a person who approved may still approve. A vote from
 // before a disabling or from an earlier membership is void for good, and so is one
 // by an API key that was revoked; that the key has expired since does not matter.
-func voteStands(ctx context.Context, store rightsReader, projectID string, v Vote, u User, m Member) (bool, error) {
+func voteStands(ctx context.Context, store rightsReader, projectID string, v Vote) (bool, error) {
+	u, m, err := readPerson(ctx, store, projectID, v.Actor.Person)
+	if err != nil {
+		return false, err
+	}
 	if u.Disabled || u.Disablings != v.Disablings || !(Principal{User: u}).RoleIn(projectID, m).Includes(RoleApprover) {
 		return false, nil
 	}
@@ -182,15 +196,7 @@ func countVotes(ctx context.Context, store rightsReader, projectID string, reque
 			continue
 		}
 		counted[v.Actor.Person] = true
-		u, err := store.User(ctx, v.Actor.Person)
-		if err != nil && !errors.Is(err, CodeNotFound) {
-			return c, fmt.Errorf("count approvals: %w", err)
-		}
-		m, err := store.Member(ctx, projectID, v.Actor.Person)
-		if err != nil && !errors.Is(err, CodeNotFound) {
-			return c, fmt.Errorf("count approvals: %w", err)
-		}
-		stands, err := voteStands(ctx, store, projectID, v, u, m)
+		stands, err := voteStands(ctx, store, projectID, v)
 		if err != nil {
 			return c, err
 		}

@@ -24,10 +24,10 @@ describe("keyboard", () => {
 
   const closed = (page) => page.getByRole("dialog").waitFor({ state: "detached" });
 
-  /** Opens the download dialog of the sample certificate and chooses a file. */
   /** Waits for a page: the one before may have links of the same names. */
   const shows = (page, heading) => page.getByRole("heading", { name: heading, level: 1, exact: true }).waitFor();
 
+  /** Opens the download dialog of the sample certificate and chooses a file. */
   async function chooseFile(page, file) {
     await press(page, "link", "Certificates");
     await shows(page, "Certificates");
