@@ -19,16 +19,17 @@ type newAPIKeyOutput struct{ Body wire.NewAPIKey }
 
 func (s *Server) apiKeyEndpoints() {
 	register(s, endpoint{
-		id: "list-api-keys", method: http.MethodGet, path: base + "/projects/{pid}/api-keys", access: role(engine.RoleAdmin), tag: "API keys",
+		id: "list-api-keys", method: http.MethodGet, path: base + "/projects/{pid}/api-keys", access: role(engine.RoleAdmin).orSystemChain(), tag: "API keys",
 		summary: "List API keys",
 	}, s.listAPIKeys)
 	register(s, endpoint{
-		id: "create-api-key", method: http.MethodPost, path: base + "/projects/{pid}/api-keys", access: role(engine.RoleAdmin), tag: "API keys",
-		summary: "Create an API key", description: "The key acts for the user who creates it, with at most their role. The answer is the only one that shows its secret.",
+		id: "create-api-key", method: http.MethodPost, path: base + "/projects/{pid}/api-keys", access: role(engine.RoleAdmin).orSystemChain(), tag: "API keys",
+		summary: "Create an API key", description: "The key acts for the user who creates it, in this project alone, with at most their role. " +
+			"A key of the project system, which system administrators create with the role admin, reaches the whole system. The answer is the only one that shows its secret.",
 		status: http.StatusCreated,
 	}, s.createAPIKey)
 	register(s, endpoint{
-		id: "revoke-api-key", method: http.MethodDelete, path: base + "/projects/{pid}/api-keys/{kid}", access: role(engine.RoleAdmin), tag: "API keys",
+		id: "revoke-api-key", method: http.MethodDelete, path: base + "/projects/{pid}/api-keys/{kid}", access: role(engine.RoleAdmin).orSystemChain(), tag: "API keys",
 		summary: "Revoke an API key", description: "It ends the keys that were made with it, too, and every link that it made.",
 	}, s.revokeAPIKey)
 }

@@ -10,14 +10,17 @@ import (
 type Endpoint struct {
 	Method, Path  string
 	Authenticated bool
-	System        bool
+	System        bool // for system administrators alone
+	SystemChain   bool // also for the system chain in place of a project
+	Requester     bool // for the person who made the request alone
 	Role          engine.Role
 }
 
 // Endpoints returns the registered endpoints.
 func (s *Server) Endpoints() (all []Endpoint) {
 	for _, e := range s.registered {
-		all = append(all, Endpoint{e.method, e.path, e.access.authenticated(), e.access.audience == systemAdmins, e.access.role})
+		a := e.access
+		all = append(all, Endpoint{e.method, e.path, a.authenticated(), a.audience == systemAdmins, a.systemChain, a.requester, a.role})
 	}
 	return all
 }

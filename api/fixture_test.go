@@ -238,7 +238,9 @@ func (f *fixture) people() {
 	must(f.t, err)
 	by.Project = f.project
 	f.users["root"] = root
-	f.keys["root"] = f.key(by, engine.RoleAdmin, time.Time{})
+	ofSystem := by
+	ofSystem.Project = engine.Project{ID: engine.SystemChain}
+	f.keys["root"] = f.key(ofSystem, engine.RoleAdmin, time.Time{})
 	for name, role := range map[string]engine.Role{
 		"viewer": engine.RoleViewer, "operator": engine.RoleOperator, "second": engine.RoleOperator,
 		"approver": engine.RoleApprover, "another": engine.RoleApprover, "admin": engine.RoleAdmin,

@@ -31,7 +31,7 @@ func (s *Server) memberEndpoints() {
 	}, s.setMember)
 	register(s, endpoint{
 		id: "remove-member", method: http.MethodDelete, path: base + "/projects/{pid}/members/{uid}", access: role(engine.RoleAdmin), tag: "Members",
-		summary: "Remove a user from the project", description: "It ends their API keys of this project for good.",
+		summary: "Remove a user from the project", description: "Their API keys of this project, and what their sessions reach of it, end for good.",
 	}, s.removeMember)
 }
 

@@ -20,10 +20,11 @@ type browser struct {
 	cookie, forger string
 }
 
-// withPassword gives a person of the fixture their password.
+// withPassword gives a person of the fixture a password that they chose themselves.
 func (f *fixture) withPassword(name string) {
 	f.t.Helper()
-	f.do("root", "PATCH", "/users/"+f.users[name].ID, `{"password":"`+goodPassword+`"}`).is(200)
+	f.do("root", "PATCH", "/users/"+f.users[name].ID, `{"password":"`+given+`"}`).is(200)
+	f.signInWith(name, given).do("PUT", "/me/password", `{"current_password":"`+given+`","new_password":"`+goodPassword+`"}`).is(200)
 }
 
 func credentials(username, password string) string {
@@ -32,7 +33,12 @@ func credentials(username, password string) string {
 
 func (f *fixture) signIn(name string, headers ...string) browser {
 	f.t.Helper()
-	a := f.do("", "POST", "/session", credentials(name, goodPassword), headers...).is(200)
+	return f.signInWith(name, goodPassword, headers...)
+}
+
+func (f *fixture) signInWith(name, password string, headers ...string) browser {
+	f.t.Helper()
+	a := f.do("", "POST", "/session", credentials(name, password), headers...).is(200)
 	return browser{f, cookieOf(f.t, a).String(), read[wire.Session](a).CSRFToken.Reveal()}
 }
 
@@ -75,7 +81,7 @@ func TestSignIn(t *testing.T) {
 	if again := f.signIn("operator", "Cookie", b.cookie); again.cookie == b.cookie || again.forger == b.forger {
 		t.Error("signing in again gave the same session")
 	}
-	if n := len(f.entries(engine.SystemChain, engine.ActionSessionOpened)); n != 2 {
+	if n := len(f.entries(engine.SystemChain, engine.ActionSessionOpened)); n != 4 { // two by withPassword
 		t.Errorf("%d audit entries of sign-ins", n)
 	}
 	for _, secret := range []string{goodPassword, b.forger, strings.SplitN(b.cookie, "=", 2)[1]} {

@@ -42,8 +42,11 @@ func (s *Server) userEndpoints() {
 	}, s.createUser)
 	register(s, endpoint{
 		id: "change-user", method: http.MethodPatch, path: base + "/users/{uid}", access: systemAdmin, tag: "Users",
-		summary:     "Set a user's password, or disable or enable them",
-		description: "Each change signs the user out everywhere. A disabled user is refused at once, also with an API key; their API keys end for good.",
+		summary: "Set a user's password, disable or enable them, or make them a system administrator or not",
+		description: "Each change signs the user out everywhere, and is in the audit log of the system and of each project in which they are a member. " +
+			"A disabled user is refused at once, also with an API key; their API keys end for good. " +
+			"Until the user has changed a password that another person set, they cannot decide on approvals, and their decisions do not count. " +
+			"Keys of the system end for good when their owner stops being a system administrator.",
 	}, s.changeUser)
 }
 
@@ -75,12 +78,15 @@ func (s *Server) changeUser(ctx context.Context, k *call, in *userChangeInput) (
 	if !ids.MatchString(in.UserID) {
 		return nil, engine.CodeNotFound
 	}
-	u, err := s.admin.ChangeUser(ctx, k.Caller, in.UserID, (*engine.Secret)(in.Body.Password), in.Body.Disabled)
+	u, err := s.admin.ChangeUser(ctx, k.Caller, in.UserID, engine.UserSettings{
+		Password: (*engine.Secret)(in.Body.Password), Disabled: in.Body.Disabled, SystemAdmin: in.Body.SystemAdmin,
+	})
 	return &userOutput{toUser(u)}, err
 }
 
 func toUser(u engine.User) wire.User {
 	return wire.User{
-		ID: u.ID, Username: u.Username, Name: u.Name, Email: u.Email, SystemAdmin: u.SystemAdmin, Disabled: u.Disabled, CreatedAt: u.CreatedAt,
+		ID: u.ID, Username: u.Username, Name: u.Name, Email: u.Email, SystemAdmin: u.SystemAdmin, Disabled: u.Disabled,
+		PasswordSetByOther: u.PasswordSetByOther, CreatedAt: u.CreatedAt,
 	}
 }

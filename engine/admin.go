@@ -25,6 +25,7 @@ type Admin struct {
 // AdminStore is what [Admin] reads and writes; [Store] documents the methods.
 type AdminStore interface {
 	CreateProject(ctx context.Context, p Project, first Member, rec Record) error
+	Projects(ctx context.Context, memberID string, page Page) ([]Project, string, error)
 	CreateCertificate(ctx context.Context, c Certificate, key *SealedKey, rec Record) error
 	CertificatePolicy(ctx context.Context, projectID string) (CertificatePolicy, error)
 	AddPolicy(ctx context.Context, p CertificatePolicy, rec Record) error
@@ -32,7 +33,7 @@ type AdminStore interface {
 	User(ctx context.Context, id string) (User, error)
 	ChangeUser(ctx context.Context, userID string, change UserChange, rec Record) error
 	SetMember(ctx context.Context, m Member, rec Record) error
-	RemoveMember(ctx context.Context, projectID, userID string, rec Record) error
+	RemoveMember(ctx context.Context, projectID, userID string, at time.Time, rec Record) error
 	Member(ctx context.Context, projectID, userID string) (Member, error)
 	CreateAPIKey(ctx context.Context, k APIKey, rec Record) error
 	RevokeAPIKey(ctx context.Context, projectID, id string, at time.Time, rec Record) error
@@ -141,11 +142,12 @@ func (a *Admin) SetMember(ctx context.Context, by Caller, userID string, role Ro
 }
 
 // RemoveMember takes a user out of the caller's project. Their API keys of the
-// project end for good: who becomes a member again has to make new ones.
+// project, and what their sessions reach of it, end for good: who becomes a member
+// again has to sign in again and to make new keys.
 func (a *Admin) RemoveMember(ctx context.Context, by Caller, userID string) error {
 	e := by.Entry(a.Clock(), ActionMemberRemoved)
 	e.Detail = map[string]string{"user_id": userID}
-	return a.Store.RemoveMember(ctx, by.Project.ID, userID, Record{Audit: e})
+	return a.Store.RemoveMember(ctx, by.Project.ID, userID, e.Time, Record{Audit: e})
 }
 
 // maxMakers limits through how many keys another one may have been made.
@@ -161,6 +163,8 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 	switch {
 	case !role.Valid():
 		return APIKey{}, "", Errorf(CodeInvalidRequest, "role is %q; use one of viewer, operator, approver, admin", role)
+	case by.Project.ID == SystemChain && role != RoleAdmin:
+		return APIKey{}, "", Errorf(CodeInvalidRequest, "an API key of the system has the role admin; make a key of a project for less")
 	case !by.Role.Includes(role):
 		return APIKey{}, "", Errorf(CodeForbidden, "an API key cannot have a higher role than yours, %s", by.Role)
 	case !expires.IsZero() && !expires.After(now):
@@ -178,7 +182,7 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 	k := APIKey{
 		ID: NewID("key"), ProjectID: by.Project.ID, OwnerID: by.User.ID, Name: name, Role: role,
 		SecretDigest: secretDigest, CreatedAt: now, ExpiresAt: expires,
-		MadeBy: []string{}, MemberSince: member.CreatedAt, OwnerDisablings: by.User.Disablings,
+		MadeBy: []string{}, MemberSince: member.CreatedAt, OwnerLosses: by.User.Losses,
 	}
 	if by.Key != nil { // the new key is of the membership that its maker is of
 		k.MadeBy, k.MemberSince = append(slices.Clone(by.Key.MadeBy), by.Key.ID), by.Key.MemberSince
@@ -202,7 +206,8 @@ func (a *Admin) RevokeAPIKey(ctx context.Context, by Caller, id string) error {
 var username = regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,99}$`)
 
 // CreateUser adds a user with a password; with the password "" they cannot sign
-// in with one. It sets PasswordHash, CreatedAt and, unless it is given, the ID.
+// in with one. It sets the members of the password, CreatedAt and, unless it is
+// given, the ID.
 // The audit entry goes to the system chain. CodeInvalidRequest says that the
 // username is not valid or taken.
 func (a *Admin) CreateUser(ctx context.Context, by Caller, u User, password Secret) (User, error) {
@@ -214,6 +219,7 @@ func (a *Admin) CreateUser(ctx context.Context, by Caller, u User, password Secr
 		if u.PasswordHash, err = a.Passwords.Hash(ctx, password); err != nil {
 			return u, fmt.Errorf("create user: %w", err)
 		}
+		u.PasswordSetByOther = by.isPerson()
 	}
 	if u.ID == "" {
 		u.ID = NewID("user")
@@ -228,30 +234,70 @@ func (a *Admin) CreateUser(ctx context.Context, by Caller, u User, password Secr
 	return u, err
 }
 
-// ChangeUser sets a user's password, or disables or enables them; nil leaves a
-// setting as it is. Both changes sign the user out everywhere. Administrators
-// cannot disable themselves: the last one could not come back.
-func (a *Admin) ChangeUser(ctx context.Context, by Caller, userID string, password *Secret, disabled *bool) (User, error) {
-	change := UserChange{Disabled: disabled, SignOut: true}
-	e := by.Entry(a.Clock(), ActionUserChanged)
-	e.ProjectID, e.Detail = SystemChain, map[string]string{"user_id": userID}
-	if password != nil {
-		hash, err := a.Passwords.Hash(ctx, *password)
+// UserSettings are what a system administrator changes of a user; nil leaves a
+// setting as it is.
+type UserSettings struct {
+	Password    *Secret
+	Disabled    *bool
+	SystemAdmin *bool
+}
+
+// ChangeUser changes a user's settings. Every change signs the user out everywhere,
+// and is in the audit log of the system and of each project in which the user is a
+// member. Administrators can neither disable themselves nor stop being one: the last
+// one could not come back.
+func (a *Admin) ChangeUser(ctx context.Context, by Caller, userID string, to UserSettings) (User, error) {
+	change := UserChange{Disabled: to.Disabled, SystemAdmin: to.SystemAdmin, SignOut: true}
+	if change.Losses() != (Losses{}) && userID == by.User.ID {
+		return User{}, Errorf(CodeInvalidRequest, "you cannot disable yourself or stop being a system administrator; another system administrator can do this to you")
+	}
+	u, err := a.Store.User(ctx, userID)
+	if err != nil {
+		return User{}, err
+	}
+	detail := map[string]string{"user_id": userID, "username": u.Username}
+	if to.Password != nil {
+		hash, err := a.Passwords.Hash(ctx, *to.Password)
 		if err != nil {
 			return User{}, fmt.Errorf("change user: %w", err)
 		}
-		change.PasswordHash, e.Detail["password"] = &hash, "set"
+		change.PasswordHash, change.PasswordSetByOther, detail["password"] = &hash, by.isPerson() && by.User.ID != userID, "set"
 	}
-	if disabled != nil {
-		e.Detail["disabled"] = strconv.FormatBool(*disabled)
-		if *disabled && userID == by.User.ID {
-			return User{}, Errorf(CodeInvalidRequest, "you cannot disable yourself; another system administrator can")
-		}
+	if to.Disabled != nil {
+		detail["disabled"] = strconv.FormatBool(*to.Disabled)
 	}
-	if err := a.Store.ChangeUser(ctx, userID, change, Record{Audit: e}); err != nil {
+	if to.SystemAdmin != nil {
+		detail["system_admin"] = strconv.FormatBool(*to.SystemAdmin)
+	}
+	e := by.Entry(a.Clock(), ActionUserChanged)
+	e.ProjectID, e.Detail = SystemChain, detail
+	rec := Record{Audit: e}
+	if rec.Copies, err = a.copies(ctx, e, userID); err != nil {
+		return User{}, fmt.Errorf("change user: %w", err)
+	}
+	if err := a.Store.ChangeUser(ctx, userID, change, rec); err != nil {
 		return User{}, err
 	}
 	return a.Store.User(ctx, userID)
+}
+
+// copies are an entry once more, for each project in which a user is a member.
+func (a *Admin) copies(ctx context.Context, e AuditEntry, userID string) ([]AuditEntry, error) {
+	var all []AuditEntry
+	for page := (Page{Limit: 200}); ; {
+		projects, next, err := a.Store.Projects(ctx, userID, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range projects {
+			copied := e
+			copied.Ref, copied.ProjectID = e.Ref+"/"+p.ID, p.ID
+			all = append(all, copied)
+		}
+		if page.Cursor = next; next == "" {
+			return all, nil
+		}
+	}
 }
 
 // CreateProject makes a project; the caller becomes its first administrator.

@@ -76,14 +76,14 @@ const (
 )
 
 // Vote is one person's decision on an approval. ID distinguishes it from another
-// attempt of the same person. Disablings is how often the person was disabled before.
+// attempt of the same person. Losses are what the person had lost before.
 type Vote struct {
-	ID         string    `json:"id"`
-	Actor      Actor     `json:"actor"`
-	Disablings int       `json:"disablings"`
-	Decision   Decision  `json:"decision"`
-	Comment    string    `json:"comment"`
-	Time       time.Time `json:"time"`
+	ID       string    `json:"id"`
+	Actor    Actor     `json:"actor"`
+	Losses   Losses    `json:"losses"`
+	Decision Decision  `json:"decision"`
+	Comment  string    `json:"comment"`
+	Time     time.Time `json:"time"`
 }
 
 // of is the approval in the state that its request gives it.
@@ -147,13 +147,16 @@ func (a Approval) Permits(c Certificate, t Token) bool {
 		a.Digest == approvalDigest(c.ProjectID, c.ID, hex.EncodeToString(leaf[:]), t.Requester, t.Format, t.Options, a.Reason)
 }
 
-// CheckVote reports why a person's vote cannot count at now, or nil. It is the
+// checkOpen reports why no vote of a person can count at now, or nil. It is the
 // person who counts, whatever API key or role they call with. It returns
 // CodeSelfApproval, CodeAlreadyDecided or CodeNotPending.
-func (a Approval) CheckVote(by Actor, now time.Time) error {
-	switch err := checkVoter(a.Requester, a.Decisions, by); {
+func (a Approval) checkOpen(by Actor, now time.Time) error {
+	voted := slices.ContainsFunc(a.Decisions, func(v Vote) bool { return v.Actor.Person == by.Person })
+	switch err := checkVoter(a.Requester, by); {
 	case err != nil:
 		return err
+	case a.Status != ApprovalPending && voted:
+		return errAlreadyDecided
 	case a.Status != ApprovalPending:
 		return Errorf(CodeNotPending, "this approval is %s", a.Status)
 	case !now.Before(a.ExpiresAt):
@@ -162,15 +165,12 @@ func (a Approval) CheckVote(by Actor, now time.Time) error {
 	return nil
 }
 
-// CheckVoter is the part of CheckVote whose answer never changes back to nil.
-func (r Request) CheckVoter(by Actor) error { return checkVoter(r.Requester, r.Decisions, by) }
+// CheckVoter is the part of checkOpen whose answer never changes.
+func (r Request) CheckVoter(by Actor) error { return checkVoter(r.Requester, by) }
 
-func checkVoter(requester Actor, decisions []Vote, by Actor) error {
-	switch {
-	case by.Person == "" || by.Person == requester.Person:
+func checkVoter(requester, by Actor) error {
+	if by.Person == "" || by.Person == requester.Person {
 		return Errorf(CodeSelfApproval, "you cannot decide on your own request")
-	case slices.ContainsFunc(decisions, func(v Vote) bool { return v.Actor.Person == by.Person }):
-		return Errorf(CodeAlreadyDecided, "you have already decided on this approval")
 	}
 	return nil
 }

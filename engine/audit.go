@@ -117,10 +117,12 @@ func (e AuditEntry) encode() []byte {
 }
 
 // Record is what a store writes together with a change: an audit entry and, if
-// something happened to a certificate, its timeline event.
+// something happened to a certificate, its timeline event. Copies are entries about
+// the same change in other chains.
 type Record struct {
-	Audit AuditEntry
-	Event *Event
+	Audit  AuditEntry
+	Copies []AuditEntry
+	Event  *Event
 }
 
 // AuditVerification is the result of checking a chain. Problem says what is wrong

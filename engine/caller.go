@@ -27,6 +27,9 @@ func (c Caller) Entry(at time.Time, action string) AuditEntry {
 	}
 }
 
+// isPerson reports whether a person calls, and not the server itself.
+func (c Caller) isPerson() bool { return c.User.ID != "" && c.User.ID != System.ID }
+
 // Refusal is the audit entry of something the caller was not allowed to do.
 func (c Caller) Refusal(at time.Time, action string, code Code) AuditEntry {
 	e := c.Entry(at, action)

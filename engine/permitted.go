@@ -96,7 +96,7 @@ func presentRole(ctx context.Context, store rightsReader, projectID string, by A
 	}
 	who := Principal{User: u}
 	if by.Type == ActorAPIKey {
-		if who.Key, err = presentKey(ctx, store, projectID, by.ID, u, m, now); err != nil {
+		if who.Key, err = presentKey(ctx, store, by.ID, u, m, now); err != nil {
 			return "", err
 		}
 	}
@@ -128,12 +128,12 @@ func readPerson(ctx context.Context, store rightsReader, projectID, person strin
 }
 
 // presentKey is the API key by which a token was requested, or errKeyEnded.
-func presentKey(ctx context.Context, store rightsReader, projectID, id string, owner User, m Member, now time.Time) (*APIKey, error) {
-	key, err := store.APIKey(ctx, projectID, id)
+func presentKey(ctx context.Context, store rightsReader, id string, owner User, m Member, now time.Time) (*APIKey, error) {
+	key, err := store.APIKey(ctx, id)
 	if err == nil {
 		err = checkKey(ctx, store, key, owner, now)
 	}
-	former := err == nil && !owner.SystemAdmin && !key.MemberSince.Equal(m.CreatedAt)
+	former := err == nil && !owner.since(key.OwnerLosses).SystemAdmin && !key.MemberSince.Equal(m.CreatedAt)
 	if former || errors.Is(err, CodeNotFound) || errors.Is(err, CodeUnauthenticated) {
 		return nil, errKeyEnded
 	}
@@ -158,32 +158,32 @@ func (c voteCount) shortOf(required int) string {
 	return text
 }
 
-// voteStands reports whether a person who approved may still approve. A vote from
-// before a disabling or from an earlier membership is void for good, and so is one
-// by an API key that was revoked; that the key has expired since does not matter.
-func voteStands(ctx context.Context, store rightsReader, projectID string, v Vote) (bool, error) {
+// standing reports whether a person who voted may still approve. A vote from before
+// a disabling or from an earlier membership is void for good, and so is one by an
+// API key that was revoked; that the key has expired since does not matter. No vote
+// stands while the voter has a password that another person set.
+func standing(ctx context.Context, store rightsReader, projectID string, v Vote) (voter User, stands bool, err error) {
 	u, m, err := readPerson(ctx, store, projectID, v.Actor.Person)
 	if err != nil {
-		return false, err
+		return u, false, err
 	}
-	if u.Disabled || u.Disablings != v.Disablings || !(Principal{User: u}).RoleIn(projectID, m).Includes(RoleApprover) {
-		return false, nil
-	}
-	if !u.SystemAdmin && m.CreatedAt.After(v.Time) {
-		return false, nil
+	u = u.since(v.Losses)
+	role := roleOf(u, m, !m.CreatedAt.After(v.Time))
+	if u.Disabled || u.PasswordSetByOther || !role.Includes(RoleApprover) {
+		return u, false, nil
 	}
 	if v.Actor.Type != ActorAPIKey {
-		return true, nil
+		return u, true, nil
 	}
-	key, err := store.APIKey(ctx, projectID, v.Actor.ID)
+	key, err := store.APIKey(ctx, v.Actor.ID)
 	if errors.Is(err, CodeNotFound) {
-		return false, nil
+		return u, false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("count approvals: %w", err)
+		return u, false, fmt.Errorf("count approvals: %w", err)
 	}
 	revoked, err := keyRevoked(ctx, store, key)
-	return !revoked, err
+	return u, !revoked, err
 }
 
 // countVotes counts the people who approved and may still approve. The requester
@@ -196,7 +196,7 @@ func countVotes(ctx context.Context, store rightsReader, projectID string, reque
 			continue
 		}
 		counted[v.Actor.Person] = true
-		stands, err := voteStands(ctx, store, projectID, v)
+		_, stands, err := standing(ctx, store, projectID, v)
 		if err != nil {
 			return c, err
 		}

@@ -43,50 +43,75 @@ type Project struct {
 }
 
 // User is the account of a person. PasswordHash is an argon2id string (RFC 9106),
-// empty if the user cannot sign in with a password. Epoch counts how often all of
-// the user's sessions were ended, and Disablings how often the user was disabled.
+// empty if the user cannot sign in with a password. PasswordSetByOther says that
+// another person set it, and its owner has not changed it since. Epoch counts how
+// often all of the user's sessions were ended.
 type User struct {
-	ID           string    `json:"id"`
-	Username     string    `json:"username"`
-	Name         string    `json:"name"`
-	Email        string    `json:"email"`
-	PasswordHash string    `json:"password_hash"`
-	SystemAdmin  bool      `json:"system_admin"`
-	Disabled     bool      `json:"disabled"`
-	Epoch        int       `json:"epoch"`
-	Disablings   int       `json:"disablings"`
-	CreatedAt    time.Time `json:"created_at"`
+	ID                 string    `json:"id"`
+	Username           string    `json:"username"`
+	Name               string    `json:"name"`
+	Email              string    `json:"email"`
+	PasswordHash       string    `json:"password_hash"`
+	PasswordSetByOther bool      `json:"password_set_by_other"`
+	SystemAdmin        bool      `json:"system_admin"`
+	Disabled           bool      `json:"disabled"`
+	Epoch              int       `json:"epoch"`
+	Losses             Losses    `json:"losses"`
+	CreatedAt          time.Time `json:"created_at"`
 }
 
-// Member gives a user a role in a project.
+// Losses counts how often a user was disabled, and how often they stopped being a
+// system administrator. API keys and votes keep the counts of their time: what was
+// lost since does not come back to them, even if it came back to the user.
+type Losses struct {
+	Disablings  int `json:"disablings"`
+	Withdrawals int `json:"withdrawals"`
+}
+
+// since is the user as an API key or a vote sees them that was made when the user
+// had had the earlier losses.
+func (u User) since(earlier Losses) User {
+	u.Disabled = u.Disabled || u.Losses.Disablings != earlier.Disablings
+	u.SystemAdmin = u.SystemAdmin && u.Losses.Withdrawals == earlier.Withdrawals
+	return u
+}
+
+// Member gives a user a role in a project. FormerUntil is when an earlier
+// membership of theirs ended, zero for none.
 type Member struct {
-	ProjectID string    `json:"project_id"`
-	UserID    string    `json:"user_id"`
-	Role      Role      `json:"role"`
-	CreatedAt time.Time `json:"created_at"`
+	ProjectID   string    `json:"project_id"`
+	UserID      string    `json:"user_id"`
+	Role        Role      `json:"role"`
+	CreatedAt   time.Time `json:"created_at"`
+	FormerUntil time.Time `json:"former_until"`
 }
 
-// APIKey lets a program act for its owner in one project, with at most Role.
+// APIKey lets a program act for its owner in one project, with at most Role. A key
+// whose project is SystemChain is a key of the system: it acts for a system
+// administrator everywhere.
 // SecretDigest is the SHA-256 of the secret in hex; 256 random bits need no slower
 // hash. The zero ExpiresAt means that the key does not expire.
 //
 // A key ends for good with what it was made from, which its last three members
 // name: the keys through which it was made, oldest first; the CreatedAt of its
-// owner's membership; and its owner's Disablings.
+// owner's membership; and its owner's Losses.
 type APIKey struct {
-	ID              string    `json:"id"`
-	ProjectID       string    `json:"project_id"`
-	OwnerID         string    `json:"owner_id"`
-	Name            string    `json:"name"`
-	Role            Role      `json:"role"`
-	SecretDigest    string    `json:"secret_digest"`
-	CreatedAt       time.Time `json:"created_at"`
-	ExpiresAt       time.Time `json:"expires_at"`
-	RevokedAt       time.Time `json:"revoked_at"`
-	MadeBy          []string  `json:"made_by"`
-	MemberSince     time.Time `json:"member_since"`
-	OwnerDisablings int       `json:"owner_disablings"`
+	ID           string    `json:"id"`
+	ProjectID    string    `json:"project_id"`
+	OwnerID      string    `json:"owner_id"`
+	Name         string    `json:"name"`
+	Role         Role      `json:"role"`
+	SecretDigest string    `json:"secret_digest"`
+	CreatedAt    time.Time `json:"created_at"`
+	ExpiresAt    time.Time `json:"expires_at"`
+	RevokedAt    time.Time `json:"revoked_at"`
+	MadeBy       []string  `json:"made_by"`
+	MemberSince  time.Time `json:"member_since"`
+	OwnerLosses  Losses    `json:"owner_losses"`
 }
+
+// ofSystem reports whether the key is one of the system.
+func (k APIKey) ofSystem() bool { return k.ProjectID == SystemChain }
 
 // Usable reports whether the key is neither revoked nor expired at now.
 func (k APIKey) Usable(now time.Time) bool {
@@ -126,13 +151,27 @@ const (
 // System is the actor of what no person does, such as an expiry.
 var System = Actor{Type: ActorSystem, ID: "system", Name: "Countersign"}
 
-// UserChange changes the members of a user that are not nil. SignOut ends all of the
-// user's sessions. IfEpoch, unless nil, must still be the user's Epoch.
+// UserChange changes the members of a user that are not nil. PasswordSetByOther is
+// of a new PasswordHash. SignOut ends all of the user's sessions. IfEpoch, unless
+// nil, must still be the user's Epoch.
 type UserChange struct {
-	IfEpoch      *int
-	PasswordHash *string
-	Disabled     *bool
-	SignOut      bool
+	IfEpoch            *int
+	PasswordHash       *string
+	PasswordSetByOther bool
+	Disabled           *bool
+	SystemAdmin        *bool
+	SignOut            bool
+}
+
+// Losses is what the change takes from the user.
+func (c UserChange) Losses() (l Losses) {
+	if c.Disabled != nil && *c.Disabled {
+		l.Disablings = 1
+	}
+	if c.SystemAdmin != nil && !*c.SystemAdmin {
+		l.Withdrawals = 1
+	}
+	return l
 }
 
 // Principal is an authenticated caller: a person through an API key or a session.
@@ -152,27 +191,36 @@ func (p Principal) Actor() Actor {
 
 // RoleIn is the caller's role in a project, given their membership (zero for none).
 // An API key never permits more than its own role, in its own project, and never
-// more than its owner's present role. It permits nothing through a membership that
-// is newer than the one it was made in.
+// more than its owner's present role. Neither a key nor a session permits anything
+// through a membership that followed the removal of an earlier one since it was made.
 func (p Principal) RoleIn(projectID string, m Member) Role {
-	role := m.Role
-	if p.Key != nil && !p.Key.MemberSince.Equal(m.CreatedAt) {
-		role = ""
-	}
-	if p.User.SystemAdmin {
-		role = RoleAdmin
-	}
 	if p.Key == nil {
-		return role
+		former := p.Session != nil && !p.Session.CreatedAt.After(m.FormerUntil)
+		return roleOf(p.User, m, !former)
 	}
-	if p.Key.ProjectID != projectID {
+	if p.Key.ProjectID != projectID && !p.Key.ofSystem() {
 		return ""
 	}
-	return role.Min(p.Key.Role)
+	return roleOf(p.User.since(p.Key.OwnerLosses), m, p.Key.MemberSince.Equal(m.CreatedAt)).Min(p.Key.Role)
+}
+
+// roleOf is a person's role in a project. A system administrator is one everywhere;
+// otherwise the membership counts, if it is the one that the caller acts through.
+func roleOf(u User, m Member, through bool) Role {
+	switch {
+	case u.SystemAdmin:
+		return RoleAdmin
+	case through:
+		return m.Role
+	}
+	return ""
 }
 
 // IsSystemAdmin reports whether the caller may administer the whole system: a system
-// administrator by a session, or by an API key with the role admin.
+// administrator by a session, or by an API key of the system.
 func (p Principal) IsSystemAdmin() bool {
-	return p.User.SystemAdmin && (p.Key == nil || p.Key.Role == RoleAdmin)
+	if p.Key == nil {
+		return p.User.SystemAdmin
+	}
+	return p.Key.ofSystem() && p.User.since(p.Key.OwnerLosses).SystemAdmin
 }

@@ -52,7 +52,7 @@ type AuthenticationStore interface {
 	UserByName(ctx context.Context, username string) (User, error)
 	ChangeUser(ctx context.Context, userID string, change UserChange, rec Record) error
 	APIKeyBySecret(ctx context.Context, secretDigest string) (APIKey, error)
-	APIKey(ctx context.Context, projectID, id string) (APIKey, error)
+	APIKey(ctx context.Context, id string) (APIKey, error)
 	Append(ctx context.Context, e AuditEntry) error
 }
 
@@ -82,13 +82,15 @@ func (s *Authentication) CheckAPIKey(ctx context.Context, secret Secret) (Princi
 
 // keyReader reads one API key.
 type keyReader interface {
-	APIKey(ctx context.Context, projectID, id string) (APIKey, error)
+	APIKey(ctx context.Context, id string) (APIKey, error)
 }
 
 // checkKey returns errInvalidKey if a key has ended: it is expired or revoked, or
-// its owner was disabled since it was made.
+// its owner was disabled since it was made. A key of the system also ends when its
+// owner stops being a system administrator.
 func checkKey(ctx context.Context, store keyReader, key APIKey, owner User, now time.Time) error {
-	if owner.Disabled || owner.Disablings != key.OwnerDisablings || !key.Usable(now) {
+	owner = owner.since(key.OwnerLosses)
+	if owner.Disabled || key.ofSystem() && !owner.SystemAdmin || !key.Usable(now) {
 		return errInvalidKey
 	}
 	revoked, err := keyRevoked(ctx, store, key)
@@ -104,7 +106,7 @@ func keyRevoked(ctx context.Context, store keyReader, key APIKey) (bool, error) 
 		return true, nil
 	}
 	for _, id := range key.MadeBy {
-		maker, err := store.APIKey(ctx, key.ProjectID, id)
+		maker, err := store.APIKey(ctx, id)
 		if err != nil && !errors.Is(err, CodeNotFound) {
 			return false, fmt.Errorf("look up maker of API key: %w", err)
 		}

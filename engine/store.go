@@ -104,17 +104,21 @@ type People interface {
 	User(ctx context.Context, id string) (User, error)
 	UserByName(ctx context.Context, username string) (User, error)
 	Users(ctx context.Context, page Page) ([]User, string, error)
-	// ChangeUser counts a disabling in the user's Disablings. It returns CodeConflict if the user's epoch is not the change's IfEpoch.
+	// ChangeUser adds the change's losses to the user's. It returns CodeConflict if
+	// the user's epoch is not the change's IfEpoch.
 	ChangeUser(ctx context.Context, userID string, change UserChange, rec Record) error
 
-	// SetMember adds the member or replaces their role.
+	// SetMember adds the member or replaces their role. It sets FormerUntil to the
+	// time of the latest removal.
 	SetMember(ctx context.Context, m Member, rec Record) error
-	RemoveMember(ctx context.Context, projectID, userID string, rec Record) error
+	// RemoveMember ends a membership at a time. The same call by anybody completes a
+	// removal whose record is missing.
+	RemoveMember(ctx context.Context, projectID, userID string, at time.Time, rec Record) error
 	Member(ctx context.Context, projectID, userID string) (Member, error)
 	Members(ctx context.Context, projectID string, page Page) ([]Member, string, error)
 
 	CreateAPIKey(ctx context.Context, k APIKey, rec Record) error
-	APIKey(ctx context.Context, projectID, id string) (APIKey, error)
+	APIKey(ctx context.Context, id string) (APIKey, error)
 	APIKeyBySecret(ctx context.Context, secretDigest string) (APIKey, error)
 	APIKeys(ctx context.Context, projectID string, page Page) ([]APIKey, string, error)
 	// RevokeAPIKey keeps the time of the first revocation.

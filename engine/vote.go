@@ -19,10 +19,10 @@ type VoteCommand struct {
 
 // Vote sends the caller's decision on an approval to its workflow. It returns
 // CodeSelfApproval, CodeCommentRequired, CodeInvalidRequest, CodeAlreadyDecided,
-// CodeNotPending or CodeUnavailable.
+// CodePasswordChangeRequired, CodeForbidden, CodeNotPending or CodeUnavailable.
 func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decision Decision, comment string) (Approval, error) {
-	v := Vote{ID: NewID("vote"), Actor: caller.Actor(), Disablings: caller.User.Disablings, Decision: decision, Comment: comment}
-	err := a.CheckVote(v.Actor, d.Clock())
+	v := Vote{ID: NewID("vote"), Actor: caller.Actor(), Losses: caller.User.Losses, Time: d.Clock(), Decision: decision, Comment: comment}
+	_, _, err := a.cast(ctx, d.Store, v)
 	if errors.Is(err, CodeSelfApproval) {
 		e := caller.Refusal(d.Clock(), ActionAccessRefused, CodeSelfApproval)
 		e.CertificateID, e.RequestID, e.Format = a.Certificate.ID, a.RequestID, a.Format
@@ -44,29 +44,65 @@ func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decisio
 	return d.Store.Approval(ctx, a.ProjectID, a.ID)
 }
 
-// Vote counts a vote. It returns CodeSelfApproval, CodeAlreadyDecided or
-// CodeNotPending. A vote that is counted already changes nothing.
+// Vote counts a vote. It returns the codes of [Approval.cast]. A vote that is
+// counted already changes nothing.
 func (t *Transitions) Vote(ctx context.Context, c VoteCommand) (Request, error) {
 	return t.advance(ctx, c.ProjectID, c.RequestID, func(r Request, a Approval, now time.Time) (Transition, error) {
 		if slices.ContainsFunc(r.Decisions, func(v Vote) bool { return v.ID == c.Vote.ID }) {
 			return Transition{Request: r}, nil
 		}
-		if err := a.CheckVote(c.Vote.Actor, now); err != nil {
-			return Transition{}, err
-		}
 		c.Vote.Time = now
-		votes, err := countVotes(ctx, t.Store, r.ProjectID, r.Requester, append(slices.Clone(r.Decisions), c.Vote))
+		decisions, votes, err := a.cast(ctx, t.Store, c.Vote)
 		if err != nil {
 			return Transition{}, err
 		}
+		r.Decisions = decisions
 		return r.count(c, votes, now)
 	})
 }
 
-// count adds a vote that may count. One denial settles the approval, and so does
+var (
+	errAlreadyDecided = Errorf(CodeAlreadyDecided, "you have already decided on this approval")
+	errMayNotVote     = Errorf(CodeForbidden, "you may no longer decide on this approval")
+	errPasswordKnown  = Errorf(CodePasswordChangeRequired, "another person set your password, so a decision could be theirs; change your password, then decide")
+)
+
+// cast adds a vote to the approval's, and counts. The vote takes the place of an
+// earlier one of the same person that does not stand any more. It does so too if
+// the votes that stand now suffice: roles may have come back since they were
+// counted. It returns CodeSelfApproval, CodeNotPending, CodeAlreadyDecided,
+// CodePasswordChangeRequired, or CodeForbidden if the person may not vote now.
+func (a Approval) cast(ctx context.Context, store rightsReader, v Vote) (decisions []Vote, votes voteCount, err error) {
+	if err := a.checkOpen(v.Actor, v.Time); err != nil {
+		return nil, votes, err
+	}
+	switch voter, stands, err := standing(ctx, store, a.ProjectID, v); {
+	case err != nil:
+		return nil, votes, err
+	case voter.PasswordSetByOther:
+		return nil, votes, errPasswordKnown
+	case !stands:
+		return nil, votes, errMayNotVote
+	}
+	again := false
+	for _, earlier := range a.Decisions {
+		if earlier.Actor.Person != v.Actor.Person {
+			decisions = append(decisions, earlier)
+		} else if _, again, err = standing(ctx, store, a.ProjectID, earlier); err != nil {
+			return nil, votes, err
+		}
+	}
+	decisions = append(decisions, v)
+	votes, err = countVotes(ctx, store, a.ProjectID, a.Requester, decisions)
+	if err == nil && again && (v.Decision != DecisionApprove || votes.present < a.Required) {
+		err = errAlreadyDecided
+	}
+	return decisions, votes, err
+}
+
+// count settles the approval, if its votes do. One denial settles the approval, and so does
 // the approval that completes the quorum of people who may still approve.
 func (r Request) count(c VoteCommand, votes voteCount, now time.Time) (Transition, error) {
-	r.Decisions = append(slices.Clone(r.Decisions), c.Vote)
 	r.QuorumNote = ""
 	to, action := StatusPendingApproval, ActionApprovalApproved
 	switch {
@@ -81,7 +117,7 @@ func (r Request) count(c VoteCommand, votes voteCount, now time.Time) (Transitio
 	}
 	r, err := r.become(to, now)
 	e := r.entry(now, action, c.Vote.Actor, c.Origin)
-	e.Ref = "vote/" + r.ApprovalID + "/" + c.Vote.Actor.Person
+	e.Ref = "vote/" + r.ApprovalID + "/" + c.Vote.ID
 	e.Detail["approvals"] = fmt.Sprintf("%d of %d", votes.present, max(1, r.RequiredApprovals))
 	if c.Vote.Comment != "" {
 		e.Detail["comment"] = c.Vote.Comment

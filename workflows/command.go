@@ -91,7 +91,8 @@ func (d *download) checkClaims() error {
 // permanentCodes are the codes of refusals that another attempt cannot change.
 // Every other error may pass, and the transition is tried again.
 var permanentCodes = []engine.Code{
-	engine.CodeSelfApproval, engine.CodeAlreadyDecided, engine.CodeNotPending, engine.CodeNotApproved, engine.CodeInvalidRequest,
+	engine.CodeSelfApproval, engine.CodeAlreadyDecided, engine.CodePasswordChangeRequired, engine.CodeForbidden,
+	engine.CodeNotPending, engine.CodeNotApproved, engine.CodeNoLongerPermitted, engine.CodeInvalidRequest,
 }
 
 // permanent makes a refusal an error that Temporal passes on and does not retry.

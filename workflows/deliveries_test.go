@@ -80,7 +80,7 @@ func recipientsOfEvents(t *testing.T, d *testbed, box *outbox) {
 		deliveries, err := d.notifications.Deliveries(t.Context(), n)
 		noError(t, err)
 		// After the list was made.
-		noError(t, d.store.RemoveMember(t.Context(), project, "gone", record("gone "+string(event))))
+		noError(t, d.store.RemoveMember(t.Context(), project, "gone", time.Now(), record("gone "+string(event))))
 		noError(t, d.store.SetMember(t.Context(), engine.Member{ProjectID: project, UserID: "lowered", Role: engine.RoleOperator}, record("lowered "+string(event))))
 		box.to = map[string]int{}
 		for _, to := range deliveries {
@@ -111,7 +111,7 @@ func recipientsOfRequesters(t *testing.T, d *testbed, box *outbox) {
 		deliveries, err := d.notifications.Deliveries(t.Context(), n)
 		noError(t, err)
 		if name == "gone" {
-			noError(t, d.store.RemoveMember(t.Context(), project, name, record("removed again")))
+			noError(t, d.store.RemoveMember(t.Context(), project, name, time.Now(), record("removed again")))
 		}
 		box.to = map[string]int{}
 		for _, to := range deliveries {

@@ -24,6 +24,7 @@ type PasswordBody struct {
 
 // UserChangeBody changes a user; members that are left out stay as they are.
 type UserChangeBody struct {
-	Disabled *bool   `json:"disabled,omitempty"`
-	Password *Secret `json:"password,omitempty" minLength:"12" maxLength:"1000"`
+	Disabled    *bool   `json:"disabled,omitempty"`
+	Password    *Secret `json:"password,omitempty" minLength:"12" maxLength:"1000"`
+	SystemAdmin *bool   `json:"system_admin,omitempty"`
 }

@@ -4,13 +4,14 @@ import "time"
 
 // User is the account of a person.
 type User struct {
-	ID          string    `json:"id"`
-	Username    string    `json:"username"`
-	Name        string    `json:"name"`
-	Email       string    `json:"email"`
-	SystemAdmin bool      `json:"system_admin"`
-	Disabled    bool      `json:"disabled"`
-	CreatedAt   time.Time `json:"created_at"`
+	ID                 string    `json:"id"`
+	Username           string    `json:"username"`
+	Name               string    `json:"name"`
+	Email              string    `json:"email"`
+	SystemAdmin        bool      `json:"system_admin"`
+	Disabled           bool      `json:"disabled"`
+	PasswordSetByOther bool      `json:"password_set_by_other" doc:"Another person set the password, and its owner has not changed it since"`
+	CreatedAt          time.Time `json:"created_at"`
 }
 
 // UserBody creates a user.

@@ -137,7 +137,7 @@ func (s *system) bootstrapKey(ctx context.Context, project engine.Project, user 
 func (s *system) renewPassword(ctx context.Context, u engine.User) (bootstrapUI, error) {
 	ui := newPassword(u.Username)
 	password := engine.Secret(ui.Password)
-	_, err := s.admin.ChangeUser(ctx, engine.Caller{Principal: installer}, u.ID, &password, nil)
+	_, err := s.admin.ChangeUser(ctx, engine.Caller{Principal: installer}, u.ID, engine.UserSettings{Password: &password})
 	return ui, err
 }
 

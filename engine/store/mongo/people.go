@@ -2,11 +2,10 @@ package mongo
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
-	driver "go.mongodb.org/mongo-driver/mongo"
-	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -37,13 +36,16 @@ func (s *Store) Users(ctx context.Context, page engine.Page) ([]engine.User, str
 func (s *Store) ChangeUser(ctx context.Context, id string, change engine.UserChange, rec engine.Record) error {
 	var set, increase, update bson.D
 	if change.PasswordHash != nil {
-		set = append(set, bson.E{Key: "password_hash", Value: *change.PasswordHash})
+		set = append(set, bson.E{Key: "password_hash", Value: *change.PasswordHash}, bson.E{Key: "password_set_by_other", Value: change.PasswordSetByOther})
 	}
 	if change.Disabled != nil {
 		set = append(set, bson.E{Key: "disabled", Value: *change.Disabled})
-		if *change.Disabled {
-			increase = append(increase, bson.E{Key: "disablings", Value: 1})
-		}
+	}
+	if change.SystemAdmin != nil {
+		set = append(set, bson.E{Key: "system_admin", Value: *change.SystemAdmin})
+	}
+	if lost := change.Losses(); lost != (engine.Losses{}) {
+		increase = append(increase, bson.E{Key: "losses.disablings", Value: lost.Disablings}, bson.E{Key: "losses.withdrawals", Value: lost.Withdrawals})
 	}
 	if len(set) > 0 {
 		update = append(update, bson.E{Key: "$set", Value: set})
@@ -74,13 +76,14 @@ func (s *Store) ChangeUser(ctx context.Context, id string, change engine.UserCha
 	})
 }
 
-// memberDocument is a member under project/user. RemovedBy is the Ref of the record
-// of the removal. A document with RemovedBy is no member any more; it is kept until
-// the record is written, so that the same call can complete the removal.
+// memberDocument is a member under project/user. RemovedBy is the audit entry of the
+// removal: a document that has one is no member any more. It stays, so that the
+// entry is written even if the call that removed the member was interrupted, and so
+// that FormerUntil is known when the user becomes a member again.
 type memberDocument struct {
 	ID            string `json:"id"`
 	engine.Member `bson:",inline"`
-	RemovedBy     string `json:"removed_by,omitempty"`
+	RemovedBy     *engine.AuditEntry `json:"removed_by,omitempty"`
 }
 
 func memberKey(projectID, userID string) string { return projectID + "/" + userID }
@@ -91,40 +94,92 @@ func newMemberDocument(m engine.Member) memberDocument {
 
 // SetMember implements engine.People.
 func (s *Store) SetMember(ctx context.Context, m engine.Member, rec engine.Record) error {
+	c, key := s.db.Collection(membersName), byID(memberKey(m.ProjectID, m.UserID))
 	return s.change(rec, func() (bool, error) {
-		// A removal that a crash interrupted comes first: the new membership is another.
-		half := append(byID(memberKey(m.ProjectID, m.UserID)), bson.E{Key: "removed_by", Value: bson.D{{Key: "$exists", Value: true}}})
-		if _, err := s.db.Collection(membersName).DeleteOne(ctx, half); err != nil {
-			return false, fault("set member", err)
-		}
-		for try := 0; ; try++ {
-			_, err := s.db.Collection(membersName).UpdateOne(ctx, byID(memberKey(m.ProjectID, m.UserID)), bson.D{
-				{Key: "$set", Value: bson.D{{Key: "role", Value: string(m.Role)}}},
-				{Key: "$setOnInsert", Value: bson.D{
-					{Key: "project_id", Value: m.ProjectID}, {Key: "user_id", Value: m.UserID}, {Key: "created_at", Value: m.CreatedAt},
-				}},
-			}, options.Update().SetUpsert(true))
-			if driver.IsDuplicateKeyError(err) && try == 0 {
-				continue // another caller inserted the member meanwhile: update it
-			}
+		for try := 0; ; try++ { // until no other caller comes between
+			updated, err := c.UpdateOne(ctx, append(key, notRemoved), bson.D{{Key: "$set", Value: bson.D{{Key: "role", Value: string(m.Role)}}}})
 			if err != nil {
 				return false, fault("set member", err)
 			}
-			_, err = s.record(ctx, rec)
-			return true, err
+			added := updated.MatchedCount > 0
+			if !added {
+				added, err = s.addMember(ctx, m)
+			}
+			if err != nil {
+				return false, err
+			}
+			if added {
+				_, err = s.record(ctx, rec)
+				return true, err
+			}
+			if err := pause(ctx, try); err != nil {
+				return false, fault("set member", err)
+			}
 		}
 	})
 }
 
+// addMember stores a membership unless there is one. A removal that was interrupted
+// is completed first.
+func (s *Store) addMember(ctx context.Context, m engine.Member) (added bool, err error) {
+	c := s.db.Collection(membersName)
+	former, err := find[memberDocument](ctx, c, byID(memberKey(m.ProjectID, m.UserID)))
+	if errors.Is(err, engine.CodeNotFound) {
+		_, added, err = s.insert(ctx, c, newMemberDocument(m))
+		return added, err
+	}
+	if err != nil || former.RemovedBy == nil {
+		return false, err
+	}
+	if _, err := s.audit.append(ctx, *former.RemovedBy); err != nil {
+		return false, err
+	}
+	m.FormerUntil = former.FormerUntil
+	raw, err := encode(newMemberDocument(m))
+	if err != nil {
+		return false, err
+	}
+	replaced, err := c.ReplaceOne(ctx, append(byID(former.ID), bson.E{Key: "removed_by.ref", Value: former.RemovedBy.Ref}), raw)
+	if err != nil {
+		return false, fault("set member", err)
+	}
+	return replaced.MatchedCount > 0, nil
+}
+
 // RemoveMember implements engine.People.
-func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, rec engine.Record) error {
-	return s.remove(ctx, s.db.Collection(membersName), byID(memberKey(projectID, userID)), rec)
+func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, at time.Time, rec engine.Record) error {
+	c, key := s.db.Collection(membersName), byID(memberKey(projectID, userID))
+	return s.change(rec, func() (bool, error) {
+		entry, err := encode(rec.Audit)
+		if err != nil {
+			return false, err
+		}
+		removed, err := c.UpdateOne(ctx, append(key, notRemoved), bson.D{{Key: "$set", Value: bson.D{
+			{Key: "removed_by", Value: entry}, {Key: "former_until", Value: at},
+		}}})
+		if err != nil {
+			return false, fault("remove member", err)
+		}
+		if removed.MatchedCount > 0 {
+			_, err := s.record(ctx, rec)
+			return true, err
+		}
+		former, err := find[memberDocument](ctx, c, key)
+		if err != nil || former.RemovedBy == nil { // a member again, since a moment ago
+			return true, err
+		}
+		added, err := s.audit.append(ctx, *former.RemovedBy)
+		if err == nil && !added {
+			err = engine.CodeNotFound
+		}
+		return added, err
+	})
 }
 
 // Member implements engine.People.
 func (s *Store) Member(ctx context.Context, projectID, userID string) (engine.Member, error) {
 	m, err := find[memberDocument](ctx, s.db.Collection(membersName), byID(memberKey(projectID, userID)))
-	if err == nil && m.RemovedBy != "" {
+	if err == nil && m.RemovedBy != nil {
 		err = engine.CodeNotFound
 	}
 	if err != nil {
@@ -150,8 +205,8 @@ func (s *Store) CreateAPIKey(ctx context.Context, k engine.APIKey, rec engine.Re
 }
 
 // APIKey implements engine.People.
-func (s *Store) APIKey(ctx context.Context, projectID, id string) (engine.APIKey, error) {
-	return find[engine.APIKey](ctx, s.db.Collection(apiKeysName), append(byID(id), bson.E{Key: "project_id", Value: projectID}))
+func (s *Store) APIKey(ctx context.Context, id string) (engine.APIKey, error) {
+	return find[engine.APIKey](ctx, s.db.Collection(apiKeysName), byID(id))
 }
 
 // APIKeyBySecret implements engine.People.

@@ -10,13 +10,19 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// record writes the audit entry of a change and then its event. It is called after
-// the change; added reports whether the entry or the event was missing. It fails with
+// record writes the audit entries of a change and then its event. It is called after
+// the change; added reports whether any of them was missing. It fails with
 // engine.CodeAuditUnavailable: the change is stored then, but no caller may act on it.
 func (s *Store) record(ctx context.Context, rec engine.Record) (added bool, err error) {
-	added, err = s.audit.append(ctx, rec.Audit)
-	if err != nil || rec.Event == nil {
-		return added, err
+	for _, e := range append([]engine.AuditEntry{rec.Audit}, rec.Copies...) {
+		fresh, err := s.audit.append(ctx, e)
+		if err != nil {
+			return added, err
+		}
+		added = added || fresh
+	}
+	if rec.Event == nil {
+		return added, nil
 	}
 	_, fresh, err := s.insert(ctx, s.db.Collection(eventsName), rec.Event)
 	if err != nil {

@@ -70,14 +70,8 @@ var repairs = []repair{
 			return s.SetMember(ctx, member, engine.Record{Audit: entry("other")})
 		},
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
-			return s.RemoveMember(ctx, "prj", "user_a", rec)
-		},
-		broken: func(ctx context.Context, db *driver.Database, rec engine.Record) error {
-			_, err := db.Collection("members").InsertOne(ctx, bson.D{
-				{Key: "_id", Value: "prj/user_a"}, {Key: "project_id", Value: "prj"}, {Key: "user_id", Value: "user_a"},
-				{Key: "role", Value: "admin"}, {Key: "created_at", Value: noon}, {Key: "removed_by", Value: rec.Audit.Ref},
-			})
-			return err
+			rec.Audit.Ref = engine.NewID("aud") // another caller completes the removal as well
+			return s.RemoveMember(ctx, "prj", "user_a", noon, rec)
 		}},
 	{name: "notification target", third: engine.CodeExists, missing: []missing{{"notification_targets", "target_a"}},
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
@@ -178,6 +172,30 @@ func (r repair) run(t *testing.T, uri string, db *driver.Database) {
 	if again := snapshot(t, db); again != whole {
 		t.Fatalf("after the third call\n%s\nwant\n%s", again, whole)
 	}
+}
+
+// Who becomes a member again completes a removal that was interrupted before its
+// audit entry was written.
+func TestNewMembershipCompletesTheRemoval(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s server) {
+		uri, db := s.database(t)
+		ctx, removed, added := t.Context(), engine.Record{Audit: entry("prj")}, engine.Record{Audit: entry("prj")}
+		first := open(t, uri)
+		if err := errors.Join(first.SetMember(ctx, member, engine.Record{Audit: entry("other")}), first.RemoveMember(ctx, "prj", "user_a", noon, removed)); err != nil {
+			t.Fatal(err)
+		}
+		if result, err := db.Collection("audit_logs").DeleteOne(ctx, bson.D{{Key: "ref", Value: removed.Audit.Ref}}); err != nil || result.DeletedCount != 1 {
+			t.Fatal(result, err)
+		}
+		next := open(t, uri)
+		if err := next.SetMember(ctx, member, added); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := next.AuditAfter(ctx, "prj", 0, 10)
+		if err != nil || len(entries) != 2 || entries[0].Ref != removed.Audit.Ref || entries[1].Ref != added.Audit.Ref {
+			t.Fatalf("%+v, %v", entries, err)
+		}
+	})
 }
 
 // snapshot is the canonical text of every document in the database.

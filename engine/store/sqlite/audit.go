@@ -15,8 +15,16 @@ import (
 // the entry was written before, record changes neither.
 func (tx tx) record(rec engine.Record) error {
 	added, err := tx.append(rec.Audit)
-	if err != nil || !added || rec.Event == nil {
+	if err != nil || !added {
 		return err
+	}
+	for _, e := range rec.Copies {
+		if _, err := tx.append(e); err != nil {
+			return err
+		}
+	}
+	if rec.Event == nil {
+		return nil
 	}
 	e := rec.Event
 	_, err = tx.insert("certificate_events", "id, project_id, certificate_id, time, request_id", e,

@@ -41,14 +41,16 @@ func (s *Store) ChangeUser(ctx context.Context, userID string, change engine.Use
 			return engine.CodeConflict
 		}
 		if change.PasswordHash != nil {
-			u.PasswordHash = *change.PasswordHash
+			u.PasswordHash, u.PasswordSetByOther = *change.PasswordHash, change.PasswordSetByOther
 		}
 		if change.Disabled != nil {
 			u.Disabled = *change.Disabled
-			if u.Disabled {
-				u.Disablings++
-			}
 		}
+		if change.SystemAdmin != nil {
+			u.SystemAdmin = *change.SystemAdmin
+		}
+		u.Losses.Disablings += change.Losses().Disablings
+		u.Losses.Withdrawals += change.Losses().Withdrawals
 		if change.SignOut {
 			u.Epoch++
 		}
@@ -56,8 +58,8 @@ func (s *Store) ChangeUser(ctx context.Context, userID string, change engine.Use
 	})
 }
 
-// SetMember implements [engine.People]. The CreatedAt of an existing member stays.
-// A project that does not exist is CodeNotFound.
+// SetMember implements [engine.People]. CreatedAt and FormerUntil of an existing
+// member stay. A project that does not exist is CodeNotFound.
 func (s *Store) SetMember(ctx context.Context, m engine.Member, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error { return tx.setMember(m) })
 }
@@ -71,24 +73,36 @@ func (tx tx) setMember(m engine.Member) error {
 	before, err := get[engine.Member](ctx, tx, "members WHERE project_id = ? AND user_id = ?", m.ProjectID, m.UserID)
 	switch {
 	case err == nil:
-		m.CreatedAt = before.CreatedAt
+		m.CreatedAt, m.FormerUntil = before.CreatedAt, before.FormerUntil
 		if _, err := tx.exec("DELETE FROM members WHERE project_id = ? AND user_id = ?", m.ProjectID, m.UserID); err != nil {
 			return err
 		}
 	case !errors.Is(err, engine.CodeNotFound):
 		return err
+	default:
+		former, err := get[engine.Member](ctx, tx, "former_members WHERE project_id = ? AND user_id = ?", m.ProjectID, m.UserID)
+		if err != nil && !errors.Is(err, engine.CodeNotFound) {
+			return err
+		}
+		m.FormerUntil = former.FormerUntil
 	}
 	return tx.create("members", "project_id, user_id, created_at, project_created_at", m, m.ProjectID, m.UserID, ms(m.CreatedAt), ms(project.CreatedAt))
 }
 
 // RemoveMember implements [engine.People].
-func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, rec engine.Record) error {
+func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, at time.Time, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		n, err := tx.exec("DELETE FROM members WHERE project_id = ? AND user_id = ?", projectID, userID)
-		if err == nil && n == 0 {
-			return engine.CodeNotFound
+		m, err := get[engine.Member](context.Background(), tx, "members WHERE project_id = ? AND user_id = ?", projectID, userID)
+		if err != nil {
+			return err
 		}
-		return err
+		for _, table := range []string{"members", "former_members"} {
+			if _, err := tx.exec("DELETE FROM "+table+" WHERE project_id = ? AND user_id = ?", projectID, userID); err != nil {
+				return err
+			}
+		}
+		m.FormerUntil = at
+		return tx.create("former_members", "project_id, user_id", m, projectID, userID)
 	})
 }
 
@@ -110,8 +124,8 @@ func (s *Store) CreateAPIKey(ctx context.Context, k engine.APIKey, rec engine.Re
 }
 
 // APIKey implements [engine.People].
-func (s *Store) APIKey(ctx context.Context, projectID, id string) (engine.APIKey, error) {
-	return get[engine.APIKey](ctx, s.reading, "api_keys WHERE id = ? AND project_id = ?", id, projectID)
+func (s *Store) APIKey(ctx context.Context, id string) (engine.APIKey, error) {
+	return get[engine.APIKey](ctx, s.reading, "api_keys WHERE id = ?", id)
 }
 
 // APIKeyBySecret implements [engine.People].

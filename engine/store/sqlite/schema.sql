@@ -25,6 +25,12 @@ CREATE VIEW member_projects AS
   SELECT m.user_id AS user_id, m.project_created_at AS created_at, m.project_id AS id, p.doc AS doc
   FROM members m CROSS JOIN projects p ON p.id = m.project_id;
 
+-- The latest former membership of people who were removed from a project.
+CREATE TABLE former_members (
+  project_id TEXT NOT NULL, user_id TEXT NOT NULL, doc TEXT NOT NULL,
+  PRIMARY KEY (project_id, user_id)
+) STRICT;
+
 CREATE TABLE api_keys (
   id TEXT PRIMARY KEY, project_id TEXT NOT NULL, secret_digest TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL, doc TEXT NOT NULL
 ) STRICT;

@@ -33,7 +33,7 @@ func newAPIKey(projectID string) engine.APIKey {
 	return engine.APIKey{
 		ID: engine.NewID("key"), ProjectID: projectID, OwnerID: "user_alice", Name: "CI", Role: engine.RoleOperator,
 		SecretDigest: digest, CreatedAt: noon, ExpiresAt: noon.Add(time.Hour),
-		MadeBy: []string{"key_first", "key_second"}, MemberSince: noon.Add(-time.Hour), OwnerDisablings: 2,
+		MadeBy: []string{"key_first", "key_second"}, MemberSince: noon.Add(-time.Hour), OwnerLosses: engine.Losses{Disablings: 2, Withdrawals: 1},
 	}
 }
 
@@ -81,6 +81,7 @@ func userListing(t *testing.T, s engine.Store) {
 
 func userChanged(t *testing.T, s engine.Store) {
 	ctx, u, other, chain := t.Context(), newUser(), newUser(), engine.NewID("prj")
+	copied, copies := engine.NewID("prj"), []engine.Record{}
 	hash, yes, no, two := "$argon2id$another", true, false, 2
 	refused(t, s.ChangeUser(ctx, u.ID, engine.UserChange{PasswordHash: &hash}, record(chain)), engine.CodeNotFound)
 	recs := []engine.Record{record(chain)}
@@ -90,15 +91,19 @@ func userChanged(t *testing.T, s engine.Store) {
 		change engine.UserChange
 		expect func()
 	}{
-		{engine.UserChange{PasswordHash: &hash}, func() { u.PasswordHash = hash }},
-		{engine.UserChange{Disabled: &yes, SignOut: true}, func() { u.Disabled, u.Disablings, u.Epoch = true, 1, 1 }},
+		{engine.UserChange{PasswordHash: &hash, PasswordSetByOther: true}, func() { u.PasswordHash, u.PasswordSetByOther = hash, true }},
+		{engine.UserChange{Disabled: &yes, SignOut: true}, func() { u.Disabled, u.Losses.Disablings, u.Epoch = true, 1, 1 }},
+		{engine.UserChange{SystemAdmin: &no}, func() { u.SystemAdmin, u.Losses.Withdrawals = false, 1 }},
+		{engine.UserChange{SystemAdmin: &yes}, func() { u.SystemAdmin = true }},
+		{engine.UserChange{PasswordHash: &hash}, func() { u.PasswordSetByOther = false }},
 		{engine.UserChange{SignOut: true}, func() { u.Epoch = 2 }},
 		{engine.UserChange{IfEpoch: &two, Disabled: &no}, func() { u.Disabled = false }},
 	} {
 		rec := record(chain)
+		rec.Copies = []engine.AuditEntry{entry(copied)}
 		ok(t, s.ChangeUser(ctx, u.ID, step.change, rec))
 		step.expect()
-		recs = append(recs, rec)
+		recs, copies = append(recs, rec), append(copies, engine.Record{Audit: rec.Copies[0]})
 		same(t, get[engine.User](t)(s.User(ctx, u.ID)), u)
 	}
 	past := 1
@@ -107,6 +112,7 @@ func userChanged(t *testing.T, s engine.Store) {
 	same(t, get[engine.User](t)(s.UserByName(ctx, u.Username)), u)
 	same(t, get[engine.User](t)(s.User(ctx, other.ID)), other)
 	onRecord(t, s, chain, recs...)
+	onRecord(t, s, copied, copies...)
 }
 
 func member(t *testing.T, s engine.Store) {
@@ -114,7 +120,7 @@ func member(t *testing.T, s engine.Store) {
 	m := newMember(p.ID, "user_bob")
 	_, err := s.Member(ctx, p.ID, "user_bob")
 	refused(t, err, engine.CodeNotFound)
-	refused(t, s.RemoveMember(ctx, p.ID, "user_bob", record(p.ID)), engine.CodeNotFound)
+	refused(t, s.RemoveMember(ctx, p.ID, "user_bob", noon.Add(2*time.Hour), record(p.ID)), engine.CodeNotFound)
 
 	added, changed, removed := record(p.ID), record(p.ID), record(p.ID)
 	ok(t, s.SetMember(ctx, m, added))
@@ -129,15 +135,19 @@ func member(t *testing.T, s engine.Store) {
 	m.Role = engine.RoleAdmin
 	same(t, get[engine.Member](t)(s.Member(ctx, p.ID, "user_bob")), m)
 
-	refused(t, s.RemoveMember(ctx, other.ID, "user_bob", record(other.ID)), engine.CodeNotFound)
-	ok(t, s.RemoveMember(ctx, p.ID, "user_bob", removed))
+	refused(t, s.RemoveMember(ctx, other.ID, "user_bob", noon, record(other.ID)), engine.CodeNotFound)
+	ok(t, s.RemoveMember(ctx, p.ID, "user_bob", noon.Add(2*time.Hour), removed))
 	_, err = s.Member(ctx, p.ID, "user_bob")
 	refused(t, err, engine.CodeNotFound)
 	onRecord(t, s, p.ID, added, changed, removed)
 	onRecord(t, s, other.ID)
 
-	// Who is added again has another membership.
+	// Who is added again has another membership, which knows when the one before ended.
 	ok(t, s.SetMember(ctx, again, record(p.ID)))
+	again.FormerUntil = noon.Add(2 * time.Hour)
+	same(t, get[engine.Member](t)(s.Member(ctx, p.ID, "user_bob")), again)
+	again.Role = engine.RoleViewer
+	ok(t, s.SetMember(ctx, engine.Member{ProjectID: p.ID, UserID: "user_bob", Role: engine.RoleViewer, CreatedAt: noon}, record(p.ID)))
 	same(t, get[engine.Member](t)(s.Member(ctx, p.ID, "user_bob")), again)
 }
 
@@ -161,15 +171,13 @@ func apiKey(t *testing.T, s engine.Store) {
 	k := newAPIKey(project)
 	_, err := s.APIKeyBySecret(ctx, k.SecretDigest)
 	refused(t, err, engine.CodeNotFound)
-	_, err = s.APIKey(ctx, project, k.ID)
+	_, err = s.APIKey(ctx, k.ID)
 	refused(t, err, engine.CodeNotFound)
 
 	rec := record(project)
 	ok(t, s.CreateAPIKey(ctx, k, rec))
 	same(t, get[engine.APIKey](t)(s.APIKeyBySecret(ctx, k.SecretDigest)), k)
-	same(t, get[engine.APIKey](t)(s.APIKey(ctx, project, k.ID)), k)
-	_, err = s.APIKey(ctx, engine.NewID("prj"), k.ID)
-	refused(t, err, engine.CodeNotFound)
+	same(t, get[engine.APIKey](t)(s.APIKey(ctx, k.ID)), k)
 	onRecord(t, s, project, rec)
 }
 

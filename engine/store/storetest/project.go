@@ -60,7 +60,7 @@ func projectListing(t *testing.T, s engine.Store) {
 	lists(t, of, newestFirst(joined, order))
 
 	gone := joined[0]
-	ok(t, s.RemoveMember(ctx, gone.ID, person, record(gone.ID)))
+	ok(t, s.RemoveMember(ctx, gone.ID, person, noon, record(gone.ID)))
 	lists(t, of, newestFirst(joined[1:], order))
 	nobody := func(page engine.Page) ([]engine.Project, string, error) { return s.Projects(ctx, "user_nobody", page) }
 	lists(t, nobody, nil)
