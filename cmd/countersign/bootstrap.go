@@ -18,12 +18,14 @@ import (
 )
 
 // bootstrapFile gives access to a new installation. It contains API keys and a
-// password, so its mode is 0600.
+// password, so its mode is 0600. SystemAPIKey is the administrator's for the whole
+// system; those of APIKeys are for the project.
 type bootstrapFile struct {
 	URL          string                 `json:"url"`
 	ProjectID    string                 `json:"project_id"`
 	Certificates []bootstrapCertificate `json:"certificates"`
 	APIKeys      map[string]string      `json:"api_keys"`
+	SystemAPIKey string                 `json:"system_api_key,omitempty"`
 	UI           bootstrapUI            `json:"ui"`
 }
 
@@ -110,9 +112,13 @@ func (s *system) bootstrapServe(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
+	ofSystem, err := s.bootstrapKey(ctx, wholeSystem, user, engine.RoleAdmin)
+	if err != nil {
+		return err
+	}
 	b := bootstrapFile{
 		URL: url, ProjectID: project.ID, Certificates: []bootstrapCertificate{},
-		APIKeys: map[string]string{"admin": secret.Reveal()}, UI: ui,
+		APIKeys: map[string]string{"admin": secret.Reveal()}, SystemAPIKey: ofSystem.Reveal(), UI: ui,
 	}
 	if err := b.write(path); err != nil {
 		return err
@@ -126,6 +132,9 @@ func (s *system) bootstrapServe(ctx context.Context, url string) error {
 
 // bootstrapKeyName is the name of the API keys in a bootstrap file.
 const bootstrapKeyName = "bootstrap"
+
+// wholeSystem is the project of API keys that reach the whole system.
+var wholeSystem = engine.Project{ID: engine.SystemChain}
 
 func (s *system) bootstrapKey(ctx context.Context, project engine.Project, user engine.User, role engine.Role) (engine.Secret, error) {
 	caller := engine.Caller{Principal: engine.Principal{User: user}, Role: role, Project: project}

@@ -16,7 +16,7 @@ func TestDevRestartKeepsData(t *testing.T) {
 	program, dir := binary(t), t.TempDir()+"/data"
 	s := start(t, program, dir)
 	first := s.boot
-	s.must(http.StatusCreated, nil, "admin", "POST", "/api/v1/projects", object("name", "Another"))
+	s.must(http.StatusCreated, nil, "system", "POST", "/api/v1/projects", object("name", "Another"))
 	s.must(http.StatusNoContent, nil, "admin", "DELETE", s.project()+"/members/"+s.person("viewer"), "")
 	s.stop()
 
@@ -44,6 +44,13 @@ func TestDevRestartKeepsData(t *testing.T) {
 		if status, _ := s.call("old", "GET", s.project()+"/certificates", ""); status != http.StatusUnauthorized {
 			t.Errorf("the old key of the %s answers %d", name, status)
 		}
+	}
+	old := s.boot.SystemAPIKey
+	if s.boot.SystemAPIKey = first.SystemAPIKey; old == first.SystemAPIKey {
+		t.Error("the key of the system is the old one")
+	}
+	if status, _ := s.call("system", "GET", "/api/v1/users", ""); status != http.StatusUnauthorized {
+		t.Errorf("the old key of the system answers %d", status)
 	}
 	s.mint(0, "cert")
 

@@ -80,7 +80,7 @@ func scriptEnvironment(env *testscript.Env, s *server, program, catalogue string
 }
 
 func (s *server) as(ts *testscript.TestScript, _ bool, args []string) {
-	key := s.boot.APIKeys[args[0]]
+	key := s.key(args[0])
 	if key == "" {
 		ts.Fatalf("there is no key of %q", args[0])
 	}

@@ -32,7 +32,7 @@ type Config struct {
 	Data           string   `koanf:"data" usage:"folder for databases and the local key file (default: countersign in the user's state folder)"`
 	Plugins        string   `koanf:"plugins" usage:"catalogue of format plugins (default: plugins/catalogue.json beside this program)"`
 	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks of reverse proxies; X-Forwarded-For is believed from these only"`
-	Bootstrap      string   `koanf:"bootstrap" usage:"file that gets the first administrator's API key and password while the installation has no user"`
+	Bootstrap      string   `koanf:"bootstrap" usage:"file that gets the first administrator's API keys and password while the installation has no user"`
 
 	Sandbox       SandboxConfig       `koanf:"sandbox"`
 	Policies      PoliciesConfig      `koanf:"policies"`

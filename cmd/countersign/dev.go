@@ -77,9 +77,17 @@ func (s *system) bootstrapDev(ctx context.Context, url string) (bootstrapFile, e
 	if b.Certificates, err = s.ensureSamples(ctx, project, users["admin"]); err != nil {
 		return b, err
 	}
-	if b.APIKeys, err = s.renewKeys(ctx, project, users); err != nil {
+	if err := errors.Join(s.revokeKeys(ctx, project), s.revokeKeys(ctx, wholeSystem)); err != nil {
 		return b, err
 	}
+	if b.APIKeys, err = s.makeKeys(ctx, project, users); err != nil {
+		return b, err
+	}
+	ofSystem, err := s.bootstrapKey(ctx, wholeSystem, users["admin"], engine.RoleAdmin)
+	if err != nil {
+		return b, err
+	}
+	b.SystemAPIKey = ofSystem.Reveal()
 	if b.UI, err = s.renewPassword(ctx, users["admin"]); err != nil {
 		return b, err
 	}
@@ -206,10 +214,10 @@ func everyPage(list func(engine.Page) (next string, err error)) error {
 	}
 }
 
-// renewKeys revokes the API keys of an earlier bootstrap file and makes new ones.
-func (s *system) renewKeys(ctx context.Context, project engine.Project, users map[string]engine.User) (map[string]string, error) {
+// revokeKeys revokes the API keys of an earlier bootstrap file.
+func (s *system) revokeKeys(ctx context.Context, project engine.Project) error {
 	caller := engine.Caller{Principal: installer, Role: engine.RoleAdmin, Project: project}
-	err := everyPage(func(page engine.Page) (string, error) {
+	return everyPage(func(page engine.Page) (string, error) {
 		keys, next, err := s.store.APIKeys(ctx, project.ID, page)
 		for _, k := range keys {
 			if err == nil && k.Name == bootstrapKeyName && k.RevokedAt.IsZero() {
@@ -218,9 +226,10 @@ func (s *system) renewKeys(ctx context.Context, project engine.Project, users ma
 		}
 		return next, err
 	})
-	if err != nil {
-		return nil, err
-	}
+}
+
+// makeKeys makes an API key of the sample project for each of its members.
+func (s *system) makeKeys(ctx context.Context, project engine.Project, users map[string]engine.User) (map[string]string, error) {
 	fresh := map[string]string{}
 	for _, p := range sampleUsers {
 		secret, err := s.bootstrapKey(ctx, project, users[p.key], p.role)

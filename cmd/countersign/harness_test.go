@@ -213,7 +213,7 @@ func (s *server) call(key, method, path, body string, header ...string) (int, []
 	request, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(body))
 	noError(s.t, err)
 	if key != "" {
-		request.Header.Set("Authorization", "Bearer "+s.boot.APIKeys[key])
+		request.Header.Set("Authorization", "Bearer "+s.key(key))
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
@@ -242,6 +242,14 @@ func (s *server) must(want int, out any, key, method, path, body string) {
 			s.t.Fatalf("%s %s: %v: %s", method, path, err, text)
 		}
 	}
+}
+
+// key is an API key of the bootstrap file; "system" is the one for the whole system.
+func (s *server) key(name string) string {
+	if name == "system" {
+		return s.boot.SystemAPIKey
+	}
+	return s.boot.APIKeys[name]
 }
 
 func (s *server) project() string { return "/api/v1/projects/" + s.boot.ProjectID }

@@ -107,7 +107,7 @@ describe("accessibility", () => {
   });
 
   test("every page", async () => {
-    for (const at of ["/certificates", "/certificates?q=nothing-has-this-name", `/certificates/${certificate.id}`, "/requests", "/settings/policy", "/audit", "/audit?entry=1", "/members", "/api-keys", "/users", "/plugins", "/account"]) {
+    for (const at of ["/certificates", "/certificates?q=nothing-has-this-name", `/certificates/${certificate.id}`, "/requests", "/settings/policy", "/audit", "/audit?entry=1", "/members", "/api-keys", "/users", "/system-keys", "/plugins", "/account"]) {
       await open(admin, at);
       await check(admin, at);
     }
@@ -127,7 +127,7 @@ describe("accessibility", () => {
   });
 
   test("the dialogs of administration", async () => {
-    for (const [at, button] of [["/members", "Add member"], ["/members", "Change role of Otto Operator"], ["/members", "Remove Otto Operator"], ["/users", "Create user"], ["/users", "Set password of Otto Operator"], ["/users", "Disable Otto Operator"], ["/plugins", "Reload pem"], ["/api-keys", "Create API key"]]) {
+    for (const [at, button] of [["/members", "Add member"], ["/members", "Change role of Otto Operator"], ["/members", "Remove Otto Operator"], ["/users", "Create user"], ["/users", "Set password of Otto Operator"], ["/users", "Make administrator: Otto Operator"], ["/users", "Disable Otto Operator"], ["/plugins", "Reload pem"], ["/api-keys", "Create API key"]]) {
       await open(admin, at);
       await admin.getByRole("button", { name: button, exact: true }).click();
       await admin.getByRole("dialog").waitFor();

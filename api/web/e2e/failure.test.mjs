@@ -95,7 +95,7 @@ describe("failure", () => {
   }
 
   test("a format whose plugin keeps failing is shown as unavailable", async () => {
-    const state = async () => (await server.call("admin", "GET", "/plugins")).items.find((p) => p.name === "jks").state;
+    const state = async () => (await server.call("system", "GET", "/plugins")).items.find((p) => p.name === "jks").state;
     await eventually("the plugin is quarantined", async () => {
       const pid = pluginProcess("jks");
       if (pid) process.kill(Number(pid), "SIGKILL");
@@ -105,7 +105,7 @@ describe("failure", () => {
     const format = dialog.getByRole("radio", { name: /keystore.jks/ });
     await dialog.getByText("Not available now: its plugin is quarantined.").first().waitFor();
     assert.equal(await format.isDisabled(), true);
-    await server.call("admin", "POST", "/plugins/jks/reload");
+    await server.call("system", "POST", "/plugins/jks/reload");
     await page.reload();
     await eventually("the format can be chosen again", () => format.isEnabled());
     assertNoComplaints(page);

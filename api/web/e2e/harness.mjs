@@ -7,6 +7,7 @@ import { chromium } from "playwright-core";
 
 const program = resolve(import.meta.dirname, "../../../bin/countersign");
 export const password = "correct horse battery";
+const firstPassword = "given by somebody else";
 
 /** Waits until a condition holds, for at most a minute. */
 export async function eventually(what, condition) {
@@ -47,6 +48,7 @@ export async function startServer() {
     signal: (name) => child.kill(name),
     stop,
   };
+  server.api_keys.system = server.system_api_key;
   server.project = `/projects/${server.project_id}`;
   server.call = async (username, method, path, body) => {
     const response = await fetch(server.url + "/api/v1" + path, {
@@ -71,11 +73,16 @@ function accounts(server) {
   const cookies = new Map();
   const usable = async (cookie) => cookie && (await fetch(server.url + "/api/v1/me", { headers: { Cookie: cookie } })).ok;
   return {
-    /** Sets the password of a sample user, so that the user can sign in through the form. */
+    /** Gives a sample user a password and has the user change it, so that they can sign in through the form and decide on approvals. */
     async setPassword(username) {
       if (withPassword.has(username)) return;
-      const user = (await server.call("admin", "GET", "/users?limit=200")).items.find((u) => u.username === username);
-      await server.call("admin", "PATCH", `/users/${user.id}`, { password });
+      const user = (await server.call("system", "GET", "/users?limit=200")).items.find((u) => u.username === username);
+      await server.call("system", "PATCH", `/users/${user.id}`, { password: firstPassword });
+      const post = (method, path, body, headers) => fetch(`${server.url}/api/v1${path}`, { method, headers, body: JSON.stringify(body) });
+      const session = await post("POST", "/session", { username, password: firstPassword });
+      const headers = { Cookie: session.headers.get("set-cookie").split(";")[0], "X-CSRF-Token": (await session.json()).csrf_token };
+      const changed = await post("PUT", "/me/password", { current_password: firstPassword, new_password: password }, headers);
+      if (!changed.ok) throw new Error(`change the password of ${username}: ${changed.status} ${await changed.text()}`);
       withPassword.add(username);
     },
     /** Signs a user in and returns the session's cookie: that of an earlier call if it is still valid, unless a fresh one is asked for. */

@@ -164,7 +164,7 @@ describe("keyboard", () => {
   });
 
   test("a member is added, given another role, and removed", async () => {
-    await server.call("admin", "POST", "/users", { username: "nils", name: "Nils New", password });
+    await server.call("system", "POST", "/users", { username: "nils", name: "Nils New", password });
     await press(admin, "link", "Members");
     await press(admin, "button", "Add member");
     await type(admin, "combobox", "User", "nils");
@@ -275,7 +275,7 @@ describe("keyboard", () => {
   });
 
   test("the project and the colours are changed", async () => {
-    const other = await server.call("admin", "POST", "/projects", { name: "Another project" });
+    const other = await server.call("system", "POST", "/projects", { name: "Another project" });
     await admin.reload(); // the project was created elsewhere
     await choose(admin, "Project", "Another project");
     await admin.waitForURL(`**/projects/${other.id}/certificates`);
@@ -288,7 +288,7 @@ describe("keyboard", () => {
   });
 
   test("a user without a project can sign out", async () => {
-    await server.call("admin", "POST", "/users", { username: "lone", name: "Lone", password });
+    await server.call("system", "POST", "/users", { username: "lone", name: "Lone", password });
     const page = await visit(browser, server, motion);
     await signInByKeyboard(page, "lone", password);
     await page.getByRole("heading", { name: "You are not a member of any project" }).waitFor();

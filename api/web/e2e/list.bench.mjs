@@ -8,7 +8,7 @@ try {
   const [sample] = (await server.call("admin", "GET", `${server.project}/certificates?q=www.example.com`)).items;
   const issued = await server.call("operator", "POST", `${server.project}/certificates/${sample.id}/downloads`, { format: "fullchain" });
   const certificate_pem = await (await fetch(issued.url)).text();
-  const other = await server.call("admin", "POST", "/projects", { name: "Large" });
+  const other = await server.call("system", "POST", "/projects", { name: "Large" });
   const fill = async (key, project, count) => {
     const next = (function* () {
       for (let i = 1; i <= count; i++) yield i;

@@ -41,6 +41,7 @@ export function App() {
               <Route path="audit" element={<Audit />} />
               <Route path="members" element={<Members />} />
               <Route path="api-keys" element={<APIKeys />} />
+              <Route path="system-keys" element={<APIKeys system />} />
               <Route path="users" element={<Users />} />
               <Route path="plugins" element={<Plugins />} />
               <Route path="account" element={<Account />} />

@@ -87,6 +87,7 @@ function Navigation({ onVisit }: { onVisit: () => void }) {
       {admin && link("audit", "Audit log", <IconHistory size={18} />)}
       {systemAdmin && <GroupLabel>System</GroupLabel>}
       {systemAdmin && link("users", "Users", <IconUserCog size={18} />)}
+      {systemAdmin && link("system-keys", "System API keys", <IconApi size={18} />)}
       {systemAdmin && link("plugins", "Plugins", <IconPlug size={18} />)}
     </>
   );

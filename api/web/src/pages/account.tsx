@@ -18,6 +18,11 @@ export default function Account() {
         {userName(user)}, username {user.username}
         {user.email && `, ${user.email}`}
       </Text>
+      {user.password_set_by_other && (
+        <Alert color="yellow" variant="light" title="Somebody else set your password" mb="md">
+          Change it. Until then you cannot decide on approvals, and your earlier decisions on pending requests do not count.
+        </Alert>
+      )}
       <Section title="Change your password">
         <PasswordForm username={user.username} />
       </Section>

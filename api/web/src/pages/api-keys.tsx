@@ -1,4 +1,4 @@
-// The API keys of the project. The secret of a key is shown only when it is created.
+// The API keys of the project, or of the whole system. The secret of a key is shown only when it is created.
 import { Alert, Badge, Select, Table, Text, TextInput } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
@@ -16,23 +16,31 @@ import { type Role, useProject } from "../hooks/project";
 
 type Key = Schemas["APIKey"];
 
-export default function APIKeys() {
-  const { id: pid } = useProject();
+/** The id that stands for the whole system in place of a project. */
+const wholeSystem = "system";
+
+export default function APIKeys({ system = false }: { system?: boolean }) {
+  const project = useProject();
+  const pid = system ? wholeSystem : project.id;
   const keys = usePages(["api-keys", pid, "pages"], (cursor) =>
     answer(api.GET("/api/v1/projects/{pid}/api-keys", { params: { path: { pid }, query: { limit: 50, cursor } } })),
   );
   return (
     <>
-      <Heading actions={<CreateKey />}>API keys</Heading>
-      <Text mb="md">An API key acts for the user who created it, with at most the key’s role. It stops working when the user leaves the project.</Text>
+      <Heading actions={<CreateKey pid={pid} />}>{system ? "System API keys" : "API keys"}</Heading>
+      <Text mb="md">
+        {system
+          ? "A system API key acts for the system administrator who created it, in every project and on users and plugins. It stops working when they stop being one."
+          : "An API key acts in this project for the user who created it, with at most the key’s role. It stops working when the user leaves the project."}
+      </Text>
       <PagedList query={keys} empty={<Empty title="No API keys yet">Create one for a script or a server that downloads certificates.</Empty>}>
-        {(all) => <KeyTable keys={all} />}
+        {(all) => <KeyTable keys={all} pid={pid} />}
       </PagedList>
     </>
   );
 }
 
-function KeyTable({ keys }: { keys: Key[] }) {
+function KeyTable({ keys, pid }: { keys: Key[]; pid: string }) {
   const members = useMembers().data ?? [];
   const owner = (id: string) => members.find((m) => m.user_id === id)?.username ?? id;
   return (
@@ -51,7 +59,7 @@ function KeyTable({ keys }: { keys: Key[] }) {
           <Table.Td>
             <KeyState apiKey={k} />
           </Table.Td>
-          <Table.Td>{isActive(k) && <RevokeKey apiKey={k} />}</Table.Td>
+          <Table.Td>{isActive(k) && <RevokeKey apiKey={k} pid={pid} />}</Table.Td>
         </Table.Tr>
       ))}
     </DataTable>
@@ -69,18 +77,18 @@ function KeyState({ apiKey: k }: { apiKey: Key }) {
   );
 }
 
-function CreateKey() {
+function CreateKey({ pid }: { pid: string }) {
   const project = useProject();
   const queries = useQueryClient();
   const create = (form: FormData) => {
     const days = Number(fieldText(form, "days"));
-    const body = { name: fieldText(form, "name"), role: fieldText(form, "role"), ...(days ? { expires_at: new Date(now() + days * 86_400_000).toISOString() } : {}) };
-    return answer(api.POST("/api/v1/projects/{pid}/api-keys", { params: { path: { pid: project.id } }, body }));
+    const body = { name: fieldText(form, "name"), role: pid === wholeSystem ? "admin" : fieldText(form, "role"), ...(days ? { expires_at: new Date(now() + days * 86_400_000).toISOString() } : {}) };
+    return answer(api.POST("/api/v1/projects/{pid}/api-keys", { params: { path: { pid } }, body }));
   };
   return (
     <ActionDialog label="Create API key" title="Create API key" action="Create" run={create} done={() => void queries.invalidateQueries({ queryKey: ["api-keys"] })} result={(created) => <Secret apiKey={created} />}>
       <TextInput label="Name" name="name" description="What uses the key, such as deploy-web-1." required maxLength={200} data-autofocus />
-      <Select label="Role" name="role" description="Choose the lowest role that is enough." allowDeselect={false} defaultValue="operator" data={roleChoices(project.role as Role)} />
+      {pid !== wholeSystem && <Select label="Role" name="role" description="Choose the lowest role that is enough." allowDeselect={false} defaultValue="operator" data={roleChoices(project.role as Role)} />}
       <Select
         label="Expires"
         name="days"
@@ -110,8 +118,7 @@ function Secret({ apiKey }: { apiKey: Schemas["NewAPIKey"] }) {
   );
 }
 
-function RevokeKey({ apiKey: k }: { apiKey: Key }) {
-  const { id: pid } = useProject();
+function RevokeKey({ apiKey: k, pid }: { apiKey: Key; pid: string }) {
   const queries = useQueryClient();
   return (
     <ActionDialog

@@ -53,7 +53,7 @@ function Row({ user: u, own }: { user: User; own: boolean }) {
       <Table.Td style={{ whiteSpace: "nowrap" }}>
         {!own && (
           <>
-            <SetPassword user={u} /> <EnableOrDisable user={u} />
+            <SetPassword user={u} /> <AppointOrDismiss user={u} /> <EnableOrDisable user={u} />
           </>
         )}
       </Table.Td>
@@ -107,8 +107,28 @@ function SetPassword({ user: u }: { user: User }) {
       run={(form) => change(u.id, { password: form.get("password") as string })}
       done={() => onChanged(`The password of ${name} was set.`)}
     >
-      <Text size="sm">The user is signed out everywhere. Give them the password on a safe way, and ask them to change it.</Text>
+      <Text size="sm">The user is signed out everywhere. Give them the password on a safe way. Until they have changed it, they cannot decide on approvals, and their decisions do not count.</Text>
       <NewPassword label="New password" required description="At least 12 characters." />
+    </ActionDialog>
+  );
+}
+
+function AppointOrDismiss({ user: u }: { user: User }) {
+  const onChanged = useOnChanged();
+  const name = userName(u);
+  const [label, title] = u.system_admin ? ["Withdraw administration", `Withdraw the administration of the system from ${name}?`] : ["Make administrator", `Make ${name} a system administrator?`];
+  return (
+    <ActionDialog
+      small
+      danger={u.system_admin}
+      label={label}
+      name={`${label}: ${name}`}
+      title={title}
+      action={u.system_admin ? "Withdraw" : "Make administrator"}
+      run={() => change(u.id, { system_admin: !u.system_admin })}
+      done={() => onChanged(`${name} is ${u.system_admin ? "no longer" : "now"} a system administrator.`)}
+    >
+      <Text size="sm">{u.system_admin ? "The user is signed out, keeps their projects, and loses their system API keys for good." : "The user is signed out. From the next sign-in on, they can open every project and manage users and plugins."}</Text>
     </ActionDialog>
   );
 }
@@ -128,7 +148,7 @@ function EnableOrDisable({ user: u }: { user: User }) {
       run={() => change(u.id, { disabled: !u.disabled })}
       done={() => onChanged(`The user ${name} was ${u.disabled ? "enabled" : "disabled"}.`)}
     >
-      <Text size="sm">{u.disabled ? "The user can sign in again, and their API keys work again." : "The user is signed out immediately, and their API keys stop working. The audit log keeps what they did."}</Text>
+      <Text size="sm">{u.disabled ? "The user can sign in again. API keys and decisions from before stay void." : "The user is signed out immediately, and their API keys stop working. The audit log keeps what they did."}</Text>
     </ActionDialog>
   );
 }
