@@ -1,6 +1,7 @@
 package api
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -10,21 +11,24 @@ import (
 // page yet. Sec-Purpose is a structured field such as "prefetch;prerender".
 var purposeHeaders = []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"}
 
-// previewAgents are parts of the user agents, in lower case, by which crawlers of
-// links in messages and pages identify themselves. People do not browse with them,
-// so they must not consume a token.
+// previewKinds are the words by which software says in its user agent that it reads
+// links for somebody: for previews in messages and pages, for a search, for an
+// archive. Most of it also gives the address of its documentation, after a plus.
+var previewKinds = regexp.MustCompile(`bots?([^a-z]|$)|crawl|spider|scrape|unfurl|onebox|preview|prefetch|fetcher|indexer|archiver|externalhit|externalagent|` +
+	`imageproxy|imgproxy|mailproxy|\+ ?https?:`)
+
+// previewAgents are parts of the user agents of such software that names no kind.
+// People do not browse with it.
 var previewAgents = []string{
-	"slackbot", "slack-imgproxy", "discordbot", "facebookexternalhit", "facebookcatalog", "facebot", "meta-externalfetcher",
-	"twitterbot", "linkedinbot", "whatsapp", "telegrambot", "skypeuripreview", "microsoftpreview", "ms office", "microsoft office",
-	"microsoft teams", "teamsbot", "googlebot", "google-pagerenderer", "google-inspectiontool", "googleimageproxy", "google-safety", "bingbot", "bingpreview",
-	"applebot", "pinterestbot", "pinterest/0", "redditbot", "iframely", "embedly", "vkshare", "w3c_validator", "mattermost",
-	"rocket.chat", "signal-desktop", "signal-android", "signal-ios", "quora link preview", "bitlybot", "mastodon", "pleroma",
-	"misskey", "bluesky cardyb", "synapse (bot", "matrix-media-repo", "zulipurlpreview", "zoombot", "webexteams", "duckduckbot",
-	"yandexbot", "baiduspider", "linkpreview", "link preview", "urlpreview", "url preview", "prefetch",
-	"viber", "kakaotalk-scrap", "line-poker",
+	"addthis", "bitly", "bluesky", "cardyb", "embedly", "facebookcatalog", "fastmailua", "friendica", "github-camo", "google-inspectiontool",
+	"google-safety", "google-pagerenderer", "hatena", "iframely", "kakaotalk-scrap", "line-poker", "mastodon", "matrix-media-repo",
+	"microsoft teams", "misskey", "ning/", "notion/", "opengraph", "pinterest/0", "pleroma", "rocket.chat", "signal-android", "signal-desktop",
+	"signal-ios", "steamchaturllookup", "tumblr/", "twilioproxy", "viber", "vkshare", "w3c_validator", "webexteams", "whatsapp",
 }
 
-// isPrefetch reports whether the request says that no user caused it.
+// isPrefetch reports whether the request says that no user caused it. The programs
+// by which people fetch files themselves, such as curl, wget, PowerShell, browsers
+// and Office, are none of these.
 func isPrefetch(c *fiber.Ctx) bool {
 	for _, header := range purposeHeaders {
 		purpose := strings.ToLower(c.Get(header))
@@ -32,11 +36,19 @@ func isPrefetch(c *fiber.Ctx) bool {
 			return true
 		}
 	}
-	agent := strings.ToLower(c.Get(fiber.HeaderUserAgent))
+	return isPreviewAgent(c.Get(fiber.HeaderUserAgent))
+}
+
+// noPreview are parts of user agents that only look like those of such software: a
+// make of telephones, and libraries that give the address of their source code.
+var noPreview = strings.NewReplacer("cubot", "", "+https://github.com/", "")
+
+func isPreviewAgent(agent string) bool {
+	agent = noPreview.Replace(strings.ToLower(agent))
 	for _, preview := range previewAgents {
 		if strings.Contains(agent, preview) {
 			return true
 		}
 	}
-	return false
+	return previewKinds.MatchString(agent)
 }

@@ -106,10 +106,15 @@ func TestPrefetchConsumesNothing(t *testing.T) {
 		{"User-Agent", "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)"}, {"User-Agent", "facebookexternalhit/1.1"},
 		{"User-Agent", "Facebot"}, {"User-Agent", "Twitterbot/1.0"}, {"User-Agent", "LinkedInBot/1.0"}, {"User-Agent", "WhatsApp/2.23.20.0"},
 		{"User-Agent", "TelegramBot (like TwitterBot)"}, {"User-Agent", "Mozilla/5.0 (Windows NT 6.1; WOW64) SkypeUriPreview Preview/0.5"},
-		{"User-Agent", "Microsoft Office/16.0 (Windows NT 10.0; Microsoft Word 16.0)"}, {"User-Agent", "Mozilla/5.0 (compatible; Googlebot/2.1)"},
+		{"User-Agent", "Mozilla/5.0 (compatible; Googlebot/2.1)"},
 		{"User-Agent", "Pinterest/0.2 (+https://www.pinterest.com/bot.html)"}, {"User-Agent", "redditbot/1.0"}, {"User-Agent", "Iframely/1.3.1"},
 		{"User-Agent", "Embedly/0.2"}, {"User-Agent", "vkShare"}, {"User-Agent", "W3C_Validator/1.3"}, {"User-Agent", "Mattermost-Bot/1.1"},
 		{"User-Agent", "Rocket.Chat/6.0"}, {"User-Agent", "Applebot/0.1"}, {"User-Agent", "bingbot/2.0"},
+		{"User-Agent", "Discourse Forum Onebox v3.3.0.beta1-dev"}, {"User-Agent", "ClickUpLinkUnfurler/1.0 (+https://clickup.com)"},
+		{"User-Agent", "Shortwave Image Fetcher"}, {"User-Agent", "Lemmy/0.19.8; +https://leminal.space"}, {"User-Agent", "Mozilla/5.0 (X11) (dbot)"},
+		{"User-Agent", "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:15.0) Xing Bot"}, {"User-Agent", "Mozilla/5.0 (compatible; VKRobot/1.0)"},
+		{"User-Agent", "Mozilla/5.0 (Supabase Paired Crawler HTTP/2)"}, {"User-Agent", "Mozilla/5.0 (Linux; Android 5.0) (compatible; TikTokSpider)"},
+		{"User-Agent", "YahooMailProxy; https://help.yahoo.com"}, {"User-Agent", "meta-externalagent/1.1"}, {"User-Agent", "Synapse (bot; +https://github.com/matrix-org/synapse)"},
 	} {
 		f.do("", "GET", path, "", h[0], h[1]).problem(403, engine.CodePrefetchRefused)
 		f.do("", "HEAD", path, "", h[0], h[1]).is(403)
@@ -118,7 +123,26 @@ func TestPrefetchConsumesNothing(t *testing.T) {
 	for range 3 {
 		f.do("", "HEAD", path, "").is(200)
 	}
-	f.do("", "GET", path, "", "User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0").is(200)
+	f.do("", "GET", path, "").is(200)
+}
+
+// The programs with which people fetch files get theirs.
+func TestPeoplesProgramsAreNoPreview(t *testing.T) {
+	f := newFixture(t)
+	for _, agent := range []string{
+		"", "curl/8.5.0", "Wget/1.21.4", "aria2/1.37.0", "HTTPie/3.2.2", "python-requests/2.32.3", "Go-http-client/1.1", "okhttp/4.12.0",
+		"node-fetch/1.0 (+https://github.com/bitinn/node-fetch)", "PHP-Curl-Class/4.13.0 (+https://github.com/php-curl-class/php-curl-class) PHP/7.2.24",
+		"Mozilla/5.0 (Windows NT; Windows NT 10.0; en-GB) WindowsPowerShell/5.1.19041.1682", "Mozilla/5.0 (Windows NT 10.0; Microsoft Windows 10.0.19045; en-GB) PowerShell/7.4.2",
+		"Microsoft Office/16.0 (Windows NT 10.0; Microsoft Word 16.0.17328; Pro)", "Mozilla/4.0 (compatible; ms-office; MSOffice 16)", "Microsoft BITS/7.8",
+		"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+		"Mozilla/5.0 (Linux; Android 9; CUBOT_X20_PRO) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36",
+		"Mozilla/5.0 (Linux; Android 16; Pixel 10; wv) AppleWebKit/537.36 Version/4.0 Chrome/146.0.7680.174 Mobile Safari/537.36 MetaIAB Facebook",
+	} {
+		m := f.mint("operator", "shop", `{"format":"cert"}`)
+		if a := f.do("", "GET", "/downloads/"+m.Token.Reveal(), "", "User-Agent", agent); a.status != 200 {
+			t.Errorf("%q is refused: %s", agent, a.body)
+		}
+	}
 }
 
 func TestOneOfManyCallersGetsTheFile(t *testing.T) {
