@@ -179,6 +179,6 @@ func (s *Server) recordForbidden(ctx context.Context, k *call, action string) {
 	if k.User.ID == "" {
 		return
 	}
-	s.authentication.RecordForbidden(ctx, k.Caller, cmp.Or(action, engine.ActionAccessRefused), k.route,
+	s.downloads.Refusals.RecordForbidden(ctx, k.Caller, cmp.Or(action, engine.ActionAccessRefused), k.route,
 		k.certificate.ID, cmp.Or(k.request.ID, k.approval.RequestID))
 }

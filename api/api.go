@@ -112,8 +112,9 @@ type Server struct {
 	clock          engine.Clock
 	log            *slog.Logger
 	proxies        []netip.Prefix
-	unknownTokens  *limiter
-	failedLogins   *limiter
+	unknownTokens  *limiter[netip.Prefix]
+	logins         *logins
+	importing      sync.Map // user ids of people whose PKCS#12 file is being read
 	metrics        *metrics
 	app            *fiber.App
 	huma           huma.API
@@ -152,10 +153,10 @@ func New(o Options) (*Server, error) {
 		o.Registry = prometheus.NewRegistry()
 	}
 	var err error
-	if s.unknownTokens, err = newLimiter(o.UnknownTokensPerMinute); err != nil {
+	if s.unknownTokens, err = newLimiter[netip.Prefix](o.UnknownTokensPerMinute); err != nil {
 		return nil, err
 	}
-	if s.failedLogins, err = newLimiter(failedLoginsPerMinute); err != nil {
+	if s.logins, err = newLogins(); err != nil {
 		return nil, err
 	}
 	if err := s.checkAddresses(); err != nil {

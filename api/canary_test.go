@@ -111,7 +111,7 @@ func TestRecordsUnderLoad(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				req.Header.Set("Authorization", "Bearer "+f.keys["viewer"].Reveal())
+				req.Header.Set("Authorization", "Bearer "+f.keys["operator"].Reveal())
 				req.Header.Set("User-Agent", fmt.Sprintf("agent-%d-%d", caller, n))
 				req.Header.Set("X-Request-ID", fmt.Sprintf("request-%d-%d", caller, n))
 				got, err := http.DefaultClient.Do(req)
@@ -119,7 +119,7 @@ func TestRecordsUnderLoad(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if id := got.Header.Get("X-Request-ID"); id != req.Header.Get("X-Request-ID") || got.StatusCode != 403 {
+				if id := got.Header.Get("X-Request-ID"); id != req.Header.Get("X-Request-ID") || got.StatusCode != 201 {
 					t.Errorf("status %d, request id %s", got.StatusCode, id)
 				}
 				if err := got.Body.Close(); err != nil {
@@ -132,7 +132,7 @@ func TestRecordsUnderLoad(t *testing.T) {
 	agents := map[string]int{}
 	for cursor := ""; ; {
 		found, next, err := f.store.AuditEntries(t.Context(), engine.AuditQuery{
-			ProjectID: f.project.ID, Action: engine.ActionDownloadRefused, Page: engine.Page{Limit: 200, Cursor: cursor},
+			ProjectID: f.project.ID, Action: engine.ActionDownloadRequested, Page: engine.Page{Limit: 200, Cursor: cursor},
 		})
 		must(t, err)
 		for _, e := range found {

@@ -97,6 +97,12 @@ func (s *Server) events(ctx context.Context, k *call, in *eventsInput) (*listing
 }
 
 func (s *Server) importCertificate(ctx context.Context, k *call, in *importInput) (*importOutput, error) {
+	if in.Body.PKCS12Base64 != "" {
+		if _, busy := s.importing.LoadOrStore(k.User.ID, true); busy {
+			return nil, rateLimited(1, "another PKCS#12 file of yours is being read; wait for it")
+		}
+		defer s.importing.Delete(k.User.ID)
+	}
 	bundle, err := s.readBundle(in.Body)
 	if err != nil {
 		return nil, err

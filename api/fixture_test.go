@@ -170,10 +170,11 @@ func (f *fixture) open(dir string) (log *slog.Logger, closeStore func()) {
 	clock := f.now
 	f.store, f.faults = store, store
 	f.admin = &engine.Admin{Store: store, Keys: sealer, Passwords: &passwords.Passwords{MemoryKiB: 64}, Plugins: renderers, Clock: clock}
-	f.authentication = &engine.Authentication{Store: store, Passwords: f.admin.Passwords, Clock: clock, Log: log, Idle: time.Hour, Life: 12 * time.Hour}
+	f.authentication = &engine.Authentication{Store: store, Passwords: f.admin.Passwords, Clock: clock, Idle: time.Hour, Life: 12 * time.Hour}
 	f.workflows = &inProcess{started: map[string]bool{}, reports: make(chan engine.SettlementReport, 10_000), reused: make(chan engine.Token, 10_000)}
 	f.downloads = &engine.Downloads{
 		Store: store, Formats: renderers, Keys: sealer, Policy: rules, Workflows: f.workflows, Clock: clock, Log: log,
+		Refusals: &engine.Refusals{Store: store, Clock: clock, Log: log}, Limits: engine.MintLimits{LiveTokens: 1000, WaitingRequests: 20},
 	}
 	f.notifications = &engine.Notifications{
 		Store: store, Keys: sealer, Clock: clock, Log: log, Notifier: notify.New(notify.Options{AllowHosts: []string{"127.0.0.1"}, Clock: clock}),

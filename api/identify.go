@@ -47,46 +47,13 @@ func (s *Server) identify(ctx context.Context, c *fiber.Ctx, k *call) (engine.Pr
 func (s *Server) authenticate(ctx context.Context, c *fiber.Ctx, k *call) error {
 	who, err := s.identify(ctx, c, k)
 	if errors.Is(err, engine.CodeUnauthenticated) && !errors.Is(err, errNoCredential) {
-		if limited := s.checkLoginLimit(k); limited != nil {
+		if limited := s.invalidKey(ctx, k); limited != nil {
 			return limited
 		}
-		s.loginFailed(ctx, k)
 	}
 	if err != nil {
 		return err
 	}
 	k.Principal = who
 	return s.touch(ctx, c, k)
-}
-
-// failedLoginsPerMinute limits the invalid credentials of one address; valid ones
-// are never limited.
-const failedLoginsPerMinute = 60
-
-// checkLoginLimit refuses an address that presented too many invalid credentials.
-func (s *Server) checkLoginLimit(k *call) error {
-	if seconds, limited := s.failedLogins.exhausted(k.IP, s.clock()); limited {
-		return tooManyFailedLogins(seconds)
-	}
-	return nil
-}
-
-// beginLogin is checkLoginLimit for an attempt that takes a while. The caller calls
-// done at its end, after it counted a failure.
-func (s *Server) beginLogin(k *call) (done func(), err error) {
-	done, seconds, limited := s.failedLogins.begin(k.IP, s.clock())
-	if limited {
-		return nil, tooManyFailedLogins(seconds)
-	}
-	return done, nil
-}
-
-func tooManyFailedLogins(seconds int) error {
-	return rateLimited(seconds, "too many failed logins from this address; try again later")
-}
-
-// loginFailed counts a failed login and has it recorded.
-func (s *Server) loginFailed(ctx context.Context, k *call) {
-	s.failedLogins.count(k.IP, s.clock())
-	s.downloads.RecordSystemRefusal(ctx, engine.ActionLoginFailed, engine.CodeUnauthenticated, k.Caller)
 }

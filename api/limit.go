@@ -3,7 +3,6 @@ package api
 import (
 	"fmt"
 	"math"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -14,13 +13,12 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// limiter counts the failures of each caller's network with a token bucket: an
-// IPv4 address, or an IPv6 /64, because one person usually has all of it. It
-// remembers the networks used last, in bounded number.
-type limiter struct {
+// limiter counts failures with a token bucket for each key: the network of a caller,
+// or the account that they tried. It remembers the keys used last, in bounded number.
+type limiter[K comparable] struct {
 	perMinute int
 	mu        sync.Mutex // makes "look, then count" one step
-	buckets   *lru.LRU[netip.Prefix, *bucket]
+	buckets   *lru.LRU[K, *bucket]
 }
 
 type bucket struct {
@@ -30,27 +28,27 @@ type bucket struct {
 
 const maxBuckets = 10_000
 
-func newLimiter(perMinute int) (*limiter, error) {
-	buckets, err := lru.NewLRU[netip.Prefix, *bucket](maxBuckets, nil)
+func newLimiter[K comparable](perMinute int) (*limiter[K], error) {
+	buckets, err := lru.NewLRU[K, *bucket](maxBuckets, nil)
 	if err != nil {
 		return nil, fmt.Errorf("make rate limiter: %w", err)
 	}
-	return &limiter{perMinute: perMinute, buckets: buckets}, nil
+	return &limiter[K]{perMinute: perMinute, buckets: buckets}, nil
 }
 
-// exhausted reports whether the address must wait before it may fail again, and for
-// how many seconds, at least 1.
-func (l *limiter) exhausted(ip string, now time.Time) (seconds int, limited bool) {
+// exhausted reports whether the key must wait before it may fail again, and for how
+// many seconds, at least 1.
+func (l *limiter[K]) exhausted(key K, now time.Time) (seconds int, limited bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b, ok := l.buckets.Peek(network(ip))
+	b, ok := l.buckets.Peek(key)
 	if !ok {
 		return 0, false
 	}
 	return l.wait(b, now)
 }
 
-func (l *limiter) wait(b *bucket, now time.Time) (seconds int, limited bool) {
+func (l *limiter[K]) wait(b *bucket, now time.Time) (seconds int, limited bool) {
 	left := b.left.TokensAt(now) - float64(b.pending)
 	if left >= 1 {
 		return 0, false
@@ -61,10 +59,10 @@ func (l *limiter) wait(b *bucket, now time.Time) (seconds int, limited bool) {
 // begin starts an attempt whose result takes a while; done ends it. Attempts under
 // way count as failures: otherwise many at once would pass before the first was
 // counted.
-func (l *limiter) begin(ip string, now time.Time) (done func(), seconds int, limited bool) {
+func (l *limiter[K]) begin(key K, now time.Time) (done func(), seconds int, limited bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.bucket(ip)
+	b := l.bucket(key)
 	if seconds, limited = l.wait(b, now); limited {
 		return nil, seconds, true
 	}
@@ -77,38 +75,19 @@ func (l *limiter) begin(ip string, now time.Time) (done func(), seconds int, lim
 }
 
 // count adds a failure.
-func (l *limiter) count(ip string, now time.Time) {
+func (l *limiter[K]) count(key K, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bucket(ip).left.AllowN(now, 1)
+	l.bucket(key).left.AllowN(now, 1)
 }
 
-func (l *limiter) bucket(ip string) *bucket {
-	from := network(ip)
-	if b, ok := l.buckets.Get(from); ok {
+func (l *limiter[K]) bucket(key K) *bucket {
+	if b, ok := l.buckets.Get(key); ok {
 		return b
 	}
 	b := &bucket{left: rate.NewLimiter(rate.Limit(float64(l.perMinute)/60), l.perMinute)}
-	l.buckets.Add(from, b)
+	l.buckets.Add(key, b)
 	return b
-}
-
-// network is what an address is counted under. Everything that is not an address
-// shares one bucket.
-func network(ip string) netip.Prefix {
-	addr, err := netip.ParseAddr(ip)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	bits := 64
-	if addr = addr.Unmap(); addr.Is4() {
-		bits = 32
-	}
-	prefix, err := addr.WithZone("").Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return prefix
 }
 
 // rateLimited is the refusal that asks to wait.

@@ -8,7 +8,7 @@ import (
 
 // The limiter drops the address whose last failure is the oldest.
 func TestLimiterIsBounded(t *testing.T) {
-	l, err := newLimiter(1)
+	l, err := newLimiter[string](1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ var purposeHeaders = []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"}
 // previewKinds are the words by which software says in its user agent that it reads
 // links for somebody: for previews in messages and pages, for a search, for an
 // archive. Most of it also gives the address of its documentation, after a plus.
-var previewKinds = regexp.MustCompile(`bots?([^a-z]|$)|crawl|spider|scrape|unfurl|onebox|preview|prefetch|fetcher|indexer|archiver|externalhit|externalagent|` +
-	`imageproxy|imgproxy|mailproxy|\+ ?https?:`)
+var previewKinds = regexp.MustCompile(`bots?([^a-z]|$)|crawl|spider|scrape|unfurl|onebox|preview|prefetch|` +
+	`externalhit|externalagent|externalfetcher|webindexer|image fetcher|imageproxy|imgproxy|mailproxy|\+ ?https?:`)
 
 // previewAgents are parts of the user agents of such software that names no kind.
 // People do not browse with it.

@@ -102,7 +102,7 @@ var tokens = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 // checkToken refuses what cannot be a token, without asking the store, and every
 // unknown token of an address that presented too many.
 func (s *Server) checkToken(ctx context.Context, k *call, token engine.Secret) error {
-	seconds, limited := s.unknownTokens.exhausted(k.IP, s.clock())
+	seconds, limited := s.unknownTokens.exhausted(k.Network(), s.clock())
 	wellFormed := tokens.MatchString(token.Reveal())
 	if wellFormed && !limited {
 		return nil // Redeem and Peek check the rest
@@ -118,14 +118,14 @@ func (s *Server) checkToken(ctx context.Context, k *call, token engine.Secret) e
 	if k.prefetch {
 		return engine.Errorf(engine.CodePrefetchRefused, "prefetches and link previews do not get the file; open the link yourself")
 	}
-	s.downloads.RecordSystemRefusal(ctx, engine.ActionDownloadRefused, engine.CodeTokenUnknown, engine.Caller{Origin: k.Origin})
+	s.downloads.Refusals.RecordUnknownToken(ctx, k.Origin)
 	return s.countUnknown(k, engine.Errorf(engine.CodeTokenUnknown, "this token does not exist; check that you copied all of it"))
 }
 
 // countUnknown counts an unknown token against the caller's address.
 func (s *Server) countUnknown(k *call, err error) error {
 	if errors.Is(err, engine.CodeTokenUnknown) {
-		s.unknownTokens.count(k.IP, s.clock())
+		s.unknownTokens.count(k.Network(), s.clock())
 	}
 	return err
 }

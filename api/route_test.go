@@ -129,6 +129,7 @@ func tooManyAttempts(f *fixture, call func(api.Endpoint) answer) {
 	for range 61 {
 		f.do("Bearer csk_wrong", "GET", "/me", "")
 		f.do("", "POST", "/downloads", `{"token":"guess"}`)
+		f.do("", "POST", "/session", credentials("nobody", goodPassword))
 	}
 	for _, e := range f.server.Endpoints() {
 		if !e.Authenticated {

@@ -137,15 +137,12 @@ func (s *Server) signOutEverywhere(ctx context.Context, k *call, _ *struct{}) (*
 }
 
 func (s *Server) signIn(ctx context.Context, k *call, in *signInInput) (*sessionOutput, error) {
-	done, err := s.beginLogin(k)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	who, secret, err := s.authentication.SignIn(ctx, k.Origin, in.Body.Username, engine.Secret(in.Body.Password.Reveal()), in.former)
-	if errors.Is(err, engine.CodeUnauthenticated) {
-		s.loginFailed(ctx, k)
-	}
+	var who engine.Principal
+	var secret engine.Secret
+	err := s.withPassword(ctx, k, in.Body.Username, engine.CodeUnauthenticated, func() (err error) {
+		who, secret, err = s.authentication.SignIn(ctx, k.Origin, in.Body.Username, engine.Secret(in.Body.Password.Reveal()), in.former)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -153,16 +150,13 @@ func (s *Server) signIn(ctx context.Context, k *call, in *signInInput) (*session
 }
 
 func (s *Server) setPassword(ctx context.Context, k *call, in *passwordInput) (*sessionOutput, error) {
-	done, err := s.beginLogin(k)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
 	b := in.Body
-	who, secret, err := s.authentication.ChangePassword(ctx, k.Caller, engine.Secret(b.Current.Reveal()), engine.Secret(b.New.Reveal()))
-	if errors.Is(err, engine.CodeWrongPassword) {
-		s.loginFailed(ctx, k)
-	}
+	var who engine.Principal
+	var secret engine.Secret
+	err := s.withPassword(ctx, k, k.User.Username, engine.CodeWrongPassword, func() (err error) {
+		who, secret, err = s.authentication.ChangePassword(ctx, k.Caller, engine.Secret(b.Current.Reveal()), engine.Secret(b.New.Reveal()))
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

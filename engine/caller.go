@@ -11,6 +11,25 @@ type Origin struct {
 	UserAgent string
 }
 
+// Network is what an origin is counted under, with everybody else in it: an IPv4
+// address, or an IPv6 /64, because one person usually has all of it. Everything that
+// is not an address shares the zero network.
+func (o Origin) Network() netip.Prefix {
+	addr, err := netip.ParseAddr(o.IP)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	bits := 64
+	if addr = addr.Unmap(); addr.Is4() {
+		bits = 32
+	}
+	prefix, err := addr.WithZone("").Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return prefix
+}
+
 // Caller is an authenticated caller inside a project.
 type Caller struct {
 	Principal

@@ -103,7 +103,7 @@ func (d *Downloads) refuseClaim(ctx context.Context, caller Caller, r Request, v
 	e := caller.Refusal(d.Clock(), ActionDownloadRefused, v.Code)
 	e.CertificateID, e.RequestID, e.Format = r.CertificateID, r.ID, r.Format
 	e.Detail["policy_revision"] = v.Revision
-	d.record(ctx, e)
+	d.Refusals.Record(ctx, e, caller.User.ID)
 	r.Code, r.Explanation, r.Remedies = v.Code, v.Explanation, v.Remedies
 	return r.refusal()
 }

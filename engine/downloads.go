@@ -17,10 +17,12 @@ type Downloads struct {
 	Keys      Keys
 	Policy    Policy
 	Workflows Workflows
+	Refusals  *Refusals
+	Limits    MintLimits
 	Clock     Clock
 	Log       *slog.Logger
 
-	systemQuota quota
+	denials denials
 }
 
 // DownloadStore is what [Downloads] reads and writes; [Store] documents the
@@ -33,10 +35,10 @@ type DownloadStore interface {
 	CertificatePolicy(ctx context.Context, projectID string) (CertificatePolicy, error)
 	Request(ctx context.Context, projectID, id string) (Request, error)
 	RequestByIdempotency(ctx context.Context, idempotencyID string) (Request, error)
+	CountRequests(ctx context.Context, q RequestQuery) (int, error)
 	Approval(ctx context.Context, projectID, id string) (Approval, error)
 	Token(ctx context.Context, digest string) (TokenRecord, error)
 	Settle(ctx context.Context, s Settlement, rec Record) (winner Settlement, won bool, err error)
-	Append(ctx context.Context, e AuditEntry) error
 }
 
 // Workflows runs each request as a durable workflow.
@@ -80,12 +82,4 @@ type SettlementReport struct {
 	RequestID   string `json:"request_id"`
 	TokenDigest string `json:"token_digest"`
 	Interrupted bool   `json:"interrupted"`
-}
-
-// record appends an audit entry that no change comes with, such as a refusal. The
-// refusal holds whether or not the entry could be written, so a failure is logged.
-func (d *Downloads) record(ctx context.Context, e AuditEntry) {
-	if err := d.Store.Append(context.WithoutCancel(ctx), e); err != nil {
-		d.Log.ErrorContext(ctx, "a refusal could not be written to the audit log", "action", e.Action, "project", e.ProjectID, "error", err)
-	}
 }

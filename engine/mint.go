@@ -43,8 +43,8 @@ type Minted struct {
 
 // Mint checks the parameters, starts the request's workflow and waits for the
 // policy's decision. It returns CodeInvalidRequest, CodeUnknownFormat, CodeInvalidOptions,
-// CodeNoPrivateKey, CodeNoChain, CodeIdempotencyConflict, the code of the
-// policy's denial, or CodeUnavailable; the last two carry the request's id.
+// CodeNoPrivateKey, CodeNoChain, CodeIdempotencyConflict, CodeRateLimited, the code
+// of the policy's denial, or CodeUnavailable; the last two carry the request's id.
 func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintParams) (Minted, error) {
 	policy, err := d.Store.CertificatePolicy(ctx, caller.Project.ID)
 	if err != nil {
@@ -64,6 +64,9 @@ func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintParams) (Mint
 	if err != nil {
 		return Minted{}, err
 	}
+	if err := d.checkMintLimits(ctx, caller); err != nil {
+		return Minted{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
 	defer cancel()
 	in, token, err := d.workflowInput(caller, r, m.Certificate, format, m.Passphrase)
@@ -81,6 +84,7 @@ func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintParams) (Mint
 	case decided.Status == StatusPendingApproval:
 		return Minted{Request: decided, Format: format}, nil
 	case decided.Status != StatusIssued:
+		d.denials.count(caller.User.ID, d.Clock())
 		return Minted{}, decided.refusal()
 	}
 	return Minted{Request: decided, Token: token, Format: format}, nil

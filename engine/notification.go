@@ -75,8 +75,9 @@ type NotificationTarget struct {
 
 // NotificationTargets stores notification targets.
 type NotificationTargets interface {
-	// CreateNotificationTarget returns CodeExists when the id is taken.
-	CreateNotificationTarget(ctx context.Context, t NotificationTarget, rec Record) error
+	// CreateNotificationTarget returns CodeExists when the id is taken, and CodeConflict
+	// when the project has limit targets already, however many callers add one.
+	CreateNotificationTarget(ctx context.Context, t NotificationTarget, limit int, rec Record) error
 	NotificationTarget(ctx context.Context, projectID, id string) (NotificationTarget, error)
 	NotificationTargets(ctx context.Context, projectID string, page Page) ([]NotificationTarget, string, error)
 	DeleteNotificationTarget(ctx context.Context, projectID, id string, rec Record) error

@@ -26,11 +26,6 @@ func (n *Notifications) CreateTarget(ctx context.Context, by Caller, name string
 		}
 	}
 	t.Events = slices.Compact(slices.Sorted(slices.Values(events)))
-	if all, _, err := n.Store.NotificationTargets(ctx, t.ProjectID, Page{Limit: maxTargets}); err != nil {
-		return t, "", err
-	} else if len(all) >= maxTargets {
-		return t, "", Errorf(CodeInvalidRequest, "this project has %d notification targets, which is the limit; delete one first", maxTargets)
-	}
 	kind, err := n.Notifier.Check(ctx, url)
 	if err != nil {
 		return t, "", err
@@ -43,7 +38,11 @@ func (n *Notifications) CreateTarget(ctx context.Context, by Caller, name string
 	if t.Sealed, err = n.Keys.Seal(ctx, t.identity(), []byte(url.Reveal()+"\n"+signing.Reveal())); err != nil {
 		return t, "", fmt.Errorf("create notification target: %w", err)
 	}
-	return t, signing, n.Store.CreateNotificationTarget(ctx, t, t.record(by, t.CreatedAt, ActionTargetCreated))
+	err = n.Store.CreateNotificationTarget(ctx, t, maxTargets, t.record(by, t.CreatedAt, ActionTargetCreated))
+	if errors.Is(err, CodeConflict) {
+		err = Errorf(CodeInvalidRequest, "this project has %d notification targets, which is the limit; delete one first", maxTargets)
+	}
+	return t, signing, err
 }
 
 // DeleteTarget removes a target of the caller's project. Messages that are still to

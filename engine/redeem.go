@@ -222,41 +222,22 @@ func (d *Downloads) refuse(ctx context.Context, t Token, f RedeemRequest, refusa
 }
 
 func (d *Downloads) recordRefused(ctx context.Context, t Token, f RedeemRequest, outcome string, refusal error) {
-	d.record(ctx, AuditEntry{
+	detail := map[string]string{"code": string(CodeOf(refusal))}
+	if e, ok := AsError(refusal); ok {
+		detail["reason"] = e.Detail
+	}
+	d.Refusals.Record(ctx, AuditEntry{
 		Ref: NewID("aud"), ProjectID: t.ProjectID, Time: d.Clock(), Action: ActionDownloadRefused, Outcome: outcome,
 		Actor: t.Requester, IP: f.IP, UserAgent: f.UserAgent, CertificateID: t.CertificateID, RequestID: t.RequestID, Format: t.Format,
-		Detail: map[string]string{"code": string(CodeOf(refusal))},
-	})
+		Detail: detail,
+	}, t.Digest)
 }
 
 // refuseUnknown refuses a token that was never issued, or whose record was deleted.
-// Guessing cannot flood the audit log: beyond the quota the entries are counted.
 func (d *Downloads) refuseUnknown(ctx context.Context, f RedeemRequest) error {
 	if f.Prefetch {
 		return Errorf(CodePrefetchRefused, "a prefetch or link preview does not get the file")
 	}
-	d.RecordSystemRefusal(ctx, ActionDownloadRefused, CodeTokenUnknown, Caller{Origin: f.Origin})
+	d.Refusals.RecordUnknownToken(ctx, f.Origin)
 	return Errorf(CodeTokenUnknown, "no token with this value exists; ask for a new link")
-}
-
-// RecordSystemRefusal writes a refusal that belongs to no project to the system
-// chain, within a quota. The next entry says how many were left out.
-func (d *Downloads) RecordSystemRefusal(ctx context.Context, action string, code Code, by Caller) {
-	now := d.Clock()
-	ok, omitted := d.systemQuota.allow(now)
-	if !ok {
-		return
-	}
-	detail := map[string]string{"code": string(code)}
-	if omitted > 0 {
-		detail["left_out_before"] = strconv.Itoa(omitted)
-	}
-	actor := Actor{Type: "anonymous"}
-	if by.User.ID != "" {
-		actor = by.Actor()
-	}
-	d.record(ctx, AuditEntry{
-		Ref: NewID("aud"), ProjectID: SystemChain, Time: now, Action: action, Outcome: AuditRefused,
-		Actor: actor, IP: by.IP, UserAgent: by.UserAgent, Detail: detail,
-	})
 }

@@ -230,16 +230,3 @@ func TestIdempotencyIDsAreScoped(t *testing.T) {
 		t.Error("a request's id does not follow from the key and the request before")
 	}
 }
-
-func TestQuotaCountsWhatItLeavesOut(t *testing.T) {
-	var q quota
-	now := time.Unix(1000, 0)
-	for i := range quotaPerSecond + 5 {
-		if ok, _ := q.allow(now); ok != (i < quotaPerSecond) {
-			t.Fatalf("event %d of a second: let through = %v", i, ok)
-		}
-	}
-	if ok, left := q.allow(now.Add(time.Second)); !ok || left != 5 {
-		t.Errorf("the next second lets through %v and counts %d left out", ok, left)
-	}
-}

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 )
@@ -40,7 +39,6 @@ type Authentication struct {
 	Store      AuthenticationStore
 	Passwords  Passwords
 	Clock      Clock
-	Log        *slog.Logger
 	Idle, Life time.Duration
 }
 
@@ -53,7 +51,6 @@ type AuthenticationStore interface {
 	ChangeUser(ctx context.Context, userID string, change UserChange, rec Record) error
 	APIKeyBySecret(ctx context.Context, secretDigest string) (APIKey, error)
 	APIKey(ctx context.Context, id string) (APIKey, error)
-	Append(ctx context.Context, e AuditEntry) error
 }
 
 // errInvalidKey is the same for every reason, so that a caller does not learn
@@ -115,20 +112,6 @@ func keyRevoked(ctx context.Context, store keyReader, key APIKey) (bool, error) 
 		}
 	}
 	return false, nil
-}
-
-// RecordForbidden adds the refusal of a call for which the caller lacks a right to
-// the audit log of their project, or else of the system. The refusal is valid
-// whether or not it can be recorded, so a failure is only logged.
-func (s *Authentication) RecordForbidden(ctx context.Context, by Caller, action, route, certificateID, requestID string) {
-	e := by.Refusal(s.Clock(), action, CodeForbidden)
-	if e.ProjectID == "" {
-		e.ProjectID = SystemChain
-	}
-	e.CertificateID, e.RequestID, e.Detail["route"] = certificateID, requestID, route
-	if err := s.Store.Append(context.WithoutCancel(ctx), e); err != nil {
-		s.Log.ErrorContext(ctx, "cannot write the audit entry of a refusal", "action", action, "project", e.ProjectID, "error", err)
-	}
 }
 
 // touchInterval limits how often the use of a session is written to the store.

@@ -193,6 +193,8 @@ type Requests interface {
 	// RequestByIdempotency returns the newest request with that idempotency id.
 	RequestByIdempotency(ctx context.Context, idempotencyID string) (Request, error)
 	Requests(ctx context.Context, q RequestQuery) ([]Request, string, error)
+	// CountRequests counts the requests of a query, without its cursor, up to its limit.
+	CountRequests(ctx context.Context, q RequestQuery) (int, error)
 	// PurgeRequests deletes at most limit ended requests that were last changed before
 	// a time, with their approvals, and returns the number of requests.
 	PurgeRequests(ctx context.Context, before time.Time, limit int) (int, error)

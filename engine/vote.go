@@ -26,7 +26,7 @@ func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decisio
 	if errors.Is(err, CodeSelfApproval) {
 		e := caller.Refusal(d.Clock(), ActionAccessRefused, CodeSelfApproval)
 		e.CertificateID, e.RequestID, e.Format = a.Certificate.ID, a.RequestID, a.Format
-		d.record(ctx, e)
+		d.Refusals.Record(ctx, e, v.Actor.Person)
 		return a, err
 	}
 	if err := v.checkComment(); err != nil {

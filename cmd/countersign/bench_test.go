@@ -73,7 +73,7 @@ func startBench(t *testing.T) *bench {
 	config := Config{Data: t.TempDir(), Plugins: catalogue}
 	config.Temporal.Namespace = "bench"
 	config.Retention.Tokens = 30 * 24 * time.Hour
-	config.Limits.UnknownTokens, config.Sandbox.Mode = 60, "best_effort"
+	config.Limits, config.Sandbox.Mode = LimitsConfig{UnknownTokens: 60, LiveTokens: 1_000_000, WaitingRequests: 1_000_000}, "best_effort"
 	config.Sessions.Idle, config.Sessions.Life = time.Hour, time.Hour
 	must(t, config.complete())
 	config.Bootstrap = filepath.Join(config.Data, "bootstrap.json")

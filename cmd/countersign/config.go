@@ -81,9 +81,11 @@ type RetentionConfig struct {
 	Requests time.Duration `koanf:"requests" default:"0s" usage:"how long ended requests are kept; 0 keeps them forever"`
 }
 
-// LimitsConfig limits what unauthenticated callers may try.
+// LimitsConfig limits what callers may try, and what one person may have at a time.
 type LimitsConfig struct {
-	UnknownTokens int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens that an address may try per minute"`
+	UnknownTokens   int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens that an address may try per minute"`
+	LiveTokens      int `koanf:"live_tokens" default:"10000" usage:"tokens of one person in a project that are neither consumed nor expired"`
+	WaitingRequests int `koanf:"waiting_requests" default:"100" usage:"requests of one person in a project that wait for approval"`
 }
 
 // SessionsConfig limits how long a browser stays signed in.
@@ -219,8 +221,8 @@ func (c *Config) complete() error {
 	if c.Sessions.Idle < time.Second || c.Sessions.Life < c.Sessions.Idle {
 		return errors.New("sessions.idle must be at least 1s, and sessions.life at least sessions.idle")
 	}
-	if c.Limits.UnknownTokens < 1 {
-		return errors.New("limits.unknown_tokens must be at least 1")
+	if c.Limits.UnknownTokens < 1 || c.Limits.LiveTokens < 1 || c.Limits.WaitingRequests < 1 {
+		return errors.New("limits.unknown_tokens, limits.live_tokens and limits.waiting_requests must be at least 1")
 	}
 	return nil
 }

@@ -232,16 +232,35 @@ func (s *system) temporalAddress(ctx context.Context) (string, error) {
 	return server.Address(), nil
 }
 
+// runUntilClose runs a task beside everything else. Its context ends when the system
+// closes, which waits for the task.
+func (s *system) runUntilClose(task func(ctx context.Context)) {
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		task(ctx)
+	}()
+	s.onClose(func(context.Context) error {
+		stop()
+		<-ended
+		return nil
+	})
+}
+
 // startUseCases wires the domain's use cases to the adapters, and starts the
 // worker and the retention of the workflows.
 func (s *system) startUseCases(ctx context.Context) error {
+	refusals := &engine.Refusals{Store: s.store, Clock: engine.SystemClock, Log: s.log}
+	s.runUntilClose(refusals.Run)
 	s.downloads = &engine.Downloads{
 		Store: s.store, Formats: s.host, Keys: s.keys, Policy: s.policy, Workflows: s.workflows,
+		Refusals: refusals, Limits: engine.MintLimits{LiveTokens: s.config.Limits.LiveTokens, WaitingRequests: s.config.Limits.WaitingRequests},
 		Clock: engine.SystemClock, Log: s.log,
 	}
 	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Passwords: &passwords.Passwords{}, Plugins: s.host, Clock: engine.SystemClock}
 	s.signIns = &engine.Authentication{
-		Store: s.store, Passwords: s.admin.Passwords, Clock: engine.SystemClock, Log: s.log,
+		Store: s.store, Passwords: s.admin.Passwords, Clock: engine.SystemClock,
 		Idle: s.config.Sessions.Idle, Life: s.config.Sessions.Life,
 	}
 	s.notifications = &engine.Notifications{

@@ -54,7 +54,7 @@ func TestCollectionsAndIDs(t *testing.T) {
 			store.CreateAPIKey(ctx, apiKey, rec()),
 			store.CreateSession(ctx, engine.Session{ID: "session_a", ExpiresAt: noon}, rec()),
 			store.AddPolicy(ctx, engine.CertificatePolicy{ProjectID: "prj", Version: 12}, rec()),
-			store.CreateNotificationTarget(ctx, engine.NotificationTarget{ID: "target_a", ProjectID: "prj", CreatedAt: noon}, rec()),
+			store.CreateNotificationTarget(ctx, engine.NotificationTarget{ID: "target_a", ProjectID: "prj", CreatedAt: noon}, 50, rec()),
 		} {
 			if err != nil {
 				t.Fatal(err)

@@ -75,11 +75,11 @@ var repairs = []repair{
 		}},
 	{name: "notification target", third: engine.CodeExists, missing: []missing{{"notification_targets", "target_a"}},
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
-			return s.CreateNotificationTarget(ctx, target, rec)
+			return s.CreateNotificationTarget(ctx, target, 50, rec)
 		}},
 	{name: "notification target deleted", third: engine.CodeNotFound,
 		before: func(ctx context.Context, s *mongo.Store) error {
-			return s.CreateNotificationTarget(ctx, target, engine.Record{Audit: entry("other")})
+			return s.CreateNotificationTarget(ctx, target, 50, engine.Record{Audit: entry("other")})
 		},
 		call: func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
 			return s.DeleteNotificationTarget(ctx, "prj", "target_a", rec)

@@ -146,13 +146,7 @@ func (s *Store) RequestByIdempotency(ctx context.Context, idempotencyID string) 
 
 // Requests implements engine.Requests.
 func (s *Store) Requests(ctx context.Context, q engine.RequestQuery) ([]engine.Request, string, error) {
-	filter := filtered(bson.D{
-		{Key: "project_id", Value: q.ProjectID},
-		{Key: "requester.person", Value: q.Person},
-		{Key: "status", Value: string(q.Status)},
-		{Key: "certificate_id", Value: q.CertificateID},
-	})
-	docs, next, err := list(ctx, s.db.Collection(requestsName), filter, q.Page, "created_at", func(d requestDocument) engine.Cursor {
+	docs, next, err := list(ctx, s.db.Collection(requestsName), requestFilter(q), q.Page, "created_at", func(d requestDocument) engine.Cursor {
 		return engine.Cursor{Time: d.CreatedAt, ID: d.ID}
 	})
 	requests := make([]engine.Request, 0, len(docs))
@@ -160,6 +154,24 @@ func (s *Store) Requests(ctx context.Context, q engine.RequestQuery) ([]engine.R
 		requests = append(requests, d.Request)
 	}
 	return requests, next, err
+}
+
+// CountRequests implements engine.Requests.
+func (s *Store) CountRequests(ctx context.Context, q engine.RequestQuery) (int, error) {
+	n, err := s.db.Collection(requestsName).CountDocuments(ctx, requestFilter(q), options.Count().SetLimit(int64(q.Limit)))
+	if err != nil {
+		return 0, fault("count requests", err)
+	}
+	return int(n), nil
+}
+
+func requestFilter(q engine.RequestQuery) bson.D {
+	return filtered(bson.D{
+		{Key: "project_id", Value: q.ProjectID},
+		{Key: "requester.person", Value: q.Person},
+		{Key: "status", Value: string(q.Status)},
+		{Key: "certificate_id", Value: q.CertificateID},
+	})
 }
 
 // ended are the final states of a request.

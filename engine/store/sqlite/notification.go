@@ -7,8 +7,15 @@ import (
 )
 
 // CreateNotificationTarget implements [engine.NotificationTargets].
-func (s *Store) CreateNotificationTarget(ctx context.Context, t engine.NotificationTarget, rec engine.Record) error {
+func (s *Store) CreateNotificationTarget(ctx context.Context, t engine.NotificationTarget, limit int, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
+		n, err := count(ctx, tx, limit, "notification_targets WHERE project_id = ?", t.ProjectID)
+		if err == nil && n >= limit {
+			err = engine.CodeConflict
+		}
+		if err != nil {
+			return err
+		}
 		return tx.create("notification_targets", "id, project_id, created_at", t, t.ID, t.ProjectID, ms(t.CreatedAt))
 	})
 }

@@ -92,6 +92,16 @@ type placed[T any] struct {
 // byCreation is the order of most listings.
 const byCreation = "created_at, id"
 
+// count counts rows, up to a limit.
+func count(ctx context.Context, q querier, limit int, from string, args ...any) (int, error) {
+	counts, err := scan(ctx, q, func(rows *sql.Rows) (n int, err error) { return n, rows.Scan(&n) },
+		"SELECT count(*) FROM (SELECT 1 FROM "+from+" LIMIT ?)", append(args, limit)...)
+	if err != nil {
+		return 0, err
+	}
+	return counts[0], nil
+}
+
 // list reads a page, newest first. order names the two columns by which the
 // listing is sorted, a time and an id; from is the table and its condition.
 func list[T any](ctx context.Context, q querier, page engine.Page, order, from string, args ...any) ([]T, string, error) {

@@ -109,6 +109,12 @@ func (s *Store) Requests(ctx context.Context, q engine.RequestQuery) ([]engine.R
 	return list[engine.Request](ctx, s.reading, q.Page, byCreation, from, args...)
 }
 
+// CountRequests implements [engine.Requests].
+func (s *Store) CountRequests(ctx context.Context, q engine.RequestQuery) (int, error) {
+	from, args := requestsFrom(q)
+	return count(ctx, s.reading, q.Limit, from, args...)
+}
+
 func requestsFrom(q engine.RequestQuery) (from string, args []any) {
 	return filtered("download_requests", q.ProjectID,
 		filter{"person", q.Person}, filter{"status", string(q.Status)}, filter{"certificate_id", q.CertificateID})

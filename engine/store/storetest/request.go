@@ -234,6 +234,10 @@ func requestListing(t *testing.T, s engine.Store) {
 			lists(t, list, want)
 		}
 		same(t, walk(t, list, 5), want)
+		for _, limit := range []int{1, 3, 100} {
+			q.Page = engine.Page{Limit: limit}
+			same(t, get[int](t)(s.CountRequests(ctx, q)), min(limit, len(want)))
+		}
 		if q.CertificateID != "" {
 			continue
 		}
