@@ -54,6 +54,10 @@ func (d *Downloads) Redeem(ctx context.Context, f RedeemRequest) (*File, error) 
 		return nil, d.failed(ctx, token, f, err)
 	}
 	winner, won, err := d.Store.Settle(ctx, s, s.record(token))
+	if errors.Is(err, CodeConflict) {
+		d.Log.ErrorContext(ctx, "the record of a token's end was deleted: somebody changed the database", "request_id", token.RequestID, "project", token.ProjectID)
+		return nil, d.refuse(ctx, token, f, errEndDeleted)
+	}
 	if err != nil {
 		return nil, Errorf(CodeAuditUnavailable, "the download could not be recorded, so nothing was sent; make a new request if the token is consumed").Because(err)
 	}
@@ -66,6 +70,9 @@ func (d *Downloads) Redeem(ctx context.Context, f RedeemRequest) (*File, error) 
 	}
 	return file, nil
 }
+
+// errEndDeleted refuses a token that ended before, as the audit log says.
+var errEndDeleted = Errorf(CodeTokenConsumed, "the audit log says that this token ended before, although no record of that is left; make a new request")
 
 // fileDetail is what the audit entry of a download says of the file.
 func (s Settlement) fileDetail() map[string]string {

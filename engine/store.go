@@ -228,7 +228,8 @@ type Tokens interface {
 	// Settle ends a token once. It stores the settlement with its record and returns
 	// it, or it returns the earlier settlement. won reports whether the winner has the
 	// same Attempt as s: settling again with the winning settlement wins again and adds
-	// what is missing of its record.
+	// what is missing of its record. CodeConflict says that no settlement is stored
+	// although the audit log has the entry of one: somebody deleted it.
 	Settle(ctx context.Context, s Settlement, rec Record) (winner Settlement, won bool, err error)
 	Tokens(ctx context.Context, projectID string, page Page) ([]TokenRecord, string, error)
 	// PurgeTokens deletes at most limit settled tokens that expired before a time, with

@@ -45,6 +45,9 @@ func (s *Store) AuditEntries(ctx context.Context, q engine.AuditQuery) ([]engine
 	if err != nil {
 		return nil, "", err
 	}
+	if err := s.audit.linker(q.ProjectID).link(ctx, 0, maxLinkTries); err != nil {
+		return nil, "", err
+	}
 	docs, err := findAll[auditDocument](ctx, s.db.Collection(auditName), filter,
 		options.Find().SetSort(bson.D{{Key: "seq", Value: -1}}).SetLimit(int64(q.Limit)+1))
 	if err != nil || len(docs) <= q.Limit {
@@ -107,6 +110,9 @@ func auditPlace(q engine.AuditQuery) (bson.D, error) {
 
 // AuditAfter implements engine.AuditLog.
 func (s *Store) AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]engine.AuditEntry, error) {
+	if err := s.audit.linker(chain).link(ctx, 0, maxLinkTries); err != nil {
+		return nil, err
+	}
 	docs, err := findAll[auditDocument](ctx, s.db.Collection(auditName),
 		bson.D{{Key: "project_id", Value: chain}, {Key: "seq", Value: bson.D{{Key: "$gt", Value: seq}}}},
 		options.Find().SetSort(bson.D{{Key: "seq", Value: 1}}).SetLimit(int64(limit)))

@@ -45,8 +45,7 @@ func (s *Store) CreateCertificate(ctx context.Context, cert engine.Certificate, 
 		if err != nil {
 			return false, err
 		}
-		added, err := s.record(ctx, rec)
-		return fresh || added, err
+		return s.completeRecord(ctx, rec, fresh)
 	})
 }
 

@@ -1,6 +1,6 @@
 // Package mongo stores Countersign's documents in MongoDB, for any number of
 // processes at once. Start with [Open]. All decisions between callers are made by
-// insert (document.go); appender.go writes the audit chains.
+// insert (document.go); linker.go writes the audit chains.
 //
 // Each type of the engine has a collection. A document has the members of the
 // type's JSON form, with the id as _id. The package keeps the promises of
@@ -60,11 +60,11 @@ const (
 type Store struct {
 	client *driver.Client
 	db     *driver.Database
-	audit  appenders
+	audit  chains
 
 	mu     sync.Mutex
 	closed bool
-	// writes counts the running calls that write, and the running appenders.
+	// writes counts the running calls that write, and the running linkers.
 	writes sync.WaitGroup
 }
 
@@ -85,7 +85,7 @@ func Open(ctx context.Context, uri string) (*Store, error) {
 		return nil, fault("connect to MongoDB", err)
 	}
 	s := &Store{client: client, db: client.Database(database)}
-	s.audit.store = s
+	s.audit.store, s.audit.closing = s, make(chan struct{})
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -145,7 +145,10 @@ func (s *Store) Ping(ctx context.Context) error {
 // chains included, and closes the connections. Later writes are refused.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	s.closed = true
+	if !s.closed {
+		s.closed = true
+		close(s.audit.closing)
+	}
 	s.mu.Unlock()
 	s.writes.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)

@@ -39,8 +39,7 @@ func (s *Store) CreateNotificationTarget(ctx context.Context, t engine.Notificat
 					return false, err
 				}
 			}
-			added, err := s.record(ctx, rec)
-			return fresh || added, err
+			return s.completeRecord(ctx, rec, fresh)
 		}
 	})
 }

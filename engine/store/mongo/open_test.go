@@ -76,8 +76,9 @@ func TestCollectionsAndIDs(t *testing.T) {
 			"api_keys": "key_a", "approval_requests": "apr_a", "audit_logs": "prj/0000000000000000001 prj/0000000000000000009", "certificate_events": "event_a",
 			"certificate_keys": "cert_a", "certificate_policies": "prj/12", "certificates": "cert_a", "data_keys": "codec",
 			"download_requests": "req_a", "download_tokens": "d0 d0/end", "members": "prj/user_a", "notification_targets": "target_a", "projects": "prj",
-			"schema": "schema", "sessions": "session_a", "users": "user_a",
+			"schema": "schema", "audit_waiting": "", "sessions": "session_a", "users": "user_a",
 		}
+		linked(t, store)
 		checkIDs(t, db, want)
 		checkMembers(t, db)
 	})

@@ -71,8 +71,7 @@ func (s *Store) ChangeUser(ctx context.Context, id string, change engine.UserCha
 			}
 			return false, engine.CodeConflict // the user's epoch is another one
 		}
-		_, err = s.record(ctx, rec)
-		return true, err
+		return true, s.record(ctx, rec)
 	})
 }
 
@@ -109,8 +108,7 @@ func (s *Store) SetMember(ctx context.Context, m engine.Member, rec engine.Recor
 				return false, err
 			}
 			if added {
-				_, err = s.record(ctx, rec)
-				return true, err
+				return true, s.record(ctx, rec)
 			}
 			if err := pause(ctx, try); err != nil {
 				return false, fault("set member", err)
@@ -161,14 +159,13 @@ func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, at t
 			return false, fault("remove member", err)
 		}
 		if removed.MatchedCount > 0 {
-			_, err := s.record(ctx, rec)
-			return true, err
+			return true, s.record(ctx, rec)
 		}
 		former, err := find[memberDocument](ctx, c, key)
 		if err != nil || former.RemovedBy == nil { // a member again, since a moment ago
 			return true, err
 		}
-		added, err := s.audit.append(ctx, *former.RemovedBy)
+		added, err := s.completeRecord(ctx, engine.Record{Audit: *former.RemovedBy}, false)
 		if err == nil && !added {
 			err = engine.CodeNotFound
 		}
@@ -235,7 +232,6 @@ func (s *Store) RevokeAPIKey(ctx context.Context, projectID, id string, at time.
 				return false, err
 			}
 		}
-		_, err = s.record(ctx, rec)
-		return true, err
+		return true, s.record(ctx, rec)
 	})
 }

@@ -21,8 +21,7 @@ func (s *Store) CreateProject(ctx context.Context, p engine.Project, first engin
 		if err != nil {
 			return false, err
 		}
-		added, err := s.record(ctx, rec)
-		return fresh || joined || added, err
+		return s.completeRecord(ctx, rec, fresh || joined)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/engine/store/mongo"
+	"go.mongodb.org/mongo-driver/bson"
 )
 
 var noon = time.Date(2026, 3, 14, 12, 0, 0, 678_000_000, time.UTC)
@@ -148,4 +149,40 @@ func settleTogether(t *testing.T, stores []*mongo.Store, digest string, callers 
 	if err != nil || len(events) != 1 {
 		t.Fatalf("%d events are on the timeline, %v; want the winner's", len(events), err)
 	}
+}
+
+// An entry that a process made durable and did not link, because it ended, is linked
+// by the next process at its start, once, also if it was linked already.
+func TestEntriesOfAnEndedProcessAreLinked(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s server) {
+		uri, db := s.database(t)
+		first, left, half := open(t, uri), entry("prj"), entry("prj")
+		if err := first.Append(t.Context(), half); err != nil {
+			t.Fatal(err)
+		}
+		wholeChain(t, first, "prj")
+		for i, e := range []engine.AuditEntry{left, half} { // half is linked, and was not removed from those that wait
+			doc := bson.D{{Key: "_id", Value: e.Ref}, {Key: "order", Value: int64(i)}, {Key: "entry", Value: bson.D{
+				{Key: "ref", Value: e.Ref}, {Key: "project_id", Value: "prj"}, {Key: "time", Value: e.Time}, {Key: "action", Value: e.Action},
+			}}}
+			if _, err := db.Collection("audit_waiting").InsertOne(t.Context(), doc); err != nil {
+				t.Fatal(err)
+			}
+		}
+		open(t, uri)
+		deadline := time.Now().Add(30 * time.Second)
+		for {
+			n, err := db.Collection("audit_waiting").CountDocuments(t.Context(), bson.D{})
+			if err != nil || time.Now().After(deadline) {
+				t.Fatalf("%d entries wait: %v", n, err)
+			}
+			if n == 0 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if entries := wholeChain(t, first, "prj"); len(entries) != 2 || entries[0].Ref != half.Ref || entries[1].Ref != left.Ref {
+			t.Fatalf("%+v", entries)
+		}
+	})
 }

@@ -11,24 +11,59 @@ import (
 )
 
 // record writes the audit entries of a change and then its event. It is called after
-// the change; added reports whether any of them was missing. It fails with
-// engine.CodeAuditUnavailable: the change is stored then, but no caller may act on it.
-func (s *Store) record(ctx context.Context, rec engine.Record) (added bool, err error) {
+// the change. It fails with engine.CodeAuditUnavailable: the change is stored then,
+// but no caller may act on it.
+func (s *Store) record(ctx context.Context, rec engine.Record) error {
 	for _, e := range append([]engine.AuditEntry{rec.Audit}, rec.Copies...) {
-		fresh, err := s.audit.append(ctx, e)
-		if err != nil {
-			return added, err
+		if _, err := s.audit.append(ctx, e); err != nil {
+			return err
 		}
-		added = added || fresh
+	}
+	return s.recordEvent(ctx, rec)
+}
+
+// recordEvent writes the event of a record, if it has one.
+func (s *Store) recordEvent(ctx context.Context, rec engine.Record) error {
+	if rec.Event == nil {
+		return nil
+	}
+	if _, _, err := s.insert(ctx, s.db.Collection(eventsName), rec.Event); err != nil {
+		return auditUnavailable(err)
+	}
+	return nil
+}
+
+// completeRecord is record for a change that may have been made by an earlier try of the
+// same call: fresh says that it was not. added reports whether the change or anything
+// of its record was missing.
+func (s *Store) completeRecord(ctx context.Context, rec engine.Record, fresh bool) (added bool, err error) {
+	if !fresh {
+		recorded, err := s.recorded(ctx, rec)
+		if err != nil || recorded {
+			return false, err
+		}
+	}
+	return true, s.record(ctx, rec)
+}
+
+// recorded reports whether all of a record is stored.
+func (s *Store) recorded(ctx context.Context, rec engine.Record) (bool, error) {
+	for _, e := range append([]engine.AuditEntry{rec.Audit}, rec.Copies...) {
+		if err := s.audit.linker(e.ProjectID).link(ctx, 0, maxLinkTries); err != nil {
+			return false, auditUnavailable(err)
+		}
+		if linked, err := s.audit.has(ctx, e.Ref); err != nil || !linked {
+			return false, err
+		}
 	}
 	if rec.Event == nil {
-		return added, nil
+		return true, nil
 	}
-	_, fresh, err := s.insert(ctx, s.db.Collection(eventsName), rec.Event)
-	if err != nil {
-		return added, auditUnavailable(err)
+	_, err := findRaw(ctx, s.db.Collection(eventsName), byID(rec.Event.ID))
+	if errors.Is(err, engine.CodeNotFound) {
+		return false, nil
 	}
-	return added || fresh, nil
+	return err == nil, err
 }
 
 // checkRecord refuses a record that could never be written, before any change is
@@ -53,8 +88,7 @@ func (s *Store) create(ctx context.Context, c *driver.Collection, doc any, rec e
 		if err != nil {
 			return false, err
 		}
-		added, err := s.record(ctx, rec)
-		return fresh || added, err
+		return s.completeRecord(ctx, rec, fresh)
 	})
 }
 
@@ -94,7 +128,7 @@ func (s *Store) remove(ctx context.Context, c *driver.Collection, key bson.D, re
 				return false, err
 			}
 		}
-		if _, err := s.record(ctx, rec); err != nil {
+		if err := s.record(ctx, rec); err != nil {
 			return false, err
 		}
 		if _, err := c.DeleteOne(ctx, append(bson.D{mark}, key...)); err != nil {

@@ -148,6 +148,7 @@ func (r repair) run(t *testing.T, uri string, db *driver.Database) {
 	if err := r.call(ctx, first, rec); err != nil {
 		t.Fatal(err)
 	}
+	linked(t, first)
 	whole := snapshot(t, db)
 	for _, gone := range append(r.missing, missing{"audit_logs", "prj/0000000000000000001"}) {
 		if result, err := db.Collection(gone.collection).DeleteOne(ctx, bson.D{{Key: "_id", Value: gone.id}}); err != nil || result.DeletedCount != 1 {
@@ -163,12 +164,14 @@ func (r repair) run(t *testing.T, uri string, db *driver.Database) {
 	if err := r.call(ctx, next, rec); err != nil {
 		t.Fatalf("the call again: %v", err)
 	}
+	linked(t, next)
 	if again := snapshot(t, db); again != whole {
 		t.Fatalf("repaired\n%s\nwant\n%s", again, whole)
 	}
 	if err := r.call(ctx, next, rec); !errors.Is(err, r.third) {
 		t.Fatalf("the third call: %v, want %v", err, r.third)
 	}
+	linked(t, next)
 	if again := snapshot(t, db); again != whole {
 		t.Fatalf("after the third call\n%s\nwant\n%s", again, whole)
 	}
@@ -184,6 +187,7 @@ func TestNewMembershipCompletesTheRemoval(t *testing.T) {
 		if err := errors.Join(first.SetMember(ctx, member, engine.Record{Audit: entry("other")}), first.RemoveMember(ctx, "prj", "user_a", noon, removed)); err != nil {
 			t.Fatal(err)
 		}
+		linked(t, first)
 		if result, err := db.Collection("audit_logs").DeleteOne(ctx, bson.D{{Key: "ref", Value: removed.Audit.Ref}}); err != nil || result.DeletedCount != 1 {
 			t.Fatal(result, err)
 		}
@@ -196,6 +200,16 @@ func TestNewMembershipCompletesTheRemoval(t *testing.T) {
 			t.Fatalf("%+v, %v", entries, err)
 		}
 	})
+}
+
+// linked has the entries of the tests' chains linked.
+func linked(t *testing.T, s *mongo.Store) {
+	t.Helper()
+	for _, chain := range []string{"prj", "other"} {
+		if _, err := s.AuditAfter(t.Context(), chain, 0, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // snapshot is the canonical text of every document in the database.
@@ -223,9 +237,11 @@ func TestSecondDecisionCompletesTheFirst(t *testing.T) {
 		uri, db := s.database(t)
 		ctx, first, later := t.Context(), engine.Record{Audit: entry("prj")}, engine.Record{Audit: entry("prj")}
 		later.Audit.Ref, later.Audit.Outcome = first.Audit.Ref, engine.AuditRefused
-		if _, err := open(t, uri).OpenRequest(ctx, engine.Transition{Request: request, Token: &token, Record: &first}); err != nil {
+		opened := open(t, uri)
+		if _, err := opened.OpenRequest(ctx, engine.Transition{Request: request, Token: &token, Record: &first}); err != nil {
 			t.Fatal(err)
 		}
+		linked(t, opened)
 		whole := snapshot(t, db)
 		for _, name := range []string{"download_tokens", "audit_logs"} {
 			if _, err := db.Collection(name).DeleteMany(ctx, bson.D{}); err != nil {
@@ -234,7 +250,9 @@ func TestSecondDecisionCompletesTheFirst(t *testing.T) {
 		}
 		denied := request
 		denied.Status, denied.TokenDigest = engine.StatusDenied, ""
-		stored, err := open(t, uri).OpenRequest(ctx, engine.Transition{Request: denied, Record: &later})
+		next := open(t, uri)
+		stored, err := next.OpenRequest(ctx, engine.Transition{Request: denied, Record: &later})
+		linked(t, next)
 		if err != nil || stored.Status != engine.StatusIssued {
 			t.Fatalf("the request is %s, %v", stored.Status, err)
 		}

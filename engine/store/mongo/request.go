@@ -59,8 +59,7 @@ func (s *Store) complete(ctx context.Context, doc requestDocument) error {
 	if b.Audit == nil {
 		return nil
 	}
-	_, err := s.record(ctx, engine.Record{Audit: *b.Audit, Event: b.Event})
-	return err
+	return s.record(ctx, engine.Record{Audit: *b.Audit, Event: b.Event})
 }
 
 // OpenRequest implements engine.Requests.

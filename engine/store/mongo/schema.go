@@ -25,6 +25,7 @@ const (
 	approvalsName       = "approval_requests"
 	tokensName          = "download_tokens"
 	auditName           = "audit_logs"
+	waitingName         = "audit_waiting"
 	projectsName        = "projects"
 	usersName           = "users"
 	membersName         = "members"
@@ -73,6 +74,7 @@ var indexes = []index{
 	{approvalsName, []string{"request_id"}, true},
 	{tokensName, []string{"project_id", "kind", "-issued_at", "-_id"}, false},
 	{tokensName, []string{"expires_at"}, false},
+	{waitingName, []string{"entry.project_id", "order"}, false},
 	{auditName, []string{"ref"}, true},
 	{auditName, []string{"project_id", "-seq"}, true},
 	{auditName, []string{"project_id", "time"}, false},
@@ -121,7 +123,7 @@ func (s *Store) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return s.audit.resume(ctx)
 }
 
 // schemaDocument holds the version of the database's schema.

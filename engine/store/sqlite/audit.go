@@ -11,25 +11,25 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// record writes an audit entry and its event in the transaction of the change. If
-// the entry was written before, record changes neither.
-func (tx tx) record(rec engine.Record) error {
-	added, err := tx.append(rec.Audit)
+// record writes audit entries and an event in the transaction of the change. If the
+// first entry was written before, record changes nothing.
+func (tx tx) record(rec engine.Record) (added bool, err error) {
+	added, err = tx.append(rec.Audit)
 	if err != nil || !added {
-		return err
+		return false, err
 	}
 	for _, e := range rec.Copies {
 		if _, err := tx.append(e); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if rec.Event == nil {
-		return nil
+		return true, nil
 	}
 	e := rec.Event
 	_, err = tx.insert("certificate_events", "id, project_id, certificate_id, time, request_id", e,
 		e.ID, e.ProjectID, e.CertificateID, ms(e.Time), orNull(e.RequestID))
-	return err
+	return true, err
 }
 
 // errUnnamed refuses an entry that belongs to no chain, or that could not be

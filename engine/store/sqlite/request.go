@@ -45,7 +45,8 @@ func (tx tx) writeRest(s engine.Transition) error {
 	if s.Record == nil {
 		return nil
 	}
-	return tx.record(*s.Record)
+	_, err := tx.record(*s.Record)
+	return err
 }
 
 // endedAt is the value of the column ended_at.

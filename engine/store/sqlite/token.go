@@ -52,7 +52,11 @@ func (tx tx) settle(mine engine.Settlement, rec engine.Record) (settled, error) 
 	if winner.Attempt != mine.Attempt {
 		return settled{winner: winner}, nil
 	}
-	return settled{winner: winner, won: true}, tx.record(rec)
+	added, err := tx.record(rec)
+	if err == nil && n > 0 && !added { // an earlier settlement was deleted
+		err = engine.CodeConflict
+	}
+	return settled{winner: winner, won: true}, err
 }
 
 // insertSettlement copies the token's expires_at. The settlement of a token that

@@ -64,7 +64,8 @@ func (s *Store) change(ctx context.Context, rec engine.Record, do func(tx) error
 		if err := do(tx); err != nil {
 			return none, err
 		}
-		return none, tx.record(rec)
+		_, err = tx.record(rec)
+		return none, err
 	})
 	return err
 }

@@ -11,6 +11,7 @@ import (
 var tokenContracts = []contract{
 	{"settle", tokenSettle},
 	{"settle again", tokenSettleAgain},
+	{"settle after the settlement was deleted", tokenSettleDeleted},
 	{"settle race", tokenSettleRace},
 	{"settle kinds race", tokenKindsRace},
 	{"settle and cancel", tokenSettleCancelled},
@@ -225,4 +226,23 @@ func tokenRetention(t *testing.T, s engine.Store) {
 	if n := len(chain(t, s, project)); n != 6 {
 		t.Fatalf("%d entries are in the audit log, want all 6", n)
 	}
+}
+
+// A settlement that is gone, although its entry is in the audit log, cannot be
+// made again.
+func tokenSettleDeleted(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	token := storedToken(t, s, newToken(project, engine.NewID("req")))
+	before, rec := newSettlement(token, engine.Consumed)
+	_, _, err := s.Settle(ctx, before, rec)
+	ok(t, err)
+	for n := 1; n > 0; n = get[int](t)(s.PurgeTokens(ctx, token.ExpiresAt.Add(time.Hour), 100)) {
+	}
+	again, late := newSettlement(token, engine.Consumed)
+	late.Audit.Ref = rec.Audit.Ref // it follows from the token
+	_, won, err := s.Settle(ctx, again, late)
+	if refused(t, err, engine.CodeConflict); won {
+		t.Fatal("the token was settled twice")
+	}
+	onRecord(t, s, project, rec)
 }
