@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/certparse"
 )
 
 // certificateReader reads certificates and their timelines.
@@ -61,7 +61,7 @@ func (s *Server) certificateEndpoints() {
 func (s *Server) getCertificate(_ context.Context, k *call, _ *struct{}) (*certificateOutput, error) {
 	c := toCertificate(k.certificate)
 	for _, der := range k.certificate.Chain {
-		parsed, err := x509.ParseCertificate(der)
+		parsed, err := certparse.Parse(der)
 		if err != nil {
 			return nil, fmt.Errorf("read chain: %w", err)
 		}

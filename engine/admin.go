@@ -60,7 +60,7 @@ func (a *Admin) Import(ctx context.Context, by Caller, name string, b Bundle) (C
 	if err := checkName("name", name); err != nil {
 		return Certificate{}, err
 	}
-	c := Certificate{ID: NewID("cert"), ProjectID: by.Project.ID, Name: name, HasPrivateKey: b.PrivateKey != nil, Chain: [][]byte{}, CreatedAt: a.Clock()}
+	c := Certificate{ID: NewID("cert"), ProjectID: by.Project.ID, Name: name, HasPrivateKey: b.PrivateKey != nil, Chain: [][]byte{}, Warnings: b.Warnings, CreatedAt: a.Clock()}
 	c.SetLeaf(b.Leaf)
 	for _, issuer := range b.Chain {
 		c.Chain = append(c.Chain, issuer.Raw)
