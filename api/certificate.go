@@ -79,7 +79,7 @@ func (s *Server) listCertificates(ctx context.Context, k *call, in *certificates
 	if err != nil {
 		return nil, err
 	}
-	return listed(found, next, toCertificate), nil
+	return listed(found, next, toListedCertificate), nil
 }
 
 func (s *Server) events(ctx context.Context, k *call, in *eventsInput) (*listing[wire.Event], error) {
@@ -134,6 +134,14 @@ func toCertificate(c engine.Certificate) wire.Certificate {
 	return wire.Certificate{
 		ID: c.ID, Name: c.Name, Subject: c.Subject, SANs: texts(c.SANs), Issuer: c.Issuer, Serial: c.Serial,
 		NotBefore: c.NotBefore, NotAfter: c.NotAfter, KeyAlgorithm: c.KeyAlgorithm, HasPrivateKey: c.HasPrivateKey,
-		Fingerprint: c.Fingerprint, ChainLength: len(c.Chain),
+		Fingerprint: c.Fingerprint, ChainLength: len(c.Chain), Warnings: c.Warnings,
 	}
+}
+
+// toListedCertificate has a summary of what a certificate can have without bound.
+func toListedCertificate(c engine.Certificate) wire.Certificate {
+	listed := toCertificate(c)
+	listed.SANs, listed.SANCount = engine.NamesSummary(c.SANs), len(c.SANs)
+	listed.Subject, listed.Issuer = engine.TextSummary(c.Subject), engine.TextSummary(c.Issuer)
+	return listed
 }

@@ -75,6 +75,26 @@ func (c Certificate) SearchText() string {
 	return strings.ToLower(strings.Join(append([]string{c.Name, c.Subject, c.Serial, c.Fingerprint}, c.SANs...), "\n"))
 }
 
+// The limits of a summary: alternative names, and characters of each and of a name.
+const (
+	maxSummaryNames = 20
+	maxSummaryText  = 256
+)
+
+// NamesSummary is the first 20 of a certificate's alternative names, each cut to 256
+// characters. Lists have it instead of all names, of which a certificate can have
+// tens of thousands.
+func NamesSummary(names []string) []string {
+	summary := []string{}
+	for _, name := range names[:min(len(names), maxSummaryNames)] {
+		summary = append(summary, TextSummary(name))
+	}
+	return summary
+}
+
+// TextSummary is a text of a certificate, cut to 256 characters.
+func TextSummary(text string) string { return certparse.Cut(text, maxSummaryText) }
+
 // keyAlgorithm is the usual name of the key's algorithm: RSA-2048, ECDSA-P256, Ed25519.
 func keyAlgorithm(leaf *x509.Certificate) string {
 	switch key := leaf.PublicKey.(type) {
