@@ -22,6 +22,7 @@ import (
 	"strings"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/ber"
 	"github.com/countersign-dev/countersign/engine/certparse"
 )
 
@@ -73,9 +74,8 @@ func assemble(candidates, others []*x509.Certificate, key crypto.Signer) (engine
 		return engine.Bundle{}, err
 	}
 	bundle := engine.Bundle{Leaf: pool.certificates[leaf]}
-	if bundle.Leaf.PublicKey == nil {
-		return engine.Bundle{}, engine.Errorf(engine.CodeInvalidCertificate, "the key of the certificate %s is of the algorithm %s; %s",
-			nameOf(bundle.Leaf), certparse.PublicKeyAlgorithm(bundle.Leaf), acceptedKeys)
+	if name := certparse.PublicKeyAlgorithm(bundle.Leaf); !accepted[name] {
+		return engine.Bundle{}, engine.Errorf(engine.CodeInvalidCertificate, "the key of the certificate %s is of the algorithm %s; %s", nameOf(bundle.Leaf), name, acceptedKeys)
 	}
 	if problem := keyProblem(bundle.Leaf.PublicKey); problem != "" {
 		return engine.Bundle{}, engine.Errorf(engine.CodeInvalidCertificate, "the key of the certificate %s is %s", nameOf(bundle.Leaf), problem)
@@ -109,7 +109,7 @@ func parseCertificates(member, text string) ([]*x509.Certificate, error) {
 	var certificates []*x509.Certificate
 	for i, block := range blocks {
 		switch {
-		case block.Type == "CERTIFICATE" || block.Type == "X509 CERTIFICATE":
+		case block.Type == "CERTIFICATE", block.Type == "X509 CERTIFICATE", block.Type == "TRUSTED CERTIFICATE":
 		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
 			return nil, engine.Errorf(engine.CodeInvalidRequest, "%s contains a private key; move it to private_key_pem", member)
 		case block.Type == "PKCS7" || block.Type == "CMS":
@@ -117,7 +117,13 @@ func parseCertificates(member, text string) ([]*x509.Certificate, error) {
 		default:
 			return nil, engine.Errorf(engine.CodeInvalidCertificate, "block %d of %s is not a certificate; remove it", i+1, member)
 		}
-		c, err := parseCertificate(block.Bytes)
+		der := block.Bytes
+		if block.Type == "TRUSTED CERTIFICATE" { // OpenSSL's; what it trusts the certificate for follows it
+			if first, _, err := ber.Read(der); err == nil {
+				der = first.Full
+			}
+		}
+		c, err := parseCertificate(der)
 		if err != nil {
 			return nil, engine.Errorf(engine.CodeInvalidCertificate, "block %d of %s %s", i+1, member, err).Because(err)
 		}

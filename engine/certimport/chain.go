@@ -161,11 +161,18 @@ func (p *pool) warnings(path []int) []string {
 			issuer = path[at+1]
 		}
 		if issuer >= 0 && p.signed[issuer][i] == unchecked {
-			all = append(all, fmt.Sprintf("The signature of %s on the certificate %s was not checked, because its algorithm (%s) is not supported.",
-				nameOf(p.certificates[issuer]), nameOf(c), certparse.SignatureAlgorithm(c)))
+			all = append(all, uncheckedWarning(p.certificates[issuer], c))
 		}
 	}
 	return all
+}
+
+func uncheckedWarning(issuer, c *x509.Certificate) string {
+	why := fmt.Sprintf("its algorithm (%s)", certparse.SignatureAlgorithm(c))
+	if issuer.PublicKey == nil {
+		why = fmt.Sprintf("the issuer's key (%s)", certparse.PublicKeyAlgorithm(issuer))
+	}
+	return fmt.Sprintf("The signature of %s on the certificate %s was not checked, because %s is not supported.", nameOf(issuer), nameOf(c), why)
 }
 
 // uncheckedIssuer is a certificate, perhaps itself, whose signature on i was not

@@ -146,6 +146,16 @@ openssl x509 -req -in csr.pem -CA right.pem -CAkey right.key -md5 -days 30 -extf
 	if _, err := PEM(file("leaf.pem"), file("wrong.pem")+file("right.pem"), ""); !strings.Contains(refusal(t, "both", err, engine.CodeChainMismatch), "not in the chain") {
 		t.Errorf("with both issuers: %v", err)
 	}
+	other := shell(t, `
+openssl ecparam -name secp256k1 -genkey -noout -out ca.key
+openssl req -x509 -key ca.key -subj /CN=ca -days 30 -out ca.pem
+openssl req -newkey ED25519 -nodes -keyout key.pem -subj /CN=leaf -out csr.pem
+openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -days 30 -out leaf.pem
+`)
+	pair, err = PEM(other("leaf.pem"), other("ca.pem"), other("key.pem"))
+	if err != nil || !strings.Contains(strings.Join(pair.Warnings, ""), "the issuer's key (ECDSA on the curve secp256k1)") {
+		t.Errorf("under a key of another kind: %v, warnings %q", err, pair.Warnings)
+	}
 	self, err := PEM(file("right.pem"), "", file("right.key"))
 	if err != nil || !slices.ContainsFunc(self.Warnings, func(w string) bool { return strings.Contains(w, "RSA with MD5") }) {
 		t.Errorf("self-signed: %v, warnings %q", err, self.Warnings)

@@ -154,7 +154,7 @@ func keyProblem(key any) string {
 	case ed25519.PublicKey:
 		return ""
 	}
-	return "of an algorithm that is not accepted; RSA, ECDSA and Ed25519 are"
+	return "not encoded as its standard says, so it cannot be used; export it again"
 }
 
 // smallPrimes is the product of the primes below 752, as NIST SP 800-89, section 5.3.3,

@@ -62,12 +62,13 @@ openssl x509 -in text.pem -out cert.pem
 sed 's/$/\r/' cert.pem >crlf.pem
 printf '\357\273\277' | cat - cert.pem >bom.pem
 sed 's/CERTIFICATE/X509 CERTIFICATE/' cert.pem >x509.pem
+openssl x509 -in cert.pem -trustout -addtrust serverAuth -out trusted.pem
 tr '\n' '\r' <cert.pem >cr.pem
 sed 's/^/ \t/' cert.pem >indented.pem
 (cat cert.pem; echo more) >text-after.pem
 openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -days -1 -out expired.pem 2>/dev/null || cp cert.pem expired.pem
 `)
-	for _, name := range []string{"cert.pem", "text.pem", "crlf.pem", "bom.pem", "x509.pem", "expired.pem", "cr.pem", "indented.pem", "text-after.pem"} {
+	for _, name := range []string{"cert.pem", "text.pem", "crlf.pem", "bom.pem", "x509.pem", "expired.pem", "cr.pem", "indented.pem", "text-after.pem", "trusted.pem"} {
 		b, err := PEM(file(name), file("ca.pem"), file("key.pem"))
 		if err != nil || names(b) != "leaf" {
 			t.Errorf("%s: %v", name, err)
@@ -78,7 +79,7 @@ openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -days -1 -out expired.pem
 func TestLeavesWithUnsupportedKeys(t *testing.T) {
 	for name, c := range map[string]struct{ script, says string }{
 		"RSA-1024":  {"openssl genrsa -out key.pem 1024" + selfSign, "RSA of 1024 bits"},
-		"P-224":     {"openssl ecparam -name secp224r1 -genkey -noout -out key.pem" + selfSign, "on the curve P-224"},
+		"P-224":     {"openssl ecparam -name secp224r1 -genkey -noout -out key.pem" + selfSign, "ECDSA on the curve P-224"},
 		"Ed448":     {"openssl genpkey -algorithm ED448 -out key.pem" + selfSign, "Ed448"},
 		"secp256k1": {"openssl ecparam -name secp256k1 -genkey -noout -out key.pem" + selfSign, "ECDSA on the curve secp256k1"},
 		"RSA-PSS":   {"openssl genpkey -algorithm RSA-PSS -out key.pem" + selfSign, "RSASSA-PSS"},

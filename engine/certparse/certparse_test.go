@@ -93,6 +93,7 @@ func TestWhatGoRefusesIsRead(t *testing.T) {
 	for name, script := range map[string]string{
 		"a negative serial":    request + "-set_serial -32767",
 		"a compressed point":   "openssl ecparam -name prime256v1 -genkey -conv_form compressed -noout -out k; openssl req -x509 -key k -subj /CN=x -days 30 -outform DER -out out",
+		"a hybrid point":       "openssl ecparam -name prime256v1 -genkey -conv_form hybrid -noout -out k; openssl req -x509 -key k -subj /CN=x -days 30 -outform DER -out out",
 		"a host name in UTF-8": request + "-addext subjectAltName=DNS:bücher.example",
 		"an odd host name":     request + "-addext 'subjectAltName=DNS:*.*.x y.example'",
 	} {

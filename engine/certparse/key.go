@@ -55,19 +55,26 @@ func publicKey(info ber.Element) (crypto.PublicKey, error) {
 		if curve == nil {
 			return nil, nil
 		}
-		x, y := elliptic.UnmarshalCompressed(curve, bits)
-		if x == nil {
-			return nil, errors.New("the public key is not a point on its curve")
-		}
-		size := (curve.Params().BitSize + 7) / 8
-		point := append([]byte{4}, append(x.FillBytes(make([]byte, size)), y.FillBytes(make([]byte, size))...)...)
-		key, err := ecdsa.ParseUncompressedPublicKey(curve, point)
+		key, err := ecdsa.ParseUncompressedPublicKey(curve, uncompressed(curve, bits))
 		if err != nil {
 			return nil, fmt.Errorf("read public key: %w", err)
 		}
 		return key, nil
 	}
 	return nil, nil
+}
+
+// uncompressed changes a point that is compressed or hybrid (SEC 1, section 2.3.3).
+func uncompressed(curve elliptic.Curve, point []byte) []byte {
+	size := (curve.Params().BitSize + 7) / 8
+	if len(point) == 1+2*size && (point[0] == 6 || point[0] == 7) {
+		return append([]byte{4}, point[1:]...)
+	}
+	x, y := elliptic.UnmarshalCompressed(curve, point)
+	if x == nil {
+		return point
+	}
+	return append([]byte{4}, append(x.FillBytes(make([]byte, size)), y.FillBytes(make([]byte, size))...)...)
 }
 
 var keyNames = map[string]string{
