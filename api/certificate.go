@@ -142,6 +142,6 @@ func toCertificate(c engine.Certificate) wire.Certificate {
 func toListedCertificate(c engine.Certificate) wire.Certificate {
 	listed := toCertificate(c)
 	listed.SANs, listed.SANCount = engine.NamesSummary(c.SANs), len(c.SANs)
-	listed.Subject, listed.Issuer = engine.TextSummary(c.Subject), engine.TextSummary(c.Issuer)
+	listed.Subject, listed.Issuer, listed.Serial = engine.TextSummary(c.Subject), engine.TextSummary(c.Issuer), engine.TextSummary(c.Serial)
 	return listed
 }

@@ -60,7 +60,7 @@ func TestListsAreBounded(t *testing.T) {
 	f := newFixture(t)
 	key := leaf("many.example.com").key
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(7), NotAfter: time.Now().Add(time.Hour), Subject: pkix.Name{CommonName: "many", Organization: []string{strings.Repeat("ö", 5000)}},
+		SerialNumber: new(big.Int).Lsh(big.NewInt(1), 40_000), NotAfter: time.Now().Add(time.Hour), Subject: pkix.Name{CommonName: "many", Organization: []string{strings.Repeat("ö", 5000)}},
 	}
 	for i := range 14_000 {
 		template.DNSNames = append(template.DNSNames, fmt.Sprintf("host-%05d.example.com", i))

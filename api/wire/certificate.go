@@ -11,7 +11,7 @@ type Certificate struct {
 	SANs          []string  `json:"sans" doc:"Subject alternative names of every kind; in lists the first 20, each cut to 256 characters"`
 	SANCount      int       `json:"san_count,omitempty" doc:"How many alternative names there are; only in lists"`
 	Issuer        string    `json:"issuer" doc:"Like subject"`
-	Serial        string    `json:"serial" doc:"Hexadecimal, with a minus sign if it is negative"`
+	Serial        string    `json:"serial" doc:"Hexadecimal, with a minus sign if it is negative; in lists cut to 256 characters"`
 	NotBefore     time.Time `json:"not_before"`
 	NotAfter      time.Time `json:"not_after"`
 	KeyAlgorithm  string    `json:"key_algorithm" doc:"Such as RSA-2048, ECDSA-P256 or Ed25519"`
