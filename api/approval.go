@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"github.com/countersign-dev/countersign/api/wire"
@@ -46,8 +47,15 @@ func (s *Server) approvalEndpoints() {
 	}, s.vote(engine.DecisionDeny))
 }
 
-func (s *Server) getApproval(_ context.Context, k *call, _ *struct{}) (*approvalOutput, error) {
-	return &approvalOutput{toApproval(k.approval)}, nil
+func (s *Server) getApproval(ctx context.Context, k *call, _ *struct{}) (*approvalOutput, error) {
+	a := k.approval
+	// Approvers see exactly what would leave, and an approval has a summary only.
+	c, err := s.store.Certificate(ctx, a.ProjectID, a.Certificate.ID)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate of approval: %w", err)
+	}
+	a.Certificate.Subject, a.Certificate.SANs = c.Subject, c.SANs
+	return &approvalOutput{toApproval(a)}, nil
 }
 
 func (s *Server) listApprovals(ctx context.Context, k *call, in *approvalsInput) (*listing[wire.Approval], error) {
@@ -67,7 +75,7 @@ func (s *Server) listApprovals(ctx context.Context, k *call, in *approvalsInput)
 	if err != nil {
 		return nil, err
 	}
-	return listed(found, next, toApproval), nil
+	return listed(found, next, toListedApproval), nil
 }
 
 func (s *Server) vote(decision engine.Decision) func(context.Context, *call, *voteInput) (*approvalOutput, error) {
@@ -81,8 +89,17 @@ func (s *Server) vote(decision engine.Decision) func(context.Context, *call, *vo
 		if err != nil {
 			return nil, err
 		}
-		return &approvalOutput{toApproval(decided)}, nil
+		return &approvalOutput{toListedApproval(decided)}, nil
 	}
+}
+
+// toListedApproval has a summary of the certificate's names.
+func toListedApproval(a engine.Approval) wire.Approval {
+	listed := toApproval(a)
+	c := a.Certificate
+	listed.Certificate.Subject = engine.TextSummary(c.Subject)
+	listed.Certificate.SANs, listed.Certificate.SANCount = engine.NamesSummary(c.SANs), max(c.SANCount, len(c.SANs))
+	return listed
 }
 
 func toApproval(a engine.Approval) wire.Approval {

@@ -10,7 +10,10 @@ import (
 	"net"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -134,7 +137,7 @@ func csvRow(w *bytes.Buffer, e wire.AuditEntry) error {
 		e.IP, e.UserAgent, e.CertificateID, e.RequestID, e.Format, string(detail), e.PrevHash, e.Hash,
 	}
 	for i := range row {
-		row[i] = escapeFormula(row[i])
+		row[i] = escapeFormula(printable(row[i]))
 	}
 	line := csv.NewWriter(w)
 	line.UseCRLF = true
@@ -148,8 +151,32 @@ func csvRow(w *bytes.Buffer, e wire.AuditEntry) error {
 // formula finds the places where a spreadsheet may read a formula: at the start of
 // a cell, also of a cell that begins inside ours because the spreadsheet's locale
 // has other separators than RFC 4180.
-var formula = regexp.MustCompile(`(^|[;,|"\t\r\n])( *[=+\-@\t\r])`)
+// Some spreadsheets take the wide and small forms of the signs for the signs.
+var formula = regexp.MustCompile(`(^|[;,|"\t\r\n])( *[=+\-@＝＋－＠﹦﹢﹣﹫−])`)
+
+// printable writes characters that cannot be printed, or that change the direction of
+// text, as \u escapes, which in the JSON of detail mean the same. Tabs and line ends
+// are within the quotes of RFC 4180.
+func printable(cell string) string {
+	var text strings.Builder
+	for _, r := range cell {
+		if unicode.IsPrint(r) || strings.ContainsRune("\t\r\n", r) {
+			text.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&text, `\u%04x`, unit)
+		}
+	}
+	return text.String()
+}
 
 // escapeFormula keeps a spreadsheet from running a cell as a formula: callers choose
 // their user agent freely. ndjson has every value unchanged.
-func escapeFormula(cell string) string { return formula.ReplaceAllString(cell, "$1'$2") }
+func escapeFormula(cell string) string {
+	cell = formula.ReplaceAllString(cell, "$1'$2")
+	if strings.HasPrefix(cell, "\t") || strings.HasPrefix(cell, "\r") || strings.HasPrefix(cell, "\n") {
+		return "'" + cell
+	}
+	return cell
+}

@@ -134,6 +134,8 @@ func TestExport(t *testing.T) {
 	}
 	for said, want := range map[string]string{
 		"x; =HYPERLINK(1)": "x;' =HYPERLINK(1)", "x\n@SUM(1)": "x\n'@SUM(1)", "Mozilla/5.0 (X11; Linux) a=b": "Mozilla/5.0 (X11; Linux) a=b",
+		"＝SUM(1)": "'＝SUM(1)", "x,﹢1": "x,'﹢1", "−1": "'−1", "\t=1": "'\t'=1", "\r\n=1": "'\n'=1",
+		"a\u202eb\u2028c\x1b[31m\u0085\u00a0=1": `a\u202eb\u2028c\u001b[31m\u0085\u00a0=1`, "\u200b=1": `\u200b=1`,
 	} {
 		e := f.caller("operator").Entry(time.Now(), "test.cell")
 		e.UserAgent = said

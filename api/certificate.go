@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/certparse"
 )
 
 // certificateReader reads certificates and their timelines.
@@ -61,7 +61,7 @@ func (s *Server) certificateEndpoints() {
 func (s *Server) getCertificate(_ context.Context, k *call, _ *struct{}) (*certificateOutput, error) {
 	c := toCertificate(k.certificate)
 	for _, der := range k.certificate.Chain {
-		parsed, err := x509.ParseCertificate(der)
+		parsed, err := certparse.Parse(der)
 		if err != nil {
 			return nil, fmt.Errorf("read chain: %w", err)
 		}
@@ -79,7 +79,7 @@ func (s *Server) listCertificates(ctx context.Context, k *call, in *certificates
 	if err != nil {
 		return nil, err
 	}
-	return listed(found, next, toCertificate), nil
+	return listed(found, next, toListedCertificate), nil
 }
 
 func (s *Server) events(ctx context.Context, k *call, in *eventsInput) (*listing[wire.Event], error) {
@@ -140,6 +140,14 @@ func toCertificate(c engine.Certificate) wire.Certificate {
 	return wire.Certificate{
 		ID: c.ID, Name: c.Name, Subject: c.Subject, SANs: texts(c.SANs), Issuer: c.Issuer, Serial: c.Serial,
 		NotBefore: c.NotBefore, NotAfter: c.NotAfter, KeyAlgorithm: c.KeyAlgorithm, HasPrivateKey: c.HasPrivateKey,
-		Fingerprint: c.Fingerprint, ChainLength: len(c.Chain),
+		Fingerprint: c.Fingerprint, ChainLength: len(c.Chain), Warnings: c.Warnings,
 	}
+}
+
+// toListedCertificate has a summary of what a certificate can have without bound.
+func toListedCertificate(c engine.Certificate) wire.Certificate {
+	listed := toCertificate(c)
+	listed.SANs, listed.SANCount = engine.NamesSummary(c.SANs), len(c.SANs)
+	listed.Subject, listed.Issuer, listed.Serial = engine.TextSummary(c.Subject), engine.TextSummary(c.Issuer), engine.TextSummary(c.Serial)
+	return listed
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Admin holds the use cases of administrators: certificates, policies, members,
@@ -49,9 +51,15 @@ type Plugins interface {
 
 const maxName = 200
 
+// checkName refuses names that people would see as another name, or on several lines.
 func checkName(member, name string) error {
-	if strings.TrimSpace(name) == "" || len(name) > maxName {
+	if strings.TrimSpace(name) == "" || utf8.RuneCountInString(name) > maxName {
 		return Errorf(CodeInvalidRequest, "%s must have 1 to %d characters", member, maxName)
+	}
+	for _, r := range name {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control) {
+			return Errorf(CodeInvalidRequest, "%s contains the character %U, which changes lines or the direction of text; remove it", member, r)
+		}
 	}
 	return nil
 }
@@ -61,7 +69,7 @@ func (a *Admin) Import(ctx context.Context, by Caller, name string, b Bundle) (C
 	if err := checkName("name", name); err != nil {
 		return Certificate{}, err
 	}
-	c := Certificate{ID: NewID("cert"), ProjectID: by.Project.ID, Name: name, HasPrivateKey: b.PrivateKey != nil, Chain: [][]byte{}, CreatedAt: a.Clock()}
+	c := Certificate{ID: NewID("cert"), ProjectID: by.Project.ID, Name: name, HasPrivateKey: b.PrivateKey != nil, Chain: [][]byte{}, Warnings: b.Warnings, CreatedAt: a.Clock()}
 	c.SetLeaf(b.Leaf)
 	for _, issuer := range b.Chain {
 		c.Chain = append(c.Chain, issuer.Raw)

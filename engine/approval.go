@@ -56,12 +56,15 @@ type Approval struct {
 	ExpiresAt   time.Time           `json:"expires_at"`
 }
 
-// ApprovalCertificate is the certificate as the approvers see it.
+// ApprovalCertificate is the certificate as the approvers see it. Of its alternative
+// names, which number SANCount, and of its subject it has a summary, because each
+// request stores one. Older approvals have all names, and no SANCount.
 type ApprovalCertificate struct {
 	ID          string    `json:"id"`
 	Name        string    `json:"name"`
 	Subject     string    `json:"subject"`
 	SANs        []string  `json:"sans"`
+	SANCount    int       `json:"san_count"`
 	Fingerprint string    `json:"fingerprint_sha256"`
 	NotAfter    time.Time `json:"not_after"`
 }
@@ -125,8 +128,11 @@ func approvers(requester Actor, decisions []Vote) map[string]bool {
 func approvalOf(r Request, c PolicyCertificate) *Approval {
 	a := Approval{
 		ID: r.ApprovalID, Kind: ApprovalKindDownload, ProjectID: r.ProjectID, RequestID: r.ID, Requester: r.Requester,
-		Certificate: ApprovalCertificate{ID: c.ID, Name: c.Name, Subject: c.Subject, SANs: c.SANs, Fingerprint: c.Fingerprint, NotAfter: c.NotAfter},
-		Format:      r.Format, Filename: r.Filename, ContainsKey: r.ContainsKey, Options: r.Options, Reason: r.Reason,
+		Certificate: ApprovalCertificate{
+			ID: c.ID, Name: c.Name, Subject: TextSummary(c.Subject), SANs: NamesSummary(c.SANs), SANCount: len(c.SANs),
+			Fingerprint: c.Fingerprint, NotAfter: c.NotAfter,
+		},
+		Format: r.Format, Filename: r.Filename, ContainsKey: r.ContainsKey, Options: r.Options, Reason: r.Reason,
 		Digest: approvalDigest(r.ProjectID, c.ID, c.Fingerprint, r.Requester, r.Format, r.Options, r.Reason), Required: r.RequiredApprovals,
 		CreatedAt: r.CreatedAt, ExpiresAt: r.ApprovalExpiresAt,
 	}.of(r)

@@ -10,10 +10,13 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/countersign-dev/countersign/engine/certparse"
 )
 
 // Certificate is a stored certificate with its chain (leaf's issuer first, DER,
-// self-signed roots left out). The private key is stored separately, sealed.
+// self-signed roots left out). The private key is stored separately, sealed. Warnings
+// says what the import could not check, and what software may refuse.
 type Certificate struct {
 	ID            string    `json:"id"`
 	ProjectID     string    `json:"project_id"`
@@ -26,6 +29,7 @@ type Certificate struct {
 	NotAfter      time.Time `json:"not_after"`
 	KeyAlgorithm  string    `json:"key_algorithm"`
 	HasPrivateKey bool      `json:"has_private_key"`
+	Warnings      []string  `json:"warnings"`
 	Fingerprint   string    `json:"fingerprint_sha256"`
 	Leaf          []byte    `json:"leaf"`
 	Chain         [][]byte  `json:"chain"`
@@ -34,12 +38,13 @@ type Certificate struct {
 
 // Bundle is a certificate that was read in and verified. Chain leads upwards from
 // the leaf's issuer: each certificate is signed by the next one, and self-signed
-// roots are left out. PrivateKey belongs to the leaf: PKCS#8 DER (RFC 5958), or
-// nil if there is none.
+// roots are left out. Where a signature cannot be verified, Warnings says so.
+// PrivateKey belongs to the leaf: PKCS#8 DER (RFC 5958), or nil if there is none.
 type Bundle struct {
 	Leaf       *x509.Certificate
 	Chain      []*x509.Certificate
 	PrivateKey []byte
+	Warnings   []string
 }
 
 // SealedKey is a secret under envelope encryption, such as a private key (PKCS#8,
@@ -56,9 +61,9 @@ type SealedKey struct {
 func (c *Certificate) SetLeaf(leaf *x509.Certificate) {
 	sum := sha256.Sum256(leaf.Raw)
 	c.Leaf = leaf.Raw
-	c.Subject, c.Issuer = leaf.Subject.String(), leaf.Issuer.String()
-	c.SANs = subjectAltNames(leaf)
-	c.Serial = hex.EncodeToString(leaf.SerialNumber.Bytes())
+	c.Subject, c.Issuer = certparse.Name(leaf.RawSubject), certparse.Name(leaf.RawIssuer)
+	c.SANs = certparse.AltNames(leaf)
+	c.Serial = certparse.Serial(leaf)
 	c.NotBefore, c.NotAfter = NormalizeTime(leaf.NotBefore), NormalizeTime(leaf.NotAfter)
 	c.KeyAlgorithm = keyAlgorithm(leaf)
 	c.Fingerprint = hex.EncodeToString(sum[:])
@@ -70,17 +75,25 @@ func (c Certificate) SearchText() string {
 	return strings.ToLower(strings.Join(append([]string{c.Name, c.Subject, c.Serial, c.Fingerprint}, c.SANs...), "\n"))
 }
 
-func subjectAltNames(leaf *x509.Certificate) []string {
-	names := append([]string{}, leaf.DNSNames...)
-	for _, ip := range leaf.IPAddresses {
-		names = append(names, ip.String())
+// The limits of a summary: alternative names, and characters of each and of a name.
+const (
+	maxSummaryNames = 20
+	maxSummaryText  = 256
+)
+
+// NamesSummary is the first 20 of a certificate's alternative names, each cut to 256
+// characters. Lists have it instead of all names, of which a certificate can have
+// tens of thousands.
+func NamesSummary(names []string) []string {
+	summary := []string{}
+	for _, name := range names[:min(len(names), maxSummaryNames)] {
+		summary = append(summary, TextSummary(name))
 	}
-	names = append(names, leaf.EmailAddresses...)
-	for _, uri := range leaf.URIs {
-		names = append(names, uri.String())
-	}
-	return names
+	return summary
 }
+
+// TextSummary is a text of a certificate, cut to 256 characters.
+func TextSummary(text string) string { return certparse.Cut(text, maxSummaryText) }
 
 // keyAlgorithm is the usual name of the key's algorithm: RSA-2048, ECDSA-P256, Ed25519.
 func keyAlgorithm(leaf *x509.Certificate) string {
@@ -92,7 +105,7 @@ func keyAlgorithm(leaf *x509.Certificate) string {
 	case ed25519.PublicKey:
 		return "Ed25519"
 	default:
-		return leaf.PublicKeyAlgorithm.String()
+		return certparse.PublicKeyAlgorithm(leaf)
 	}
 }
 

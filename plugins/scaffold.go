@@ -12,10 +12,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/countersign-dev/countersign/engine/ber"
+	"github.com/countersign-dev/countersign/engine/certparse"
 )
 
-// sources are the SDK, which needs nothing else of this module, and the template.
-// The files of the template end in .tmpl, so that the go command ignores them.
+// sources are the SDK and the template. The files of the template end in .tmpl, so that the go command ignores them.
 //
 //go:embed sdk/*.go sdk/pluginv1/*.go sdk/pluginv1/*.proto sdk/sdktest/*.go sdk/specimen/*.go template
 var sources embed.FS
@@ -55,6 +57,19 @@ func Scaffold(parent, name string) (folder string, err error) {
 // scaffold returns the content of each file of a plugin, by path.
 func scaffold(name string) (map[string]string, error) {
 	files := map[string]string{}
+	for folder, source := range map[string]embed.FS{"ber": ber.Source, "certparse": certparse.Source} { // all that the SDK needs of this module
+		err := fs.WalkDir(source, ".", func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			content, err := source.ReadFile(path)
+			files["sdk/engine/"+folder+"/"+path] = string(content)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	err := fs.WalkDir(sources, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(path, "_test.go") {
 			return err

@@ -24,12 +24,14 @@ type Approval struct {
 	ExpiresAt         time.Time           `json:"expires_at" doc:"When the approval expires unless it is settled before"`
 }
 
-// ApprovalCertificate is the certificate as approvers see it.
+// ApprovalCertificate is the certificate as approvers see it. The answer
+// about one approval has all alternative names.
 type ApprovalCertificate struct {
 	ID                string    `json:"id"`
 	Name              string    `json:"name"`
 	Subject           string    `json:"subject"`
-	SANs              []string  `json:"sans"`
+	SANs              []string  `json:"sans" doc:"Subject alternative names of every kind; in lists, and in the answer to a vote, the first 20, each cut to 256 characters"`
+	SANCount          int       `json:"san_count,omitempty" doc:"How many alternative names there are; only where sans can be shorter"`
 	FingerprintSHA256 string    `json:"fingerprint_sha256"`
 	NotAfter          time.Time `json:"not_after"`
 }

@@ -7,16 +7,18 @@ import "time"
 type Certificate struct {
 	ID            string    `json:"id"`
 	Name          string    `json:"name"`
-	Subject       string    `json:"subject"`
-	SANs          []string  `json:"sans"`
-	Issuer        string    `json:"issuer"`
-	Serial        string    `json:"serial" doc:"Hexadecimal"`
+	Subject       string    `json:"subject" doc:"All attributes as RFC 4514 writes them; in lists cut to 256 characters"`
+	SANs          []string  `json:"sans" doc:"Subject alternative names of every kind; in lists the first 20, each cut to 256 characters"`
+	SANCount      int       `json:"san_count,omitempty" doc:"How many alternative names there are; only in lists"`
+	Issuer        string    `json:"issuer" doc:"Like subject"`
+	Serial        string    `json:"serial" doc:"Hexadecimal, with a minus sign if it is negative; in lists cut to 256 characters"`
 	NotBefore     time.Time `json:"not_before"`
 	NotAfter      time.Time `json:"not_after"`
 	KeyAlgorithm  string    `json:"key_algorithm" doc:"Such as RSA-2048, ECDSA-P256 or Ed25519"`
 	HasPrivateKey bool      `json:"has_private_key"`
 	Fingerprint   string    `json:"fingerprint_sha256" doc:"Hexadecimal SHA-256 of the DER form"`
 	ChainLength   int       `json:"chain_length" doc:"Number of issuers stored with it, without self-signed roots"`
+	Warnings      []string  `json:"warnings,omitempty" doc:"What the import could not check, such as a signature, and why some software may refuse the certificate"`
 	// Chain is in the answer about one certificate, not in lists.
 	Chain []ChainCertificate `json:"chain,omitempty" doc:"The issuers stored with it, the issuer of the certificate first; not in lists"`
 }

@@ -64,6 +64,9 @@ func (s *session) showCertificate(c wire.Certificate) error {
 	for _, issuer := range c.Chain {
 		rows = append(rows, []string{"Chain", issuer.Subject})
 	}
+	for _, warning := range c.Warnings {
+		rows = append(rows, []string{"Warning", warning})
+	}
 	return s.show(c, rows...)
 }
 

@@ -6,21 +6,24 @@
 // never quotes key material. Sizes, counts, key lengths and the iteration counts of
 // key derivations are checked before the work that depends on them.
 //
-// Accepted are RSA keys of 2048 to 8192 bits, ECDSA on P-256, P-384 and P-521, and
-// Ed25519. OpenSSL 3.2 and later do not serve shorter RSA keys at their default
+// Accepted is what OpenSSL and Java's keytool read, with a key of these kinds: RSA
+// of 2048 to 8192 bits, ECDSA on P-256, P-384 and P-521, and Ed25519. OpenSSL 3.2 and later do not serve shorter RSA keys at their default
 // security level (2, 112 bits), and Go's TLS does not verify longer ones.
 // Certificates may be expired or signed with SHA-1, because servers still serve
-// those.
+// those. A signature that cannot be checked does not keep a certificate out, and
+// neither does a form that RFC 5280 forbids: the bundle then has a warning.
 package certimport
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"strings"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/ber"
+	"github.com/countersign-dev/countersign/engine/certparse"
 )
 
 // The limits of an import, in bytes, certificates and bits.
@@ -30,6 +33,7 @@ const (
 	maxKeyDER       = 8 << 10 // an RSA-8192 key takes 4.7 KiB
 	minRSABits      = 2048
 	maxRSABits      = 8192
+	maxReason       = 200 // characters of a reason that a parser gives
 )
 
 // PEM reads a certificate from PEM (RFC 7468). certificatePEM holds the leaf and
@@ -70,12 +74,21 @@ func assemble(candidates, others []*x509.Certificate, key crypto.Signer) (engine
 		return engine.Bundle{}, err
 	}
 	bundle := engine.Bundle{Leaf: pool.certificates[leaf]}
+	if name := certparse.PublicKeyAlgorithm(bundle.Leaf); !accepted[name] {
+		return engine.Bundle{}, engine.Errorf(engine.CodeInvalidCertificate, "the key of the certificate %s is of the algorithm %s; %s", nameOf(bundle.Leaf), name, acceptedKeys)
+	}
 	if problem := keyProblem(bundle.Leaf.PublicKey); problem != "" {
 		return engine.Bundle{}, engine.Errorf(engine.CodeInvalidCertificate, "the key of the certificate %s is %s", nameOf(bundle.Leaf), problem)
 	}
-	if bundle.Chain, err = pool.chain(leaf); err != nil {
+	path, err := pool.chain(leaf)
+	if err != nil {
 		return engine.Bundle{}, err
 	}
+	bundle.Chain = []*x509.Certificate{}
+	for _, i := range path[1:] {
+		bundle.Chain = append(bundle.Chain, pool.certificates[i])
+	}
+	bundle.Warnings = pool.warnings(path)
 	if key != nil {
 		if bundle.PrivateKey, err = x509.MarshalPKCS8PrivateKey(key); err != nil {
 			return engine.Bundle{}, engine.Errorf(engine.CodeInvalidRequest, "the private key cannot be encoded as PKCS#8").Because(err)
@@ -96,7 +109,7 @@ func parseCertificates(member, text string) ([]*x509.Certificate, error) {
 	var certificates []*x509.Certificate
 	for i, block := range blocks {
 		switch {
-		case block.Type == "CERTIFICATE" || block.Type == "X509 CERTIFICATE":
+		case block.Type == "CERTIFICATE", block.Type == "X509 CERTIFICATE", block.Type == "TRUSTED CERTIFICATE":
 		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
 			return nil, engine.Errorf(engine.CodeInvalidRequest, "%s contains a private key; move it to private_key_pem", member)
 		case block.Type == "PKCS7" || block.Type == "CMS":
@@ -104,24 +117,43 @@ func parseCertificates(member, text string) ([]*x509.Certificate, error) {
 		default:
 			return nil, engine.Errorf(engine.CodeInvalidCertificate, "block %d of %s is not a certificate; remove it", i+1, member)
 		}
-		c, err := x509.ParseCertificate(block.Bytes)
+		der := block.Bytes
+		if block.Type == "TRUSTED CERTIFICATE" { // OpenSSL's; what it trusts the certificate for follows it
+			if first, _, err := ber.Read(der); err == nil {
+				der = first.Full
+			}
+		}
+		c, err := parseCertificate(der)
 		if err != nil {
-			return nil, engine.Errorf(engine.CodeInvalidCertificate, "block %d of %s is not a valid X.509 certificate; export the certificate again", i+1, member).Because(err)
+			return nil, engine.Errorf(engine.CodeInvalidCertificate, "block %d of %s %s", i+1, member, err).Because(err)
 		}
 		certificates = append(certificates, c)
 	}
 	return certificates, nil
 }
 
-// parseBlocks splits PEM text. Text before a block is ignored, as openssl writes
-// it; a block that does not decode is an error, and so is text after the last one.
+// parseCertificate reads one certificate. Its error says what the bytes are not.
+func parseCertificate(der []byte) (*x509.Certificate, error) {
+	c, err := certparse.Parse(der)
+	if err != nil {
+		return nil, fmt.Errorf("is not a valid X.509 certificate (%s); export the certificate again", certparse.Cut(certparse.Escape(err.Error(), ""), maxReason))
+	}
+	return c, nil
+}
+
+// parseBlocks splits PEM text. Text around the blocks is ignored, as openssl writes
+// it; a block that does not decode is an error. Lines may end as on old Macs, and be
+// indented or begin with a byte order mark, as documents and editors leave them.
 func parseBlocks(member, text string, code engine.Code) ([]*pem.Block, error) {
 	if len(text) > maxInput {
 		return nil, engine.Errorf(engine.CodeInvalidRequest, "%s is %d bytes long; at most %d are accepted", member, len(text), maxInput)
 	}
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\r' || r == '\n' })
+	for i, line := range lines {
+		lines[i] = strings.TrimSpace(strings.ReplaceAll(line, "\ufeff", ""))
+	}
 	var blocks []*pem.Block
-	rest := []byte(strings.TrimPrefix(text, "\ufeff")) // a byte order mark, as Windows editors leave it
-	for {
+	for rest := []byte(strings.Join(lines, "\n")); ; {
 		block, after := pem.Decode(rest)
 		if block == nil {
 			break
@@ -133,8 +165,6 @@ func parseBlocks(member, text string, code engine.Code) ([]*pem.Block, error) {
 		return nil, engine.Errorf(code, "%s has a PEM block that is damaged or incomplete; copy the whole block", member)
 	case len(blocks) == 0 && strings.TrimSpace(text) != "":
 		return nil, engine.Errorf(code, "%s is not PEM, because it has no -----BEGIN line; convert it with openssl", member)
-	case len(bytes.TrimSpace(rest)) > 0:
-		return nil, engine.Errorf(code, "%s has text after its last PEM block; remove it", member)
 	}
 	return blocks, nil
 }

@@ -5,19 +5,33 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/certparse"
 )
+
+// maxShownName is how many characters of a name an error or a warning has.
+const maxShownName = 120
 
 // pool is a set of different certificates with the signatures between them. The
 // first ones may be the leaf.
 type pool struct {
 	certificates []*x509.Certificate
 	candidates   int
-	signed       [][]bool // signed[i][j]: i's key signed j, and j names i as its issuer
+	signed       [][]signature // signed[i][j]: whether i's key signed j, which names i as its issuer
 }
+
+// signature says what is known of one certificate's signature on another.
+type signature int
+
+const (
+	absent    signature = iota
+	unchecked           // names and key identifiers fit, but the algorithm cannot be verified
+	verified
+)
 
 func newPool(candidates, others []*x509.Certificate) (*pool, error) {
 	p := &pool{}
@@ -36,15 +50,48 @@ func newPool(candidates, others []*x509.Certificate) (*pool, error) {
 		return nil, engine.Errorf(engine.CodeInvalidCertificate, "there are %d certificates; at most %d are accepted", len(p.certificates), maxCertificates)
 	}
 	for _, issuer := range p.certificates {
-		row := make([]bool, len(p.certificates))
+		row := make([]signature, len(p.certificates))
 		for j, c := range p.certificates {
-			// CheckSignatureFrom would refuse SHA-1, which servers still serve.
-			row[j] = bytes.Equal(issuer.RawSubject, c.RawIssuer) &&
-				issuer.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+			row[j] = signatureOf(issuer, c)
 		}
 		p.signed = append(p.signed, row)
 	}
+	p.dropDisproved()
 	return p, nil
+}
+
+// signatureOf compares names as RFC 5280, section 7.1, says and verifies the signature.
+func signatureOf(issuer, c *x509.Certificate) signature {
+	if !certparse.SameName(issuer.RawSubject, c.RawIssuer) {
+		return absent
+	}
+	// CheckSignatureFrom would refuse SHA-1, which servers still serve.
+	err := issuer.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature)
+	_, insecure := errors.AsType[x509.InsecureAlgorithmError](err)
+	switch {
+	case err == nil:
+		return verified
+	case !insecure && !errors.Is(err, x509.ErrUnsupportedAlgorithm):
+		return absent
+	case len(issuer.SubjectKeyId) > 0 && len(c.AuthorityKeyId) > 0 && !bytes.Equal(issuer.SubjectKeyId, c.AuthorityKeyId):
+		return absent
+	}
+	return unchecked
+}
+
+// dropDisproved takes away the unchecked signatures on certificates that another
+// certificate provably signed.
+func (p *pool) dropDisproved() {
+	for j := range p.certificates {
+		if !slices.ContainsFunc(p.signed, func(row []signature) bool { return row[j] == verified }) {
+			continue
+		}
+		for _, row := range p.signed {
+			if row[j] == unchecked {
+				row[j] = absent
+			}
+		}
+	}
 }
 
 // leaf finds the certificate of the key or, without a key, the one that signed no
@@ -81,27 +128,57 @@ func (p *pool) errTwoLeaves(i, j int) error {
 
 func (p *pool) signedAnother(i int) bool {
 	for j, signed := range p.signed[i] {
-		if signed && j != i {
+		if signed != absent && j != i {
 			return true
 		}
 	}
 	return false
 }
 
-// chain finds the path from the leaf upwards and refuses every certificate that is
-// not on it.
-func (p *pool) chain(leaf int) ([]*x509.Certificate, error) {
+// chain finds the path from the leaf upwards, leaf included, and refuses every
+// certificate that is not on it.
+func (p *pool) chain(leaf int) ([]int, error) {
 	path := p.longestPath([]int{leaf})
 	for i := range p.certificates {
 		if !slices.Contains(path, i) && !p.isRootOf(i, path) {
 			return nil, p.misplaced(i, path)
 		}
 	}
-	chain := []*x509.Certificate{}
-	for _, i := range path[1:] {
-		chain = append(chain, p.certificates[i])
+	return path, nil
+}
+
+// warnings says what is unusual about the certificates on a path.
+func (p *pool) warnings(path []int) []string {
+	var all []string
+	for at, i := range path {
+		c := p.certificates[i]
+		if _, err := x509.ParseCertificate(c.Raw); err != nil {
+			all = append(all, fmt.Sprintf("The certificate %s does not follow the standard, so some software does not read it: %s.",
+				nameOf(c), certparse.Cut(certparse.Escape(err.Error(), ""), maxReason)))
+		}
+		issuer := p.uncheckedIssuer(i)
+		if at+1 < len(path) {
+			issuer = path[at+1]
+		}
+		if issuer >= 0 && p.signed[issuer][i] == unchecked {
+			all = append(all, uncheckedWarning(p.certificates[issuer], c))
+		}
 	}
-	return chain, nil
+	return all
+}
+
+func uncheckedWarning(issuer, c *x509.Certificate) string {
+	why := fmt.Sprintf("its algorithm (%s)", certparse.SignatureAlgorithm(c))
+	if issuer.PublicKey == nil {
+		why = fmt.Sprintf("the issuer's key (%s)", certparse.PublicKeyAlgorithm(issuer))
+	}
+	return fmt.Sprintf("The signature of %s on the certificate %s was not checked, because %s is not supported.", nameOf(issuer), nameOf(c), why)
+}
+
+// uncheckedIssuer is a certificate, perhaps itself, whose signature on i was not
+// checked, or -1.
+func (p *pool) uncheckedIssuer(i int) int {
+	return slices.IndexFunc(p.signed, func(row []signature) bool { return row[i] == unchecked })
 }
 
 // longestPath returns the longest path upwards that begins with path; of several,
@@ -112,11 +189,11 @@ func (p *pool) chain(leaf int) ([]*x509.Certificate, error) {
 func (p *pool) longestPath(path []int) []int {
 	longest := path
 	last := path[len(path)-1]
-	if p.signed[last][last] {
+	if p.signed[last][last] != absent {
 		return longest
 	}
 	for i, c := range p.certificates {
-		if !p.signed[i][last] || p.signed[i][i] || !isCA(c) || p.hasSameCA(i, path) {
+		if p.signed[i][last] == absent || p.signed[i][i] != absent || !isCA(c) || p.hasSameCA(i, path) {
 			continue
 		}
 		if longer := p.longestPath(append(slices.Clip(path), i)); len(longer) > len(longest) {
@@ -132,7 +209,7 @@ func (p *pool) hasSameCA(i int, path []int) bool {
 	c := p.certificates[i]
 	return slices.ContainsFunc(path, func(j int) bool {
 		other := p.certificates[j]
-		return bytes.Equal(c.RawSubject, other.RawSubject) && bytes.Equal(c.RawSubjectPublicKeyInfo, other.RawSubjectPublicKeyInfo)
+		return certparse.SameName(c.RawSubject, other.RawSubject) && bytes.Equal(c.RawSubjectPublicKeyInfo, other.RawSubjectPublicKeyInfo)
 	})
 }
 
@@ -140,12 +217,12 @@ func (p *pool) hasSameCA(i int, path []int) bool {
 // certificate of a cross-signed CA on it. Clients have their own roots, so it is
 // left out of the chain.
 func (p *pool) isRootOf(i int, path []int) bool {
-	return p.signed[i][i] && (p.hasSameCA(i, path) || p.signedOneOf(i, path) >= 0)
+	return p.signed[i][i] != absent && (p.hasSameCA(i, path) || p.signedOneOf(i, path) >= 0)
 }
 
 func (p *pool) signedOneOf(i int, path []int) int {
 	for _, j := range path {
-		if p.signed[i][j] {
+		if p.signed[i][j] != absent {
 			return j
 		}
 	}
@@ -180,8 +257,8 @@ func isKeyOf(key crypto.Signer, c *x509.Certificate) bool {
 
 // nameOf is a certificate's subject, shortened, or its serial number.
 func nameOf(c *x509.Certificate) string {
-	if subject := c.Subject.String(); subject != "" {
-		return fmt.Sprintf("%.120q", subject)
+	if subject := certparse.Name(c.RawSubject); subject != "" {
+		return `"` + certparse.Cut(subject, maxShownName) + `"`
 	}
-	return fmt.Sprintf("with the serial number %.60s", c.SerialNumber.Text(16))
+	return "with the serial number " + certparse.Cut(certparse.Serial(c), maxShownName)
 }

@@ -30,7 +30,7 @@ func checkResult(t *testing.T, b engine.Bundle, err error, secrets ...string) {
 	}
 	below := b.Leaf
 	for _, c := range b.Chain {
-		if !isCA(c) || c.CheckSignature(below.SignatureAlgorithm, below.RawTBSCertificate, below.Signature) != nil {
+		if found := signatureOf(c, below); !isCA(c) || found == absent || found == unchecked && len(b.Warnings) == 0 {
 			t.Fatal("the chain does not lead upwards")
 		}
 		below = c

@@ -30,7 +30,6 @@ func TestPEMThatIsRefused(t *testing.T) {
 		"damaged, then good":   {damaged + good, "", engine.CodeInvalidCertificate, "damaged or incomplete"},
 		"cut short":            {good[:len(good)-40], "", engine.CodeInvalidCertificate, "damaged or incomplete"},
 		"good, then cut short": {good + good[:90], "", engine.CodeInvalidCertificate, "damaged or incomplete"},
-		"text after":           {good + "more", "", engine.CodeInvalidCertificate, "after its last PEM block"},
 		"DER with a tail":      {block("CERTIFICATE", append(end.Raw[:len(end.Raw):len(end.Raw)], 0)), "", engine.CodeInvalidCertificate, "not a valid X.509"},
 		"DER cut short":        {block("CERTIFICATE", end.Raw[:len(end.Raw)-1]), "", engine.CodeInvalidCertificate, "not a valid X.509 certificate"},
 		"an empty block":       {block("CERTIFICATE", nil), "", engine.CodeInvalidCertificate, "not a valid X.509"},
@@ -63,9 +62,13 @@ openssl x509 -in text.pem -out cert.pem
 sed 's/$/\r/' cert.pem >crlf.pem
 printf '\357\273\277' | cat - cert.pem >bom.pem
 sed 's/CERTIFICATE/X509 CERTIFICATE/' cert.pem >x509.pem
+openssl x509 -in cert.pem -trustout -addtrust serverAuth -out trusted.pem
+tr '\n' '\r' <cert.pem >cr.pem
+sed 's/^/ \t/' cert.pem >indented.pem
+(cat cert.pem; echo more) >text-after.pem
 openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -days -1 -out expired.pem 2>/dev/null || cp cert.pem expired.pem
 `)
-	for _, name := range []string{"cert.pem", "text.pem", "crlf.pem", "bom.pem", "x509.pem", "expired.pem"} {
+	for _, name := range []string{"cert.pem", "text.pem", "crlf.pem", "bom.pem", "x509.pem", "expired.pem", "cr.pem", "indented.pem", "text-after.pem", "trusted.pem"} {
 		b, err := PEM(file(name), file("ca.pem"), file("key.pem"))
 		if err != nil || names(b) != "leaf" {
 			t.Errorf("%s: %v", name, err)
@@ -75,9 +78,11 @@ openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -days -1 -out expired.pem
 
 func TestLeavesWithUnsupportedKeys(t *testing.T) {
 	for name, c := range map[string]struct{ script, says string }{
-		"RSA-1024": {"openssl genrsa -out key.pem 1024" + selfSign, "RSA of 1024 bits"},
-		"P-224":    {"openssl ecparam -name secp224r1 -genkey -noout -out key.pem" + selfSign, "on the curve P-224"},
-		"Ed448":    {"openssl genpkey -algorithm ED448 -out key.pem" + selfSign, "not accepted"},
+		"RSA-1024":  {"openssl genrsa -out key.pem 1024" + selfSign, "RSA of 1024 bits"},
+		"P-224":     {"openssl ecparam -name secp224r1 -genkey -noout -out key.pem" + selfSign, "ECDSA on the curve P-224"},
+		"Ed448":     {"openssl genpkey -algorithm ED448 -out key.pem" + selfSign, "Ed448"},
+		"secp256k1": {"openssl ecparam -name secp256k1 -genkey -noout -out key.pem" + selfSign, "ECDSA on the curve secp256k1"},
+		"RSA-PSS":   {"openssl genpkey -algorithm RSA-PSS -out key.pem" + selfSign, "RSASSA-PSS"},
 	} {
 		_, err := PEM(shell(t, c.script)("cert.pem"), "", "")
 		if text := refusal(t, name, err, engine.CodeInvalidCertificate); !strings.Contains(text, c.says) {

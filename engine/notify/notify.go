@@ -28,6 +28,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -127,7 +128,7 @@ const maxURL = 2000
 func parse(raw engine.Secret) (*url.URL, error) {
 	u, err := url.Parse(raw.Reveal())
 	switch {
-	case len(raw) > maxURL:
+	case utf8.RuneCountInString(raw.Reveal()) > maxURL:
 		return nil, engine.Errorf(engine.CodeInvalidRequest, "url is longer than %d characters; give a shorter one", maxURL)
 	case err != nil || u.Scheme == "" || u.Opaque != "":
 		return nil, engine.Errorf(engine.CodeInvalidRequest, "url is not a valid URL; give an https URL, or one of %s", strings.Join(schemes()[1:], ", "))

@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"software.sslmate.com/src/go-pkcs12"
 
+	"github.com/countersign-dev/countersign/engine/certparse"
 	"github.com/countersign-dev/countersign/plugins/sdk"
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
@@ -142,7 +143,7 @@ func parsePEM(file []byte, passphrase string) (c content, err error) {
 }
 
 func parseDER(file []byte, _ string) (content, error) {
-	certificate, err := x509.ParseCertificate(file)
+	certificate, err := certparse.Parse(file)
 	if err == nil {
 		return content{certificates: []*x509.Certificate{certificate}}, nil
 	}

@@ -7,15 +7,20 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/countersign-dev/countersign/engine/certparse"
 )
 
-// Certificates parses the leaf and its chain.
+// Certificates parses the leaf and its chain. Of a certificate that crypto/x509
+// refuses, such as one with a negative serial number, only these fields are set: the
+// raw ones, the public key, the serial number, the validity, the signature, the
+// extensions, basic constraints, key usage and key identifiers.
 func (j Job) Certificates() (leaf *x509.Certificate, chain []*x509.Certificate, err error) {
-	if leaf, err = x509.ParseCertificate(j.Leaf); err != nil {
+	if leaf, err = certparse.Parse(j.Leaf); err != nil {
 		return nil, nil, fmt.Errorf("parse certificate: %w", err)
 	}
 	for _, der := range j.Chain {
-		issuer, err := x509.ParseCertificate(der)
+		issuer, err := certparse.Parse(der)
 		if err != nil {
 			return nil, nil, fmt.Errorf("parse chain: %w", err)
 		}

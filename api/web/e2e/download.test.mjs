@@ -181,6 +181,22 @@ describe("download", () => {
     assertNoComplaints(viewer);
   });
 
+  test("a certificate shows the warnings of its import, and many names on demand", async () => {
+    const names = Array.from({ length: 60 }, (_, i) => `DNS:host-${i}.example.com`).join(",");
+    const certificate_pem = openssl("req", "-x509", "-newkey", "rsa:2048", "-md5", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=a\u202eb", "-utf8", "-addext", `subjectAltName=${names}`);
+    const { id } = await server.call("admin", "POST", `${server.project}/certificates`, { name: "warned", certificate_pem });
+    const viewer = await signIn(browser, server, "viewer");
+    await viewer.goto(`${server.url}${server.project}/certificates/${id}`);
+    await viewer.getByRole("alert").getByText(/was not checked, because its algorithm \(RSA with MD5\)/).waitFor();
+    await viewer.getByRole("cell", { name: "CN=a\\E2\\80\\AEb" }).first().waitFor();
+    assert.equal(await viewer.getByText("host-59.example.com").count(), 0);
+    await viewer.getByRole("button", { name: "Show all 60 names" }).click();
+    await viewer.getByText("host-59.example.com").waitFor();
+    await viewer.goto(`${server.url}${server.project}/certificates?q=host-59`);
+    await viewer.getByText("… (60 names)").waitFor();
+    assertNoComplaints(viewer);
+  });
+
   test("signing in needs at most 250 KB of compressed script", async () => {
     await server.setPassword("viewer");
     const sizes = {};

@@ -20,7 +20,7 @@ func newApproval(r engine.Request) engine.Approval {
 	return engine.Approval{
 		ID: r.ApprovalID, Version: 1, Kind: engine.ApprovalKindDownload, ProjectID: r.ProjectID, RequestID: r.ID, Requester: r.Requester,
 		Certificate: engine.ApprovalCertificate{
-			ID: "cert_a", Name: "www", Subject: "CN=www", SANs: []string{"www.example.com"}, Fingerprint: "ab", NotAfter: noon.AddDate(1, 0, 0),
+			ID: "cert_a", Name: "www", Subject: "CN=www", SANs: []string{"www.example.com"}, SANCount: 1, Fingerprint: "ab", NotAfter: noon.AddDate(1, 0, 0),
 		},
 		Format: r.Format, Filename: r.Filename, ContainsKey: true, Options: r.Options, Reason: r.Reason, Digest: "d1", Required: 2,
 		Status: engine.ApprovalPending, Decisions: []engine.Vote{}, CreatedAt: r.CreatedAt, UpdatedAt: noon, ExpiresAt: noon.Add(time.Hour),

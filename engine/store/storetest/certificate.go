@@ -23,7 +23,7 @@ func newCertificate(projectID, name string) engine.Certificate {
 	return engine.Certificate{
 		ID: engine.NewID("cert"), ProjectID: projectID, Name: name, Subject: "CN=" + name, SANs: []string{name, "192.0.2.1"},
 		Issuer: "CN=Issuing CA", Serial: "0a1b", NotBefore: noon, NotAfter: noon.AddDate(1, 0, 0), KeyAlgorithm: "ECDSA-P256",
-		Fingerprint: "00ff", Leaf: []byte{0x30, 0, 255}, Chain: [][]byte{{1}, {2, 0}}, CreatedAt: noon,
+		Fingerprint: "00ff", Leaf: []byte{0x30, 0, 255}, Chain: [][]byte{{1}, {2, 0}}, Warnings: []string{"a", "b"}, CreatedAt: noon,
 	}
 }
 

@@ -6,6 +6,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link, useParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
+import { AltNames } from "../components/alt-names";
 import { AwaitedApprovers } from "../components/awaited-approvers";
 import { Copyable } from "../components/copyable";
 import { Facts } from "../components/facts";
@@ -50,9 +51,16 @@ function KeyWarning({ approval: a }: { approval: Approval }) {
     );
   return (
     <Alert color="orange" variant="light" mb="md" icon={<IconKey />} title="The file contains the private key">
-      Whoever has this file can pose as {a.certificate.sans?.join(", ") || a.certificate.subject} until <Time at={a.certificate.not_after} day />, or until the certificate is revoked.
+      Whoever has this file can pose as {poses(a.certificate)} until <Time at={a.certificate.not_after} day />, or until the certificate is revoked.
     </Alert>
   );
+}
+
+/** The names that the certificate stands for: the first of many, with their number. */
+function poses({ sans, subject }: Approval["certificate"]): string {
+  const names = sans ?? [];
+  if (names.length > 20) return `${names.slice(0, 20).join(", ")} and ${names.length - 20} other names`;
+  return names.join(", ") || subject;
 }
 
 function ApprovalFacts({ approval: a }: { approval: Approval }) {
@@ -67,7 +75,7 @@ function ApprovalFacts({ approval: a }: { approval: Approval }) {
         ["Options", <Options format={a.format} values={a.options} />],
         ["Certificate", <Anchor component={Link} to={`/projects/${pid}/certificates/${c.id}`}>{c.name}</Anchor>],
         ["Subject", c.subject],
-        ["Host names", c.sans?.join(", ") || "None"],
+        ["Alternative names", <AltNames names={c.sans} />],
         ["Expires", <><Expiry at={c.not_after} /> <Time at={c.not_after} /></>],
         ["SHA-256 fingerprint", <Copyable text={c.fingerprint_sha256} what="the fingerprint" />],
         ["Request digest", <Copyable text={a.digest} what="the digest" />],

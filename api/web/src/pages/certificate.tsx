@@ -1,8 +1,9 @@
 // One certificate: its properties, its timeline, and the download dialog.
-import { Badge, Button, Group, List, Text, Timeline } from "@mantine/core";
-import { IconDownload } from "@tabler/icons-react";
+import { Alert, Button, List, Text, Timeline } from "@mantine/core";
+import { IconAlertTriangle, IconDownload } from "@tabler/icons-react";
 import { useParams, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
+import { AltNames } from "../components/alt-names";
 import { Copyable } from "../components/copyable";
 import { DownloadDialog } from "../components/download/download-dialog";
 import { Facts } from "../components/facts";
@@ -31,6 +32,7 @@ export default function Certificate() {
     <>
       <Breadcrumb list="Certificates" to={`/projects/${pid}/certificates`} item={certificate.name} />
       <Heading actions={download}>{certificate.name}</Heading>
+      <Warnings warnings={certificate.warnings ?? []} />
       <CertificateFacts certificate={certificate} />
       <Chain chain={certificate.chain ?? []} />
       <CertificateTimeline cid={cid} />
@@ -39,23 +41,30 @@ export default function Certificate() {
   );
 }
 
-function CertificateFacts({ certificate: c }: { certificate: Schemas["Certificate"] }) {
-  const names = (
-    <Group gap={4}>
-      {c.sans?.map((name) => (
-        <Badge key={name} variant="default" tt="none">
-          {name}
-        </Badge>
-      ))}
-    </Group>
+/** What the import could not check, and what software may refuse. */
+function Warnings({ warnings }: { warnings: string[] }) {
+  if (warnings.length === 0) return null;
+  return (
+    <Alert color="orange" variant="light" mb="md" icon={<IconAlertTriangle />} title="Check this certificate before you use it">
+      <List size="sm">
+        {warnings.map((warning) => (
+          <List.Item key={warning} style={{ overflowWrap: "anywhere" }}>
+            {warning}
+          </List.Item>
+        ))}
+      </List>
+    </Alert>
   );
+}
+
+function CertificateFacts({ certificate: c }: { certificate: Schemas["Certificate"] }) {
   return (
     <Facts
       facts={[
         ["Expires", <><Expiry at={c.not_after} /> <Time at={c.not_after} /></>],
         ["Valid from", <Time at={c.not_before} />],
         ["Subject", c.subject],
-        ["Host names", names],
+        ["Alternative names", <AltNames names={c.sans} />],
         ["Issuer", c.issuer],
         ["Key", `${c.key_algorithm}, ${c.has_private_key ? "private key stored encrypted" : "private key not stored"}`],
         ["Serial", <Copyable text={c.serial} what="the serial" />],

@@ -53,7 +53,7 @@ export default function Certificates() {
 
 function CertificateTable({ certificates }: { certificates: Schemas["Certificate"][] }) {
   return (
-    <DataTable minWidth={560} columns={["Name", "Host names", "Key", "Expires"]}>
+    <DataTable minWidth={560} columns={["Name", "Alternative names", "Key", "Expires"]}>
       {certificates.map((c) => (
         <Table.Tr key={c.id}>
           <Table.Td>
@@ -67,6 +67,7 @@ function CertificateTable({ certificates }: { certificates: Schemas["Certificate
           <Table.Td maw={260}>
             <Text size="sm" truncate>
               {c.sans?.join(", ")}
+              {(c.san_count ?? 0) > (c.sans?.length ?? 0) && `, … (${c.san_count} names)`}
             </Text>
           </Table.Td>
           <Table.Td>
