@@ -125,9 +125,10 @@ bench: build ## measure; ratios are printed and written to bench-results/
 	cd api/web && npm run bench
 
 .PHONY: fuzz
-fuzz: tools-go ## fuzz the certificate import, 30 s a target
+fuzz: tools-go ## fuzz the certificate import and the framing of requests, 30 s a target
 	$(GO) test -run '^$$' -fuzz FuzzPEM -fuzztime 30s ./engine/certimport
 	$(GO) test -run '^$$' -fuzz FuzzPKCS12 -fuzztime 30s ./engine/certimport
+	$(GO) test -run '^$$' -fuzz FuzzPieces -fuzztime 30s ./api/http1
 
 .PHONY: proto
 proto: tools-go ## generate the plugin protocol's Go code

@@ -14,6 +14,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/countersign-dev/countersign/api/http1"
 	"github.com/countersign-dev/countersign/api/stream"
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -66,6 +68,12 @@ type Options struct {
 	// UnknownTokensPerMinute limits how many unknown tokens an address may
 	// present, 60 by default. Tokens that exist are never limited.
 	UnknownTokensPerMinute int
+
+	// Connections limits how many connections are open at once, 4096 by default, and
+	// ConnectionsPerAddress how many of one IPv4 address or IPv6 /64, 512 by default.
+	// Trusted proxies are not limited by address.
+	Connections           int
+	ConnectionsPerAddress int
 
 	// Stream sets the intervals of event streams.
 	Stream stream.Pace
@@ -126,6 +134,8 @@ type Server struct {
 }
 
 const (
+	// readTimeout is how long a request's head may take, counted from the connection's
+	// first byte, or from its beginning if none comes; and then how long its body may take.
 	readTimeout  = 15 * time.Second
 	writeTimeout = 60 * time.Second
 	idleTimeout  = 75 * time.Second
@@ -133,6 +143,8 @@ const (
 	// Fiber refuses a larger body before anything else is known of the request.
 	// Up to this size, a caller without the right gets 401, 404 or 403 instead.
 	bodyLimit = 2 * maxBody
+
+	maxHead = 16 << 10 // size of the largest head of a request, in bytes
 )
 
 // New makes a server with all endpoints. It does not listen yet.
@@ -148,6 +160,8 @@ func New(o Options) (*Server, error) {
 	if o.UnknownTokensPerMinute == 0 {
 		o.UnknownTokensPerMinute = 60
 	}
+	s.options.Connections = cmp.Or(o.Connections, 4096)
+	s.options.ConnectionsPerAddress = cmp.Or(o.ConnectionsPerAddress, 512)
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
@@ -167,7 +181,7 @@ func New(o Options) (*Server, error) {
 	s.app = fiber.New(fiber.Config{
 		Immutable: true, CaseSensitive: true, DisableStartupMessage: true, DisablePreParseMultipartForm: true,
 		EnableTrustedProxyCheck: true, TrustedProxies: o.TrustedProxies,
-		BodyLimit: bodyLimit, ReadBufferSize: 16 << 10,
+		BodyLimit: bodyLimit, ReadBufferSize: maxHead,
 		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		ErrorHandler: s.fiberError,
 	})
@@ -223,6 +237,10 @@ func (s *Server) registerEndpoints() {
 
 // Serve answers requests on a listener until Shutdown. Call it once.
 func (s *Server) Serve(l net.Listener) error {
+	l = http1.Listen(l, http1.Limits{
+		Head: maxHead, HeadTime: readTimeout,
+		Connections: s.options.Connections, PerGroup: s.options.ConnectionsPerAddress, Group: s.limitedNetwork,
+	}, s.log)
 	if !s.open(l) {
 		return nil // Shutdown came first
 	}
@@ -230,6 +248,12 @@ func (s *Server) Serve(l net.Listener) error {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return nil
+}
+
+// limitedNetwork is the network whose connections are limited: none for a proxy,
+// which brings the connections of many callers.
+func (s *Server) limitedNetwork(peer netip.Addr) (netip.Prefix, bool) {
+	return network(peer.String()), !s.trusted(peer.Unmap())
 }
 
 // open keeps the listener for Shutdown, or closes it if Shutdown came first.

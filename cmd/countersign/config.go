@@ -83,6 +83,8 @@ type RetentionConfig struct {
 
 // LimitsConfig limits what unauthenticated callers may try.
 type LimitsConfig struct {
+	Connections           int `koanf:"connections" default:"4096" usage:"connections that may be open at once; at most half of the files that the system lets this process open"`
+	ConnectionsPerAddress int `koanf:"connections_per_address" default:"512" usage:"connections that an IPv4 address or an IPv6 /64 may have open at once; trusted_proxies may have any number"`
 	UnknownTokens int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens that an address may try per minute"`
 }
 
@@ -219,8 +221,12 @@ func (c *Config) complete() error {
 	if c.Sessions.Idle < time.Second || c.Sessions.Life < c.Sessions.Idle {
 		return errors.New("sessions.idle must be at least 1s, and sessions.life at least sessions.idle")
 	}
-	if c.Limits.UnknownTokens < 1 {
-		return errors.New("limits.unknown_tokens must be at least 1")
+	for name, limit := range map[string]int{
+		"unknown_tokens": c.Limits.UnknownTokens, "connections": c.Limits.Connections, "connections_per_address": c.Limits.ConnectionsPerAddress,
+	} {
+		if limit < 1 {
+			return fmt.Errorf("limits.%s must be at least 1", name)
+		}
 	}
 	return nil
 }

@@ -45,6 +45,7 @@ var rooms = map[string][]string{
 	"plugins/conformance":    {"engine", "plugins/runtime", "plugins/catalogue", "plugins/declaration", "plugins/sandbox", "plugins/sdk/..."},
 	"plugins/plugintest":     {"std"},
 	"api":                    {"engine", "api/..."},
+	"api/http1":              {},
 	"api/stream":             {"api/wire", "engine"},
 	"api/client":             {"api/wire"},
 	"api/wire":               {"std"},

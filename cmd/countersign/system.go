@@ -265,6 +265,7 @@ func (s *system) serve(ctx context.Context, listener net.Listener) error {
 		Downloads: s.downloads, Admin: s.admin, Authentication: s.signIns, Notifications: s.notifications, Store: s.store,
 		Clock: engine.SystemClock, UI: web.Files(),
 		PublicURL: s.config.PublicURL, TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
+		Connections: connectionLimit(s.config.Limits.Connections), ConnectionsPerAddress: s.config.Limits.ConnectionsPerAddress,
 		ImportPEM: certimport.PEM, ImportPKCS12: certimport.PKCS12,
 		Ready:        []api.Check{{Name: "store", Ask: s.store.Ping}, {Name: "temporal", Ask: s.workflows.Ready}},
 		PolicyStatus: s.policy.Status, Registry: s.metrics,
@@ -283,6 +284,16 @@ func (s *system) serve(ctx context.Context, listener net.Listener) error {
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	return errors.Join(err, server.Shutdown(closing), s.close(closing))
+}
+
+// connectionLimit leaves half of the files that this process may open to databases,
+// plugins and Temporal.
+func connectionLimit(configured int) int {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return configured
+	}
+	return int(min(uint64(configured), files.Cur/2)) //nolint:gosec // at most what is configured, which is positive
 }
 
 // url is the public URL or, without one, a URL that works on this machine.
