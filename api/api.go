@@ -58,12 +58,12 @@ type Options struct {
 	UI fs.FS
 
 	// PublicURL is the address under which callers reach the server, such as
-	// https://countersign.example.com. Without it, the URL in the answer to a
-	// mint is made from the Host header of that request: this is right on one
-	// machine, but the caller can choose it.
+	// https://countersign.example.com. A request for another host is refused.
+	// Without it, the URL in the answer to a mint is made from the Host header of
+	// that request, which must be an IP address or localhost.
 	PublicURL string
 	// TrustedProxies are the addresses and networks (CIDR) whose headers
-	// X-Forwarded-For, -Proto and -Host are believed. None by default.
+	// X-Forwarded-For and X-Forwarded-Proto are believed. None by default.
 	TrustedProxies []string
 	// UnknownTokensPerMinute limits how many unknown tokens an address may
 	// present, 60 by default. Tokens that exist are never limited.
@@ -140,9 +140,11 @@ const (
 	writeTimeout = 60 * time.Second
 	idleTimeout  = 75 * time.Second
 
-	// Fiber refuses a larger body before anything else is known of the request.
-	// Up to this size, a caller without the right gets 401, 404 or 403 instead.
+	// bodyLimit is the size of the largest body that is read, in bytes. Up to it, a
+	// caller without the right gets 404 or 403 and not 413.
 	bodyLimit = 2 * maxBody
+	// strangerLimit is the same for a caller who is not known.
+	strangerLimit = 16 << 10
 
 	maxHead = 16 << 10 // size of the largest head of a request, in bytes
 )
@@ -180,12 +182,13 @@ func New(o Options) (*Server, error) {
 	}
 	s.app = fiber.New(fiber.Config{
 		Immutable: true, CaseSensitive: true, DisableStartupMessage: true, DisablePreParseMultipartForm: true,
-		EnableTrustedProxyCheck: true, TrustedProxies: o.TrustedProxies,
-		BodyLimit: bodyLimit, ReadBufferSize: maxHead,
+		EnableTrustedProxyCheck: true, // and no proxy is trusted: senderOf alone reads what proxies say
+		BodyLimit:               bodyLimit, ReadBufferSize: maxHead,
 		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		ErrorHandler: s.fiberError,
 	})
 	s.app.Server().Handler = s.knownMethods(s.app.Server().Handler)
+	s.app.Server().HeaderReceived = s.limitBody
 	s.app.Use(s.observe)
 	s.huma = humafiber.New(s.app, documentation(o.Version))
 	s.registerEndpoints()

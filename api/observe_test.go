@@ -61,9 +61,9 @@ func TestBrokenRequests(t *testing.T) {
 		code   engine.Code
 	}{
 		{"GET /api/v1/me?canary\r\n\r\n", 400, "bad_request"},
-		{"GET /api/v1/downloads/canary HTTP/1.1\r\nHost: x\r\nbad header canary\r\n\r\n", 400, "bad_request"},
-		{"GET /api/v1/me HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("canary", 4000) + "\r\n\r\n", 431, "headers_too_large"},
-		{"POST /api/v1/downloads HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n", 413, engine.CodeBodyTooLarge},
+		{"GET /api/v1/downloads/canary HTTP/1.1\r\nHost: localhost\r\nbad header canary\r\n\r\n", 400, "bad_request"},
+		{"GET /api/v1/me HTTP/1.1\r\nHost: localhost\r\nX-Long: " + strings.Repeat("canary", 4000) + "\r\n\r\n", 431, "headers_too_large"},
+		{"POST /api/v1/downloads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n", 413, engine.CodeBodyTooLarge},
 	} {
 		a := f.raw(c.text)
 		a.problem(c.status, c.code)
@@ -71,11 +71,11 @@ func TestBrokenRequests(t *testing.T) {
 			t.Errorf("%v %s", a.header, a.body)
 		}
 	}
-	a := f.raw("GET /%zz?%zz=%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	a := f.raw("GET /%zz?%zz=%zz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 	if a.status != 404 && a.status != 400 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
-	f.raw("GET /api/v1/projects?%zz=%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").problem(401, engine.CodeUnauthenticated)
+	f.raw("GET /api/v1/projects?%zz=%zz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").problem(401, engine.CodeUnauthenticated)
 }
 
 func TestHeadersOfEveryAnswer(t *testing.T) {

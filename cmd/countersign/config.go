@@ -28,10 +28,10 @@ import (
 // variable overrides the file. deploy/README.md lists the settings.
 type Config struct {
 	Listen         string   `koanf:"listen" default:"127.0.0.1:8080" usage:"address to serve on"`
-	PublicURL      string   `koanf:"public_url" usage:"URL under which callers reach this server, for the links it hands out (default: the address that each caller used)"`
+	PublicURL      string   `koanf:"public_url" usage:"URL under which callers reach this server, for the links it hands out; requests for another host are refused (default: the IP address or localhost, as each caller used it)"`
 	Data           string   `koanf:"data" usage:"folder for databases and the local key file (default: countersign in the user's state folder)"`
 	Plugins        string   `koanf:"plugins" usage:"catalogue of format plugins (default: plugins/catalogue.json beside this program)"`
-	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks of reverse proxies; X-Forwarded-For is believed from these only"`
+	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks of reverse proxies; X-Forwarded-For and X-Forwarded-Proto are believed from these only"`
 	Bootstrap      string   `koanf:"bootstrap" usage:"file that gets the first administrator's API key and password while the installation has no user"`
 
 	Sandbox       SandboxConfig       `koanf:"sandbox"`
