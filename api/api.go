@@ -80,7 +80,7 @@ type Options struct {
 
 	// Ready are the checks of /readyz.
 	Ready []Check
-	// Registry holds the metrics that /metrics shows; a new one by default.
+	// Registry holds the metrics that OperatorServer shows; a new one by default.
 	Registry *prometheus.Registry
 	Log      *slog.Logger
 	// Version is shown in the OpenAPI document.
@@ -167,6 +167,7 @@ func New(o Options) (*Server, error) {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
+	s.options.Registry = o.Registry
 	var err error
 	if s.unknownTokens, err = newLimiter(o.UnknownTokensPerMinute); err != nil {
 		return nil, err
@@ -192,7 +193,7 @@ func New(o Options) (*Server, error) {
 	s.app.Use(s.observe)
 	s.huma = humafiber.New(s.app, documentation(o.Version))
 	s.registerEndpoints()
-	if err := s.operations(o.Registry); err != nil {
+	if err := s.document(); err != nil {
 		return nil, err
 	}
 	return s, s.ui(o.UI)

@@ -92,7 +92,7 @@ func (f *fixture) everyPath(t *testing.T, id *identity, request string, secrets 
 		f.do("admin", "GET", "{p}/requests", ""), f.do("admin", "GET", "{p}/download-tokens", ""), f.do("admin", "GET", "{p}/audit-logs", ""),
 		f.do("admin", "GET", "{p}/audit-logs?format=csv", ""), f.do("admin", "GET", "{p}/api-keys", ""), f.do("root", "GET", "/users", ""),
 		f.do("root", "GET", "/projects/system/audit-logs", ""), f.do("viewer", "GET", "{p}/certificates", ""), f.do("viewer", "GET", "{c:shop}/events", ""),
-		f.do("", "GET", "//metrics", ""), f.do("", "GET", "//readyz", ""),
+		f.operators("//metrics"), f.operators("//readyz"),
 		f.raw("GET /api/v1/downloads/" + token + " HTTP/1.1\r\nHost: localhost\r\nbad " + passphrase + "\r\n\r\n"),
 	}
 }

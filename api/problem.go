@@ -81,6 +81,7 @@ var kinds = map[engine.Code]kind{
 	codeInternal:                   {500, "internal error"},
 	engine.CodeRendererFailed:      {502, "renderer failed"},
 	engine.CodeUnavailable:         {503, "unavailable"},
+	engine.CodeStorageFull:         {503, "storage full"},
 	engine.CodeAuditUnavailable:    {503, "audit record unavailable"},
 }
 

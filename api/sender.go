@@ -94,23 +94,36 @@ func (s *Server) trusted(ip netip.Addr) bool {
 
 var hosts = regexp.MustCompile(`^(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?$`)
 
+// hostName is the name in a Host header, in lower case and without brackets or port,
+// and whether it is that of a loopback address.
+func hostName(host string) (name string, loopback bool, err error) {
+	parts := hosts.FindStringSubmatch(host)
+	if parts == nil {
+		return "", false, engine.Errorf(codeBadRequest, "the header Host is missing or not valid")
+	}
+	name = strings.ToLower(parts[1] + parts[2])
+	ip, _ := netip.ParseAddr(name) // the zero address is not loopback
+	return name, name == "localhost" || ip.IsLoopback(), nil
+}
+
+var errMisdirected = engine.Errorf(codeMisdirected,
+	"this server is not the host that the request names; call it as the setting public_url says or, without that, by its IP address")
+
 // checkHost refuses a request for a host that is not this server: a page of another
 // site can make a browser connect here under a name of its own (DNS rebinding), and
 // the browser then takes this server for that site. An address is no such name.
 func (s *Server) checkHost(from sender) error {
-	parts := hosts.FindStringSubmatch(from.host)
-	if parts == nil {
-		return engine.Errorf(codeBadRequest, "the header Host is missing or not valid")
+	name, loopback, err := hostName(from.host)
+	if err != nil {
+		return err
 	}
-	name := strings.ToLower(parts[1] + parts[2])
-	ip, err := netip.ParseAddr(name)
-	loopback := name == "localhost" || ip.IsLoopback()
-	ours := loopback || err == nil
+	_, noAddress := netip.ParseAddr(name)
+	ours := loopback || noAddress == nil
 	if public, _ := url.Parse(s.options.PublicURL); public != nil && public.Host != "" { // checkAddresses parsed it
 		ours = strings.EqualFold(name, public.Hostname()) || loopback && from.local.IsLoopback()
 	}
 	if !ours {
-		return engine.Errorf(codeMisdirected, "this server is not the host that the request names; call it as the setting public_url says")
+		return errMisdirected
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ import (
 // variable overrides the file. deploy/README.md lists the settings.
 type Config struct {
 	Listen         string   `koanf:"listen" default:"127.0.0.1:8080" usage:"address to serve on"`
+	ListenAdmin    string   `koanf:"listen_admin" default:"127.0.0.1:8081" usage:"address to serve metrics and the reasons of readiness on, to operators without a credential; empty for none"`
 	PublicURL      string   `koanf:"public_url" usage:"URL under which callers reach this server, for the links it hands out; requests for another host are refused (default: the IP address or localhost, as each caller used it)"`
 	Data           string   `koanf:"data" usage:"folder for databases and the local key file (default: countersign in the user's state folder)"`
 	Plugins        string   `koanf:"plugins" usage:"catalogue of format plugins (default: plugins/catalogue.json beside this program)"`
@@ -85,7 +86,7 @@ type RetentionConfig struct {
 type LimitsConfig struct {
 	Connections           int `koanf:"connections" default:"4096" usage:"connections that may be open at once; at most half of the files that the system lets this process open"`
 	ConnectionsPerAddress int `koanf:"connections_per_address" default:"512" usage:"connections that an IPv4 address or an IPv6 /64 may have open at once; trusted_proxies may have any number"`
-	UnknownTokens int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens that an address may try per minute"`
+	UnknownTokens         int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens that an address may try per minute"`
 }
 
 // SessionsConfig limits how long a browser stays signed in.
