@@ -129,11 +129,12 @@ bench: build ## measure; ratios are printed and written to bench-results/
 FUZZ := $(GO) test -run '^$$' -fuzztime 30s -fuzzminimizetime 1x -fuzz
 
 .PHONY: fuzz
-fuzz: tools-go ## fuzz the certificate import, 30 s a target
+fuzz: tools-go ## fuzz the certificate import and the framing of requests, 30 s a target
 	$(FUZZ) FuzzPEM ./engine/certimport
 	$(FUZZ) FuzzPKCS12 ./engine/certimport
 	$(FUZZ) FuzzParse ./engine/certparse
 	$(FUZZ) FuzzRead ./engine/ber
+	$(FUZZ) FuzzPieces ./api/http1
 
 .PHONY: proto
 proto: tools-go ## generate the plugin protocol's Go code

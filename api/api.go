@@ -14,6 +14,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/countersign-dev/countersign/api/http1"
 	"github.com/countersign-dev/countersign/api/stream"
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -56,23 +58,29 @@ type Options struct {
 	UI fs.FS
 
 	// PublicURL is the address under which callers reach the server, such as
-	// https://countersign.example.com. Without it, the URL in the answer to a
-	// mint is made from the Host header of that request: this is right on one
-	// machine, but the caller can choose it.
+	// https://countersign.example.com. A request for another host is refused.
+	// Without it, the URL in the answer to a mint is made from the Host header of
+	// that request, which must be an IP address or localhost.
 	PublicURL string
 	// TrustedProxies are the addresses and networks (CIDR) whose headers
-	// X-Forwarded-For, -Proto and -Host are believed. None by default.
+	// X-Forwarded-For and X-Forwarded-Proto are believed. None by default.
 	TrustedProxies []string
 	// UnknownTokensPerMinute limits how many unknown tokens an address may
 	// present, 60 by default. Tokens that exist are never limited.
 	UnknownTokensPerMinute int
+
+	// Connections limits how many connections are open at once, 4096 by default, and
+	// ConnectionsPerAddress how many of one IPv4 address or IPv6 /64, 512 by default.
+	// Trusted proxies are not limited by address.
+	Connections           int
+	ConnectionsPerAddress int
 
 	// Stream sets the intervals of event streams.
 	Stream stream.Pace
 
 	// Ready are the checks of /readyz.
 	Ready []Check
-	// Registry holds the metrics that /metrics shows; a new one by default.
+	// Registry holds the metrics that OperatorServer shows; a new one by default.
 	Registry *prometheus.Registry
 	Log      *slog.Logger
 	// Version is shown in the OpenAPI document.
@@ -127,13 +135,19 @@ type Server struct {
 }
 
 const (
+	// readTimeout is how long a request's head may take, counted from the connection's
+	// first byte, or from its beginning if none comes; and then how long its body may take.
 	readTimeout  = 15 * time.Second
 	writeTimeout = 60 * time.Second
 	idleTimeout  = 75 * time.Second
 
-	// Fiber refuses a larger body before anything else is known of the request.
-	// Up to this size, a caller without the right gets 401, 404 or 403 instead.
+	// bodyLimit is the size of the largest body that is read, in bytes. Up to it, a
+	// caller without the right gets 404 or 403 and not 413.
 	bodyLimit = 2 * maxBody
+	// strangerLimit is the same for a caller who is not known.
+	strangerLimit = 16 << 10
+
+	maxHead = 16 << 10 // size of the largest head of a request, in bytes
 )
 
 // New makes a server with all endpoints. It does not listen yet.
@@ -149,9 +163,12 @@ func New(o Options) (*Server, error) {
 	if o.UnknownTokensPerMinute == 0 {
 		o.UnknownTokensPerMinute = 60
 	}
+	s.options.Connections = cmp.Or(o.Connections, 4096)
+	s.options.ConnectionsPerAddress = cmp.Or(o.ConnectionsPerAddress, 512)
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
+	s.options.Registry = o.Registry
 	var err error
 	if s.unknownTokens, err = newLimiter[netip.Prefix](o.UnknownTokensPerMinute); err != nil {
 		return nil, err
@@ -167,16 +184,17 @@ func New(o Options) (*Server, error) {
 	}
 	s.app = fiber.New(fiber.Config{
 		Immutable: true, CaseSensitive: true, DisableStartupMessage: true, DisablePreParseMultipartForm: true,
-		EnableTrustedProxyCheck: true, TrustedProxies: o.TrustedProxies,
-		BodyLimit: bodyLimit, ReadBufferSize: 16 << 10,
+		EnableTrustedProxyCheck: true, // and no proxy is trusted: senderOf alone reads what proxies say
+		BodyLimit:               bodyLimit, ReadBufferSize: maxHead,
 		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		ErrorHandler: s.fiberError,
 	})
 	s.app.Server().Handler = s.knownMethods(s.app.Server().Handler)
+	s.app.Server().HeaderReceived = s.limitBody
 	s.app.Use(s.observe)
 	s.huma = humafiber.New(s.app, documentation(o.Version))
 	s.registerEndpoints()
-	if err := s.operations(o.Registry); err != nil {
+	if err := s.document(); err != nil {
 		return nil, err
 	}
 	return s, s.ui(o.UI)
@@ -224,6 +242,10 @@ func (s *Server) registerEndpoints() {
 
 // Serve answers requests on a listener until Shutdown. Call it once.
 func (s *Server) Serve(l net.Listener) error {
+	l = http1.Listen(l, http1.Limits{
+		Head: maxHead, HeadTime: readTimeout,
+		Connections: s.options.Connections, PerGroup: s.options.ConnectionsPerAddress, Group: s.limitedNetwork,
+	}, s.log)
 	if !s.open(l) {
 		return nil // Shutdown came first
 	}
@@ -231,6 +253,12 @@ func (s *Server) Serve(l net.Listener) error {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return nil
+}
+
+// limitedNetwork is the network whose connections are limited: none for a proxy,
+// which brings the connections of many callers.
+func (s *Server) limitedNetwork(peer netip.Addr) (netip.Prefix, bool) {
+	return engine.Origin{IP: peer.String()}.Network(), !s.trusted(peer.Unmap())
 }
 
 // open keeps the listener for Shutdown, or closes it if Shutdown came first.

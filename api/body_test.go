@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -81,7 +82,7 @@ func TestGzipBomb(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	for _, encoding := range []string{"gzip", "deflate", "br", "zstd", "identity", "x"} {
 		f.do("operator", "POST", "{c:shop}/downloads", bomb, "Content-Encoding", encoding).problem(415, engine.CodeUnsupportedEncoding)
-		f.do("", "POST", "/downloads", bomb, "Content-Encoding", encoding).problem(415, engine.CodeUnsupportedEncoding)
+		f.do("", "POST", "/downloads", bomb[:15<<10], "Content-Encoding", encoding).problem(415, engine.CodeUnsupportedEncoding)
 	}
 	runtime.ReadMemStats(&after)
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > 128<<20 {
@@ -89,4 +90,45 @@ func TestGzipBomb(t *testing.T) {
 	}
 	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "", "Content-Encoding", "gzip").problem(415, engine.CodeUnsupportedEncoding)
 	f.do("", "GET", "/downloads/"+m.Token.Reveal(), "").is(200)
+}
+
+// Of a caller who is not known, no more than 16 KiB are read: the answer comes
+// although the rest of the body does not, and the connection is closed.
+func TestBodyOfAStranger(t *testing.T) {
+	f := newFixture(t)
+	imports := "POST /api/v1" + f.expand("{p}/certificates") + " HTTP/1.1\r\nHost: localhost\r\n"
+	chunk := fmt.Sprintf("%x\r\n%s", 16<<10+1, strings.Repeat("x", 16<<10+1))
+	for name, c := range map[string]struct {
+		head   string
+		status int
+		code   engine.Code
+	}{
+		"no credential":       {imports + "Content-Length: 1000000\r\n\r\n", 401, engine.CodeUnauthenticated},
+		"no credential, none": {imports + "Content-Length: 16385\r\n\r\n", 401, engine.CodeUnauthenticated},
+		"unknown key":         {imports + "Authorization: Bearer x\r\nContent-Length: 1000000\r\n\r\n", 401, engine.CodeUnauthenticated},
+		"unknown session":     {imports + "Cookie: countersign_session=x\r\nContent-Length: 1000000\r\n\r\n", 401, engine.CodeUnauthenticated},
+		"chunks":              {imports + "Transfer-Encoding: chunked\r\n\r\n" + chunk, 401, engine.CodeUnauthenticated},
+		"no endpoint":         {"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n", 401, engine.CodeUnauthenticated},
+		"sign-in":             {"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16385\r\n\r\n", 413, engine.CodeBodyTooLarge},
+		"redemption":          {"POST /api/v1/downloads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16385\r\n\r\n", 413, engine.CodeBodyTooLarge},
+		"key, too large": {imports + "Authorization: Bearer " + f.keys["admin"].Reveal() + "\r\nContent-Length: 3000000\r\n\r\n",
+			413, engine.CodeBodyTooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := f.raw(c.head)
+			a.t = t
+			a.problem(c.status, c.code)
+			if (c.status == 401) != (a.header.Get("WWW-Authenticate") != "") {
+				t.Errorf("%v", a.header)
+			}
+		})
+	}
+	if n := len(f.entries(engine.SystemChain, engine.ActionLoginFailed)); n != 1 {
+		t.Errorf("%d failed logins are in the audit log", n)
+	}
+	large := `{"name":"` + strings.Repeat("x", 20<<10) + `"}`
+	f.do("", "POST", "{p}/certificates", large).problem(401, engine.CodeUnauthenticated) // a client that sends it all gets the answer too
+	f.do("admin", "POST", "{p}/certificates", large).problem(422, engine.CodeInvalidCertificate)
+	f.withPassword("admin")
+	f.signIn("admin").do("POST", "{p}/certificates", large).problem(422, engine.CodeInvalidCertificate)
 }

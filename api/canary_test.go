@@ -36,6 +36,8 @@ func TestSecretsAppearNowhere(t *testing.T) {
 		"key": keyText, "key bytes": string(der[len(der)-40:]),
 	}
 	answers := f.everyPath(t, id, minted.RequestID, secrets)
+	logged := len(answers) - 1 // one cannot be read as a request
+	answers = append(answers, f.operators("//metrics"), f.operators("//readyz"))
 	f.reported()
 	for name, secret := range secrets {
 		for _, form := range forms(secret) {
@@ -49,8 +51,8 @@ func TestSecretsAppearNowhere(t *testing.T) {
 			}
 		}
 	}
-	if n := strings.Count(f.log.String(), `"msg":"request"`); n < len(answers)-1 {
-		t.Errorf("only %d of %d requests are in the log", n, len(answers))
+	if n := strings.Count(f.log.String(), `"msg":"request"`); n < logged {
+		t.Errorf("only %d of %d requests are in the log", n, logged)
 	}
 }
 
@@ -92,8 +94,7 @@ func (f *fixture) everyPath(t *testing.T, id *identity, request string, secrets 
 		f.do("admin", "GET", "{p}/requests", ""), f.do("admin", "GET", "{p}/download-tokens", ""), f.do("admin", "GET", "{p}/audit-logs", ""),
 		f.do("admin", "GET", "{p}/audit-logs?format=csv", ""), f.do("admin", "GET", "{p}/api-keys", ""), f.do("root", "GET", "/users", ""),
 		f.do("root", "GET", "/projects/system/audit-logs", ""), f.do("viewer", "GET", "{p}/certificates", ""), f.do("viewer", "GET", "{c:shop}/events", ""),
-		f.do("", "GET", "//metrics", ""), f.do("", "GET", "//readyz", ""),
-		f.raw("GET /api/v1/downloads/" + token + " HTTP/1.1\r\nHost: x\r\nbad " + passphrase + "\r\n\r\n"),
+		f.raw("GET /api/v1/downloads/" + token + " HTTP/1.1\r\nHost: localhost\r\nbad " + passphrase + "\r\n\r\n"),
 	}
 }
 

@@ -12,14 +12,12 @@ import (
 )
 
 // probes are the routes that machines ask every few seconds.
-var probes = []string{"/healthz", "/readyz", "/metrics"}
+var probes = []string{"/healthz", "/readyz"}
 
 // checkTimeout is how long a check may take before it counts as no answer.
 const checkTimeout = 3 * time.Second
 
 type healthOutput struct{ Body wire.Health }
-
-type readinessOutput struct{ Body wire.Readiness }
 
 func (s *Server) healthEndpoints() {
 	register(s, endpoint{
@@ -28,31 +26,27 @@ func (s *Server) healthEndpoints() {
 	}, s.health)
 	register(s, endpoint{
 		id: "readiness", method: http.MethodGet, path: "/readyz", access: public, tag: "Health",
-		summary: "Check whether requests can be served",
-		description: "503 unavailable names in its detail what does not answer. Its member checks lists all checks, its member plugins the renderers " +
-			"and its member policy the active rules.",
-	}, s.readiness)
+		summary:     "Check whether requests can be served",
+		description: "503 unavailable if not. Which check failed, and the state of plugins and policy rules, is shown to operators on the listener listen_admin.",
+	}, s.ready)
 }
 
 func (s *Server) health(context.Context, *call, *struct{}) (*healthOutput, error) {
 	return &healthOutput{wire.Health{Status: "ok"}}, nil
 }
 
-func (s *Server) readiness(ctx context.Context, k *call, _ *struct{}) (*readinessOutput, error) {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	checks := make([]wire.Check, len(s.options.Ready))
-	var all sync.WaitGroup
-	for i, check := range s.options.Ready {
-		all.Go(func() {
-			err := runCheck(ctx, check)
-			checks[i] = wire.Check{Name: check.Name, OK: err == nil}
-			if err != nil {
-				s.log.WarnContext(ctx, "a readiness check failed", "request_id", k.id, "check", check.Name, "error", err)
-			}
-		})
+func (s *Server) ready(ctx context.Context, k *call, _ *struct{}) (*healthOutput, error) {
+	for _, check := range s.runChecks(ctx, k.id) {
+		if !check.OK {
+			return nil, engine.Errorf(engine.CodeUnavailable, "the server is not ready; its operators find the reason at the address listen_admin")
+		}
 	}
-	all.Wait()
+	return &healthOutput{wire.Health{Status: "ready"}}, nil
+}
+
+// readiness says for operators whether requests can be served, and if not, why.
+func (s *Server) readiness(ctx context.Context) (*wire.Readiness, error) {
+	checks := s.runChecks(ctx, "")
 	var unanswered []string
 	for _, check := range checks {
 		if !check.OK {
@@ -66,10 +60,29 @@ func (s *Server) readiness(ctx context.Context, k *call, _ *struct{}) (*readines
 	status := s.options.PolicyStatus()
 	policy := wire.PolicyStatus{Revision: status.Revision, LoadedAt: wire.Instant(status.LoadedAt), Problem: status.Problem}
 	if len(unanswered) > 0 {
-		return nil, engine.Errorf(engine.CodeUnavailable, "no answer from: %s", strings.Join(unanswered, ", ")).
+		return nil, engine.Errorf(engine.CodeUnavailable, "not ready: %s", strings.Join(unanswered, ", ")).
 			With("checks", checks).With("plugins", plugins).With("policy", policy)
 	}
-	return &readinessOutput{wire.Readiness{Status: "ready", Checks: checks, Plugins: plugins, Policy: policy}}, nil
+	return &wire.Readiness{Status: "ready", Checks: checks, Plugins: plugins, Policy: policy}, nil
+}
+
+// runChecks runs all checks at once.
+func (s *Server) runChecks(ctx context.Context, requestID string) []wire.Check {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	checks := make([]wire.Check, len(s.options.Ready))
+	var all sync.WaitGroup
+	for i, check := range s.options.Ready {
+		all.Go(func() {
+			err := runCheck(ctx, check)
+			checks[i] = wire.Check{Name: check.Name, OK: err == nil}
+			if err != nil {
+				s.log.WarnContext(ctx, "a readiness check failed", "request_id", requestID, "check", check.Name, "error", err)
+			}
+		})
+	}
+	all.Wait()
+	return checks
 }
 
 // runCheck returns when the check has answered or ctx has ended, even if the check

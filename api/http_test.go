@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -29,6 +30,12 @@ func (f *fixture) do(as, method, path, body string, headers ...string) answer {
 	if rest, ok := strings.CutPrefix(path, "//"); ok {
 		address = f.url + "/" + rest
 	}
+	return f.send(address, as, method, body, headers...)
+}
+
+// send is do with a whole address.
+func (f *fixture) send(address, as, method, body string, headers ...string) answer {
+	f.t.Helper()
 	req, err := http.NewRequestWithContext(f.t.Context(), method, address, strings.NewReader(body))
 	must(f.t, err)
 	req.Header.Set("User-Agent", "countersign-test")
@@ -47,6 +54,14 @@ func (f *fixture) do(as, method, path, body string, headers ...string) answer {
 	text, err := io.ReadAll(got.Body)
 	must(f.t, err)
 	return answer{f.t, got.StatusCode, got.Header, text}
+}
+
+// operators asks the server for operators; a path begins with "//".
+func (f *fixture) operators(path string, headers ...string) answer {
+	f.t.Helper()
+	server := httptest.NewServer(f.server.OperatorServer().Handler)
+	defer server.Close()
+	return f.send(server.URL+strings.TrimPrefix(path, "/"), "", "GET", "", headers...)
 }
 
 // expand writes out {p}, the project, and {c:name}, one of its certificates.

@@ -78,28 +78,6 @@ func TestLimitIsPerAddress(t *testing.T) {
 	}
 }
 
-func TestClientAddress(t *testing.T) {
-	for _, c := range []struct {
-		proxies         []string
-		forwarded, want string
-	}{
-		{nil, "192.0.2.1", "127.0.0.1"},
-		{[]string{"10.0.0.0/8"}, "192.0.2.1", "127.0.0.1"},
-		{[]string{"127.0.0.1"}, "", "127.0.0.1"},
-		{[]string{"127.0.0.1"}, "192.0.2.1", "192.0.2.1"},
-		{[]string{"127.0.0.1"}, "6.6.6.6, 192.0.2.1", "192.0.2.1"}, // the first is the caller's own claim
-		{[]string{"127.0.0.1", "10.0.0.0/8"}, "6.6.6.6, 192.0.2.1, 10.1.2.3", "192.0.2.1"},
-		{[]string{"127.0.0.1", "10.0.0.0/8"}, "6.6.6.6, nonsense, 10.1.2.3", "10.1.2.3"},
-		{[]string{"127.0.0.1"}, "::ffff:192.0.2.1", "192.0.2.1"},
-	} {
-		f := newFixture(t, func(_ *fixture, o *api.Options) { o.TrustedProxies = c.proxies })
-		f.do("", "GET", "/downloads/"+unknownToken(1), "", "X-Forwarded-For", c.forwarded).is(404)
-		if got := f.entries(engine.SystemChain, engine.ActionDownloadRefused)[0].IP; got != c.want {
-			t.Errorf("%v, X-Forwarded-For: %s: %s, want %s", c.proxies, c.forwarded, got, c.want)
-		}
-	}
-}
-
 // A token bound to an address is not opened by a header.
 func TestBoundToken(t *testing.T) {
 	f := newFixture(t, func(_ *fixture, o *api.Options) { o.TrustedProxies = []string{"127.0.0.1"} })

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
@@ -34,7 +35,14 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	for _, h := range headers {
 		c.Set(h[0], h[1])
 	}
-	if err := s.recovered(c, k); err != nil {
+	var err error
+	if !slices.Contains(probes, c.Path()) { // load balancers name the host as they like
+		err = s.checkHost(k.sender)
+	}
+	if err == nil {
+		err = s.recovered(c, k)
+	}
+	if err != nil {
 		s.answerError(c, k, err)
 	}
 	// A duration needs the monotonic clock; the injected clock returns only the time of day.
@@ -71,7 +79,7 @@ func (s *Server) answerError(c *fiber.Ctx, k *call, err error) {
 	if p.Code == string(codeInternal) {
 		s.log.Error("request failed", "request_id", k.id, "route", k.route, "error", err)
 	}
-	s.answer(c, p)
+	s.answer(c, huma.ErrorWithHeaders(p, headersOf(p)))
 }
 
 // ofFiber translates an error from Fiber, whose text may repeat the request.
@@ -82,7 +90,7 @@ func ofFiber(e *fiber.Error) error {
 	case fiber.StatusMethodNotAllowed:
 		return engine.Errorf(codeMethodNotAllowed, "this path does not accept this method; see the header Allow")
 	case fiber.StatusRequestEntityTooLarge:
-		return engine.Errorf(engine.CodeBodyTooLarge, "a body may have at most %d bytes", maxBody)
+		return engine.Errorf(engine.CodeBodyTooLarge, "a body may have at most %d bytes, or %d from a caller who has not signed in", maxBody, strangerLimit)
 	case fiber.StatusRequestHeaderFieldsTooLarge:
 		return engine.Errorf(codeHeadersTooLarge, "the headers of the request are too large; send fewer or shorter ones")
 	case fiber.StatusRequestTimeout, fiber.StatusBadGateway: // Fiber reports a broken connection so
@@ -101,6 +109,9 @@ func (s *Server) fiberError(c *fiber.Ctx, err error) error {
 	c.Set(requestIDHeader, k.id)
 	for _, h := range headers {
 		c.Set(h[0], h[1])
+	}
+	if errors.Is(err, fiber.ErrRequestEntityTooLarge) {
+		err = s.bodyRefusal(c, k)
 	}
 	s.answerError(c, k, err)
 	s.metrics.served("", k.route, c.Response().StatusCode(), 0)

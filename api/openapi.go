@@ -10,9 +10,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/middleware/adaptor"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // documentation configures huma without its pages, which load scripts from other
@@ -30,9 +27,9 @@ func documentation(version string) huma.Config {
 	return config
 }
 
-// operations registers the metrics and the OpenAPI document, which is complete
-// once every endpoint is registered.
-func (s *Server) operations(registry *prometheus.Registry) error {
+// document registers the OpenAPI document, which is complete once every endpoint is
+// registered.
+func (s *Server) document() error {
 	if problem := s.huma.OpenAPI().Components.Schemas.Map()["Problem"]; problem != nil {
 		for _, code := range slices.Sorted(maps.Keys(kinds)) {
 			problem.Properties["code"].Enum = append(problem.Properties["code"].Enum, string(code))
@@ -47,7 +44,6 @@ func (s *Server) operations(registry *prometheus.Registry) error {
 		c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
 		return c.Send(document)
 	})
-	s.publicPage("/metrics", adaptor.HTTPHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry})))
 	return nil
 }
 

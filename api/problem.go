@@ -22,6 +22,7 @@ const (
 	codeMethodNotAllowed engine.Code = "method_not_allowed"
 	codeRequestTimeout   engine.Code = "request_timeout"
 	codeHeadersTooLarge  engine.Code = "headers_too_large"
+	codeMisdirected      engine.Code = "misdirected_request"
 )
 
 // kind is the status and the title of a code.
@@ -62,6 +63,7 @@ var kinds = map[engine.Code]kind{
 	engine.CodePreconditionFailed:     {412, "changed meanwhile"},
 	engine.CodeBodyTooLarge:           {413, "body too large"},
 	engine.CodeUnsupportedEncoding:    {415, "unsupported content encoding"},
+	codeMisdirected:                   {421, "request for another host"},
 	engine.CodeInvalidRequest:         {422, "invalid request"},
 	engine.CodeWrongPassword:          {422, "wrong password"},
 	engine.CodeInvalidPolicy:          {422, "invalid policy"},
@@ -80,6 +82,7 @@ var kinds = map[engine.Code]kind{
 	codeInternal:                      {500, "internal error"},
 	engine.CodeRendererFailed:         {502, "renderer failed"},
 	engine.CodeUnavailable:            {503, "unavailable"},
+	engine.CodeStorageFull:            {503, "storage full"},
 	engine.CodeAuditUnavailable:       {503, "audit record unavailable"},
 }
 

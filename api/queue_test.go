@@ -67,7 +67,7 @@ func (f *fixture) shows(line string) {
 	tick, end := time.NewTicker(5*time.Millisecond), time.After(30*time.Second)
 	defer tick.Stop()
 	for {
-		page := f.do("", "GET", "//metrics", "").is(200)
+		page := f.operators("//metrics").is(200)
 		if strings.Contains(string(page.body), "\n"+line+"\n") {
 			return
 		}

@@ -185,7 +185,7 @@ func TestInterruptedDownload(t *testing.T) {
 	m := f.mint("operator", "shop", `{"format":"cert"}`)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
 	must(t, err)
-	_, err = fmt.Fprintf(conn, "GET /api/v1/downloads/%s HTTP/1.1\r\nHost: x\r\n\r\n", m.Token.Reveal())
+	_, err = fmt.Fprintf(conn, "GET /api/v1/downloads/%s HTTP/1.1\r\nHost: localhost\r\n\r\n", m.Token.Reveal())
 	must(t, err)
 	status, err := bufio.NewReader(conn).ReadString('\n')
 	must(t, err)

@@ -61,7 +61,7 @@ func register[I, O any](s *Server, e endpoint, handle func(ctx context.Context, 
 // that the guard can answer, those of reading a body, and its own.
 func (e endpoint) refusals(hasBody bool) []int {
 	statuses := append([]int{
-		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusInternalServerError, http.StatusServiceUnavailable,
+		http.StatusUnsupportedMediaType, http.StatusMisdirectedRequest, http.StatusUnprocessableEntity, http.StatusInternalServerError, http.StatusServiceUnavailable,
 	}, e.errors...)
 	if hasBody {
 		statuses = append(statuses, http.StatusBadRequest, http.StatusRequestEntityTooLarge)

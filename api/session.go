@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -63,19 +64,25 @@ func safe(method string) bool {
 	return method == fiber.MethodGet || method == fiber.MethodHead || method == fiber.MethodOptions
 }
 
-// crossSite reports whether a browser says that another site made the request
-// (Fetch Metadata, section 2.4; for browsers without it, RFC 6454, section 7).
+// crossSite reports whether a browser says that another site made the request. What
+// one header says, the other cannot take back (Fetch Metadata, section 2.4; RFC 6454,
+// section 7).
 func crossSite(c *fiber.Ctx, k *call) bool {
-	if site := c.Get("Sec-Fetch-Site"); site != "" {
-		return site != "same-origin" && site != "none"
+	if site := c.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+		return true
 	}
 	origin := c.Get(fiber.HeaderOrigin)
-	if origin == "" {
-		return false
+	return origin != "" && (originOf(origin) == "" || originOf(origin) != originOf(k.base))
+}
+
+// originOf is the scheme, host and port of a URL, or "" if the text has none.
+func originOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return ""
 	}
-	from, err := url.Parse(origin)
-	base, baseErr := url.Parse(k.base)
-	return err != nil || baseErr != nil || from.Host != base.Host
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
 func sameText(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }

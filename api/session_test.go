@@ -160,6 +160,10 @@ func TestForgedRequests(t *testing.T) {
 		"same-site":    {"Sec-Fetch-Site", "same-site"},
 		"other origin": {"Sec-Fetch-Site", "", "Origin", "https://evil.example"},
 		"null origin":  {"Sec-Fetch-Site", "", "Origin", "null"},
+		"both differ":  {"Sec-Fetch-Site", "same-origin", "Origin", "https://evil.example"},
+		"navigation":   {"Sec-Fetch-Site", "none", "Origin", "null"},
+		"other scheme": {"Sec-Fetch-Site", "", "Origin", strings.Replace(f.url, "http:", "https:", 1)},
+		"other port":   {"Sec-Fetch-Site", "", "Origin", "http://127.0.0.1"},
 	} {
 		if a := b.do("POST", path, body, headers...); a.status != 403 {
 			t.Errorf("%s: %d %s", name, a.status, a.body)

@@ -151,7 +151,7 @@ func TestStuckClientIsDisconnected(t *testing.T) {
 	must(t, err)
 	defer func() { _ = conn.Close() }()
 	must(t, conn.(*net.TCPConn).SetReadBuffer(4<<10))
-	_, err = fmt.Fprintf(conn, "GET /api/v1%s/stream?last_event_id=%s HTTP/1.1\r\nHost: x\r\nX-Request-ID: stuck-client\r\nAuthorization: Bearer %s\r\n\r\n",
+	_, err = fmt.Fprintf(conn, "GET /api/v1%s/stream?last_event_id=%s HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: stuck-client\r\nAuthorization: Bearer %s\r\n\r\n",
 		f.expand("{p}"), before, f.keys["viewer"].Reveal())
 	must(t, err)
 	m := f.mint("operator", "shop", `{"format":"cert"}`)

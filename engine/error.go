@@ -59,6 +59,7 @@ const (
 	CodeRateLimited            Code = "rate_limited"
 	CodeRendererFailed         Code = "renderer_failed"
 	CodeUnavailable            Code = "unavailable"
+	CodeStorageFull            Code = "storage_full"
 	CodeAuditUnavailable       Code = "audit_unavailable"
 )
 

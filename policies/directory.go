@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/countersign-dev/countersign/engine"
 )
 
 // The limits of a directory, far above what a team writes by hand. Sizes are in bytes.
@@ -53,6 +55,15 @@ func requireRules(dir string, files map[string]string) error {
 		}
 	}
 	return fmt.Errorf("read policy directory %s: %w", dir, errNoRules)
+}
+
+// checkAccess refuses a directory whose rules others than their owner can change.
+func checkAccess(dir string, files map[string]string) error {
+	trusted := []string{dir}
+	for name := range files {
+		trusted = append(trusted, filepath.Join(dir, name))
+	}
+	return engine.CheckTrustedFiles(trusted...)
 }
 
 // readOnce follows symbolic links. It skips hidden entries, such as the ..data of a

@@ -92,6 +92,9 @@ func (w *watcher) check(ctx context.Context) error {
 		}
 	}
 	files, err := readDirectory(w.Dir)
+	if err == nil {
+		err = checkAccess(w.Dir, files)
+	}
 	candidate := revision(files)
 	if err != nil {
 		candidate = err.Error()

@@ -51,6 +51,9 @@ var quick = limits{evaluation: 2 * time.Second, test: 2 * time.Second, revision:
 func newRuleDirectory(t *testing.T, files map[string]string) *ruleDirectory {
 	t.Helper()
 	r := &ruleDirectory{t: t, dir: t.TempDir(), metrics: prometheus.NewRegistry(), log: &logBuffer{}}
+	if err := os.Chmod(r.dir, 0o700); err != nil { // whatever the umask is
+		t.Fatal(err)
+	}
 	for name, text := range files {
 		r.write(name, text)
 	}
@@ -349,5 +352,26 @@ func TestAnInvalidDirectoryAtTheStart(t *testing.T) {
 				t.Errorf("%v, want %s and the directory", err, c.want)
 			}
 		})
+	}
+}
+
+// Rules that others than their owner can change are not loaded.
+func TestDirectoryOfOthersIsRefused(t *testing.T) {
+	const rule = "package countersign\n"
+	for _, file := range []string{".", "team.rego"} {
+		r := newRuleDirectory(t, map[string]string{"team.rego": rule})
+		before := r.e.Status()
+		if err := os.Chmod(filepath.Join(r.dir, file), 0o770); err != nil {
+			t.Fatal(err)
+		}
+		e, err := Open(t.Context(), Options{Dir: r.dir, Log: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			e.Close()
+			t.Fatalf("%s can be written by its group, and the rules are loaded", file)
+		}
+		if !strings.Contains(err.Error(), "by other users") {
+			t.Fatal(err)
+		}
+		r.refuses(before, "by other users")
 	}
 }

@@ -2,12 +2,12 @@ package wire
 
 import "time"
 
-// Health says that the process is running.
+// Health says that the process is running, or that it can serve requests.
 type Health struct {
-	Status string `json:"status" doc:"ok"`
+	Status string `json:"status" doc:"ok or ready"`
 }
 
-// Readiness says that all services that requests need answer.
+// Readiness says to operators that all services that requests need answer.
 type Readiness struct {
 	Status  string       `json:"status" doc:"ready"`
 	Checks  []Check      `json:"checks"`

@@ -88,7 +88,7 @@ func startBench(t *testing.T) *bench {
 	must(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- s.serve(ctx, listener) }()
+	go func() { served <- s.serve(ctx, listeners{public: listener}) }()
 	b.awaitReady()
 	b.add("ready from a cold start, wired in this process", time.Since(began).Seconds(), "s", 2, false)
 	t.Cleanup(func() {

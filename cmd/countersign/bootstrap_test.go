@@ -74,7 +74,7 @@ func TestServeBootstrapsOnceAndWhole(t *testing.T) {
 	t.Parallel()
 	program, base := binary(t), t.TempDir()
 	serve := func(file string) *exec.Cmd {
-		return exec.Command(program, "serve", "--data", filepath.Join(base, "data"), "--listen", "127.0.0.1:0", "--bootstrap", file)
+		return exec.Command(program, "serve", "--data", filepath.Join(base, "data"), "--listen", "127.0.0.1:0", "--listen-admin=", "--bootstrap", file)
 	}
 	out, err := serve("/proc/nowhere/bootstrap.json").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "write bootstrap file") {

@@ -28,10 +28,11 @@ import (
 // variable overrides the file. deploy/README.md lists the settings.
 type Config struct {
 	Listen         string   `koanf:"listen" default:"127.0.0.1:8080" usage:"address to serve on"`
-	PublicURL      string   `koanf:"public_url" usage:"URL under which callers reach this server, for the links it hands out (default: the address that each caller used)"`
+	ListenAdmin    string   `koanf:"listen_admin" default:"127.0.0.1:8081" usage:"address to serve metrics and the reasons of readiness on, to operators without a credential; empty for none"`
+	PublicURL      string   `koanf:"public_url" usage:"URL under which callers reach this server, for the links it hands out; requests for another host are refused (default: the IP address or localhost, as each caller used it)"`
 	Data           string   `koanf:"data" usage:"folder for databases and the local key file (default: countersign in the user's state folder)"`
 	Plugins        string   `koanf:"plugins" usage:"catalogue of format plugins (default: plugins/catalogue.json beside this program)"`
-	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks of reverse proxies; X-Forwarded-For is believed from these only"`
+	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks of reverse proxies; X-Forwarded-For and X-Forwarded-Proto are believed from these only"`
 	Bootstrap      string   `koanf:"bootstrap" usage:"file that gets the first administrator's API keys and password while the installation has no user"`
 
 	Sandbox       SandboxConfig       `koanf:"sandbox"`
@@ -83,9 +84,11 @@ type RetentionConfig struct {
 
 // LimitsConfig limits what callers may try, and what one person may have at a time.
 type LimitsConfig struct {
-	UnknownTokens   int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens that an address may try per minute"`
-	LiveTokens      int `koanf:"live_tokens" default:"10000" usage:"tokens of one person in a project that are neither consumed nor expired"`
-	WaitingRequests int `koanf:"waiting_requests" default:"100" usage:"requests of one person in a project that wait for approval"`
+	Connections           int `koanf:"connections" default:"4096" usage:"connections that may be open at once; at most half of the files that the system lets this process open"`
+	ConnectionsPerAddress int `koanf:"connections_per_address" default:"512" usage:"connections that an IPv4 address or an IPv6 /64 may have open at once; trusted_proxies may have any number"`
+	UnknownTokens         int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens that an address may try per minute"`
+	LiveTokens            int `koanf:"live_tokens" default:"10000" usage:"tokens of one person in a project that are neither consumed nor expired"`
+	WaitingRequests       int `koanf:"waiting_requests" default:"100" usage:"requests of one person in a project that wait for approval"`
 }
 
 // SessionsConfig limits how long a browser stays signed in.
@@ -221,8 +224,13 @@ func (c *Config) complete() error {
 	if c.Sessions.Idle < time.Second || c.Sessions.Life < c.Sessions.Idle {
 		return errors.New("sessions.idle must be at least 1s, and sessions.life at least sessions.idle")
 	}
-	if c.Limits.UnknownTokens < 1 || c.Limits.LiveTokens < 1 || c.Limits.WaitingRequests < 1 {
-		return errors.New("limits.unknown_tokens, limits.live_tokens and limits.waiting_requests must be at least 1")
+	for name, limit := range map[string]int{
+		"unknown_tokens": c.Limits.UnknownTokens, "connections": c.Limits.Connections, "connections_per_address": c.Limits.ConnectionsPerAddress,
+		"live_tokens": c.Limits.LiveTokens, "waiting_requests": c.Limits.WaitingRequests,
+	} {
+		if limit < 1 {
+			return fmt.Errorf("limits.%s must be at least 1", name)
+		}
 	}
 	return nil
 }

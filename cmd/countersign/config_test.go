@@ -54,6 +54,7 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 		"retention: {tokens: soon}":   "tokens",
 		"retention: {requests: 1h}":   "retention.requests",
 		"limits: {unknown_tokens: 0}": "limits.unknown_tokens",
+		"limits: {connections: 0}":    "limits.connections",
 		"sandbox: {mode: strict}":     "sandbox.mode",
 		"]":                           "yaml",
 	} {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +26,7 @@ func devCommand() *cobra.Command {
 			if config.Bootstrap == "" {
 				config.Bootstrap = filepath.Join(config.Data, "bootstrap.json")
 			}
-			return runServer(cmd, config, func(s *system, ctx context.Context, url string) error {
+			return runServer(cmd, config, func() (net.Listener, error) { return listenAdminOrNot(cmd, config) }, func(s *system, ctx context.Context, url string) error {
 				b, err := s.bootstrapDev(ctx, url)
 				if err == nil {
 					_, err = fmt.Fprint(cmd.OutOrStdout(), welcome(b, config.Bootstrap))
@@ -33,8 +35,18 @@ func devCommand() *cobra.Command {
 			})
 		},
 	}
-	addFlags(cmd.Flags(), "data", "listen", "bootstrap", "plugins", "log.level", "log.format")
+	addFlags(cmd.Flags(), "data", "listen", "listen_admin", "bootstrap", "plugins", "log.level", "log.format")
 	return cmd
+}
+
+// listenAdminOrNot does without a listener for operators if its address is taken, so
+// that a second sample project can run on the machine.
+func listenAdminOrNot(cmd *cobra.Command, config Config) (net.Listener, error) {
+	listener, err := listen(cmd.Context(), config.ListenAdmin)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		_, err = fmt.Fprintf(cmd.ErrOrStderr(), "Metrics are not served: %s is taken by another program. Give another address with --listen-admin.\n", config.ListenAdmin)
+	}
+	return listener, err
 }
 
 // sampleUsers are the members of the sample project. The bootstrap file has an API

@@ -23,6 +23,7 @@ import (
 // failpoints in; nothing in them is replaced.
 
 func TestMain(m *testing.M) {
+	syscall.Umask(0o022) // others may not write catalogues and policy directories
 	code := m.Run()
 	endCommonServer()
 	os.Exit(code)
@@ -133,7 +134,7 @@ func start(t *testing.T, program, dir string, env ...string) *server {
 
 func devCommandOf(program, dir string) *exec.Cmd {
 	file := filepath.Join(filepath.Dir(dir), "bootstrap.json")
-	return exec.Command(program, "dev", "--data", dir, "--listen", "127.0.0.1:0", "--bootstrap", file, "--log-level", "debug")
+	return exec.Command(program, "dev", "--data", dir, "--listen", "127.0.0.1:0", "--listen-admin=", "--bootstrap", file, "--log-level", "debug")
 }
 
 // launch starts a server that outlives the test.

@@ -47,6 +47,7 @@ var rooms = map[string][]string{
 	"plugins/conformance":    {"engine", "engine/certparse", "plugins/runtime", "plugins/catalogue", "plugins/declaration", "plugins/sandbox", "plugins/sdk/..."},
 	"plugins/plugintest":     {"std"},
 	"api":                    {"engine", "engine/certparse", "api/..."},
+	"api/http1":              {},
 	"api/stream":             {"api/wire", "engine"},
 	"api/client":             {"api/wire"},
 	"api/wire":               {"std"},

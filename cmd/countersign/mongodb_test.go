@@ -30,7 +30,7 @@ func TestServeOnMongoDB(t *testing.T) {
 	program, base, uri := binary(t), t.TempDir(), mongoURI(t)
 	file := filepath.Join(base, "bootstrap.json")
 	serve := func() *server {
-		cmd := exec.Command(program, "serve", "--data", filepath.Join(base, "data"), "--listen", "127.0.0.1:0", "--bootstrap", file, "--public-url", "")
+		cmd := exec.Command(program, "serve", "--data", filepath.Join(base, "data"), "--listen", "127.0.0.1:0", "--listen-admin=", "--bootstrap", file, "--public-url", "")
 		cmd.Env = append(os.Environ(), "COUNTERSIGN_MONGODB_URI="+uri)
 		return serveOn(t, cmd, file)
 	}

@@ -97,11 +97,11 @@ func runPage(t *testing.T, page string, blocks []string) {
 	if first := strings.Fields(blocks[0]); slices.Contains([]string{"dev", "serve"}, first[1]) && first[0] == "countersign" {
 		command, blocks, bootstrap = first, blocks[1:], filepath.Join(home, "bootstrap.json")
 	}
-	serve := exec.Command(program, append(command[1:], "--listen", "127.0.0.1:0")...)
+	serve := exec.Command(program, append(command[1:], "--listen", "127.0.0.1:0", "--listen-admin", "127.0.0.1:0")...)
 	serve.Dir, serve.Env = home, append(os.Environ(), "HOME="+home, "XDG_STATE_HOME=")
 	s := serveOn(t, serve, bootstrap)
 
-	script := strings.ReplaceAll(strings.Join(blocks, "\n"), "http://127.0.0.1:8080", s.url)
+	script := strings.NewReplacer("http://127.0.0.1:8080", s.url, "http://127.0.0.1:8081", s.operators()).Replace(strings.Join(blocks, "\n"))
 	variables := []string{
 		"HOME=" + home, "PATH=" + filepath.Dir(program) + string(os.PathListSeparator) + os.Getenv("PATH"),
 		"PID=" + s.boot.ProjectID, "KEY=" + s.boot.APIKeys["operator"], "GOFLAGS=", "GOWORK=off",

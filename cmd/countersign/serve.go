@@ -7,6 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -25,7 +28,9 @@ func serveCommand() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			return runServer(cmd, config, (*system).bootstrapServe)
+			signal.Ignore(syscall.SIGHUP) // a service has no terminal whose end could end it
+			listenAdmin := func() (net.Listener, error) { return listen(cmd.Context(), config.ListenAdmin) }
+			return runServer(cmd, config, listenAdmin, (*system).bootstrapServe)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
@@ -33,28 +38,70 @@ func serveCommand() *cobra.Command {
 	return cmd
 }
 
+// listen listens on an address, unless it is empty.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return listener, nil
+}
+
 // runServer opens a system, fills it by bootstrap, and serves until the command's
-// context ends. bootstrap gets the URL of the server.
-func runServer(cmd *cobra.Command, config Config, bootstrap func(s *system, ctx context.Context, url string) error) error {
+// context ends. listenAdmin opens the listener for operators, or none. bootstrap gets
+// the URL of the server.
+func runServer(cmd *cobra.Command, config Config, listenAdmin func() (net.Listener, error), bootstrap func(s *system, ctx context.Context, url string) error) error {
 	unix.Umask(0o077) // only the server's user may read the files that it makes
+	// Without a handler, a log whose reader has gone would end the process. A handler is
+	// not inherited by plugins, unlike a signal that is ignored.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	log, err := newLogger(cmd.ErrOrStderr(), config.Log)
 	if err != nil {
 		return usageError{err}
 	}
 	ctx := cmd.Context()
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", config.Listen)
+	var l listeners
+	if l.public, err = listen(ctx, config.Listen); err == nil && l.public == nil {
+		err = usageError{errors.New("listen is empty; give an address such as 127.0.0.1:8080")}
+	}
+	if err == nil {
+		l.admin, err = listenAdmin()
+	}
+	var s *system
+	if err == nil {
+		s, err = openSystem(ctx, config, log)
+	}
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return errors.Join(err, l.close())
 	}
-	s, err := openSystem(ctx, config, log)
-	if err != nil {
-		return errors.Join(err, listener.Close())
+	if err := bootstrap(s, ctx, s.url(l.public)); err != nil {
+		return errors.Join(err, l.close(), s.close(context.WithoutCancel(ctx)))
 	}
-	if err := bootstrap(s, ctx, s.url(listener)); err != nil {
-		return errors.Join(err, listener.Close(), s.close(context.WithoutCancel(ctx)))
+	log.Info("serving", "url", s.url(l.public), "operators", l.adminURL(), "version", version, "data", config.Data)
+	return s.serve(ctx, l)
+}
+
+// listeners are where a server is called. There may be none for operators.
+type listeners struct{ public, admin net.Listener }
+
+func (l listeners) adminURL() string {
+	if l.admin == nil {
+		return ""
 	}
-	log.Info("serving", "url", s.url(listener), "version", version, "data", config.Data)
-	return s.serve(ctx, listener)
+	return "http://" + l.admin.Addr().String()
+}
+
+func (l listeners) close() error {
+	var errs []error
+	for _, listener := range []net.Listener{l.public, l.admin} {
+		if listener != nil {
+			errs = append(errs, listener.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func newLogger(w io.Writer, c LogConfig) (*slog.Logger, error) {

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/client"
@@ -20,10 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"github.com/countersign-dev/countersign/api"
-	"github.com/countersign-dev/countersign/api/web"
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/engine/certimport"
 	"github.com/countersign-dev/countersign/engine/keys"
 	_ "github.com/countersign-dev/countersign/engine/keys/kms" // cloud keepers
 	"github.com/countersign-dev/countersign/engine/notify"
@@ -273,35 +269,6 @@ func (s *system) startUseCases(ctx context.Context) error {
 		return err
 	}
 	return s.workflows.ScheduleRetention(ctx, engine.RetentionAges{Tokens: s.config.Retention.Tokens, Requests: s.config.Retention.Requests})
-}
-
-// shutdownTimeout limits how long calls and reports in progress may take to finish.
-const shutdownTimeout = 15 * time.Second
-
-// serve answers calls on the listener until ctx ends, then closes everything.
-func (s *system) serve(ctx context.Context, listener net.Listener) error {
-	server, err := api.New(api.Options{
-		Downloads: s.downloads, Admin: s.admin, Authentication: s.signIns, Notifications: s.notifications, Store: s.store,
-		Clock: engine.SystemClock, UI: web.Files(),
-		PublicURL: s.config.PublicURL, TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
-		ImportPEM: certimport.PEM, ImportPKCS12: certimport.PKCS12,
-		Ready:        []api.Check{{Name: "store", Ask: s.store.Ping}, {Name: "temporal", Ask: s.workflows.Ready}},
-		PolicyStatus: s.policy.Status, Registry: s.metrics,
-		Log: s.log, Version: version,
-	})
-	if err != nil {
-		return errors.Join(err, listener.Close(), s.close(context.WithoutCancel(ctx)))
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-		s.log.Info("shutting down")
-	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-	return errors.Join(err, server.Shutdown(closing), s.close(closing))
 }
 
 // url is the public URL or, without one, a URL that works on this machine.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/renameio/v2"
 	"gocloud.dev/secrets/localsecrets"
+
+	"github.com/countersign-dev/countersign/engine"
 )
 
 // maxKeyFile is more than the length of a key file: 32 bytes in base64 and a newline.
@@ -51,8 +53,8 @@ func readKeyFile(path string) ([32]byte, error) {
 	if !info.Mode().IsRegular() {
 		return [32]byte{}, fmt.Errorf("%s is not a regular file", path)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return [32]byte{}, fmt.Errorf("%s can be read or written by other users (mode %04o); make sure that nobody has copied the key, then chmod 0600 the file", path, mode)
+	if err := engine.CheckFileMode(path, info.Mode(), engine.SecretFile); err != nil {
+		return [32]byte{}, err
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile))
 	if err != nil {

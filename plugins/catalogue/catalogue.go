@@ -19,6 +19,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/plugins/declaration"
 	"github.com/countersign-dev/countersign/plugins/sandbox"
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
@@ -108,6 +109,22 @@ func Read(path string) (Catalogue, error) {
 		seen[e.Name] = true
 	}
 	return c, nil
+}
+
+// CheckAccess refuses a catalogue that others than its owner can change: the file,
+// its folder, or one of the binaries that it lists.
+func (c Catalogue) CheckAccess(path string) error {
+	folder := filepath.Dir(path)
+	trusted := []string{path, folder}
+	for _, e := range c.Plugins {
+		if filepath.IsLocal(e.Path) {
+			trusted = append(trusted, filepath.Join(folder, e.Path))
+		}
+	}
+	if err := engine.CheckTrustedFiles(trusted...); err != nil {
+		return fmt.Errorf("plugin catalogue: %w", err)
+	}
+	return nil
 }
 
 // Find returns the entry of that name.

@@ -10,24 +10,34 @@ import (
 	"syscall"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/countersign-dev/countersign/engine"
 )
 
 // Write copies the catalogue at source to dir/catalogue.json with the checksums of
 // the binaries in dir. If there is a catalogue in dir already, the new entries
 // replace its built-in ones and keep the projects and limits that an operator
 // set there; entries that an operator added do not change. Write fails if one of those
-// has the name of a built-in plugin.
+// has the name of a built-in plugin. The server refuses what other users can write,
+// so Write takes that permission from dir and the binaries, which some umasks give.
 func Write(source, dir string) error {
 	c, err := Read(source)
 	if err != nil {
 		return err
+	}
+	if err := withoutOtherWriters(dir); err != nil {
+		return fmt.Errorf("write plugin catalogue: %w", err)
 	}
 	for i := range c.Plugins {
 		e := &c.Plugins[i]
 		if !filepath.IsLocal(e.Path) {
 			return fmt.Errorf("write plugin catalogue: %s: path %q leads out of the catalogue's folder", e.Name, e.Path)
 		}
-		if e.SHA256, err = Checksum(filepath.Join(dir, e.Path)); err != nil {
+		binary := filepath.Join(dir, e.Path)
+		if err = withoutOtherWriters(binary); err == nil {
+			e.SHA256, err = Checksum(binary)
+		}
+		if err != nil {
 			return fmt.Errorf("write plugin catalogue: %s: %w", e.Name, err)
 		}
 		e.BuiltIn = true
@@ -54,6 +64,14 @@ func Write(source, dir string) error {
 		*current = c
 		return nil
 	})
+}
+
+func withoutOtherWriters(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&engine.TrustedFile == 0 {
+		return err
+	}
+	return os.Chmod(path, info.Mode().Perm()&^engine.TrustedFile)
 }
 
 // keepSettings takes over what the operator set in the entry that this one replaces.

@@ -126,6 +126,9 @@ func newHost(o Options) (*Host, catalogue.Catalogue, error) {
 		return nil, catalogue.Catalogue{}, err
 	}
 	listed, err := catalogue.Read(o.Catalogue)
+	if err == nil {
+		err = listed.CheckAccess(o.Catalogue)
+	}
 	if err != nil {
 		return nil, listed, err
 	}
@@ -241,6 +244,9 @@ func (h *Host) Reload(name string) error {
 		return engine.Errorf(engine.CodeUnavailable, "the plugin host is shut down")
 	}
 	listed, err := catalogue.Read(h.options.Catalogue)
+	if err == nil {
+		err = listed.CheckAccess(h.options.Catalogue)
+	}
 	if err != nil {
 		return engine.Errorf(engine.CodeUnavailable, "the plugin catalogue cannot be read").Because(err)
 	}

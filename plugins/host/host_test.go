@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 	if folder := os.Getenv(orphanVariable); folder != "" {
 		hostUntilKilled(folder)
 	}
+	syscall.Umask(0o022) // others may not write catalogues
 	code := m.Run()
 	if err := goleak.Find(); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, "left behind:", err)

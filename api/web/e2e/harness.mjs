@@ -25,7 +25,7 @@ export async function startServer() {
   if (!existsSync(program)) throw new Error("bin/countersign is missing: run make build");
   const dir = mkdtempSync(join(tmpdir(), "countersign-web-"));
   const file = join(dir, "bootstrap.json");
-  const child = spawn(program, ["dev", "--data", join(dir, "data"), "--listen", "127.0.0.1:0", "--bootstrap", file], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(program, ["dev", "--data", join(dir, "data"), "--listen", "127.0.0.1:0", "--listen-admin=", "--bootstrap", file], { stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (log += text));
   const ended = new Promise((done) => child.on("exit", done));

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/countersign-dev/countersign/engine"
 )
 
@@ -53,9 +56,17 @@ func update[T any](ctx context.Context, s *Store, do func(tx) (T, error)) (found
 		return found, fmt.Errorf("wait for a write: %w", ctx.Err())
 	}
 	if j.err != nil {
-		return found, j.err
+		return found, fault(j.err)
 	}
 	return result, nil
+}
+
+// fault translates the error of SQLite that its caller can do something about.
+func fault(err error) error {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_FULL {
+		return engine.Errorf(engine.CodeStorageFull, "the disk of the server is full, so nothing was changed; try again when its operators have made room").Because(err)
+	}
+	return err
 }
 
 // change makes a change and writes its record, in one transaction.

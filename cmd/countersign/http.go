@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/countersign-dev/countersign/api"
+	"github.com/countersign-dev/countersign/api/web"
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/certimport"
+)
+
+// shutdownTimeout limits how long calls and reports in progress may take to finish.
+const shutdownTimeout = 15 * time.Second
+
+// serve answers calls on the listeners until ctx ends, then closes everything.
+func (s *system) serve(ctx context.Context, l listeners) error {
+	server, err := s.apiServer()
+	if err != nil {
+		return errors.Join(err, l.close(), s.close(context.WithoutCancel(ctx)))
+	}
+	operators := server.OperatorServer()
+	served := make(chan error, 2)
+	go func() { served <- server.Serve(l.public) }()
+	if l.admin != nil {
+		go func() {
+			if err := operators.Serve(l.admin); !errors.Is(err, http.ErrServerClosed) {
+				served <- fmt.Errorf("serve operators: %w", err)
+			}
+		}()
+	}
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		s.log.Info("shutting down")
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	return errors.Join(err, operators.Close(), server.Shutdown(closing), s.close(closing))
+}
+
+func (s *system) apiServer() (*api.Server, error) {
+	ready := []api.Check{{Name: "store", Ask: s.store.Ping}, {Name: "temporal", Ask: s.workflows.Ready}}
+	if s.config.MongoDB.URI == "" || s.config.Temporal.Address == "" { // else nothing grows in the data folder
+		ready = append(ready, api.Check{Name: "disk", Ask: func(context.Context) error { return checkFree(s.config.Data) }})
+	}
+	return api.New(api.Options{
+		Downloads: s.downloads, Admin: s.admin, Authentication: s.signIns, Notifications: s.notifications, Store: s.store,
+		Clock: engine.SystemClock, UI: web.Files(),
+		PublicURL: s.config.PublicURL, TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
+		Connections: connectionLimit(s.config.Limits.Connections), ConnectionsPerAddress: s.config.Limits.ConnectionsPerAddress,
+		ImportPEM: certimport.PEM, ImportPKCS12: certimport.PKCS12,
+		Ready:        ready,
+		PolicyStatus: s.policy.Status, Registry: s.metrics,
+		Log: s.log, Version: version,
+	})
+}
+
+// connectionLimit leaves half of the files that this process may open to databases,
+// plugins and Temporal.
+func connectionLimit(configured int) int {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return configured
+	}
+	return int(min(uint64(configured), files.Cur/2)) //nolint:gosec // at most what is configured, which is positive
+}
+
+// leastFree is how much room the disk of the data folder must have, in bytes: some
+// thousand downloads' worth, so that the server is not ready before writing fails.
+const leastFree = 16 << 20
+
+func checkFree(folder string) error {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(folder, &disk); err != nil {
+		return fmt.Errorf("look for free space in %s: %w", folder, err)
+	}
+	if free := disk.Bavail * uint64(disk.Bsize); free < leastFree { //nolint:gosec // a block's size is positive
+		return fmt.Errorf("%s has %d KiB free; make room for at least %d KiB", folder, free>>10, leastFree>>10)
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// operators is the address of the server for operators, as the log has it.
+func (s *server) operators() string {
+	s.t.Helper()
+	text, err := os.ReadFile(s.log.Name())
+	noError(s.t, err)
+	found := regexp.MustCompile(`operators=(http://\S+)`).FindSubmatch(text)
+	if found == nil {
+		s.t.Fatalf("no address for operators in the log:\n%s", text)
+	}
+	return string(found[1])
+}
+
+// A server goes on when the reader of its log goes away, in the middle of a line or
+// not, and when its terminal does.
+func TestServerOutlivesItsTerminal(t *testing.T) {
+	base := t.TempDir()
+	file := filepath.Join(base, "bootstrap.json")
+	reader, writer, err := os.Pipe()
+	noError(t, err)
+	cmd := exec.Command(binary(t), "serve", "--data", filepath.Join(base, "data"), "--listen", "127.0.0.1:0", "--listen-admin=", "--bootstrap", file, "--log-level", "debug")
+	cmd.Stdout, cmd.Stderr = writer, writer
+	s := &server{t: t, cmd: cmd, log: writer, ended: make(chan struct{})}
+	noError(t, cmd.Start())
+	go func() {
+		_ = cmd.Wait() // how it ended is read from ProcessState
+		close(s.ended)
+	}()
+	t.Cleanup(s.kill)
+	address := regexp.MustCompile(`msg=serving url=(\S+)`)
+	var log bytes.Buffer
+	for part := make([]byte, 4096); address.FindSubmatch(log.Bytes()) == nil; {
+		n, err := reader.Read(part)
+		noError(t, err)
+		log.Write(part[:n])
+	}
+	b, err := readBootstrap(file)
+	noError(t, err)
+	s.boot, s.url = *b, string(address.FindSubmatch(log.Bytes())[1])
+	noError(t, reader.Close())
+	noError(t, writer.Close()) // of this process
+	for range 3 {
+		if status, _ := s.call("admin", "GET", "/api/v1/me", ""); status != http.StatusOK {
+			t.Fatalf("status %d after the log's reader went away: %v", status, cmd.ProcessState)
+		}
+	}
+	noError(t, cmd.Process.Signal(syscall.SIGHUP))
+	for range 3 {
+		if status, _ := s.call("admin", "GET", "/api/v1/me", ""); status != http.StatusOK {
+			t.Fatalf("status %d after SIGHUP: %v", status, cmd.ProcessState)
+		}
+	}
+	noError(t, cmd.Process.Signal(syscall.SIGTERM))
+	<-s.ended
+	if !cmd.ProcessState.Success() {
+		t.Errorf("SIGTERM: %v", cmd.ProcessState)
+	}
+}
+
+// Silent connections, as many as the process may open files, do not end it.
+func TestSilentConnections(t *testing.T) {
+	base := t.TempDir()
+	file := filepath.Join(base, "bootstrap.json")
+	s := serveOn(t, exec.Command("sh", "-c", `ulimit -n 512 && exec "$@"`, "sh", binary(t), "serve", "--data", filepath.Join(base, "data"),
+		"--listen", "127.0.0.1:0", "--listen-admin=", "--bootstrap", file), file)
+	var silent []net.Conn
+	for range 600 {
+		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		noError(t, err)
+		silent = append(silent, c)
+	}
+	for _, c := range silent {
+		noError(t, c.Close())
+	}
+	eventually(t, "an answer after the silent connections", func() bool {
+		s.failIfEnded()
+		status, _ := s.call("admin", "GET", "/api/v1/me", "")
+		return status == http.StatusOK
+	})
+}
+
+// A second sample project runs beside one that has the address for operators, and
+// says that it does without. A production server does not start.
+func TestAddressForOperatorsIsTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	noError(t, err)
+	defer taken.Close()
+	address := taken.Addr().String()
+	base := t.TempDir()
+	cmd := devCommandOf(binary(t), filepath.Join(base, "data"))
+	cmd.Args = append(cmd.Args, "--listen-admin", address)
+	s := launch(t, cmd, filepath.Join(base, "data"))
+	t.Cleanup(s.kill)
+	s.awaitReady()
+	log, err := os.ReadFile(s.log.Name())
+	noError(t, err)
+	if want := "Metrics are not served: " + address + " is taken"; !strings.Contains(string(log), want) {
+		t.Errorf("the server does not say %q:\n%s", want, log)
+	}
+	out, err := exec.Command(binary(t), "serve", "--data", filepath.Join(base, "other"), "--listen", "127.0.0.1:0", "--listen-admin", address).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "address already in use") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// While the disk is full, what cannot be stored is refused as such, the server is
+// not ready, and nothing that it has promised is lost; it serves again by itself.
+func TestFullDisk(t *testing.T) {
+	base := t.TempDir()
+	file, disk := filepath.Join(base, "bootstrap.json"), filepath.Join(base, "disk")
+	noError(t, os.Mkdir(disk, 0o700))
+	// The disk is mounted in a namespace of the server, which needs no privilege.
+	s := serveOn(t, exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", `mount -t tmpfs -o size=96m none "$1" && shift && exec "$@"`, "sh", disk,
+		binary(t), "serve", "--data", filepath.Join(disk, "data"), "--listen", "127.0.0.1:0", "--listen-admin", "127.0.0.1:0", "--bootstrap", file), file)
+	made, err := samples(time.Now())
+	noError(t, err)
+	leaf := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: made[0].leaf.Raw})
+	imports := func(name string) (int, []byte) {
+		return s.call("admin", "POST", s.project()+"/certificates", fmt.Sprintf(`{"name":%q,"certificate_pem":%q}`, name, leaf))
+	}
+	if status, text := imports("before"); status != http.StatusCreated {
+		t.Fatalf("%d %s", status, text)
+	}
+	filler := filepath.Join(fmt.Sprintf("/proc/%d/root", s.cmd.Process.Pid), disk, "filler")
+	fill, err := os.Create(filler)
+	noError(t, err)
+	if _, err := io.Copy(fill, zeros{}); err == nil {
+		t.Fatal("the disk has no end")
+	}
+	noError(t, fill.Close())
+	for n := 0; ; n++ { // until the room that the database has already is used up
+		status, text := imports(fmt.Sprintf("while full %d", n))
+		if status == http.StatusCreated {
+			continue
+		}
+		if p := problem(text); status != http.StatusServiceUnavailable || p.Code != "storage_full" {
+			t.Fatalf("%d %s", status, text)
+		}
+		break
+	}
+	if status, text := s.call("", "GET", "/readyz", ""); status != http.StatusServiceUnavailable {
+		t.Errorf("readyz: %d %s", status, text)
+	}
+	answer, err := http.Get(s.operators() + "/readyz")
+	noError(t, err)
+	text, err := io.ReadAll(answer.Body)
+	noError(t, err)
+	noError(t, answer.Body.Close())
+	if !strings.Contains(string(text), "not ready: disk") {
+		t.Errorf("the operators read %s", text)
+	}
+	noError(t, os.Remove(filler))
+	eventually(t, "a ready server when there is room", func() bool {
+		s.failIfEnded()
+		status, _ := s.call("", "GET", "/readyz", "")
+		return status == http.StatusOK
+	})
+	if status, text := imports("after"); status != http.StatusCreated {
+		t.Fatalf("%d %s", status, text)
+	}
+	var list struct{ Items []struct{ Name string } }
+	s.must(http.StatusOK, &list, "admin", "GET", s.project()+"/certificates?q=before", "")
+	if len(list.Items) != 1 {
+		t.Errorf("%v", list)
+	}
+	s.auditOK()
+}
+
+// zeros is endless.
+type zeros struct{}
+
+// Read implements io.Reader.
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
