@@ -28,7 +28,7 @@ func TestRecord(t *testing.T) {
 	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Namespace: "record", Logger: slog.New(slog.DiscardHandler)})
 	noError(t, err)
 	defer server.Stop()
-	temporal, err := client.DialContext(t.Context(), Options(client.Options{HostPort: server.Address(), Namespace: "record", Identity: "recorder", Logger: quiet{}}, testCodec(t)))
+	temporal, err := client.DialContext(t.Context(), Options(server.ClientOptions(client.Options{Namespace: "record", Identity: "recorder", Logger: quiet{}}), testCodec(t)))
 	noError(t, err)
 	defer temporal.Close()
 	d := newTestbed(t, engine.SystemClock)
