@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -48,9 +47,9 @@ const (
 )
 
 // Options completes the options of a Temporal client with the encrypting codec, for
-// payloads and for the text of failures.
-func Options(o client.Options, codec converter.PayloadCodec) client.Options {
-	o.DataConverter = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), codec)
+// payloads and for the text of failures. The namespace must be that of the client.
+func Options(o client.Options, codec *Codec) client.Options {
+	o.DataConverter = codec.to(o.Namespace, "")
 	o.FailureConverter = temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{
 		DataConverter: o.DataConverter, EncodeCommonAttributes: true,
 	})
