@@ -55,6 +55,19 @@ var _ workflow.ContextAware = bound{}
 
 func newBound(s sealer) bound { return bound{converter.NewCompositeDataConverter(s), s} }
 
+// FromPayloads implements converter.DataConverter. For the default converter, a
+// missing payload is a zero value and one too many is nothing; here, both are errors:
+// an input that somebody took away must not have a workflow run on nothing.
+func (b bound) FromPayloads(payloads *commonpb.Payloads, valuePtrs ...any) error {
+	if got, want := len(payloads.GetPayloads()), len(valuePtrs); got != want {
+		return fmt.Errorf("decode %d payloads as %d values: %w", got, want, errForeign)
+	}
+	if err := b.DataConverter.FromPayloads(payloads, valuePtrs...); err != nil {
+		return fmt.Errorf("%w: %w", errForeign, err)
+	}
+	return nil
+}
+
 // to binds to a workflow that is only asked for when it is needed: the SDK also binds
 // before its context can tell.
 func (b bound) to(workflow func() string) converter.DataConverter {
@@ -143,7 +156,7 @@ func (s sealer) FromPayload(p *commonpb.Payload, valuePtr any) error {
 	nonce, sealed := p.Data[:chacha20poly1305.NonceSizeX], p.Data[chacha20poly1305.NonceSizeX:]
 	plain, err := s.aead.Open(nil, nonce, sealed, s.place(valuePtr))
 	if err != nil {
-		return fmt.Errorf("decode payload of workflow %q as %T: %w", s.workflow(), valuePtr, errForeign)
+		return fmt.Errorf("decode payload of workflow %q as %T: %w", s.workflow(), valuePtr, err)
 	}
 	var payload commonpb.Payload
 	if err := proto.Unmarshal(plain, &payload); err != nil {
@@ -156,8 +169,8 @@ func (s sealer) FromPayload(p *commonpb.Payload, valuePtr any) error {
 // do not say which type they expect.
 func (sealer) ToString(*commonpb.Payload) string { return "[encrypted]" }
 
-// errForeign is the error for a payload that does not open.
-var errForeign = errors.New("it was changed, or belongs elsewhere")
+// errForeign is the error for payloads that do not open.
+var errForeign = errors.New("a payload was changed, or belongs elsewhere")
 
 // place is the additional data: where a value, or what a pointer points to, belongs.
 // Pointers count as what they point to, because the SDK encodes values and decodes to

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
@@ -60,60 +61,57 @@ func replay(t *testing.T, id string, h *history.History) error {
 }
 
 // Whoever can write Temporal's database cannot have a workflow continue from what
-// another one was told or has decided, although both have it under the same key.
-func TestPayloadsOfAnotherWorkflowStopAHistory(t *testing.T) {
-	const victim, other = "people-consumed", "people-interrupted"
-	for name, move := range map[string]func(to, from *history.HistoryEvent) bool{
-		"input": func(to, from *history.HistoryEvent) bool {
-			a, b := to.GetWorkflowExecutionStartedEventAttributes(), from.GetWorkflowExecutionStartedEventAttributes()
-			if a == nil || b == nil {
-				return false
-			}
-			a.Input = b.Input
-			return true
-		},
-		"result of a local activity": func(to, from *history.HistoryEvent) bool {
-			a, b := to.GetMarkerRecordedEventAttributes(), from.GetMarkerRecordedEventAttributes()
-			if a == nil || b == nil {
-				return false
-			}
-			a.Details["result"] = b.Details["result"]
-			return true
-		},
-		"Update": func(to, from *history.HistoryEvent) bool {
-			a, b := to.GetWorkflowExecutionUpdateAcceptedEventAttributes(), from.GetWorkflowExecutionUpdateAcceptedEventAttributes()
-			if a == nil || b == nil {
-				return false
-			}
-			a.AcceptedRequest.Input = b.AcceptedRequest.Input
-			return true
-		},
-		"signal": func(to, from *history.HistoryEvent) bool {
-			a, b := to.GetWorkflowExecutionSignaledEventAttributes(), from.GetWorkflowExecutionSignaledEventAttributes()
-			if a == nil || b == nil {
-				return false
-			}
-			a.Input = b.Input
-			return true
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			from, moved := past(t, other), 0
-			for i := range past(t, victim).Events {
+// another one was told or has decided, although both have it under the same key, nor
+// from nothing.
+func TestForeignPayloadsStopAHistory(t *testing.T) {
+	moved := map[string]int{}
+	for victim, other := range map[string]string{"people-consumed": "people-interrupted", "notified": "notified-many", "retention": "consumed"} {
+		from := past(t, other).Events
+		for i := range past(t, victim).Events {
+			for name, payloads := range decoded {
 				h := past(t, victim)
-				if i >= len(from.Events) || !move(h.Events[i], from.Events[i]) {
+				target := payloads(h.Events[i])
+				if target == nil {
 					continue
 				}
-				moved++
-				if err := replay(t, victim, h); err == nil {
-					t.Errorf("event %d of %s is accepted from %s", i+1, victim, other)
+				if target.Payloads = nil; replay(t, victim, h) == nil {
+					t.Errorf("%s: %s is not missed at event %d", victim, name, i+1)
 				}
+				if i >= len(from) || payloads(from[i]) == nil {
+					continue
+				}
+				h = past(t, victim)
+				if payloads(h.Events[i]).Payloads = payloads(from[i]).Payloads; replay(t, victim, h) == nil {
+					t.Errorf("%s: %s of %s is accepted at event %d", victim, name, other, i+1)
+				}
+				moved[name]++
 			}
-			if moved == 0 {
-				t.Error("nothing was moved: the histories have no such event at the same place")
-			}
-		})
+		}
 	}
+	for name := range decoded {
+		if moved[name] == 0 {
+			t.Errorf("no %s was moved: the histories have none at the same place", name)
+		}
+	}
+}
+
+// decoded are the payloads of events from which a replay continues.
+var decoded = map[string]func(*history.HistoryEvent) *common.Payloads{
+	"input": func(e *history.HistoryEvent) *common.Payloads {
+		return e.GetWorkflowExecutionStartedEventAttributes().GetInput()
+	},
+	"result of a local activity": func(e *history.HistoryEvent) *common.Payloads {
+		return e.GetMarkerRecordedEventAttributes().GetDetails()["result"]
+	},
+	"result of an activity": func(e *history.HistoryEvent) *common.Payloads {
+		return e.GetActivityTaskCompletedEventAttributes().GetResult()
+	},
+	"input of an Update": func(e *history.HistoryEvent) *common.Payloads {
+		return e.GetWorkflowExecutionUpdateAcceptedEventAttributes().GetAcceptedRequest().GetInput().GetArgs()
+	},
+	"signal": func(e *history.HistoryEvent) *common.Payloads {
+		return e.GetWorkflowExecutionSignaledEventAttributes().GetInput()
+	},
 }
 
 // recordings are the workflows, one for each ending, of which a history is kept.

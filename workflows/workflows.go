@@ -7,7 +7,7 @@
 // deletes what has been kept long enough. [Client] is the [engine.Workflows] port:
 // it starts workflows, sends them commands and reports settled tokens to them.
 // [Client.Work] runs the worker. [Codec] encrypts every payload before Temporal
-// stores it. No token, passphrase or private key is ever part of a payload.
+// stores it, for one workflow and one type. No token, passphrase or private key is ever part of a payload.
 package workflows
 
 import (
@@ -23,7 +23,8 @@ import (
 const TaskQueue = "countersign"
 
 // The names of workflows, activities, signals and Updates in histories. They must
-// never change: workflows that started before an upgrade end after it.
+// never change: workflows that started before an upgrade end after it. Nor must the
+// names of the Go types of what these take and return, by which [Codec] encrypts.
 const (
 	downloadName         = "Download"
 	retentionName        = "Retention"
