@@ -79,7 +79,7 @@ func (c *Client) Start(ctx context.Context, in engine.WorkflowInput) (engine.Req
 	r := in.Request
 	decision, remove := c.callers.add(r.ID)
 	defer remove()
-	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+	_, err := c.temporal.ExecuteWorkflow(addressed(ctx, r.ID), client.StartWorkflowOptions{
 		ID:                                       r.ID,
 		TaskQueue:                                TaskQueue,
 		EnableEagerStart:                         true,
@@ -138,6 +138,9 @@ func (c *Client) update(ctx context.Context, requestID, name string, command any
 	})
 	if err == nil {
 		err = handle.Get(ctx, &r)
+	}
+	if err == nil && r.ID != requestID { // the codec cannot tell
+		err = fmt.Errorf("the answer is that of request %s", r.ID)
 	}
 	if _, ended := errors.AsType[*serviceerror.NotFound](err); ended {
 		return r, errEnded.Because(err)

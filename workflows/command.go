@@ -36,6 +36,9 @@ func (d *download) acceptCommands(ctx workflow.Context) error {
 // waits for the decision.
 func accept[In any](ctx workflow.Context, d *download, update, transition string, check func(In) error) error {
 	handle := func(ctx workflow.Context, in In) (engine.Request, error) {
+		if commanded(in) != workflow.GetInfo(ctx).WorkflowExecution.ID {
+			return engine.Request{}, permanent(errElsewhere)
+		}
 		c := &command{transition: transition, input: in}
 		d.commands = append(d.commands, c)
 		if err := workflow.Await(ctx, func() bool { return c.done }); err != nil {
@@ -55,6 +58,23 @@ func accept[In any](ctx workflow.Context, d *download, update, transition string
 	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, update, handle, workflow.UpdateHandlerOptions{Validator: validate})
 }
+
+// commanded is the request that a command is for. The codec cannot tell whether the
+// command was sent to this workflow.
+func commanded(in any) string {
+	switch c := in.(type) {
+	case engine.VoteCommand:
+		return c.RequestID
+	case engine.CancelCommand:
+		return c.RequestID
+	case engine.ClaimCommand:
+		return c.Token.RequestID
+	default:
+		return ""
+	}
+}
+
+var errElsewhere = engine.Errorf(engine.CodeInvalidRequest, "this command is for another request")
 
 // execute carries out the command that waits longest, if there is one.
 func (d *download) execute(ctx workflow.Context) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/countersign-dev/countersign/engine"
@@ -185,10 +185,12 @@ func (d *testbed) count(id, action string) int {
 
 // environment skips time. It also does so while a transition runs, by the wall clock:
 // the calls of a test must be further apart than a transition takes on a slow machine.
-func environment() *testsuite.TestWorkflowEnvironment {
+func environment(t *testing.T, id string) *testsuite.TestWorkflowEnvironment {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet{})
 	env := suite.NewTestWorkflowEnvironment()
+	env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: id})
+	env.SetDataConverter(testCodec(t).to("default", id))
 	env.SetStartTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	env.SetTestTimeout(time.Minute) // of one step
 	return env
@@ -203,12 +205,12 @@ type during struct {
 
 func runDownload(t *testing.T, role engine.Role, prepare func(*testbed, *engine.WorkflowInput), steps ...during) (*testbed, engine.WorkflowInput, *testsuite.TestWorkflowEnvironment) {
 	t.Helper()
-	env := environment()
-	env.SetDataConverter(converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), testCodec(t)))
+	const id = "req_test"
+	env := environment(t, id)
 	d := newTestbed(t, func() time.Time { return engine.NormalizeTime(env.Now()) })
 	registerActivities(env, d.activities())
 	registerWorkflows(env)
-	o := d.order("req_test", role)
+	o := d.order(id, role)
 	if prepare != nil {
 		prepare(d, &o)
 	}

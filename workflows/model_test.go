@@ -23,11 +23,12 @@ import (
 func TestModel(t *testing.T) {
 	noError(t, flag.Set("rapid.checks", fmt.Sprint(sequences())))
 	var now atomic.Pointer[testsuite.TestWorkflowEnvironment] // whose clock is the testbed's
-	now.Store(environment())
+	now.Store(environment(t, ""))
 	shared := newTestbed(t, func() time.Time { return engine.NormalizeTime(now.Load().Now()) })
 	askPeople(shared, nil)
 	rapid.Check(t, func(r *rapid.T) {
-		s := &sequence{r: r, t: t, testbed: shared, id: engine.NewID("req"), env: environment()}
+		s := &sequence{r: r, t: t, testbed: shared, id: engine.NewID("req")}
+		s.env = environment(t, s.id)
 		now.Store(s.env)
 		s.draw()
 		s.run()

@@ -47,9 +47,8 @@ func Notify(ctx workflow.Context, n engine.Notification) error {
 	}
 	var parts []workflow.Future
 	for part := range slices.Chunk(deliveries, maxDeliveries) {
-		child := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-			WorkflowID: fmt.Sprintf("%s/%d", workflow.GetInfo(ctx).WorkflowExecution.ID, len(parts)),
-		})
+		id := fmt.Sprintf("%s/%d", workflow.GetInfo(ctx).WorkflowExecution.ID, len(parts))
+		child := workflow.WithChildOptions(workflow.WithValue(ctx, boundWorkflow{}, id), workflow.ChildWorkflowOptions{WorkflowID: id})
 		parts = append(parts, workflow.ExecuteChildWorkflow(child, notifyPartName, n, part))
 	}
 	for _, part := range parts {
@@ -139,8 +138,9 @@ func (a *activities) deliver(ctx context.Context, n engine.Notification, to engi
 
 // dispatch starts the workflow of a notification, unless it was started before.
 func (c *Client) dispatch(ctx context.Context, n engine.Notification) error {
-	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                                       "notify/" + n.ID,
+	id := "notify/" + n.ID
+	_, err := c.temporal.ExecuteWorkflow(addressed(ctx, id), client.StartWorkflowOptions{
+		ID:                                       id,
 		TaskQueue:                                TaskQueue,
 		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,

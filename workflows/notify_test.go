@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/countersign-dev/countersign/engine"
@@ -141,8 +140,7 @@ func TestFailedNotificationsAreDispatchedLater(t *testing.T) {
 // notifying runs the workflow of a notification with time skipping.
 func runNotify(t *testing.T, prepare func(*testbed, *testsuite.TestWorkflowEnvironment) engine.Notification) (*testbed, *testsuite.TestWorkflowEnvironment) {
 	t.Helper()
-	env := environment()
-	env.SetDataConverter(converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), testCodec(t)))
+	env := environment(t, "notify/ntf_1")
 	d := newTestbed(t, func() time.Time { return engine.NormalizeTime(env.Now()) })
 	registerActivities(env, d.activities())
 	registerWorkflows(env)

@@ -28,7 +28,7 @@ func TestRecord(t *testing.T) {
 	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Namespace: "record", Logger: slog.New(slog.DiscardHandler)})
 	noError(t, err)
 	defer server.Stop()
-	temporal, err := client.DialContext(t.Context(), Options(client.Options{HostPort: server.Address(), Namespace: "record", Identity: "recorder", Logger: quiet{}}, testCodec(t)))
+	temporal, err := client.DialContext(t.Context(), Options(server.ClientOptions(client.Options{Namespace: "record", Identity: "recorder", Logger: quiet{}}), testCodec(t)))
 	noError(t, err)
 	defer temporal.Close()
 	d := newTestbed(t, engine.SystemClock)
@@ -59,10 +59,10 @@ func TestRecord(t *testing.T) {
 	begin("denied", engine.RoleViewer, nil)
 	begin("cancelled", engine.RoleOperator, func(o *engine.WorkflowInput) { o.AnswerBy = time.Unix(0, 0) })
 	recordApprovals(d, c, begin, settle)
-	_, err = temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "retention", TaskQueue: TaskQueue}, retentionName, engine.RetentionAges{Tokens: time.Hour})
+	_, err = temporal.ExecuteWorkflow(addressed(t.Context(), retentionID), client.StartWorkflowOptions{ID: "retention", TaskQueue: TaskQueue}, retentionName, engine.RetentionAges{Tokens: time.Hour})
 	noError(t, err)
 	recordReminder(d, c, temporal, begin)
-	_, err = temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "notified", TaskQueue: TaskQueue}, notifyName, sample())
+	_, err = temporal.ExecuteWorkflow(addressed(t.Context(), "notified"), client.StartWorkflowOptions{ID: "notified", TaskQueue: TaskQueue}, notifyName, sample())
 	noError(t, err)
 	recordMany(d, temporal)
 	for _, name := range recordings {
@@ -146,7 +146,7 @@ func recordMany(d *testbed, temporal client.Client) {
 	_, _, err := d.notifications.CreateTarget(ctx, engine.Caller{Project: engine.Project{ID: project}}, "mail", "smtp://mail", engine.NotificationEvents)
 	noError(d.t, err)
 	d.approvers(maxDeliveries)
-	_, err = temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "notified-many", TaskQueue: TaskQueue}, notifyName, sample())
+	_, err = temporal.ExecuteWorkflow(addressed(ctx, "notified-many"), client.StartWorkflowOptions{ID: "notified-many", TaskQueue: TaskQueue}, notifyName, sample())
 	noError(d.t, err)
 	noError(d.t, temporal.GetWorkflow(ctx, "notified-many", "").Get(ctx, nil)) // its parts are there then
 }

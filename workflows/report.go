@@ -125,7 +125,7 @@ func (r *reporter) send(ctx context.Context, report engine.SettlementReport) err
 	var err error
 	for attempt := range reportAttempts {
 		attemptCtx, cancel := context.WithTimeout(ctx, attemptTimeout)
-		err = r.temporal.SignalWorkflow(attemptCtx, report.RequestID, "", settledSignal, report)
+		err = r.temporal.SignalWorkflow(addressed(attemptCtx, report.RequestID), report.RequestID, "", settledSignal, report)
 		cancel()
 		if _, gone := errors.AsType[*serviceerror.NotFound](err); err == nil || gone {
 			return nil

@@ -29,6 +29,7 @@ func Retention(ctx workflow.Context, ages engine.RetentionAges) (engine.Purged, 
 // ScheduleRetention has Retention run every hour with these ages, which replace
 // those it ran with before.
 func (c *Client) ScheduleRetention(ctx context.Context, ages engine.RetentionAges) error {
+	ctx = addressed(ctx, retentionID)
 	action := &client.ScheduleWorkflowAction{ID: retentionID, Workflow: retentionName, Args: []any{ages}, TaskQueue: TaskQueue}
 	_, err := c.temporal.ScheduleClient().Create(ctx, client.ScheduleOptions{
 		ID:      retentionID,

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -76,7 +77,11 @@ func (d *download) transition(ctx workflow.Context, name string, input any) erro
 		return d.err
 	}
 	var result engine.TransitionResult
-	if err := workflow.ExecuteLocalActivity(untilSuccess(ctx), name, input).Get(ctx, &result); err != nil {
+	err := workflow.ExecuteLocalActivity(untilSuccess(ctx), name, input).Get(ctx, &result)
+	if errors.Is(err, errForeign) {
+		panic(err) // the history was changed: the workflow must not continue from it
+	}
+	if err != nil {
 		return err
 	}
 	if result.Request.TokenDigest != d.request.TokenDigest {

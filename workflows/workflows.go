@@ -7,14 +7,13 @@
 // deletes what has been kept long enough. [Client] is the [engine.Workflows] port:
 // it starts workflows, sends them commands and reports settled tokens to them.
 // [Client.Work] runs the worker. [Codec] encrypts every payload before Temporal
-// stores it. No token, passphrase or private key is ever part of a payload.
+// stores it, for one workflow and one type. No token, passphrase or private key is ever part of a payload.
 package workflows
 
 import (
 	"time"
 
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -24,7 +23,8 @@ import (
 const TaskQueue = "countersign"
 
 // The names of workflows, activities, signals and Updates in histories. They must
-// never change: workflows that started before an upgrade end after it.
+// never change: workflows that started before an upgrade end after it. Nor must the
+// names of the Go types of what these take and return, by which [Codec] encrypts.
 const (
 	downloadName         = "Download"
 	retentionName        = "Retention"
@@ -48,9 +48,9 @@ const (
 )
 
 // Options completes the options of a Temporal client with the encrypting codec, for
-// payloads and for the text of failures.
-func Options(o client.Options, codec converter.PayloadCodec) client.Options {
-	o.DataConverter = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), codec)
+// payloads and for the text of failures. The namespace must be that of the client.
+func Options(o client.Options, codec *Codec) client.Options {
+	o.DataConverter = codec.to(o.Namespace, "")
 	o.FailureConverter = temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{
 		DataConverter: o.DataConverter, EncodeCommonAttributes: true,
 	})

@@ -194,16 +194,13 @@ func (s *system) openTemporal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address, err := s.temporalAddress(ctx)
+	options, err := s.temporalOptions(ctx)
 	if err != nil {
 		return err
 	}
-	s.temporal, err = client.DialContext(ctx, workflows.Options(client.Options{
-		HostPort: address, Namespace: s.config.Temporal.Namespace,
-		Logger: sdklog.NewStructuredLogger(s.log.With("component", "temporal")),
-	}, codec))
+	s.temporal, err = client.DialContext(ctx, workflows.Options(options, codec))
 	if err != nil {
-		return fmt.Errorf("connect to Temporal at %s: %w", address, err)
+		return fmt.Errorf("connect to Temporal at %s: %w", options.HostPort, err)
 	}
 	s.onClose(func(context.Context) error { s.temporal.Close(); return nil })
 	s.workflows = workflows.NewClient(s.temporal, s.store, s.log)
@@ -211,21 +208,25 @@ func (s *system) openTemporal(ctx context.Context) error {
 	return nil
 }
 
-// temporalAddress is the configured one, or that of a Temporal server which it
-// starts in this process.
-func (s *system) temporalAddress(ctx context.Context) (string, error) {
-	if s.config.Temporal.Address != "" {
-		return s.config.Temporal.Address, nil
+// temporalOptions are those of a client of the configured Temporal service, or of a
+// Temporal server that it starts in this process.
+func (s *system) temporalOptions(ctx context.Context) (client.Options, error) {
+	options := client.Options{
+		HostPort: s.config.Temporal.Address, Namespace: s.config.Temporal.Namespace,
+		Logger: sdklog.NewStructuredLogger(s.log.With("component", "temporal")),
+	}
+	if options.HostPort != "" {
+		return options, nil
 	}
 	workflows.DisableCache()
 	server, err := embedded.Start(ctx, embedded.Options{
-		Dir: filepath.Join(s.config.Data, "db"), Namespace: s.config.Temporal.Namespace, Logger: s.log,
+		Dir: filepath.Join(s.config.Data, "db"), Namespace: options.Namespace, Logger: s.log,
 	})
 	if err != nil {
-		return "", err
+		return options, err
 	}
 	s.onClose(func(context.Context) error { server.Stop(); return nil })
-	return server.Address(), nil
+	return server.ClientOptions(options), nil
 }
 
 // runUntilClose runs a task beside everything else. Its context ends when the system

@@ -14,6 +14,16 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
+// BenchmarkStart measures a first start in an empty folder.
+func BenchmarkStart(b *testing.B) {
+	for b.Loop() {
+		s := start(b, Options{Dir: b.TempDir(), Logger: discard})
+		b.StopTimer()
+		s.Stop()
+		b.StartTimer()
+	}
+}
+
 // BenchmarkFloor measures the least time that a request can take on one server:
 //
 //   - eager: a workflow of one no-op local activity, started eagerly, to its result;
@@ -26,7 +36,7 @@ import (
 func BenchmarkFloor(b *testing.B) {
 	s := start(b, Options{Dir: b.TempDir(), Logger: discard})
 	b.Cleanup(s.Stop)
-	c, err := client.Dial(client.Options{HostPort: s.Address(), Namespace: "countersign", Logger: discard})
+	c, err := client.Dial(s.ClientOptions(client.Options{Namespace: "countersign", Logger: discard}))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -7,13 +7,15 @@
 //     write-ahead log is on disk before every answer.
 //   - The server listens and dials on 127.0.0.1 only. If OTEL_TRACES_EXPORTER is
 //     set, Temporal also exports its traces.
+//   - Only this process reaches the server. Each of its three ports (front end,
+//     history, matching) is TLS 1.3 and requires a certificate whose key is made at
+//     the start and never leaves this process's memory.
 //   - A folder has one server. A second one, in this or another process, is refused.
-//
-// The front end has no authentication: every user of the machine can reach it.
 package embedded
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,11 +50,12 @@ type Options struct {
 
 // Server is a running Temporal server. Stop it once.
 type Server struct {
-	temporal temporal.Server
-	store    *store
-	address  string
-	log      *slog.Logger
-	stopping atomic.Bool
+	temporal   temporal.Server
+	store      *store
+	address    string // of the front end
+	credential *tls.Config
+	log        *slog.Logger
+	stopping   atomic.Bool
 }
 
 // Start runs front end, history, matching and the internal worker (for schedules) in
@@ -77,7 +80,10 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("open Temporal's store in %s: %w", o.Dir, err)
 	}
 	s := &Server{store: store, log: o.Logger}
-	if err = s.run(freeport.MustGetFreePort); err == nil {
+	if s.credential, err = newCredential(); err == nil {
+		err = s.run(freeport.MustGetFreePort)
+	}
+	if err == nil {
 		err = s.ready(ctx, o)
 	}
 	if err != nil {
@@ -125,6 +131,7 @@ func (s *Server) build(freePort func() int) (err error) {
 		temporal.WithDynamicConfigClient(dynamicConfig()),
 		temporal.ForServices(temporal.DefaultServices),
 		temporal.WithStaticHosts(hosts),
+		temporal.WithTLSConfigFactory(everywhere(s.credential)),
 		temporal.WithLogger(logger{s.log, &s.stopping}),
 		temporal.WithCustomMetricsHandler(metrics.NoopMetricsHandler),
 		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
@@ -135,7 +142,7 @@ func (s *Server) build(freePort func() int) (err error) {
 
 // ready waits for the front end and brings the namespace's retention up to date.
 func (s *Server) ready(ctx context.Context, o Options) error {
-	c, err := client.NewNamespaceClient(client.Options{HostPort: s.address, Logger: slog.New(slog.DiscardHandler)})
+	c, err := client.NewNamespaceClient(s.ClientOptions(client.Options{Logger: slog.New(slog.DiscardHandler)}))
 	if err != nil {
 		return fmt.Errorf("reach Temporal: %w", err)
 	}
@@ -157,9 +164,12 @@ func (s *Server) ready(ctx context.Context, o Options) error {
 	return nil
 }
 
-// Address returns the front end's host:port on 127.0.0.1. The port changes with each
-// start.
-func (s *Server) Address() string { return s.address }
+// ClientOptions completes the options of a Temporal client with the front end's
+// address and with the credential that it requires. Both change with each start.
+func (s *Server) ClientOptions(o client.Options) client.Options {
+	o.HostPort, o.ConnectionOptions.TLS = s.address, s.credential
+	return o
+}
 
 // Stop ends the server and closes its files. It takes one to two seconds, because
 // Temporal drains its services. Stop workers and close clients first. Temporal keeps

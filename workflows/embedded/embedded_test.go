@@ -67,10 +67,10 @@ func start(t testing.TB, o Options) *Server {
 
 // work runs a worker against s until stop.
 func work(s *Server, dial ...grpc.DialOption) (c client.Client, stop func(), err error) {
-	c, err = client.Dial(client.Options{
-		HostPort: s.Address(), Namespace: "countersign", Logger: discard,
+	c, err = client.Dial(s.ClientOptions(client.Options{
+		Namespace: "countersign", Logger: discard,
 		ConnectionOptions: client.ConnectionOptions{DialOptions: dial},
-	})
+	}))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -201,8 +201,9 @@ func child(dir string) {
 	os.Exit(1)
 }
 
-func TestKill(t *testing.T) {
-	dir := t.TempDir()
+// startChild runs child in a process of its own.
+func startChild(t *testing.T, dir string) *exec.Cmd {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childDir+"="+dir)
 	cmd.Stderr = os.Stderr
@@ -219,9 +220,12 @@ func TestKill(t *testing.T) {
 	if line, _ := bufio.NewReader(stdout).ReadString('\n'); line != "child: <nil>\n" {
 		t.Fatalf("child said %q", line)
 	}
-	if _, err := Start(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "database is locked") {
-		t.Errorf("a second server on the folder: %v", err)
-	}
+	return cmd
+}
+
+// kill ends a child without notice.
+func kill(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -229,6 +233,15 @@ func TestKill(t *testing.T) {
 	if err := cmd.Wait(); !errors.As(err, &died) {
 		t.Fatal(err)
 	}
+}
+
+func TestKill(t *testing.T) {
+	dir := t.TempDir()
+	cmd := startChild(t, dir)
+	if _, err := Start(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "database is locked") {
+		t.Errorf("a second server on the folder: %v", err)
+	}
+	kill(t, cmd)
 
 	s := start(t, Options{Dir: dir})
 	defer s.Stop()

@@ -2,12 +2,14 @@ package embedded
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -28,7 +30,11 @@ func TestLostPortIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{store: store, log: discard}
+	credential, err := newCredential()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{store: store, credential: credential, log: discard}
 	defer s.Stop()
 	var calls int
 	err = s.run(func() int {
@@ -56,26 +62,26 @@ func TestStopLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	ignore := append(left, goleak.IgnoreCurrent())
 	s := start(t, Options{Dir: dir})
-	if len(openFiles(t, dir)) == 0 {
+	if len(openFiles(t, os.Getpid(), dir)) == 0 {
 		t.Fatal("the database is not among this process's files")
 	}
 	_, stop := mustWork(t, s)
 	stop()
 	s.Stop()
-	if open := openFiles(t, dir); len(open) > 0 {
+	if open := openFiles(t, os.Getpid(), dir); len(open) > 0 {
 		t.Errorf("files left open: %v", open)
 	}
 	var err error
 	until(t, "the goroutines end", func() bool { err = goleak.Find(ignore...); return err == nil })
 }
 
-// openFiles lists this process's files and sockets whose name has a prefix.
-func openFiles(t *testing.T, prefix string) (names []string) {
+// openFiles lists a process's files and sockets whose name has a prefix.
+func openFiles(t *testing.T, pid int, prefix string) (names []string) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
 	}
-	fds, err := filepath.Glob("/proc/self/fd/*")
+	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,13 +93,18 @@ func openFiles(t *testing.T, prefix string) (names []string) {
 	return names
 }
 
-func TestLoopbackOnly(t *testing.T) {
-	s := start(t, Options{Dir: t.TempDir()})
-	defer s.Stop()
-	_, stop := mustWork(t, s)
-	defer stop()
-	ours := openFiles(t, "socket:")
-	listening := 0
+// socket is one row of the kernel's tables of sockets, with the addresses as those
+// tables have them: in hexadecimal, in the machine's byte order.
+type socket struct {
+	protocol, local, remote string
+	port                    uint16 // the local one
+	listening               bool
+}
+
+// sockets lists the Internet sockets of a process.
+func sockets(t *testing.T, pid int) (all []socket) {
+	t.Helper()
+	ours := openFiles(t, pid, "socket:")
 	for _, protocol := range []string{"tcp", "tcp6", "udp", "udp6"} {
 		table, err := os.ReadFile("/proc/net/" + protocol)
 		if err != nil {
@@ -105,15 +116,33 @@ func TestLoopbackOnly(t *testing.T) {
 			if len(f) < 10 || !slices.Contains(ours, "socket:["+f[9]+"]") {
 				continue
 			}
-			const loopback, unspecified, listen = "0100007F", "00000000", "0A"
-			local, remote := f[1][:len(f[1])-5], f[2][:len(f[2])-5]
-			if f[3] == listen && remote == unspecified {
-				listening++
-				remote = loopback
+			local, port, _ := strings.Cut(f[1], ":")
+			remote, _, _ := strings.Cut(f[2], ":")
+			number, err := strconv.ParseUint(port, 16, 16)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if local != loopback || remote != loopback {
-				t.Errorf("%s socket %s to %s", protocol, f[1], f[2])
-			}
+			const listen = "0A"
+			all = append(all, socket{protocol, local, remote, uint16(number), f[3] == listen})
+		}
+	}
+	return all
+}
+
+func TestLoopbackOnly(t *testing.T) {
+	s := start(t, Options{Dir: t.TempDir()})
+	defer s.Stop()
+	_, stop := mustWork(t, s)
+	defer stop()
+	listening := 0
+	for _, k := range sockets(t, os.Getpid()) {
+		const loopback, unspecified = "0100007F", "00000000"
+		if k.listening && k.remote == unspecified {
+			listening++
+			k.remote = loopback
+		}
+		if k.local != loopback || k.remote != loopback {
+			t.Errorf("a socket that is not on the loopback interface: %+v", k)
 		}
 	}
 	if listening == 0 {
