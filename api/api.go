@@ -47,6 +47,8 @@ type Options struct {
 	Store          Store
 	Clock          engine.Clock
 
+	// AuditKey is the key of the audit chains' hashes.
+	AuditKey []byte
 	// ImportPEM and ImportPKCS12 read certificates; their errors have a code
 	// that says what is wrong.
 	ImportPEM    func(certificate, chain, key string) (engine.Bundle, error)

@@ -90,7 +90,7 @@ func (s *Server) verifyAudit(ctx context.Context, k *call, in *verifyInput) (*ve
 	if (in.AnchorSeq > 0) != (in.AnchorHash != "") {
 		return nil, engine.Errorf(engine.CodeInvalidRequest, "anchor_seq and anchor_hash belong together; give both or neither")
 	}
-	v, err := engine.VerifyAudit(ctx, s.store, k.Project.ID, engine.AuditHead{Seq: in.AnchorSeq, Hash: in.AnchorHash})
+	v, err := engine.VerifyAudit(ctx, s.store, s.options.AuditKey, k.Project.ID, engine.AuditHead{Seq: in.AnchorSeq, Hash: in.AnchorHash})
 	if err != nil {
 		return nil, err
 	}

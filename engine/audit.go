@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -56,7 +57,9 @@ const (
 )
 
 // AuditEntry is one link of a project's hash chain. Seq starts at 1 and has no
-// gaps. Hash covers every other member, PrevHash included, except Ref. Ref is unique
+// gaps. Hash covers every other member, PrevHash included, except Ref; it is an
+// HMAC-SHA-256 (RFC 2104) under the installation's audit key, so that who rewrites the
+// database cannot compute it. Ref is unique
 // within the store: writing an entry again with the same Ref changes nothing.
 type AuditEntry struct {
 	Ref           string            `json:"ref"`
@@ -85,7 +88,7 @@ type AuditHead struct {
 // Link appends e to the chain that ends with head, and returns the new head. Bytes
 // that are not UTF-8, for example in a header that an unauthenticated caller sent, become U+FFFD
 // first, so that the entry has the same hash when a store returns it.
-func (e *AuditEntry) Link(head AuditHead) AuditHead {
+func (e *AuditEntry) Link(key []byte, head AuditHead) AuditHead {
 	var clean AuditEntry
 	if err := json.Unmarshal(e.encode(), &clean); err != nil {
 		panic(err) // what was encoded from the type always decodes into it
@@ -93,19 +96,20 @@ func (e *AuditEntry) Link(head AuditHead) AuditHead {
 	*e = clean
 	e.Seq, e.PrevHash = head.Seq+1, head.Hash
 	e.Time = NormalizeTime(e.Time)
-	e.Hash = e.digest()
+	e.Hash = e.digest(key)
 	return AuditHead{Seq: e.Seq, Hash: e.Hash}
 }
 
-// digest is the SHA-256 of the entry's JSON without Hash and Ref, in hex. The
+// digest is the HMAC-SHA-256 of the entry's JSON without Hash and Ref, in hex. The
 // encoding is canonical: members in the order of the type, map keys sorted.
-func (e AuditEntry) digest() string {
+func (e AuditEntry) digest(key []byte) string {
 	e.Hash, e.Ref = "", ""
 	if len(e.Detail) == 0 {
 		e.Detail = nil // a store may keep either as the other
 	}
-	sum := sha256.Sum256(e.encode())
-	return hex.EncodeToString(sum[:])
+	mac := hmac.New(sha256.New, key)
+	mac.Write(e.encode())
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 func (e AuditEntry) encode() []byte {
@@ -142,10 +146,10 @@ type AuditReader interface {
 	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]AuditEntry, error)
 }
 
-// VerifyAudit checks a chain from its first entry and finds every change, gap and
-// reordering. It finds that entries are missing at the end only if a head that was
+// VerifyAudit checks a chain from its first entry, under the audit key, and finds
+// every change, gap and reordering. It finds that entries are missing at the end only if a head that was
 // stored elsewhere is given as anchor (zero for none).
-func VerifyAudit(ctx context.Context, log AuditReader, chain string, anchor AuditHead) (AuditVerification, error) {
+func VerifyAudit(ctx context.Context, log AuditReader, key []byte, chain string, anchor AuditHead) (AuditVerification, error) {
 	verdict := AuditVerification{OK: true}
 	for {
 		page, err := log.AuditAfter(ctx, chain, verdict.Head.Seq, verifyPage)
@@ -153,7 +157,7 @@ func VerifyAudit(ctx context.Context, log AuditReader, chain string, anchor Audi
 			return verdict, fmt.Errorf("verify audit chain: %w", err)
 		}
 		for _, entry := range page {
-			if problem := entry.checkAfter(chain, verdict.Head, anchor); problem != "" {
+			if problem := entry.checkAfter(key, chain, verdict.Head, anchor); problem != "" {
 				verdict.OK, verdict.BrokenAt, verdict.Problem = false, verdict.Head.Seq+1, problem
 				return verdict, nil
 			}
@@ -171,7 +175,7 @@ func VerifyAudit(ctx context.Context, log AuditReader, chain string, anchor Audi
 	return verdict, nil
 }
 
-func (e AuditEntry) checkAfter(chain string, head, anchor AuditHead) string {
+func (e AuditEntry) checkAfter(key []byte, chain string, head, anchor AuditHead) string {
 	switch {
 	case e.ProjectID != chain:
 		return "the entry belongs to another chain"
@@ -179,7 +183,7 @@ func (e AuditEntry) checkAfter(chain string, head, anchor AuditHead) string {
 		return fmt.Sprintf("entry %d is missing: %d follows %d", head.Seq+1, e.Seq, head.Seq)
 	case e.PrevHash != head.Hash:
 		return "the entry does not name the hash of the one before it"
-	case e.digest() != e.Hash:
+	case !hmac.Equal([]byte(e.digest(key)), []byte(e.Hash)):
 		return "the entry was changed: its hash does not match"
 	case e.Seq == anchor.Seq && e.Hash != anchor.Hash:
 		return "the entry is not the anchored one"

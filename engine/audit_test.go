@@ -23,12 +23,14 @@ func (c *chain) AuditAfter(_ context.Context, _ string, seq int64, limit int) ([
 	return page, nil
 }
 
+var testKey = []byte("audit key")
+
 func newChain(n int) *chain {
 	c := &chain{}
 	var head AuditHead
 	for i := range n {
 		e := AuditEntry{ProjectID: "p", Time: time.Unix(int64(i), 123456789), Action: "a", Detail: map[string]string{"i": fmt.Sprint(i)}}
-		head = e.Link(head)
+		head = e.Link(testKey, head)
 		c.entries = append(c.entries, e)
 	}
 	return c
@@ -44,11 +46,17 @@ func TestVerifyFindsEveryTampering(t *testing.T) {
 		"a reordering":        func(c *chain) { c.entries[3].Seq, c.entries[4].Seq = 5, 4 },
 		"a lost beginning":    func(c *chain) { c.entries = c.entries[1:] },
 		"another project's":   func(c *chain) { c.entries[3].ProjectID = "q" },
-		"a relinked addition": func(c *chain) { c.entries[3].Action = "b"; c.entries[3].Hash = c.entries[3].digest() },
+		"a relinked addition": func(c *chain) { c.entries[3].Action = "b"; c.entries[3].Hash = c.entries[3].digest(testKey) },
+		"a whole chain that was computed without the key": func(c *chain) {
+			var head AuditHead
+			for i := range c.entries {
+				head = c.entries[i].Link(nil, head)
+			}
+		},
 	} {
 		c := newChain(8)
 		tamper(c)
-		if v, err := VerifyAudit(t.Context(), c, "p", AuditHead{}); err != nil || v.OK || v.BrokenAt < 1 || v.Problem == "" {
+		if v, err := VerifyAudit(t.Context(), c, testKey, "p", AuditHead{}); err != nil || v.OK || v.BrokenAt < 1 || v.Problem == "" {
 			t.Errorf("%s: %+v, %v", name, v, err)
 		}
 	}
@@ -56,7 +64,7 @@ func TestVerifyFindsEveryTampering(t *testing.T) {
 
 func TestVerifyWholeChains(t *testing.T) {
 	for _, n := range []int{0, 1, verifyPage, verifyPage + 1, 2*verifyPage + 7} {
-		v, err := VerifyAudit(t.Context(), newChain(n), "p", AuditHead{})
+		v, err := VerifyAudit(t.Context(), newChain(n), testKey, "p", AuditHead{})
 		if err != nil || !v.OK || v.Entries != int64(n) || v.Head.Seq != int64(n) {
 			t.Errorf("%d entries: %+v, %v", n, v, err)
 		}
@@ -66,18 +74,18 @@ func TestVerifyWholeChains(t *testing.T) {
 func TestAnchorRevealsATruncatedChain(t *testing.T) {
 	c := newChain(8)
 	anchor := AuditHead{Seq: 8, Hash: c.entries[7].Hash}
-	if v, _ := VerifyAudit(t.Context(), c, "p", anchor); !v.OK {
+	if v, _ := VerifyAudit(t.Context(), c, testKey, "p", anchor); !v.OK {
 		t.Errorf("whole chain against its own head: %+v", v)
 	}
 	cut := &chain{entries: c.entries[:6]}
-	if v, _ := VerifyAudit(t.Context(), cut, "p", anchor); v.OK || v.BrokenAt != 7 {
+	if v, _ := VerifyAudit(t.Context(), cut, testKey, "p", anchor); v.OK || v.BrokenAt != 7 {
 		t.Errorf("cut chain: %+v", v)
 	}
 	rewritten := newChain(7)
 	e := AuditEntry{ProjectID: "p", Action: "other"}
-	e.Link(AuditHead{7, rewritten.entries[6].Hash})
+	e.Link(testKey, AuditHead{7, rewritten.entries[6].Hash})
 	rewritten.entries = append(rewritten.entries, e)
-	if v, _ := VerifyAudit(t.Context(), rewritten, "p", anchor); v.OK {
+	if v, _ := VerifyAudit(t.Context(), rewritten, testKey, "p", anchor); v.OK {
 		t.Errorf("rewritten end: %+v", v)
 	}
 }
@@ -85,7 +93,7 @@ func TestAnchorRevealsATruncatedChain(t *testing.T) {
 // A detail that a store returns as empty instead of missing is the same entry.
 func TestEmptyDetailHashesAsNone(t *testing.T) {
 	a, b := AuditEntry{Action: "a"}, AuditEntry{Action: "a", Detail: map[string]string{}}
-	if a.Link(AuditHead{}) != b.Link(AuditHead{}) {
+	if a.Link(testKey, AuditHead{}) != b.Link(testKey, AuditHead{}) {
 		t.Error("an empty detail and none hash differently")
 	}
 }

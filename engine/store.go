@@ -253,6 +253,9 @@ type AuditQuery struct {
 
 // AuditLog keeps the hash chains.
 type AuditLog interface {
+	// UseAuditKey sets the key of the chains' hashes. Call it once, before anything is
+	// appended or read.
+	UseAuditKey(ctx context.Context, key []byte) error
 	// Append adds an entry to its project's chain and returns when it is durable. An
 	// entry whose Ref is stored already is not written again.
 	Append(ctx context.Context, e AuditEntry) error

@@ -97,7 +97,7 @@ func (c ending) check(t *testing.T) (*testbed, engine.WorkflowInput) {
 }
 
 func (d *testbed) verify() {
-	v, err := engine.VerifyAudit(d.t.Context(), d.store, project, engine.AuditHead{})
+	v, err := engine.VerifyAudit(d.t.Context(), d.store, nil, project, engine.AuditHead{})
 	if err != nil || !v.OK {
 		d.t.Errorf("audit: %+v, %v", v, err)
 	}

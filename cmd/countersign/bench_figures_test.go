@@ -198,7 +198,7 @@ func (b *bench) sustained() {
 	b.add("workflows still open after it", float64(b.running()), "", 0.5, false)
 	b.add("closing them took, after the last redemption", closing.Seconds(), "s", 0, false)
 	b.memory(fmt.Sprintf("resident memory after %d requests, load generator included", *benchBurst))
-	verdict, err := engine.VerifyAudit(b.t.Context(), b.store, b.project.ID, engine.AuditHead{})
+	verdict, err := engine.VerifyAudit(b.t.Context(), b.store, b.auditKey, b.project.ID, engine.AuditHead{})
 	must(b.t, err)
 	if !verdict.OK {
 		b.t.Fatalf("the audit chain is broken: %+v", verdict)

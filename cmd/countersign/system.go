@@ -39,6 +39,7 @@ type system struct {
 	log           *slog.Logger
 	store         engine.Store
 	keys          *keys.Sealer
+	auditKey      []byte
 	host          *host.Host
 	policy        *policies.Evaluator
 	metrics       *prometheus.Registry
@@ -153,7 +154,10 @@ func (s *system) openKeys(ctx context.Context) (err error) {
 		return err
 	}
 	s.onClose(func(context.Context) error { return s.keys.Close() })
-	return nil
+	if s.auditKey, err = keys.DataKey(ctx, s.keys, s.store, "audit-chain"); err != nil {
+		return err
+	}
+	return s.store.UseAuditKey(ctx, s.auditKey)
 }
 
 func (s *system) openPlugins(ctx context.Context) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	driver "go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
@@ -67,7 +66,7 @@ func (a *appender) append(ctx context.Context, e engine.AuditEntry) (fresh bool,
 	}
 	q := &queued{doc: waitingEntry{ID: e.Ref, Entry: e}, done: make(chan struct{})}
 	a.mu.Lock()
-	a.order = max(a.order+1, time.Now().UnixNano())
+	a.order = max(a.order+1, engine.SystemClock().UnixNano())
 	q.doc.Order = a.order
 	a.queue = append(a.queue, q)
 	if !a.working {

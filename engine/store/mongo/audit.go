@@ -31,6 +31,13 @@ func entriesOf(docs []auditDocument) []engine.AuditEntry {
 	return entries
 }
 
+// UseAuditKey implements engine.AuditLog. It has the entries linked that an earlier
+// process left.
+func (s *Store) UseAuditKey(ctx context.Context, key []byte) error {
+	s.auditKey = key
+	return s.audit.resume(ctx)
+}
+
 // Append implements engine.AuditLog.
 func (s *Store) Append(ctx context.Context, e engine.AuditEntry) error {
 	return s.change(engine.Record{Audit: e}, func() (bool, error) {

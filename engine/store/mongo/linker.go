@@ -53,7 +53,7 @@ func (c *chains) append(ctx context.Context, e engine.AuditEntry) (fresh bool, e
 
 // resume has the entries linked that an earlier process left.
 func (c *chains) resume(ctx context.Context) error {
-	waiting, err := findAll[waitingEntry](ctx, c.appender.store.db.Collection(waitingName), bson.D{},
+	waiting, err := findAll[waitingEntry](ctx, c.store.db.Collection(waitingName), bson.D{},
 		options.Find().SetProjection(bson.D{{Key: "entry.project_id", Value: 1}}))
 	for _, w := range waiting {
 		c.linker(w.Entry.ProjectID).wake()
@@ -194,7 +194,7 @@ func (l *linker) linkBatch(ctx context.Context, batch []waitingEntry, leftovers 
 		if known[w.ID] {
 			continue
 		}
-		head = w.Entry.Link(head)
+		head = w.Entry.Link(l.store.auditKey, head)
 		doc, err := encode(newAuditDocument(w.Entry))
 		if err != nil {
 			return err

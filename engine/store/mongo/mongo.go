@@ -58,9 +58,10 @@ const (
 
 // Store implements engine.Store on a MongoDB database.
 type Store struct {
-	client *driver.Client
-	db     *driver.Database
-	audit  chains
+	client   *driver.Client
+	db       *driver.Database
+	audit    chains
+	auditKey []byte
 
 	mu     sync.Mutex
 	closed bool

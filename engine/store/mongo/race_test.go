@@ -45,7 +45,7 @@ func together(stores []*mongo.Store, n int, call func(s *mongo.Store, i int)) {
 // wholeChain verifies a chain from its first entry and returns its entries.
 func wholeChain(t *testing.T, s *mongo.Store, chain string) []engine.AuditEntry {
 	t.Helper()
-	verdict, err := engine.VerifyAudit(t.Context(), s, chain, engine.AuditHead{})
+	verdict, err := engine.VerifyAudit(t.Context(), s, nil, chain, engine.AuditHead{})
 	if err != nil || !verdict.OK {
 		t.Fatalf("the chain is broken: %+v, %v", verdict, err)
 	}
@@ -169,7 +169,9 @@ func TestEntriesOfAnEndedProcessAreLinked(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		open(t, uri)
+		if err := open(t, uri).UseAuditKey(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
 		deadline := time.Now().Add(30 * time.Second)
 		for {
 			n, err := db.Collection("audit_waiting").CountDocuments(t.Context(), bson.D{})

@@ -123,7 +123,7 @@ func (s *Store) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.audit.resume(ctx)
+	return nil
 }
 
 // schemaDocument holds the version of the database's schema.

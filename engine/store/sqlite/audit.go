@@ -57,12 +57,18 @@ func (tx tx) append(e engine.AuditEntry) (added bool, err error) {
 	if len(heads) > 0 {
 		last = heads[0]
 	}
-	e.Link(last.AuditHead)
+	e.Link(tx.auditKey, last.AuditHead)
 	at := ms(e.Time)
 	latest := max(last.latestTime, at)
 	return tx.insert("audit_logs", "project_id, seq, ref, hash, time, latest_time, max_delay, action, actor_id, person, certificate_id, request_id", e,
 		e.ProjectID, e.Seq, e.Ref, e.Hash, at, latest, max(last.maxDelay, latest-at),
 		e.Action, e.Actor.ID, e.Actor.Person, orNull(e.CertificateID), orNull(e.RequestID))
+}
+
+// UseAuditKey implements [engine.AuditLog].
+func (s *Store) UseAuditKey(_ context.Context, key []byte) error {
+	s.auditKey = key
+	return nil
 }
 
 // Append implements [engine.AuditLog]. An entry without Ref is refused.

@@ -32,10 +32,11 @@ var _ engine.Store = (*Store)(nil)
 
 // Store is an open database. Other processes may have it open too.
 type Store struct {
-	path    string
-	writing *sql.DB   // holds the one connection that writes
-	conn    *sql.Conn // that connection; after Open only the writer uses it
-	reading pool
+	path     string
+	auditKey []byte
+	writing  *sql.DB   // holds the one connection that writes
+	conn     *sql.Conn // that connection; after Open only the writer uses it
+	reading  pool
 
 	mu      sync.RWMutex // guards closed and the start of calls
 	closed  bool

@@ -164,7 +164,7 @@ func TestCloseAndReopen(t *testing.T) {
 // checkRefs checks that a chain is complete and contains all acknowledged entries.
 func checkRefs(t *testing.T, s *Store, acknowledged map[string]bool) {
 	t.Helper()
-	verdict, err := engine.VerifyAudit(t.Context(), s, "prj", engine.AuditHead{})
+	verdict, err := engine.VerifyAudit(t.Context(), s, nil, "prj", engine.AuditHead{})
 	if err != nil || !verdict.OK {
 		t.Fatalf("verdict %+v, %v", verdict, err)
 	}

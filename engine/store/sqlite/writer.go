@@ -24,7 +24,10 @@ type job struct {
 }
 
 // tx is the writer's connection inside a transaction.
-type tx struct{ conn connection }
+type tx struct {
+	conn     connection
+	auditKey []byte
+}
 
 // update runs do in a transaction and returns its result when the transaction is on
 // disk. A caller whose context ends gets the context's error; the write may still be
@@ -42,6 +45,7 @@ func update[T any](ctx context.Context, s *Store, do func(tx) (T, error)) (found
 	var result T // not found, because the caller may return before the writer is done
 	j := &job{ctx: ctx, done: make(chan struct{})}
 	j.do = func(tx tx) (err error) {
+		tx.auditKey = s.auditKey
 		result, err = do(tx)
 		return err
 	}
@@ -127,7 +131,7 @@ func transact(conn connection, batch []*job, do func(tx, *job) error) error {
 	err := exec(conn, "BEGIN IMMEDIATE")
 	for _, j := range batch {
 		if j.err = j.ctx.Err(); j.err == nil && err == nil {
-			err = do(tx{conn}, j)
+			err = do(tx{conn: conn}, j)
 		}
 	}
 	if err == nil {

@@ -39,10 +39,13 @@ func event(projectID, certificateID string) *engine.Event {
 	}
 }
 
+// auditKey is the key of the chains' hashes.
+var auditKey = []byte("audit key of the tests")
+
 // chain returns a chain's entries after it has verified the chain.
 func chain(t *testing.T, s engine.AuditLog, projectID string) []engine.AuditEntry {
 	t.Helper()
-	verdict := get[engine.AuditVerification](t)(engine.VerifyAudit(t.Context(), s, projectID, engine.AuditHead{}))
+	verdict := get[engine.AuditVerification](t)(engine.VerifyAudit(t.Context(), s, auditKey, projectID, engine.AuditHead{}))
 	if !verdict.OK {
 		t.Fatalf("the chain is broken at %d: %s", verdict.BrokenAt, verdict.Problem)
 	}

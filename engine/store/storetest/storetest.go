@@ -54,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) engine.Store, limits ...Limit) {
 	for _, part := range parts {
 		t.Run(part.name, func(t *testing.T) {
 			s := open(t)
+			ok(t, s.UseAuditKey(t.Context(), auditKey))
 			for _, c := range part.contracts {
 				name := part.name + "/" + c.name
 				reason, limited := reasons[name]
