@@ -175,6 +175,8 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 		return APIKey{}, "", Errorf(CodeInvalidRequest, "an API key of the system has the role admin; make a key of a project for less")
 	case !by.Role.Includes(role):
 		return APIKey{}, "", Errorf(CodeForbidden, "an API key cannot have a higher role than yours, %s", by.Role)
+	case by.User.PasswordSetByOther:
+		return APIKey{}, "", Errorf(CodePasswordChangeRequired, "another person set your password, so an API key could be theirs; change your password first")
 	case !expires.IsZero() && !expires.After(now):
 		return APIKey{}, "", Errorf(CodeInvalidRequest, "expires_at is in the past; give a later time")
 	case by.Key != nil && !by.Key.ExpiresAt.IsZero() && (expires.IsZero() || expires.After(by.Key.ExpiresAt)):
@@ -190,7 +192,7 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 	k := APIKey{
 		ID: NewID("key"), ProjectID: by.Project.ID, OwnerID: by.User.ID, Name: name, Role: role,
 		SecretDigest: secretDigest, CreatedAt: now, ExpiresAt: expires,
-		MadeBy: []string{}, MemberSince: member.CreatedAt, OwnerLosses: by.User.Losses,
+		MadeBy: []string{}, MemberSince: member.CreatedAt, OwnerLosses: by.losses(),
 	}
 	if by.Key != nil { // the new key is of the membership that its maker is of
 		k.MadeBy, k.MemberSince = append(slices.Clone(by.Key.MadeBy), by.Key.ID), by.Key.MemberSince

@@ -181,6 +181,15 @@ type Principal struct {
 	Session *Session
 }
 
+// losses are those that what the caller makes now is made under: a key passes on its
+// own, so that nothing made through it outlives it.
+func (p Principal) losses() Losses {
+	if p.Key != nil {
+		return p.Key.OwnerLosses
+	}
+	return p.User.Losses
+}
+
 // Actor is the caller in records.
 func (p Principal) Actor() Actor {
 	if p.Key != nil {

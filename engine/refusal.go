@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -130,22 +131,26 @@ const maxUsername = 100
 func (r *Refusals) admit(e *AuditEntry, subject string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.Clock()
-	for _, q := range []*refusalQuota{r.quota(*e, subject), r.quota(*e, "")} {
+	now, own, all := r.Clock(), r.quota(*e, subject), r.quota(*e, "")
+	for _, q := range slices.Compact([]*refusalQuota{own, all}) {
 		if !q.allow(now) {
 			q.omitted++
 			q.last = *e
 			return false
 		}
-		q.name(e)
 	}
+	left := own.omitted
+	own.omitted = 0
+	left += all.omitted
+	all.omitted = 0
+	e.name(left)
 	return true
 }
 
-// name says in an entry how many were left out before it.
-func (q *refusalQuota) name(e *AuditEntry) {
-	if q.omitted > 0 {
-		e.Detail["left_out_before"], q.omitted = strconv.Itoa(q.omitted), 0
+// name says in a refusal how many like it were left out before.
+func (e *AuditEntry) name(omitted int) {
+	if omitted > 0 {
+		e.Detail["left_out_before"] = strconv.Itoa(omitted)
 	}
 }
 
@@ -205,8 +210,7 @@ func (r *Refusals) takeOmitted() (entries []AuditEntry) {
 	for kind, q := range r.quotas {
 		if q.omitted > 0 {
 			e := q.last
-			q.omitted--
-			q.name(&e)
+			e.name(q.omitted - 1)
 			q.omitted = 0
 			entries = append(entries, e)
 		} else if now.Sub(q.at) > time.Duration(q.size)*q.interval {

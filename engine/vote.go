@@ -21,7 +21,7 @@ type VoteCommand struct {
 // CodeSelfApproval, CodeCommentRequired, CodeInvalidRequest, CodeAlreadyDecided,
 // CodePasswordChangeRequired, CodeForbidden, CodeNotPending or CodeUnavailable.
 func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decision Decision, comment string) (Approval, error) {
-	v := Vote{ID: NewID("vote"), Actor: caller.Actor(), Losses: caller.User.Losses, Time: d.Clock(), Decision: decision, Comment: comment}
+	v := Vote{ID: NewID("vote"), Actor: caller.Actor(), Losses: caller.losses(), Time: d.Clock(), Decision: decision, Comment: comment}
 	_, _, err := a.cast(ctx, d.Store, v)
 	if errors.Is(err, CodeSelfApproval) {
 		e := caller.Refusal(d.Clock(), ActionAccessRefused, CodeSelfApproval)

@@ -2,8 +2,10 @@ package mongo
 
 import (
 	"context"
+	"crypto/hmac"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -15,11 +17,27 @@ import (
 
 // waitingEntry is an audit entry that is durable and not linked yet; see linker.go.
 // Order sorts the entries of one process in the order of their calls, and those of
-// several by their clocks.
+// several by their clocks. MAC shows that a process with the audit key wrote it.
 type waitingEntry struct {
 	ID    string            `json:"id"` // the entry's Ref
 	Order int64             `json:"order"`
 	Entry engine.AuditEntry `json:"entry"`
+	MAC   string            `json:"mac"`
+}
+
+// notAuthentic is the hash of an entry that no process with the audit key wrote.
+const notAuthentic = "not authentic"
+
+// sign computes the MAC: the hash that the entry would have behind a head that says
+// where it waits.
+func (w waitingEntry) sign(key []byte) string {
+	e := w.Entry
+	e.Detail = maps.Clone(e.Detail)
+	return e.Link(key, engine.AuditHead{Seq: w.Order, Hash: "waiting " + w.ID}).Hash
+}
+
+func (w waitingEntry) authentic(key []byte) bool {
+	return hmac.Equal([]byte(w.MAC), []byte(w.sign(key)))
 }
 
 // batchSize is the largest number of entries that one command inserts. FerretDB
@@ -45,29 +63,29 @@ type appender struct {
 
 // queued is an entry and the caller who waits for it.
 type queued struct {
-	doc   waitingEntry
-	done  chan struct{}
-	fresh bool
-	err   error
+	doc  waitingEntry
+	done chan struct{}
+	err  error
 }
 
-func (q *queued) answer(fresh bool, err error) {
-	q.fresh, q.err = fresh, err
+func (q *queued) answer(err error) {
+	q.err = err
 	close(q.done)
 }
 
-// append waits until the entry is durable. fresh is false if an entry with its Ref
-// waits to be linked already.
-func (a *appender) append(ctx context.Context, e engine.AuditEntry) (fresh bool, err error) {
+// append waits until the entry, or an earlier one with its Ref, is durable.
+func (a *appender) append(ctx context.Context, e engine.AuditEntry) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	if e, err = asStored(e); err != nil {
-		return false, auditUnavailable(err)
+	e, err := asStored(e)
+	if err != nil {
+		return auditUnavailable(err)
 	}
 	q := &queued{doc: waitingEntry{ID: e.Ref, Entry: e}, done: make(chan struct{})}
 	a.mu.Lock()
 	a.order = max(a.order+1, engine.SystemClock().UnixNano())
 	q.doc.Order = a.order
+	q.doc.MAC = q.doc.sign(a.store.auditKey)
 	a.queue = append(a.queue, q)
 	if !a.working {
 		a.working = true
@@ -77,12 +95,12 @@ func (a *appender) append(ctx context.Context, e engine.AuditEntry) (fresh bool,
 	a.mu.Unlock()
 	select {
 	case <-q.done:
-		return q.fresh, q.err
+		return q.err
 	case <-ctx.Done():
 		a.mu.Lock()
 		a.queue = slices.DeleteFunc(a.queue, func(other *queued) bool { return other == q })
 		a.mu.Unlock()
-		return false, auditUnavailable(ctx.Err())
+		return auditUnavailable(ctx.Err())
 	}
 }
 
@@ -131,8 +149,7 @@ func (a *appender) write(batch []*queued) {
 	}
 	c := a.store.db.Collection(waitingName)
 	_, err := c.InsertMany(ctx, docs, options.InsertMany().SetOrdered(false))
-	lost := maybeWritten(err)
-	if lost { // some entries may be stored: those are refused the second time
+	if maybeWritten(err) { // some entries may be stored: those are refused the second time
 		_, err = c.InsertMany(ctx, docs, options.InsertMany().SetOrdered(false))
 	}
 	refusedAt := map[int]error{}
@@ -142,16 +159,13 @@ func (a *appender) write(batch []*queued) {
 		}
 	}
 	for i, q := range batch {
-		refused := refusedAt[i]
-		switch {
-		case err != nil:
-			q.answer(false, auditUnavailable(fault("append to the audit log", err)))
-		case refused == nil:
-			q.answer(true, nil)
-		case driver.IsDuplicateKeyError(refused):
-			q.answer(lost, nil)
-		default:
-			q.answer(false, auditUnavailable(fault("append to the audit log", refused)))
+		failure := err
+		if refused := refusedAt[i]; failure == nil && refused != nil && !driver.IsDuplicateKeyError(refused) {
+			failure = refused
 		}
+		if failure != nil {
+			failure = auditUnavailable(fault("append to the audit log", failure))
+		}
+		q.answer(failure)
 	}
 }

@@ -35,14 +35,18 @@ func entriesOf(docs []auditDocument) []engine.AuditEntry {
 // process left.
 func (s *Store) UseAuditKey(ctx context.Context, key []byte) error {
 	s.auditKey = key
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.end()
+	s.writes.Go(s.audit.watch)
 	return s.audit.resume(ctx)
 }
 
 // Append implements engine.AuditLog.
 func (s *Store) Append(ctx context.Context, e engine.AuditEntry) error {
 	return s.change(engine.Record{Audit: e}, func() (bool, error) {
-		_, err := s.audit.append(ctx, e)
-		return true, err
+		return true, s.audit.append(ctx, e)
 	})
 }
 

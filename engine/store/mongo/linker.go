@@ -2,6 +2,7 @@ package mongo
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -26,6 +27,8 @@ import (
 const (
 	// linkAfter is how long a process collects entries before it links them.
 	linkAfter = 100 * time.Millisecond
+	// watchInterval is how often a process looks for entries that others left.
+	watchInterval = 5 * time.Second
 	// maxLinkTries is how often a reader begins to link again because another process
 	// was faster. That one links the same entries.
 	maxLinkTries = 100
@@ -41,14 +44,26 @@ type chains struct {
 	linkers map[string]*linker
 }
 
-// append makes an entry durable and has it linked. fresh is false if an entry with
-// its Ref waits to be linked already.
-func (c *chains) append(ctx context.Context, e engine.AuditEntry) (fresh bool, err error) {
-	fresh, err = c.appender.append(ctx, e)
-	if err == nil {
-		c.linker(e.ProjectID).wake()
+// append makes an entry durable and has it linked.
+func (c *chains) append(ctx context.Context, e engine.AuditEntry) error {
+	defer c.linker(e.ProjectID).wake() // also after an error: the entry may be stored
+	return c.appender.append(ctx, e)
+}
+
+// watch has the entries linked, at intervals, that other processes left.
+func (c *chains) watch() {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-c.closing:
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+		_ = c.resume(ctx) // the store does not answer: the next tick tries again
+		cancel()
 	}
-	return fresh, err
 }
 
 // resume has the entries linked that an earlier process left.
@@ -75,13 +90,16 @@ func (c *chains) linker(chain string) *linker {
 	return l
 }
 
-// has reports whether an entry with this Ref is linked.
+// has reports whether an entry with this Ref waits or is linked. It looks in this
+// order, in which entries move.
 func (c *chains) has(ctx context.Context, ref string) (bool, error) {
-	n, err := c.store.db.Collection(auditName).CountDocuments(ctx, bson.D{{Key: "ref", Value: ref}}, options.Count().SetLimit(1))
-	if err != nil {
-		return false, fault("read the audit log", err)
+	for _, place := range []struct{ collection, member string }{{waitingName, "_id"}, {auditName, "ref"}} {
+		_, err := findRaw(ctx, c.store.db.Collection(place.collection), bson.D{{Key: place.member, Value: ref}})
+		if !errors.Is(err, engine.CodeNotFound) {
+			return err == nil, err
+		}
 	}
-	return n > 0, nil
+	return false, nil
 }
 
 // linker links one chain.
@@ -195,6 +213,10 @@ func (l *linker) linkBatch(ctx context.Context, batch []waitingEntry, leftovers 
 			continue
 		}
 		head = w.Entry.Link(l.store.auditKey, head)
+		if !w.authentic(l.store.auditKey) {
+			// Somebody else wrote it. It stays visible, and its hash does not match.
+			w.Entry.Hash, head.Hash = notAuthentic, notAuthentic
+		}
 		doc, err := encode(newAuditDocument(w.Entry))
 		if err != nil {
 			return err

@@ -129,7 +129,7 @@ func (s *Store) addMember(ctx context.Context, m engine.Member) (added bool, err
 	if err != nil || former.RemovedBy == nil {
 		return false, err
 	}
-	if _, err := s.audit.append(ctx, *former.RemovedBy); err != nil {
+	if _, err := s.completeRecord(ctx, engine.Record{Audit: *former.RemovedBy}, false); err != nil {
 		return false, err
 	}
 	m.FormerUntil = former.FormerUntil
@@ -152,24 +152,29 @@ func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, at t
 		if err != nil {
 			return false, err
 		}
-		removed, err := c.UpdateOne(ctx, append(key, notRemoved), bson.D{{Key: "$set", Value: bson.D{
-			{Key: "removed_by", Value: entry}, {Key: "former_until", Value: at},
-		}}})
-		if err != nil {
-			return false, fault("remove member", err)
+		for {
+			removed, err := c.UpdateOne(ctx, append(key, notRemoved), bson.D{{Key: "$set", Value: bson.D{
+				{Key: "removed_by", Value: entry}, {Key: "former_until", Value: at},
+			}}})
+			if err != nil {
+				return false, fault("remove member", err)
+			}
+			if removed.MatchedCount > 0 {
+				return true, s.record(ctx, rec)
+			}
+			former, err := find[memberDocument](ctx, c, key)
+			if err != nil {
+				return false, err
+			}
+			if former.RemovedBy == nil {
+				continue // they became a member again meanwhile
+			}
+			added, err := s.completeRecord(ctx, engine.Record{Audit: *former.RemovedBy}, false)
+			if err == nil && !added {
+				err = engine.CodeNotFound
+			}
+			return added, err
 		}
-		if removed.MatchedCount > 0 {
-			return true, s.record(ctx, rec)
-		}
-		former, err := find[memberDocument](ctx, c, key)
-		if err != nil || former.RemovedBy == nil { // a member again, since a moment ago
-			return true, err
-		}
-		added, err := s.completeRecord(ctx, engine.Record{Audit: *former.RemovedBy}, false)
-		if err == nil && !added {
-			err = engine.CodeNotFound
-		}
-		return added, err
 	})
 }
 

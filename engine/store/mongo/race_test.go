@@ -11,6 +11,7 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/engine/store/mongo"
 	"go.mongodb.org/mongo-driver/bson"
+	driver "go.mongodb.org/mongo-driver/mongo"
 )
 
 var noon = time.Date(2026, 3, 14, 12, 0, 0, 678_000_000, time.UTC)
@@ -151,40 +152,87 @@ func settleTogether(t *testing.T, stores []*mongo.Store, digest string, callers 
 	}
 }
 
-// An entry that a process made durable and did not link, because it ended, is linked
-// by the next process at its start, once, also if it was linked already.
+// Entries that a process made durable and did not link, because it ended, are linked
+// by the next process, once, also if one was linked already and still waits.
 func TestEntriesOfAnEndedProcessAreLinked(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s server) {
 		uri, db := s.database(t)
-		first, left, half := open(t, uri), entry("prj"), entry("prj")
-		if err := first.Append(t.Context(), half); err != nil {
-			t.Fatal(err)
-		}
-		wholeChain(t, first, "prj")
-		for i, e := range []engine.AuditEntry{left, half} { // half is linked, and was not removed from those that wait
-			doc := bson.D{{Key: "_id", Value: e.Ref}, {Key: "order", Value: int64(i)}, {Key: "entry", Value: bson.D{
-				{Key: "ref", Value: e.Ref}, {Key: "project_id", Value: "prj"}, {Key: "time", Value: e.Time}, {Key: "action", Value: e.Action},
-			}}}
-			if _, err := db.Collection("audit_waiting").InsertOne(t.Context(), doc); err != nil {
+		ctx, first, waiting := t.Context(), open(t, uri), db.Collection("audit_waiting")
+		var entries []engine.AuditEntry
+		var docs []any
+		for range 2 {
+			e := entry("prj")
+			if err := first.Append(ctx, e); err != nil {
 				t.Fatal(err)
 			}
+			var doc bson.D
+			if err := waiting.FindOne(ctx, bson.D{{Key: "_id", Value: e.Ref}}).Decode(&doc); err != nil {
+				t.Fatal(err)
+			}
+			entries, docs = append(entries, e), append(docs, doc)
 		}
-		if err := open(t, uri).UseAuditKey(t.Context(), nil); err != nil {
+		wholeChain(t, first, "prj")
+		if err := first.Close(); err != nil {
 			t.Fatal(err)
 		}
-		deadline := time.Now().Add(30 * time.Second)
-		for {
-			n, err := db.Collection("audit_waiting").CountDocuments(t.Context(), bson.D{})
-			if err != nil || time.Now().After(deadline) {
-				t.Fatalf("%d entries wait: %v", n, err)
-			}
-			if n == 0 {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
+		if result, err := db.Collection("audit_logs").DeleteOne(ctx, bson.D{{Key: "ref", Value: entries[1].Ref}}); err != nil || result.DeletedCount != 1 {
+			t.Fatal(result, err)
 		}
-		if entries := wholeChain(t, first, "prj"); len(entries) != 2 || entries[0].Ref != half.Ref || entries[1].Ref != left.Ref {
-			t.Fatalf("%+v", entries)
+		if _, err := waiting.InsertMany(ctx, docs); err != nil {
+			t.Fatal(err)
+		}
+		next := open(t, uri)
+		if err := next.UseAuditKey(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+		awaitNone(t, waiting)
+		if found := wholeChain(t, next, "prj"); len(found) != 2 || found[0].Ref != entries[0].Ref || found[1].Ref != entries[1].Ref {
+			t.Fatalf("%+v", found)
+		}
+	})
+}
+
+// awaitNone waits until a collection is empty.
+func awaitNone(t *testing.T, c *driver.Collection) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		n, err := c.CountDocuments(t.Context(), bson.D{})
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("%d documents are in %s: %v", n, c.Name(), err)
+		}
+		if n == 0 {
+			return
+		}
+	}
+}
+
+// An entry that somebody without the audit key adds to those that wait does not get
+// a valid hash.
+func TestForgedWaitingEntryIsFound(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s server) {
+		uri, db := s.database(t)
+		ctx, store, key := t.Context(), open(t, uri), []byte("audit key")
+		if err := store.UseAuditKey(ctx, key); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Append(ctx, entry("prj")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.AuditAfter(ctx, "prj", 0, 1); err != nil {
+			t.Fatal(err)
+		}
+		forged := bson.D{{Key: "_id", Value: "forged"}, {Key: "order", Value: int64(1)}, {Key: "mac", Value: "00"}, {Key: "entry", Value: bson.D{
+			{Key: "ref", Value: "forged"}, {Key: "project_id", Value: "prj"}, {Key: "action", Value: engine.ActionApprovalApproved},
+		}}}
+		if _, err := db.Collection("audit_waiting").InsertOne(ctx, forged); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Append(ctx, entry("prj")); err != nil {
+			t.Fatal(err)
+		}
+		verdict, err := engine.VerifyAudit(ctx, store, key, "prj", engine.AuditHead{})
+		if err != nil || verdict.OK || verdict.BrokenAt != 2 {
+			t.Fatalf("%+v, %v", verdict, err)
 		}
 	})
 }

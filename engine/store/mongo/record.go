@@ -15,15 +15,10 @@ import (
 // but no caller may act on it.
 func (s *Store) record(ctx context.Context, rec engine.Record) error {
 	for _, e := range append([]engine.AuditEntry{rec.Audit}, rec.Copies...) {
-		if _, err := s.audit.append(ctx, e); err != nil {
+		if err := s.audit.append(ctx, e); err != nil {
 			return err
 		}
 	}
-	return s.recordEvent(ctx, rec)
-}
-
-// recordEvent writes the event of a record, if it has one.
-func (s *Store) recordEvent(ctx context.Context, rec engine.Record) error {
 	if rec.Event == nil {
 		return nil
 	}
@@ -49,10 +44,7 @@ func (s *Store) completeRecord(ctx context.Context, rec engine.Record, fresh boo
 // recorded reports whether all of a record is stored.
 func (s *Store) recorded(ctx context.Context, rec engine.Record) (bool, error) {
 	for _, e := range append([]engine.AuditEntry{rec.Audit}, rec.Copies...) {
-		if err := s.audit.linker(e.ProjectID).link(ctx, 0, maxLinkTries); err != nil {
-			return false, auditUnavailable(err)
-		}
-		if linked, err := s.audit.has(ctx, e.Ref); err != nil || !linked {
+		if has, err := s.audit.has(ctx, e.Ref); err != nil || !has {
 			return false, err
 		}
 	}

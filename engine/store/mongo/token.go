@@ -2,11 +2,11 @@ package mongo
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/mongo/options"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -83,44 +83,30 @@ func (s *Store) withSettlements(ctx context.Context, tokens []engine.Token) ([]e
 func (s *Store) Settle(ctx context.Context, end engine.Settlement, rec engine.Record) (engine.Settlement, bool, error) {
 	var winner settlementDocument
 	err := s.change(rec, func() (bool, error) {
+		var recorded bool
+		var unknown error
+		var looking sync.WaitGroup
+		looking.Go(func() { recorded, unknown = s.audit.has(ctx, rec.Audit.Ref) })
 		stored, fresh, err := s.insert(ctx, s.db.Collection(tokensName), settlementDocument{ID: end.Digest + settlementSuffix, Settlement: end})
+		looking.Wait()
 		if err != nil {
 			return false, err
 		}
 		if winner, err = decode[settlementDocument](stored); err != nil || winner.Attempt != end.Attempt {
 			return true, err
 		}
-		return true, s.recordSettlement(ctx, rec, fresh)
+		switch {
+		case unknown != nil:
+			return true, auditUnavailable(unknown)
+		case fresh && recorded: // an earlier settlement was deleted
+			return true, engine.CodeConflict
+		}
+		return true, s.record(ctx, rec)
 	})
 	if err != nil {
 		return engine.Settlement{}, false, err
 	}
 	return winner.Settlement, winner.Attempt == end.Attempt, nil
-}
-
-// recordSettlement is record for a settlement. It returns engine.CodeConflict if the
-// settlement is fresh and its audit entry is not: an earlier settlement was deleted.
-func (s *Store) recordSettlement(ctx context.Context, rec engine.Record, fresh bool) error {
-	var linked, waited bool
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		if fresh {
-			linked, err = s.audit.has(groupCtx, rec.Audit.Ref)
-		}
-		return err
-	})
-	group.Go(func() error {
-		inserted, err := s.audit.append(groupCtx, rec.Audit)
-		waited = !inserted
-		return err
-	})
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	if fresh && (linked || waited) {
-		return engine.CodeConflict
-	}
-	return s.recordEvent(ctx, rec)
 }
 
 // Tokens implements engine.Tokens.
