@@ -55,7 +55,16 @@ func (s *Server) getApproval(ctx context.Context, k *call, _ *struct{}) (*approv
 		return nil, fmt.Errorf("read certificate of approval: %w", err)
 	}
 	a.Certificate.Subject, a.Certificate.SANs = c.Subject, c.SANs
-	return &approvalOutput{toApproval(a)}, nil
+	void, err := s.downloads.VoidVotes(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	out := toApproval(a)
+	out.Certificate.Issuer, out.Certificate.Warnings = c.Issuer, c.Warnings
+	for i, v := range a.Decisions {
+		out.Decisions[i].Void = void[v.ID]
+	}
+	return &approvalOutput{out}, nil
 }
 
 func (s *Server) listApprovals(ctx context.Context, k *call, in *approvalsInput) (*listing[wire.Approval], error) {

@@ -99,6 +99,7 @@ func TestAmbiguousFraming(t *testing.T) {
 		"chunk size with a sign":           redeem + "Transfer-Encoding: chunked\r\n\r\n+0\r\n\r\n",
 		"chunk size with space":            redeem + "Transfer-Encoding: chunked\r\n\r\n0 \r\n\r\n",
 		"chunk size with space before":     redeem + "Transfer-Encoding: chunked\r\n\r\n 0\r\n\r\n",
+		"two empty lines before it":        "\r\n\r\n" + redeem + "Content-Length: 0\r\n\r\n",
 		"no chunk size":                    redeem + "Transfer-Encoding: chunked\r\n\r\n;a=b\r\n\r\n",
 		"chunk size that is not a number":  redeem + "Transfer-Encoding: chunked\r\n\r\n0g\r\n\r\n",
 		"chunk size above 63 bits":         redeem + "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n\r\n",

@@ -313,6 +313,10 @@ func TestRegainedVotesAreCountedAgain(t *testing.T) {
 			c.lose(holder{fixture: f})
 			f.approve("another", p).is(200)
 			f.approve("another", p).problem(409, engine.CodeAlreadyDecided)
+			a := read[wire.Approval](f.do("admin", "GET", "{p}/approvals/"+p.ApprovalID, "").is(200))
+			if len(a.Decisions) != 2 || !a.Decisions[0].Void || a.Decisions[1].Void || a.Certificate.Issuer == "" {
+				t.Errorf("%+v", a)
+			}
 			c.back(holder{fixture: f})
 			if a := read[wire.Approval](f.approve("approver", p).is(200)); a.Status != "approved" || len(a.Decisions) != 2 || a.QuorumNote != "" {
 				t.Fatalf("%+v", a)
@@ -349,6 +353,8 @@ func TestNobodyDecidesWithAPasswordThatAnotherPersonSet(t *testing.T) {
 		b.do("POST", at, `{"comment":"no"}`).problem(403, engine.CodePasswordChangeRequired)
 		f.do("another", "POST", at, `{"comment":"no"}`).problem(403, engine.CodePasswordChangeRequired)
 	}
+	member("another", engine.RoleAdmin)(holder{fixture: f})
+	b.do("POST", "{p}/api-keys", `{"name":"kept by the other person","role":"approver"}`).problem(403, engine.CodePasswordChangeRequired)
 	passwordChanged(holder{fixture: f})
 	f.approve("another", p).is(200)
 
@@ -416,6 +422,23 @@ func TestWithdrawnPrivilege(t *testing.T) {
 	f.do("Bearer "+inProject.Reveal(), "GET", "{p}/audit-logs", "").problem(404, engine.CodeNotFound)
 	session.do("GET", "/users", "").problem(401, engine.CodeUnauthenticated)
 	f.signIn("root").do("GET", "/users", "").is(200)
+}
+
+// A key that its owner's lost privilege does not come back to gives none to the keys
+// that are made with it.
+func TestKeysPassOnWhatTheyLost(t *testing.T) {
+	f := newFixture(t)
+	secondAdministrator(f)
+	root := engine.Caller{Principal: engine.Principal{User: f.users["root"]}, Role: engine.RoleAdmin, Project: f.project}
+	maker := "Bearer " + f.key(root, engine.RoleAdmin, time.Time{}).Reveal()
+	for _, body := range []string{`{"system_admin":false}`, `{"system_admin":true}`} {
+		f.do("first", "PATCH", "/users/"+f.users["root"].ID, body).is(200)
+	}
+	made := read[wire.NewAPIKey](f.do(maker, "POST", "{p}/api-keys", `{"name":"made","role":"admin"}`).is(201)) // by its owner's membership
+	f.do("first", "DELETE", "{p}/members/"+f.users["root"].ID, "").is(204)
+	for _, key := range []string{maker, "Bearer " + made.Secret.Reveal()} {
+		f.do(key, "GET", "{p}/certificates", "").problem(404, engine.CodeNotFound)
+	}
 }
 
 // What a person has lost for good does not come back with their membership or their

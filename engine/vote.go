@@ -44,6 +44,19 @@ func (d *Downloads) Vote(ctx context.Context, caller Caller, a Approval, decisio
 	return d.Store.Approval(ctx, a.ProjectID, a.ID)
 }
 
+// VoidVotes returns the ids of an approval's votes that do not stand now.
+func (d *Downloads) VoidVotes(ctx context.Context, a Approval) (map[string]bool, error) {
+	void := map[string]bool{}
+	for _, v := range a.Decisions {
+		_, stands, err := standing(ctx, d.Store, a.ProjectID, v)
+		if err != nil {
+			return nil, err
+		}
+		void[v.ID] = !stands
+	}
+	return void, nil
+}
+
 // Vote counts a vote. It returns the codes of [Approval.cast]. A vote that is
 // counted already changes nothing.
 func (t *Transitions) Vote(ctx context.Context, c VoteCommand) (Request, error) {

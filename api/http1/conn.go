@@ -72,6 +72,7 @@ type Conn struct {
 	facts head   // what those lines say
 	left  int64  // bytes until the end of a body or chunk
 	extra int    // bytes of trailers
+	blank bool   // an empty line came before the request
 
 	unread  atomic.Bool // the peer may be sending what nobody will read
 	closed  atomic.Bool
@@ -214,9 +215,12 @@ func (c *Conn) takeLine(line []byte) bool {
 }
 
 func (c *Conn) takeRequestLine(line, text []byte) bool {
-	if len(text) == 0 {
-		return true // it is dropped (RFC 9112, section 2.2)
+	if len(text) == 0 { // one is dropped (RFC 9112, section 2.2)
+		first := !c.blank
+		c.blank = true
+		return first
 	}
+	c.blank = false
 	c.head, c.facts = append(c.head[:0], line...), head{}
 	c.part = fields
 	return c.facts.request(text)

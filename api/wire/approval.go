@@ -31,6 +31,8 @@ type ApprovalCertificate struct {
 	Name              string    `json:"name"`
 	Subject           string    `json:"subject"`
 	SANs              []string  `json:"sans" doc:"Subject alternative names of every kind; in lists, and in the answer to a vote, the first 20, each cut to 256 characters"`
+	Issuer            string    `json:"issuer,omitempty" doc:"Of the certificate; only where one approval is read"`
+	Warnings          []string  `json:"warnings,omitempty" doc:"What the certificate's import could not check; only where one approval is read"`
 	SANCount          int       `json:"san_count,omitempty" doc:"How many alternative names there are; only where sans can be shorter"`
 	FingerprintSHA256 string    `json:"fingerprint_sha256"`
 	NotAfter          time.Time `json:"not_after"`
@@ -42,6 +44,7 @@ type Decision struct {
 	Decision string    `json:"decision" doc:"approve or deny"`
 	Comment  string    `json:"comment"`
 	Time     time.Time `json:"time"`
+	Void     bool      `json:"void,omitempty" doc:"The person may no longer decide, so the decision does not count now; only where one approval is read"`
 }
 
 // VoteBody is the body of a vote; a denial needs the comment.

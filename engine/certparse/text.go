@@ -88,6 +88,7 @@ func AltNames(c *x509.Certificate) []string {
 }
 
 func generalName(e ber.Element) string {
+	separated := strings.NewReplacer(" ", `\20`, ",", `\2C`) // neither an e-mail address nor a host name has these
 	hexadecimal := "#" + hex.EncodeToString(e.Content)
 	if e.Class != ber.ContextSpecific {
 		return "unknown:" + hexadecimal
@@ -95,9 +96,14 @@ func generalName(e ber.Element) string {
 	switch e.Tag {
 	case 0:
 		return otherName(e, hexadecimal)
-	case 1, 2: // neither an e-mail address nor a host name has a space or a comma
-		separated := strings.NewReplacer(" ", `\20`, ",", `\2C`)
-		return separated.Replace(Escape(ascii(e.Content), ""))
+	case 1:
+		address := separated.Replace(Escape(ascii(e.Content), ""))
+		if !strings.Contains(address, "@") {
+			return "email:" + address // it must not look like a host name
+		}
+		return address
+	case 2: // a host name has no colon, with which the names of other kinds begin
+		return strings.ReplaceAll(separated.Replace(Escape(ascii(e.Content), "")), ":", `\3A`)
 	case 3:
 		return "X400:" + hexadecimal
 	case 4:
@@ -108,7 +114,11 @@ func generalName(e ber.Element) string {
 	case 5:
 		return "EdiParty:" + hexadecimal
 	case 6:
-		return strings.ReplaceAll(Escape(ascii(e.Content), ""), " ", `\20`)
+		uri := strings.ReplaceAll(Escape(ascii(e.Content), ""), " ", `\20`)
+		if !strings.Contains(uri, ":") {
+			return "URI:" + uri
+		}
+		return uri
 	case 7:
 		if address, ok := netip.AddrFromSlice(e.Content); ok {
 			return address.String()

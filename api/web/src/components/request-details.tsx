@@ -43,7 +43,7 @@ export function Decisions({ decisions }: { decisions: Schemas["Decision"][] }) {
       {decisions.map((d) => (
         <Timeline.Item
           key={d.actor.person}
-          title={`${displayName(d.actor)} ${d.decision === "approve" ? "approved" : "denied"} it`}
+          title={`${displayName(d.actor)} ${d.decision === "approve" ? "approved" : "denied"} it${d.void ? " and may no longer decide: this does not count" : ""}`}
           bullet={d.decision === "approve" ? <IconCheck size={14} /> : <IconX size={14} />}
         >
           {d.comment && (

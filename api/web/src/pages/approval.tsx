@@ -13,6 +13,7 @@ import { Facts } from "../components/facts";
 import { Breadcrumb, Failure, Heading, QueryState } from "../components/page-states";
 import { CertificateName, Decisions, File, Options } from "../components/request-details";
 import { Section } from "../components/section";
+import { Warnings } from "../components/warnings";
 import { approvalStates, requestStates, Status } from "../components/status";
 import { Countdown, Expiry, Time } from "../components/time";
 import { useApproval } from "../hooks/approvals";
@@ -35,6 +36,7 @@ export default function ApprovalPage() {
       <Breadcrumb list="Approvals" to={`/projects/${pid}/approvals`} item={a.certificate.name} />
       <Heading actions={<Status value={a.status} states={approvalStates} />}>{`${a.filename} of ${a.certificate.name}`}</Heading>
       <KeyWarning approval={a} />
+      <Warnings warnings={a.certificate.warnings ?? []} />
       <ApprovalFacts approval={a} />
       <DecisionSection key={a.id} approval={a} />
       {approver && <EarlierRequests approval={a} />}
@@ -75,6 +77,7 @@ function ApprovalFacts({ approval: a }: { approval: Approval }) {
         ["Options", <Options format={a.format} values={a.options} />],
         ["Certificate", <Anchor component={Link} to={`/projects/${pid}/certificates/${c.id}`}>{c.name}</Anchor>],
         ["Subject", c.subject],
+        ["Issuer", c.issuer],
         ["Alternative names", <AltNames names={c.sans} />],
         ["Expires", <><Expiry at={c.not_after} /> <Time at={c.not_after} /></>],
         ["SHA-256 fingerprint", <Copyable text={c.fingerprint_sha256} what="the fingerprint" />],
@@ -102,18 +105,21 @@ function Pending({ approval: a }: { approval: Approval }) {
   const me = useMe();
   const approver = useHasRole("approver");
   const own = a.requester.person === me.user.id;
-  const decided = a.decisions?.some((d) => d.actor.person === me.user.id);
+  const standing = (a.decisions ?? []).filter((d) => !d.void);
+  const decided = standing.some((d) => d.actor.person === me.user.id);
+  // A role came back after the votes were counted: any approver can have them counted again.
+  const complete = standing.length >= a.required_approvals;
   return (
     <Stack mt="md">
       <Text size="sm">
-        Waiting for <AwaitedApprovers requester={a.requester.person} required={a.required_approvals} decisions={a.decisions ?? []} />. Expires in <Countdown until={a.expires_at} />.
+        Waiting for <AwaitedApprovers requester={a.requester.person} required={a.required_approvals} decisions={standing} />. Expires in <Countdown until={a.expires_at} />.
       </Text>
       {approver && own && (
         <Alert color="blue" variant="light" title="This is your own request">
           Someone other than the requester must decide.
         </Alert>
       )}
-      {approver && !own && !decided && <DecisionForm approval={a} />}
+      {approver && !own && (!decided || complete) && <DecisionForm approval={a} />}
     </Stack>
   );
 }

@@ -1,6 +1,6 @@
 // One certificate: its properties, its timeline, and the download dialog.
-import { Alert, Button, List, Text, Timeline } from "@mantine/core";
-import { IconAlertTriangle, IconDownload } from "@tabler/icons-react";
+import { Button, List, Text, Timeline } from "@mantine/core";
+import { IconDownload } from "@tabler/icons-react";
 import { useParams, useSearchParams } from "react-router";
 import { answer, api, type Schemas } from "../api/client";
 import { AltNames } from "../components/alt-names";
@@ -11,6 +11,7 @@ import { Breadcrumb, Heading, QueryState } from "../components/page-states";
 import { PagedList } from "../components/paged-list";
 import { Section } from "../components/section";
 import { Expiry, Time } from "../components/time";
+import { Warnings } from "../components/warnings";
 import { useCertificate } from "../hooks/certificates";
 import { usePages } from "../hooks/paging";
 import { useHasRole, useProject } from "../hooks/project";
@@ -38,22 +39,6 @@ export default function Certificate() {
       <CertificateTimeline cid={cid} />
       {operator && <DownloadDialog certificate={certificate} opened={search.has("download")} close={() => setSearch({}, { replace: true })} />}
     </>
-  );
-}
-
-/** What the import could not check, and what software may refuse. */
-function Warnings({ warnings }: { warnings: string[] }) {
-  if (warnings.length === 0) return null;
-  return (
-    <Alert color="orange" variant="light" mb="md" icon={<IconAlertTriangle />} title="Check this certificate before you use it">
-      <List size="sm">
-        {warnings.map((warning) => (
-          <List.Item key={warning} style={{ overflowWrap: "anywhere" }}>
-            {warning}
-          </List.Item>
-        ))}
-      </List>
-    </Alert>
   );
 }
 
