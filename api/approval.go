@@ -48,17 +48,21 @@ func (s *Server) approvalEndpoints() {
 }
 
 func (s *Server) getApproval(ctx context.Context, k *call, _ *struct{}) (*approvalOutput, error) {
-	a := k.approval
-	// Approvers see exactly what would leave, and an approval has a summary only.
+	return s.wholeApproval(ctx, k.approval)
+}
+
+// wholeApproval shows an approval with everything that approvers decide on, of which
+// the approval itself holds a summary.
+func (s *Server) wholeApproval(ctx context.Context, a engine.Approval) (*approvalOutput, error) {
 	c, err := s.store.Certificate(ctx, a.ProjectID, a.Certificate.ID)
 	if err != nil {
 		return nil, fmt.Errorf("read certificate of approval: %w", err)
 	}
-	a.Certificate.Subject, a.Certificate.SANs = c.Subject, c.SANs
 	void, err := s.downloads.VoidVotes(ctx, a)
 	if err != nil {
 		return nil, err
 	}
+	a.Certificate.Subject, a.Certificate.SANs = c.Subject, c.SANs
 	out := toApproval(a)
 	out.Certificate.Issuer, out.Certificate.Warnings = c.Issuer, c.Warnings
 	for i, v := range a.Decisions {
@@ -98,7 +102,7 @@ func (s *Server) vote(decision engine.Decision) func(context.Context, *call, *vo
 		if err != nil {
 			return nil, err
 		}
-		return &approvalOutput{toListedApproval(decided)}, nil
+		return s.wholeApproval(ctx, decided)
 	}
 }
 

@@ -30,7 +30,7 @@ type ApprovalCertificate struct {
 	ID                string    `json:"id"`
 	Name              string    `json:"name"`
 	Subject           string    `json:"subject"`
-	SANs              []string  `json:"sans" doc:"Subject alternative names of every kind; in lists, and in the answer to a vote, the first 20, each cut to 256 characters"`
+	SANs              []string  `json:"sans" doc:"Subject alternative names of every kind; in lists the first 20, each cut to 256 characters"`
 	Issuer            string    `json:"issuer,omitempty" doc:"Of the certificate; only where one approval is read"`
 	Warnings          []string  `json:"warnings,omitempty" doc:"What the certificate's import could not check; only where one approval is read"`
 	SANCount          int       `json:"san_count,omitempty" doc:"How many alternative names there are; only where sans can be shorter"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/keys"
 	"github.com/countersign-dev/countersign/engine/store/sqlite"
 )
 
@@ -137,6 +139,12 @@ func (s *server) inStore(do func(engine.Store, *engine.Admin)) {
 	store, err := sqlite.Open(s.t.Context(), filepath.Join(s.dir, "db", "countersign.db"))
 	noError(s.t, err)
 	defer func() { noError(s.t, store.Close()) }()
+	sealer, err := keys.Open(s.t.Context(), keys.Options{KeyFile: filepath.Join(s.dir, "keys", "local.key"), Logger: slog.New(slog.DiscardHandler)})
+	noError(s.t, err)
+	defer func() { noError(s.t, sealer.Close()) }()
+	auditKey, err := keys.DataKey(s.t.Context(), sealer, store, "audit-chain")
+	noError(s.t, err)
+	noError(s.t, store.UseAuditKey(s.t.Context(), auditKey))
 	do(store, &engine.Admin{Store: store, Clock: engine.SystemClock})
 }
 
