@@ -57,7 +57,7 @@ const (
 )
 
 // AuditEntry is one link of a project's hash chain. Seq starts at 1 and has no
-// gaps. Hash covers every other member, PrevHash included, except Ref; it is an
+// gaps. Hash covers every other member, PrevHash included; it is an
 // HMAC-SHA-256 (RFC 2104) under the installation's audit key, so that who rewrites the
 // database cannot compute it. Ref is unique
 // within the store: writing an entry again with the same Ref changes nothing.
@@ -100,10 +100,10 @@ func (e *AuditEntry) Link(key []byte, head AuditHead) AuditHead {
 	return AuditHead{Seq: e.Seq, Hash: e.Hash}
 }
 
-// digest is the HMAC-SHA-256 of the entry's JSON without Hash and Ref, in hex. The
+// digest is the HMAC-SHA-256 of the entry's JSON without Hash, in hex. The
 // encoding is canonical: members in the order of the type, map keys sorted.
 func (e AuditEntry) digest(key []byte) string {
-	e.Hash, e.Ref = "", ""
+	e.Hash = ""
 	if len(e.Detail) == 0 {
 		e.Detail = nil // a store may keep either as the other
 	}

@@ -40,6 +40,7 @@ func TestVerifyFindsEveryTampering(t *testing.T) {
 	for name, tamper := range map[string]func(c *chain){
 		"a changed member":    func(c *chain) { c.entries[3].IP = "10.0.0.1" },
 		"a changed detail":    func(c *chain) { c.entries[3].Detail["i"] = "x" },
+		"a changed ref":       func(c *chain) { c.entries[3].Ref = "settle/other" },
 		"a changed actor":     func(c *chain) { c.entries[3].Actor.Person = "x" },
 		"a changed time":      func(c *chain) { c.entries[3].Time = c.entries[3].Time.Add(time.Millisecond) },
 		"a gap":               func(c *chain) { c.entries = append(c.entries[:3], c.entries[4:]...) },

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -78,8 +79,21 @@ func (s *Store) Append(ctx context.Context, e engine.AuditEntry) error {
 
 // AuditAfter implements [engine.AuditLog].
 func (s *Store) AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]engine.AuditEntry, error) {
-	return scan(ctx, s.reading, func(rows *sql.Rows) (engine.AuditEntry, error) { return row[engine.AuditEntry](rows) },
-		"SELECT doc FROM audit_logs WHERE project_id = ? AND seq > ? ORDER BY seq LIMIT ?", chain, seq, limit)
+	return scan(ctx, s.reading, auditRow, "SELECT seq, ref, hash, action, actor_id, person, coalesce(certificate_id, ''), coalesce(request_id, ''), time, doc"+
+		" FROM audit_logs WHERE project_id = ? AND seq > ? ORDER BY seq LIMIT ?", chain, seq, limit)
+}
+
+// auditRow reads an entry. One that differs from its columns has no hash, so that a
+// verification finds it.
+func auditRow(rows *sql.Rows) (engine.AuditEntry, error) {
+	var c engine.AuditEntry
+	var at int64
+	e, err := row[engine.AuditEntry](rows, &c.Seq, &c.Ref, &c.Hash, &c.Action, &c.Actor.ID, &c.Actor.Person, &c.CertificateID, &c.RequestID, &at)
+	if e.Seq != c.Seq || e.Ref != c.Ref || e.Hash != c.Hash || e.Action != c.Action || e.Actor.ID != c.Actor.ID || e.Actor.Person != c.Actor.Person ||
+		e.CertificateID != c.CertificateID || e.RequestID != c.RequestID || ms(e.Time) != at {
+		e.Hash = ""
+	}
+	return e, err
 }
 
 // AuditEntries implements [engine.AuditLog].
