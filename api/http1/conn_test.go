@@ -40,7 +40,8 @@ func TestHandedOut(t *testing.T) {
 	const head = "POST / HTTP/1.1\r\nHost: x\r\n"
 	for sent, want := range map[string]string{
 		"":                                       "",
-		"\r\n\r\n" + head + "\r\n":               head + "\r\n",
+		"\r\n" + head + "\r\n":                   head + "\r\n",
+		"\r\n\r\n" + head + "\r\n":               badHead,
 		head:                                     badHead, // incomplete
 		head + "Content-Length : 5\r\n\r\nhello": badHead,
 		head + "Content-Length: 5\r\n\r\nhello":  head + "Content-Length: 5\r\n\r\nhello",
