@@ -53,6 +53,8 @@ describe("accessibility", () => {
       if (n > 0 && !process.env.COUNTERSIGN_SOAK) continue;
       await page.emulateMedia({ colorScheme });
       await page.locator(`html[data-mantine-color-scheme=${colorScheme}]`).waitFor();
+      // The colours of what the pointer is over change slowly.
+      await eventually(`${what} has the colours of the scheme`, () => page.evaluate(settled));
       assert.deepEqual(await violations(page), [], `${what}, ${colorScheme}, ${viewport.width} wide`);
     }
     await page.setViewportSize(wide);

@@ -62,7 +62,7 @@ describe("approval", () => {
     await approver.getByLabel("1 waiting").waitFor();
     await openApproval(approver, "move to the new host");
     await approver.getByText("The file contains the private key").waitFor();
-    for (const name of ["Host names", "SHA-256 fingerprint", "Request digest", "Expires", "Options"]) await approver.getByRole("rowheader", { name }).waitFor();
+    for (const name of ["Alternative names", "SHA-256 fingerprint", "Request digest", "Expires", "Options"]) await approver.getByRole("rowheader", { name }).waitFor();
     await approver.getByText("this is the first request in this project").waitFor();
     await decide(approver, "Approve", "go ahead");
     await approver.getByText("approver approved it").waitFor();
