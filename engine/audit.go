@@ -57,10 +57,10 @@ const (
 )
 
 // AuditEntry is one link of a project's hash chain. Seq starts at 1 and has no
-// gaps. Hash covers every other member, PrevHash included; it is an
-// HMAC-SHA-256 (RFC 2104) under the installation's audit key, so that who rewrites the
-// database cannot compute it. Ref is unique
-// within the store: writing an entry again with the same Ref changes nothing.
+// gaps. Hash covers every other member, PrevHash included; it is an HMAC-SHA-256
+// (RFC 2104) under the installation's audit key, so that whoever rewrites the
+// database cannot compute it. Ref is unique within the store: writing an entry again
+// with the same Ref changes nothing.
 type AuditEntry struct {
 	Ref           string            `json:"ref"`
 	ProjectID     string            `json:"project_id"`
@@ -129,6 +129,9 @@ type Record struct {
 	Event  *Event
 }
 
+// Entries are all audit entries of the record.
+func (r Record) Entries() []AuditEntry { return append([]AuditEntry{r.Audit}, r.Copies...) }
+
 // AuditVerification is the result of checking a chain. Problem says what is wrong
 // with the first bad entry, BrokenAt its sequence number.
 type AuditVerification struct {
@@ -147,8 +150,8 @@ type AuditReader interface {
 }
 
 // VerifyAudit checks a chain from its first entry, under the audit key, and finds
-// every change, gap and reordering. It finds that entries are missing at the end only if a head that was
-// stored elsewhere is given as anchor (zero for none).
+// every change, gap and reordering. It finds that entries are missing at the end only
+// if a head that was stored elsewhere is given as anchor (zero for none).
 func VerifyAudit(ctx context.Context, log AuditReader, key []byte, chain string, anchor AuditHead) (AuditVerification, error) {
 	verdict := AuditVerification{OK: true}
 	for {

@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 
@@ -31,9 +30,7 @@ const notAuthentic = "not authentic"
 // sign computes the MAC: the hash that the entry would have behind a head that says
 // where it waits.
 func (w waitingEntry) sign(key []byte) string {
-	e := w.Entry
-	e.Detail = maps.Clone(e.Detail)
-	return e.Link(key, engine.AuditHead{Seq: w.Order, Hash: "waiting " + w.ID}).Hash
+	return w.Entry.Link(key, engine.AuditHead{Seq: w.Order, Hash: "waiting " + w.ID}).Hash
 }
 
 func (w waitingEntry) authentic(key []byte) bool {
@@ -85,7 +82,6 @@ func (a *appender) append(ctx context.Context, e engine.AuditEntry) error {
 	a.mu.Lock()
 	a.order = max(a.order+1, engine.SystemClock().UnixNano())
 	q.doc.Order = a.order
-	q.doc.MAC = q.doc.sign(a.store.auditKey)
 	a.queue = append(a.queue, q)
 	if !a.working {
 		a.working = true
@@ -141,6 +137,7 @@ func (a *appender) write(batch []*queued) {
 	defer cancel()
 	docs := []any{}
 	for _, q := range batch {
+		q.doc.MAC = q.doc.sign(a.store.auditKey)
 		doc, err := encode(q.doc)
 		if err != nil { // asStored has encoded the entry before
 			panic(err)

@@ -56,7 +56,7 @@ func (s *Store) AuditEntries(ctx context.Context, q engine.AuditQuery) ([]engine
 	if err != nil {
 		return nil, "", err
 	}
-	if err := s.audit.linker(q.ProjectID).link(ctx, 0, maxLinkTries); err != nil {
+	if err := s.audit.linker(q.ProjectID).link(ctx, maxLinkTries); err != nil {
 		return nil, "", err
 	}
 	docs, err := findAll[auditDocument](ctx, s.db.Collection(auditName), filter,
@@ -121,7 +121,7 @@ func auditPlace(q engine.AuditQuery) (bson.D, error) {
 
 // AuditAfter implements engine.AuditLog.
 func (s *Store) AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]engine.AuditEntry, error) {
-	if err := s.audit.linker(chain).link(ctx, 0, maxLinkTries); err != nil {
+	if err := s.audit.linker(chain).link(ctx, maxLinkTries); err != nil {
 		return nil, err
 	}
 	docs, err := findAll[auditDocument](ctx, s.db.Collection(auditName),

@@ -110,6 +110,7 @@ type linker struct {
 	linking   sync.Mutex       // held while this process links the chain
 	head      engine.AuditHead // the last entry of the chain, if headKnown
 	headKnown bool
+	conflicts int // how often another process was faster since this one last linked
 
 	state   sync.Mutex
 	running bool // the background linker
@@ -142,7 +143,7 @@ func (l *linker) run() {
 		l.more = false
 		l.state.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
-		err := l.link(ctx, failures, failures)
+		err := l.link(ctx, 0)
 		cancel()
 		if failures++; err == nil {
 			failures = 0
@@ -158,45 +159,47 @@ func (l *linker) run() {
 }
 
 // link links the entries of the chain that wait when it is called. If another process
-// links the chain at the same moment, it begins again. It began failed times before
-// and does so at most until there were tries.
-func (l *linker) link(ctx context.Context, failed, tries int) error {
+// links the chain at the same moment, it begins again, so many times at most.
+func (l *linker) link(ctx context.Context, again int) error {
 	l.linking.Lock()
 	defer l.linking.Unlock()
-	c := l.store.db.Collection(waitingName)
-	ofChain := bson.D{{Key: "entry.project_id", Value: l.chain}}
-	waiting, err := findAll[waitingEntry](ctx, c, ofChain, options.Find().SetSort(bson.D{{Key: "order", Value: 1}}))
-	for err == nil && len(waiting) > 0 {
+	waiting, err := l.waiting(ctx)
+	for begun := 0; err == nil && len(waiting) > 0; {
 		n := min(batchSize, len(waiting))
-		err = l.linkBatch(ctx, waiting[:n], failed > 1)
-		if err == nil {
-			waiting = waiting[n:]
+		if err = l.linkBatch(ctx, waiting[:n]); err == nil {
+			l.conflicts, waiting = 0, waiting[n:]
 			continue
 		}
 		l.headKnown = false
-		if failed++; failed > tries || !driver.IsDuplicateKeyError(err) && !maybeWritten(err) {
+		l.conflicts++
+		if begun++; begun > again || !driver.IsDuplicateKeyError(err) && !maybeWritten(err) {
 			return fault("link the audit chain", err)
 		}
 		if err := pause(ctx, 5); err != nil { // the other process links some batches meanwhile
 			return fault("link the audit chain", err)
 		}
-		waiting, err = findAll[waitingEntry](ctx, c, ofChain, options.Find().SetSort(bson.D{{Key: "order", Value: 1}}))
+		waiting, err = l.waiting(ctx)
 	}
 	return err
 }
 
+// waiting are the entries of the chain that wait, in their order.
+func (l *linker) waiting(ctx context.Context) ([]waitingEntry, error) {
+	return findAll[waitingEntry](ctx, l.store.db.Collection(waitingName), bson.D{{Key: "entry.project_id", Value: l.chain}},
+		options.Find().SetSort(bson.D{{Key: "order", Value: 1}}))
+}
+
 // linkBatch links entries behind the chain's head, in order, and removes them from
 // those that wait. Those whose Ref is linked already are only removed: another
-// process ended between these two steps. Whoever finds the chain changed again and
-// again sets leftovers to look for them.
-func (l *linker) linkBatch(ctx context.Context, batch []waitingEntry, leftovers bool) error {
+// process ended between these two steps. It looks for these once it has lost twice.
+func (l *linker) linkBatch(ctx context.Context, batch []waitingEntry) error {
 	refs := []string{}
 	for _, w := range batch {
 		refs = append(refs, w.ID)
 	}
 	var known map[string]bool
 	var err error
-	if leftovers {
+	if l.conflicts > 1 {
 		if known, err = l.linked(ctx, refs); err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 // the change. It fails with engine.CodeAuditUnavailable: the change is stored then,
 // but no caller may act on it.
 func (s *Store) record(ctx context.Context, rec engine.Record) error {
-	for _, e := range append([]engine.AuditEntry{rec.Audit}, rec.Copies...) {
+	for _, e := range rec.Entries() {
 		if err := s.audit.append(ctx, e); err != nil {
 			return err
 		}
@@ -28,9 +28,9 @@ func (s *Store) record(ctx context.Context, rec engine.Record) error {
 	return nil
 }
 
-// completeRecord is record for a change that may have been made by an earlier try of the
-// same call: fresh says that it was not. added reports whether the change or anything
-// of its record was missing.
+// completeRecord is record for a change that an earlier try of the same call may have
+// made: fresh says that none did. added reports whether the change or anything of its
+// record was missing.
 func (s *Store) completeRecord(ctx context.Context, rec engine.Record, fresh bool) (added bool, err error) {
 	if !fresh {
 		recorded, err := s.recorded(ctx, rec)
@@ -43,7 +43,7 @@ func (s *Store) completeRecord(ctx context.Context, rec engine.Record, fresh boo
 
 // recorded reports whether all of a record is stored.
 func (s *Store) recorded(ctx context.Context, rec engine.Record) (bool, error) {
-	for _, e := range append([]engine.AuditEntry{rec.Audit}, rec.Copies...) {
+	for _, e := range rec.Entries() {
 		if has, err := s.audit.has(ctx, e.Ref); err != nil || !has {
 			return false, err
 		}
