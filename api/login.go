@@ -2,31 +2,29 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
-	"sync"
 
-	lru "github.com/hashicorp/golang-lru/v2/simplelru"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// Each network may present so many invalid API keys a minute, and so many wrong
-// passwords; each account may be tried with so many wrong passwords from networks
-// from which nobody has signed in to it. Valid API keys are never limited.
+// These limits are for each network and, the last one, for each account: it counts the
+// wrong passwords from networks from which nobody has signed in to the account. Valid
+// API keys are never limited.
 const (
 	invalidKeysPerMinute           = 60
 	wrongPasswordsPerMinute        = 60
 	wrongPasswordsPerAccountMinute = 100
 )
 
-// logins limits wrong credentials. Who signed in to an account from a network before
-// does not wait because others, elsewhere, guess the account's password.
+// logins limits wrong credentials. People who sign in from a network that is known for
+// their account do not have to wait because others guess its password elsewhere.
 type logins struct {
 	keys, passwords *limiter[netip.Prefix]
 	accounts        *limiter[string]
-
-	mu    sync.Mutex
-	known *lru.LRU[accountNetwork, struct{}]
+	known           *lru.Cache[accountNetwork, struct{}]
 }
 
 // accountNetwork is a network from which somebody signed in to an account.
@@ -47,21 +45,10 @@ func newLogins() (*logins, error) {
 	if l.accounts, err = newLimiter[string](wrongPasswordsPerAccountMinute); err != nil {
 		return nil, err
 	}
-	l.known, err = lru.NewLRU[accountNetwork, struct{}](maxBuckets, nil)
-	return l, err
-}
-
-func (l *logins) isKnown(from accountNetwork) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, known := l.known.Get(from)
-	return known
-}
-
-func (l *logins) remember(from accountNetwork) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.known.Add(from, struct{}{})
+	if l.known, err = lru.New[accountNetwork, struct{}](maxBuckets); err != nil {
+		return nil, fmt.Errorf("remember networks: %w", err)
+	}
+	return l, nil
 }
 
 // invalidKey counts an API key that is not valid and has it recorded, or returns
@@ -79,7 +66,7 @@ func (s *Server) invalidKey(ctx context.Context, k *call) error {
 // code wrong if it is another. It counts and records that, and refuses a caller who
 // was wrong too often. Attempts under way count as failures.
 func (s *Server) withPassword(ctx context.Context, k *call, username string, wrong engine.Code, check func() error) error {
-	if len(username) > maxUsername { // nobody has such a name
+	if len(username) > engine.MaxUsername { // nobody has such a name
 		username = ""
 	}
 	from := accountNetwork{username, k.Network()}
@@ -88,7 +75,7 @@ func (s *Server) withPassword(ctx context.Context, k *call, username string, wro
 		return tooManyFailedLogins(seconds)
 	}
 	defer done()
-	known := s.logins.isKnown(from)
+	_, known := s.logins.known.Get(from)
 	if !known {
 		done, seconds, limited := s.logins.accounts.begin(username, s.clock())
 		if limited {
@@ -99,7 +86,7 @@ func (s *Server) withPassword(ctx context.Context, k *call, username string, wro
 	err := check()
 	switch {
 	case err == nil:
-		s.logins.remember(from)
+		s.logins.known.Add(from, struct{}{})
 	case engine.CodeOf(err) == wrong:
 		s.logins.passwords.count(from.network, s.clock())
 		if !known {
@@ -109,9 +96,6 @@ func (s *Server) withPassword(ctx context.Context, k *call, username string, wro
 	}
 	return err
 }
-
-// maxUsername is the largest length of a username, in bytes.
-const maxUsername = 100
 
 func tooManyFailedLogins(seconds int) error {
 	return rateLimited(seconds, "too many failed logins from this address; try again later")

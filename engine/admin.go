@@ -213,13 +213,15 @@ func (a *Admin) RevokeAPIKey(ctx context.Context, by Caller, id string) error {
 	return a.Store.RevokeAPIKey(ctx, by.Project.ID, id, now, Record{Audit: e})
 }
 
+// MaxUsername is the largest length of a username, in characters, all of them ASCII.
+const MaxUsername = 100
+
 var username = regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,99}$`)
 
 // CreateUser adds a user with a password; with the password "" they cannot sign
 // in with one. It sets the members of the password, CreatedAt and, unless it is
-// given, the ID.
-// The audit entry goes to the system chain. CodeInvalidRequest says that the
-// username is not valid or taken.
+// given, the ID. The audit entry goes to the system chain. CodeInvalidRequest says
+// that the username is not valid or taken.
 func (a *Admin) CreateUser(ctx context.Context, by Caller, u User, password Secret) (User, error) {
 	if !username.MatchString(u.Username) {
 		return u, Errorf(CodeInvalidRequest, "username must be 1 to 100 lower-case letters, digits and . _ @ -, starting with a letter or digit")

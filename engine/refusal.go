@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/countersign-dev/countersign/engine/certparse"
 )
 
 // Refusals writes what callers were refused to the audit log, within quotas, so
@@ -32,7 +34,7 @@ type AuditAppender interface {
 // refusalKind is what a quota is for; all subjects together have the subject "".
 type refusalKind struct{ chain, action, code, subject string }
 
-// refusalQuota is a token bucket, and what was left out since it was last empty.
+// refusalQuota is a token bucket, and what was left out since the latest entry.
 type refusalQuota struct {
 	bucket
 	omitted int
@@ -119,36 +121,33 @@ func (r *Refusals) recordOfNobody(ctx context.Context, by Caller, action string,
 // escaped is what somebody typed, made safe to show: at most a hundred characters,
 // and Go's escapes for those that are not printable.
 func escaped(text string) string {
-	if runes := []rune(text); len(runes) > maxUsername {
-		text = string(runes[:maxUsername]) + "…"
-	}
-	quoted := strconv.Quote(text)
+	quoted := strconv.Quote(certparse.Cut(text, MaxUsername))
 	return quoted[1 : len(quoted)-1]
 }
 
-const maxUsername = 100
-
+// admit takes a refusal from the quotas that it counts for, if all have one left.
 func (r *Refusals) admit(e *AuditEntry, subject string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now, own, all := r.Clock(), r.quota(*e, subject), r.quota(*e, "")
-	for _, q := range slices.Compact([]*refusalQuota{own, all}) {
+	now := r.Clock()
+	quotas := slices.Compact([]*refusalQuota{r.quota(*e, subject), r.quota(*e, "")}) // both can be the same
+	for _, q := range quotas {
 		if !q.allow(now) {
 			q.omitted++
 			q.last = *e
 			return false
 		}
 	}
-	left := own.omitted
-	own.omitted = 0
-	left += all.omitted
-	all.omitted = 0
-	e.name(left)
+	omitted := 0
+	for _, q := range quotas {
+		omitted, q.omitted = omitted+q.omitted, 0
+	}
+	e.noteOmitted(omitted)
 	return true
 }
 
-// name says in a refusal how many like it were left out before.
-func (e *AuditEntry) name(omitted int) {
+// noteOmitted says in a refusal how many like it were left out before.
+func (e *AuditEntry) noteOmitted(omitted int) {
 	if omitted > 0 {
 		e.Detail["left_out_before"] = strconv.Itoa(omitted)
 	}
@@ -198,6 +197,8 @@ func (r *Refusals) RecordOmitted(ctx context.Context) {
 	}
 }
 
+// takeOmitted returns the entries of RecordOmitted. What the quota of all subjects
+// together does not allow is counted there.
 func (r *Refusals) takeOmitted() (entries []AuditEntry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -210,7 +211,7 @@ func (r *Refusals) takeOmitted() (entries []AuditEntry) {
 	for kind, q := range r.quotas {
 		if q.omitted > 0 {
 			e := q.last
-			e.name(q.omitted - 1)
+			e.noteOmitted(q.omitted - 1)
 			q.omitted = 0
 			entries = append(entries, e)
 		} else if now.Sub(q.at) > time.Duration(q.size)*q.interval {

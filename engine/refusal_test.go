@@ -103,7 +103,7 @@ func TestWhatWasTypedIsSafeToShow(t *testing.T) {
 			t.Errorf("%q became %q, want %q", typed, got, want)
 		}
 	}
-	if got := escaped(fmt.Sprintf("%0500d", 7)); len([]rune(got)) != maxUsername+1 {
+	if got := escaped(fmt.Sprintf("%0500d", 7)); len([]rune(got)) != MaxUsername+1 {
 		t.Errorf("%d characters", len([]rune(got)))
 	}
 }

@@ -113,8 +113,8 @@ func (a Approval) cast(ctx context.Context, store rightsReader, v Vote) (decisio
 	return decisions, votes, err
 }
 
-// count settles the approval, if its votes do. One denial settles the approval, and so does
-// the approval that completes the quorum of people who may still approve.
+// count settles the approval, if its votes do: one denial does, and so does the vote
+// that completes the quorum of people who may still approve.
 func (r Request) count(c VoteCommand, votes voteCount, now time.Time) (Transition, error) {
 	r.QuorumNote = ""
 	to, action := StatusPendingApproval, ActionApprovalApproved
