@@ -7,7 +7,8 @@
 // deletes what has been kept long enough. [Client] is the [engine.Workflows] port:
 // it starts workflows, sends them commands and reports settled tokens to them.
 // [Client.Work] runs the worker. [Codec] encrypts every payload before Temporal
-// stores it, for one workflow and one type. No token, passphrase or private key is ever part of a payload.
+// stores it, for one workflow and one type. No token, passphrase or private key is
+// ever part of a payload.
 package workflows
 
 import (

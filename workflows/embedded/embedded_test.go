@@ -235,6 +235,17 @@ func kill(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
+func stillRuns(t *testing.T, c client.Client, workflowID string) {
+	t.Helper()
+	d, err := c.DescribeWorkflowExecution(t.Context(), workflowID, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.GetWorkflowExecutionInfo().GetStatus(); got != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
+		t.Errorf("the workflow is %v", got)
+	}
+}
+
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	cmd := startChild(t, dir)
@@ -247,13 +258,7 @@ func TestKill(t *testing.T) {
 	defer s.Stop()
 	c, stop := mustWork(t, s)
 	defer stop()
-	d, err := c.DescribeWorkflowExecution(t.Context(), "held", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := d.GetWorkflowExecutionInfo().GetStatus(); got != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
-		t.Errorf("status %v", got)
-	}
+	stillRuns(t, c, "held")
 	if err := c.SignalWorkflow(t.Context(), "held", "", "go", "signalled"); err != nil {
 		t.Fatal(err)
 	}
