@@ -20,7 +20,7 @@ export function AwaitedApprovers({ requester, required, decisions }: Props) {
   // System administrators may approve in every project, also without being a member.
   const names = eligible.length > others.length || (me.user.system_admin && mayDecide(me.user.id)) ? ["you", ...others] : others;
   const missing = required - decisions.filter((d) => d.decision === "approve").length;
-  if (missing <= 0) return <>any approver, who has the decisions counted again</>;
+  if (missing <= 0) return <>any approver: with the next decision, all are counted again</>;
   if (names.length < missing) return <>Too few members may approve: an administrator has to add approvers.</>;
   return (
     <>

@@ -53,7 +53,7 @@ function Row({ user: u, own }: { user: User; own: boolean }) {
       <Table.Td style={{ whiteSpace: "nowrap" }}>
         {!own && (
           <>
-            <SetPassword user={u} /> <AppointOrDismiss user={u} /> <EnableOrDisable user={u} />
+            <SetPassword user={u} /> <MakeOrRemoveAdministrator user={u} /> <EnableOrDisable user={u} />
           </>
         )}
       </Table.Td>
@@ -113,10 +113,10 @@ function SetPassword({ user: u }: { user: User }) {
   );
 }
 
-function AppointOrDismiss({ user: u }: { user: User }) {
+function MakeOrRemoveAdministrator({ user: u }: { user: User }) {
   const onChanged = useOnChanged();
   const name = userName(u);
-  const [label, title] = u.system_admin ? ["Withdraw administration", `Withdraw the administration of the system from ${name}?`] : ["Make administrator", `Make ${name} a system administrator?`];
+  const [label, title] = u.system_admin ? ["Remove as administrator", `Remove ${name} as a system administrator?`] : ["Make administrator", `Make ${name} a system administrator?`];
   return (
     <ActionDialog
       small
@@ -124,7 +124,7 @@ function AppointOrDismiss({ user: u }: { user: User }) {
       label={label}
       name={`${label}: ${name}`}
       title={title}
-      action={u.system_admin ? "Withdraw" : "Make administrator"}
+      action={u.system_admin ? "Remove" : "Make administrator"}
       run={() => change(u.id, { system_admin: !u.system_admin })}
       done={() => onChanged(`${name} is ${u.system_admin ? "no longer" : "now"} a system administrator.`)}
     >
