@@ -158,17 +158,18 @@ func (a Approval) Permits(c Certificate, t Token) bool {
 // CodeSelfApproval, CodeAlreadyDecided or CodeNotPending.
 func (a Approval) checkOpen(by Actor, now time.Time) error {
 	voted := slices.ContainsFunc(a.Decisions, func(v Vote) bool { return v.Actor.Person == by.Person })
+	open := a.Status == ApprovalPending && now.Before(a.ExpiresAt)
 	switch err := checkVoter(a.Requester, by); {
 	case err != nil:
 		return err
-	case a.Status != ApprovalPending && voted:
+	case open:
+		return nil
+	case voted:
 		return errAlreadyDecided
 	case a.Status != ApprovalPending:
 		return Errorf(CodeNotPending, "this approval is %s", a.Status)
-	case !now.Before(a.ExpiresAt):
-		return Errorf(CodeNotPending, "this approval expired at %s", a.ExpiresAt.Format(time.RFC3339))
 	}
-	return nil
+	return Errorf(CodeNotPending, "this approval expired at %s", a.ExpiresAt.Format(time.RFC3339))
 }
 
 // CheckVoter is the part of checkOpen whose answer never changes.

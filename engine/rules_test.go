@@ -230,3 +230,21 @@ func TestIdempotencyIDsAreScoped(t *testing.T) {
 		t.Error("a request's id does not follow from the key and the request before")
 	}
 }
+
+// TestAnExpiredApprovalAnswersAsBeforeItsTimer compares the moment at which a pending
+// approval is over with the time after its workflow has recorded that.
+func TestAnExpiredApprovalAnswersAsBeforeItsTimer(t *testing.T) {
+	end := time.Unix(1000, 0)
+	a := Approval{
+		Requester: Actor{Person: "requester"}, ExpiresAt: end,
+		Decisions: []Vote{{Actor: Actor{Person: "voter"}, Decision: DecisionApprove}},
+	}
+	for person, want := range map[string]Code{"requester": CodeSelfApproval, "voter": CodeAlreadyDecided, "other": CodeNotPending} {
+		for _, status := range []ApprovalStatus{ApprovalPending, ApprovalExpired} {
+			a.Status = status
+			if err := a.checkOpen(Actor{Person: person}, end); CodeOf(err) != want {
+				t.Errorf("a vote of the %s while the approval is %s and over: %v, want %s", person, status, err, want)
+			}
+		}
+	}
+}
