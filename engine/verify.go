@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"context"
+	"crypto/hmac"
+	"fmt"
+)
+
+// Disagreement says where the audit log and a document, or a document and the columns
+// by which it is found, do not say the same. Document is the name of the document's
+// table, ID its id. Seq is the number of the entry that is concerned, or 0.
+type Disagreement struct {
+	Document string
+	ID       string
+	Seq      int64
+	Problem  string
+}
+
+// AuditVerification is the result of checking a chain. Problem says what is wrong
+// with the first bad entry, BrokenAt its sequence number.
+type AuditVerification struct {
+	OK       bool
+	Entries  int64
+	Head     AuditHead
+	BrokenAt int64
+	Problem  string
+}
+
+const verifyPage = 1000
+
+// AuditReader reads a chain in order; see [AuditLog].
+type AuditReader interface {
+	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]AuditEntry, error)
+}
+
+// VerifyAudit checks a chain from its first entry, under the audit key, and finds
+// every change, gap and reordering. It finds that entries are missing at the end only
+// if a head that was stored elsewhere is given as anchor (zero for none).
+func VerifyAudit(ctx context.Context, log AuditReader, key []byte, chain string, anchor AuditHead) (AuditVerification, error) {
+	verdict := AuditVerification{OK: true}
+	for {
+		page, err := log.AuditAfter(ctx, chain, verdict.Head.Seq, verifyPage)
+		if err != nil {
+			return verdict, fmt.Errorf("verify audit chain: %w", err)
+		}
+		for _, entry := range page {
+			if problem := entry.checkAfter(key, chain, verdict.Head, anchor); problem != "" {
+				verdict.OK, verdict.BrokenAt, verdict.Problem = false, verdict.Head.Seq+1, problem
+				return verdict, nil
+			}
+			verdict.Head = AuditHead{Seq: entry.Seq, Hash: entry.Hash}
+			verdict.Entries++
+		}
+		if len(page) < verifyPage {
+			break
+		}
+	}
+	if anchor.Seq > verdict.Head.Seq {
+		verdict.OK, verdict.BrokenAt = false, verdict.Head.Seq+1
+		verdict.Problem = fmt.Sprintf("the chain ends before the anchored entry %d", anchor.Seq)
+	}
+	return verdict, nil
+}
+
+func (e AuditEntry) checkAfter(key []byte, chain string, head, anchor AuditHead) string {
+	switch {
+	case e.ProjectID != chain:
+		return "the entry belongs to another chain"
+	case e.Seq != head.Seq+1:
+		return fmt.Sprintf("entry %d is missing: %d follows %d", head.Seq+1, e.Seq, head.Seq)
+	case e.PrevHash != head.Hash:
+		return "the entry does not name the hash of the one before it"
+	case !hmac.Equal([]byte(e.digest(key)), []byte(e.Hash)):
+		return "the entry was changed: its hash does not match"
+	case e.Seq == anchor.Seq && e.Hash != anchor.Hash:
+		return "the entry is not the anchored one"
+	}
+	return ""
+}
