@@ -38,6 +38,7 @@ type Config struct {
 	Sandbox       SandboxConfig       `koanf:"sandbox"`
 	Policies      PoliciesConfig      `koanf:"policies"`
 	Keeper        KeeperConfig        `koanf:"keeper"`
+	Anchor        AnchorConfig        `koanf:"anchor"`
 	MongoDB       MongoDBConfig       `koanf:"mongodb"`
 	Temporal      TemporalConfig      `koanf:"temporal"`
 	Retention     RetentionConfig     `koanf:"retention"`
@@ -63,6 +64,13 @@ type KeeperConfig struct {
 	URL      string   `koanf:"url" usage:"keeper that encrypts keys at rest, as a URL (default: the local key file)"`
 	Previous []string `koanf:"previous" usage:"keepers that encrypted keys before and still decrypt them"`
 	File     string   `koanf:"file" usage:"local key file (default: keys/local.key in the data folder)"`
+}
+
+// AnchorConfig says where the heads of the audit log are kept outside the database.
+// engine/anchor lists the URLs.
+type AnchorConfig struct {
+	URL      string        `koanf:"url" usage:"where the heads of the audit log are kept outside the database: a path, or a file, s3, azblob or https URL (default: anchor.json in the data folder)"`
+	Interval time.Duration `koanf:"interval" default:"1m" usage:"how often they are written there, at least 1s"`
 }
 
 // MongoDBConfig chooses the production store.
@@ -204,6 +212,12 @@ func (c *Config) complete() error {
 	}
 	if c.Keeper.File == "" {
 		c.Keeper.File = filepath.Join(c.Data, "keys", "local.key")
+	}
+	if c.Anchor.URL == "" {
+		c.Anchor.URL = filepath.Join(c.Data, "anchor.json")
+	}
+	if c.Anchor.Interval < time.Second {
+		return errors.New("anchor.interval must be at least 1s")
 	}
 	if c.Plugins == "" {
 		program, err := os.Executable()

@@ -29,6 +29,7 @@ var rooms = map[string][]string{
 	"engine/store/mongo":     {"engine"},
 	"engine/store/storetest": {"engine"},
 	"engine/modeltest":       {"engine"},
+	"engine/anchor":          {"engine"},
 	"engine/keys":            {"engine"},
 	"engine/certimport":      {"engine", "engine/ber", "engine/certparse"},
 	"engine/passwords":       {"engine"},

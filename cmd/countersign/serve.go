@@ -35,7 +35,13 @@ func serveCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
 	addFlags(cmd.Flags())
+	addAcceptRestore(cmd)
 	return cmd
+}
+
+// addAcceptRestore defines a flag that is no setting, because it is for one start.
+func addAcceptRestore(cmd *cobra.Command) {
+	cmd.Flags().Bool("accept-restore", false, "start although the database is older than the anchor of its audit log, because it was restored from a backup on purpose; revokes every unused token")
 }
 
 // listen listens on an address, unless it is empty.
@@ -72,7 +78,8 @@ func runServer(cmd *cobra.Command, config Config, listenAdmin func() (net.Listen
 	}
 	var s *system
 	if err == nil {
-		s, err = openSystem(ctx, config, log)
+		acceptRestore, _ := cmd.Flags().GetBool("accept-restore") // both commands define it
+		s, err = openSystem(ctx, config, acceptRestore, log)
 	}
 	if err != nil {
 		return errors.Join(err, l.close())

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/countersign-dev/countersign/engine"
+	_ "github.com/countersign-dev/countersign/engine/anchor/cloud" // object stores
 	"github.com/countersign-dev/countersign/engine/keys"
 	_ "github.com/countersign-dev/countersign/engine/keys/kms" // cloud keepers
 	"github.com/countersign-dev/countersign/engine/notify"
@@ -40,6 +41,7 @@ type system struct {
 	store         engine.Store
 	keys          *keys.Sealer
 	auditKey      []byte
+	anchors       *engine.Anchors
 	host          *host.Host
 	policy        *policies.Evaluator
 	metrics       *prometheus.Registry
@@ -53,15 +55,16 @@ type system struct {
 }
 
 // openSystem opens every part but the listener, and starts the worker of the
-// workflows. On an error it closes what it opened.
-func openSystem(ctx context.Context, c Config, log *slog.Logger) (*system, error) {
+// workflows. On an error it closes what it opened. It opens a database that is behind its
+// anchor only with acceptRestore.
+func openSystem(ctx context.Context, c Config, acceptRestore bool, log *slog.Logger) (*system, error) {
 	s := &system{config: c, log: log, metrics: prometheus.NewRegistry()}
 	err := s.lockData()
 	if err == nil {
 		err = s.openPolicy(ctx)
 	}
 	if err == nil {
-		err = s.openAdapters(ctx)
+		err = s.openAdapters(ctx, acceptRestore)
 	}
 	if err == nil {
 		err = s.startUseCases(ctx)
@@ -113,7 +116,7 @@ func (s *system) openPolicy(ctx context.Context) (err error) {
 
 // openAdapters opens the plugins, and the store and Temporal, side by side: both
 // wait for the disk and for other processes, and the start is faster so.
-func (s *system) openAdapters(ctx context.Context) error {
+func (s *system) openAdapters(ctx context.Context, acceptRestore bool) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.openPlugins(ctx) })
 	group.Go(func() error {
@@ -121,6 +124,9 @@ func (s *system) openAdapters(ctx context.Context) error {
 			return err
 		}
 		if err := s.openKeys(groupCtx); err != nil {
+			return err
+		}
+		if err := s.checkAnchor(groupCtx, acceptRestore); err != nil {
 			return err
 		}
 		return s.openTemporal(ctx)

@@ -31,6 +31,7 @@ const labels: Record<string, string> = {
   "session.closed": "Signed out",
   "session.closed_everywhere": "Signed out everywhere",
   "login.failed": "Sign-in failed",
+  "restore.accepted": "Restored database accepted",
   "plugin.reloaded": "Plugin reloaded",
 };
 

@@ -1,0 +1,63 @@
+package anchor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// file is a file that is replaced as a whole. Its mode is 0600.
+type file string
+
+// ReadAnchor implements [engine.AnchorTarget].
+func (f file) ReadAnchor(context.Context) (_ []byte, err error) {
+	in, err := os.Open(string(f))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, engine.CodeNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	info, err := in.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", f)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return readBounded(in)
+}
+
+// WriteAnchor implements [engine.AnchorTarget].
+func (f file) WriteAnchor(_ context.Context, text []byte) (err error) {
+	folder := filepath.Dir(string(f))
+	pending, err := renameio.NewPendingFile(string(f), renameio.WithTempDir(folder)) // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pending.Cleanup()) }()
+	if _, err := pending.Write(text); err != nil {
+		return err
+	}
+	if err := pending.CloseAtomicallyReplace(); err != nil {
+		return err
+	}
+	dir, err := os.Open(folder) //nolint:gosec // the operator names the file
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// String implements [engine.AnchorTarget].
+func (f file) String() string { return string(f) }
+
+// Close implements [io.Closer].
+func (file) Close() error { return nil }

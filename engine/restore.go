@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ActionRestoreAccepted is the action of the audit entry that says that a database
+// was restored to an earlier state and is used from there on.
+const ActionRestoreAccepted = "restore.accepted"
+
+func sorted(e *BehindError) *BehindError {
+	slices.SortFunc(e.Chains, func(a, b *Behind) int { return strings.Compare(a.Chain, b.Chain) })
+	return e
+}
+
+// acceptRestore goes on with a database that was restored from a backup. What was
+// used since the backup looks unused in it, so acceptRestore first puts the restore on
+// record, then ends every token and every request that could still be used, and last
+// replaces the anchor. Until that, the database stays behind: whoever is killed before
+// is refused again, and acceptRestore called again adds what is missing.
+func (a *Anchors) acceptRestore(ctx context.Context, stored Anchor, behind *BehindError) error {
+	projects, err := a.projects(ctx)
+	if err != nil {
+		return fmt.Errorf("accept restore: list projects: %w", err)
+	}
+	live := map[string][]TokenRecord{}
+	for id := range projects {
+		if live[id], err = a.liveTokens(ctx, id); err != nil {
+			return fmt.Errorf("accept restore: list tokens: %w", err)
+		}
+	}
+	if err := a.recordRestore(ctx, stored, behind, live); err != nil {
+		return fmt.Errorf("accept restore: record it: %w", err)
+	}
+	tokens := 0
+	for _, id := range slices.Sorted(maps.Keys(projects)) {
+		for _, t := range live[id] {
+			if err := a.revoke(ctx, t); err != nil {
+				return fmt.Errorf("accept restore: revoke token: %w", err)
+			}
+			tokens++
+		}
+		if err := a.endRequests(ctx, id); err != nil {
+			return fmt.Errorf("accept restore: end requests: %w", err)
+		}
+	}
+	heads, err := a.restoredHeads(ctx, stored, behind, projects)
+	if err == nil {
+		err = a.store(ctx, heads)
+	}
+	if err != nil {
+		return fmt.Errorf("accept restore: %w", err)
+	}
+	a.Log.Warn("a restored database was accepted", "anchor", a.Target.String(), "chains_behind", len(behind.Chains), "tokens_revoked", tokens)
+	return nil
+}
+
+func (a *Anchors) projects(ctx context.Context) (map[string]bool, error) {
+	ids := map[string]bool{}
+	return ids, everyPage(func(page Page) (string, error) {
+		projects, next, err := a.Store.Projects(ctx, "", page)
+		for _, p := range projects {
+			ids[p.ID] = true
+		}
+		return next, err
+	})
+}
+
+func (a *Anchors) liveTokens(ctx context.Context, projectID string) (live []TokenRecord, err error) {
+	now := a.Clock()
+	return live, everyPage(func(page Page) (string, error) {
+		tokens, next, err := a.Store.Tokens(ctx, projectID, page)
+		for _, t := range tokens {
+			if t.Settlement == nil && !t.Expired(now) {
+				live = append(live, t)
+			}
+		}
+		return next, err
+	})
+}
+
+// recordRestore writes an entry into the system's chain and into each chain that is
+// behind, unless an earlier call for the same anchor did. A chain whose project is not
+// in the database gets none: the system's entry names it.
+func (a *Anchors) recordRestore(ctx context.Context, stored Anchor, behind *BehindError, live map[string][]TokenRecord) error {
+	var lost []string
+	details := map[string]map[string]string{SystemChain: {}}
+	total := 0
+	for _, tokens := range live {
+		total += len(tokens)
+	}
+	for _, b := range behind.Chains {
+		tokens, known := live[b.Chain]
+		if !known && b.Chain != SystemChain {
+			lost = append(lost, b.Chain+" "+b.Anchored.String())
+			continue
+		}
+		details[b.Chain] = map[string]string{"anchored": b.Anchored.String(), "database": b.Database.String(), "tokens_revoked": strconv.Itoa(len(tokens))}
+	}
+	ofSystem := details[SystemChain]
+	ofSystem["tokens_revoked"], ofSystem["chains_behind"] = strconv.Itoa(total), strconv.Itoa(len(behind.Chains))
+	if len(lost) > 0 {
+		ofSystem["projects_lost"] = strings.Join(lost, ", ")
+	}
+	for _, chain := range slices.Sorted(maps.Keys(details)) {
+		details[chain]["anchor_time"] = stored.Time.UTC().Format(time.RFC3339)
+		if err := a.Store.Append(ctx, AuditEntry{
+			Ref: "restore/" + digest(stored.MAC, chain), ProjectID: chain, Time: a.Clock(),
+			Action: ActionRestoreAccepted, Outcome: AuditSuccess, Actor: System, Detail: details[chain],
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revoke ends a token with its usual record. CodeConflict is no failure: somebody
+// deleted the token's settlement, and no caller can use the token.
+func (a *Anchors) revoke(ctx context.Context, t TokenRecord) error {
+	s := t.settlement(Revoked, System, Origin{}, a.Clock())
+	_, _, err := a.Store.Settle(ctx, s, s.record(t.Token))
+	if errors.Is(err, CodeConflict) {
+		a.Log.Error("the settlement of a token was deleted from the database", "request_id", t.RequestID, "project_id", t.ProjectID)
+		return nil
+	}
+	return err
+}
+
+// endRequests ends the requests that wait for approval or for their claim, and those
+// whose token was revoked or expired: an approval that was used since the backup could
+// be used again. Their workflows, which load each request before they change it, find
+// them ended.
+func (a *Anchors) endRequests(ctx context.Context, projectID string) error {
+	transitions := &Transitions{Store: a.Store, Reports: noReports{}, Clock: a.Clock, Log: a.Log}
+	// An issued request can become approved, so approved ones come after.
+	for _, status := range []Status{StatusIssued, StatusApproved, StatusPendingApproval} {
+		err := everyPage(func(page Page) (string, error) {
+			requests, next, err := a.Store.Requests(ctx, RequestQuery{ProjectID: projectID, Status: status, Page: page})
+			for _, r := range requests {
+				if err == nil {
+					err = endRestored(ctx, transitions, r)
+				}
+			}
+			return next, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func endRestored(ctx context.Context, t *Transitions, r Request) error {
+	if r.Status == StatusIssued {
+		_, err := t.RecordSettlement(ctx, SettlementCheck{ProjectID: r.ProjectID, RequestID: r.ID})
+		return err
+	}
+	_, err := t.Cancel(ctx, CancelCommand{ProjectID: r.ProjectID, RequestID: r.ID, Actor: System})
+	if errors.Is(err, CodeNotPending) {
+		return nil // its time is over: nobody can use it, and its workflow ends it
+	}
+	return err
+}
+
+// noReports are the reports of a process in which no token was used yet.
+type noReports struct{}
+
+// PendingReport implements [SettlementReports].
+func (noReports) PendingReport(string) (SettlementReport, bool) { return SettlementReport{}, false }
+
+// restoredHeads are the heads of the chains of the restored database. A chain that is
+// broken gets none, so that every later anchor fails on it.
+func (a *Anchors) restoredHeads(ctx context.Context, stored Anchor, behind *BehindError, projects map[string]bool) (map[string]AuditHead, error) {
+	anchored := maps.Clone(stored.Heads)
+	for _, b := range behind.Chains {
+		delete(anchored, b.Chain)
+	}
+	heads := map[string]AuditHead{}
+	for chain := range projects {
+		anchored[chain] = anchored[chain]
+	}
+	anchored[SystemChain] = anchored[SystemChain]
+	for chain, from := range anchored {
+		head, err := a.follow(ctx, chain, from, from)
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		if err != nil {
+			a.Log.Error("a chain of the restored database is not anchored", "chain", chain, "error", err)
+		} else if head.Seq > 0 {
+			heads[chain] = head
+		}
+	}
+	return heads, nil
+}
