@@ -29,6 +29,7 @@ type Store interface {
 	NotificationTargets
 	AuditLog
 	DataKeys
+	ColumnChecks
 	// Ping returns an error if the store does not answer.
 	Ping(ctx context.Context) error
 	// Close releases what the store holds, after writes under way have ended.
