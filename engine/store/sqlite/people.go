@@ -40,21 +40,7 @@ func (s *Store) ChangeUser(ctx context.Context, userID string, change engine.Use
 		if change.IfEpoch != nil && *change.IfEpoch != u.Epoch {
 			return engine.CodeConflict
 		}
-		if change.PasswordHash != nil {
-			u.PasswordHash, u.PasswordSetByOther = *change.PasswordHash, change.PasswordSetByOther
-		}
-		if change.Disabled != nil {
-			u.Disabled = *change.Disabled
-		}
-		if change.SystemAdmin != nil {
-			u.SystemAdmin = *change.SystemAdmin
-		}
-		u.Losses.Disablings += change.Losses().Disablings
-		u.Losses.Withdrawals += change.Losses().Withdrawals
-		if change.SignOut {
-			u.Epoch++
-		}
-		return tx.rewrite("users", userID, u)
+		return tx.rewrite("users", userID, change.Apply(u))
 	})
 }
 
