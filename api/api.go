@@ -44,11 +44,10 @@ type Options struct {
 	Admin          *engine.Admin
 	Authentication *engine.Authentication
 	Notifications  *engine.Notifications
+	Verifier       *engine.Verifier
 	Store          Store
 	Clock          engine.Clock
 
-	// AuditKey is the key of the audit chains' hashes.
-	AuditKey []byte
 	// ImportPEM and ImportPKCS12 read certificates; their errors have a code
 	// that says what is wrong.
 	ImportPEM    func(certificate, chain, key string) (engine.Bundle, error)

@@ -40,21 +40,7 @@ func (s *Store) ChangeUser(ctx context.Context, userID string, change engine.Use
 		if change.IfEpoch != nil && *change.IfEpoch != u.Epoch {
 			return engine.CodeConflict
 		}
-		if change.PasswordHash != nil {
-			u.PasswordHash, u.PasswordSetByOther = *change.PasswordHash, change.PasswordSetByOther
-		}
-		if change.Disabled != nil {
-			u.Disabled = *change.Disabled
-		}
-		if change.SystemAdmin != nil {
-			u.SystemAdmin = *change.SystemAdmin
-		}
-		u.Losses.Disablings += change.Losses().Disablings
-		u.Losses.Withdrawals += change.Losses().Withdrawals
-		if change.SignOut {
-			u.Epoch++
-		}
-		_, err = users.rewrite(tx, u)
+		_, err = users.rewrite(tx, change.Apply(u))
 		return err
 	})
 }
