@@ -192,6 +192,23 @@ func TestEveryValueBesideADocumentIsCompared(t *testing.T) {
 	})
 }
 
+// A document of a project that does not exist is one of the system's.
+func TestDocumentsOfNoProjectAreFound(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s server) {
+		store, db := filled(t, s)
+		stray := bson.D{{Key: "_id", Value: "stray/user_a"}, {Key: "project_id", Value: "gone"}, {Key: "user_id", Value: "user_a"}}
+		if _, err := db.Collection("members").InsertOne(t.Context(), stray); err != nil {
+			t.Fatal(err)
+		}
+		for id, want := range map[string]int{"prj": 0, "gone": 1, "stray": 1, engine.SystemChain: 1} {
+			found, err := store.Misplaced(t.Context(), id)
+			if err != nil || len(found) != want || want > 0 && found[0].ID != "stray/user_a" {
+				t.Errorf("%s: %+v, %v", id, found, err)
+			}
+		}
+	})
+}
+
 // A document that cannot be read is a disagreement and no error, in every collection.
 func TestUnreadableDocumentsAreFound(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s server) {

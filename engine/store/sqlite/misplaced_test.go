@@ -201,6 +201,19 @@ func TestUnreadableDocumentsAreFound(t *testing.T) {
 	}
 }
 
+// A row of a project that does not exist is one of the system's.
+func TestRowsOfNoProjectAreFound(t *testing.T) {
+	s, db := filled(t)
+	_, err := db.ExecContext(t.Context(), "UPDATE members SET project_id = 'gone', doc = 'no JSON'")
+	must(t, err)
+	for id, want := range map[string]int{"prj": 0, "gone": 1, engine.SystemChain: 1} {
+		found, err := s.Misplaced(t.Context(), id)
+		if err != nil || len(found) != want || want > 0 && found[0].ID != "gone/user_a" {
+			t.Errorf("%s: %+v, %v", id, found, err)
+		}
+	}
+}
+
 // A check says at most so much, whatever the state of the database.
 func TestMisplacedIsBounded(t *testing.T) {
 	s, db := filled(t)
