@@ -180,7 +180,7 @@ func New(o Options) (*Server, error) {
 	if err := s.checkAddresses(); err != nil {
 		return nil, err
 	}
-	if s.metrics, err = newMetrics(o.Registry); err != nil {
+	if s.metrics, err = newMetrics(o.Registry, o.Store, o.Clock); err != nil {
 		return nil, err
 	}
 	s.app = fiber.New(fiber.Config{

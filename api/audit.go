@@ -15,6 +15,7 @@ import (
 // auditReader reads the audit chains.
 type auditReader interface {
 	AuditEntries(ctx context.Context, q engine.AuditQuery) ([]engine.AuditEntry, string, error)
+	AuditWaiting(ctx context.Context) (entries int, since time.Time, err error)
 }
 
 type auditInput struct {

@@ -22,6 +22,7 @@ type Verifier struct {
 // VerifierStore is what [Verifier] reads; [Store] documents the methods.
 type VerifierStore interface {
 	AuditReader
+	ColumnChecks
 	documentReader
 }
 
@@ -35,12 +36,16 @@ const writingTime = time.Minute
 // Verify checks a whole chain as [VerifyAudit] does, and compares it with the documents
 // of its project (those of no project, if it is the system chain), both ways: each
 // document is as the latest entry about it says, and each that was written and not
-// removed since is there. Documents that retention deletes may be missing.
+// removed since is there. Documents that retention deletes may be missing. It also
+// compares the documents with the columns by which they are found.
 func (v *Verifier) Verify(ctx context.Context, chain string, anchor AuditHead) (AuditVerification, error) {
 	c := v.comparison(chain)
 	c.whole = true
 	verdict, err := verifyAfter(ctx, v.Store, v.Key, chain, AuditHead{}, anchor, c.note)
 	if err != nil || !verdict.OK {
+		return verdict, err
+	}
+	if c.found, err = v.Store.Misplaced(ctx, chain); err != nil {
 		return verdict, err
 	}
 	var suspects []document
@@ -52,7 +57,7 @@ func (v *Verifier) Verify(ctx context.Context, chain string, anchor AuditHead) (
 				suspects = append(suspects, d)
 			}
 		})
-		if err != nil {
+		if err != nil && len(c.found) == 0 { // a document that cannot be read is found above
 			return verdict, fmt.Errorf("verify %s: %w", k.table, err)
 		}
 	}
@@ -169,7 +174,7 @@ func (c *comparison) conclude(ctx context.Context, verdict AuditVerification, fr
 	if err := c.recheckMentioned(ctx, from); err != nil {
 		return later, err
 	}
-	later.OK, later.Disagreements = len(c.found) == 0, c.found
+	later.OK, later.Disagreements = len(c.found) == 0, c.found[:min(len(c.found), maxDisagreements)]
 	return later, nil
 }
 

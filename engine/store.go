@@ -264,6 +264,9 @@ type AuditLog interface {
 	AuditEntries(ctx context.Context, q AuditQuery) ([]AuditEntry, string, error)
 	// AuditAfter returns up to limit entries in order, from seq+1 on.
 	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]AuditEntry, error)
+	// AuditWaiting counts the entries of all chains that are durable and have no number
+	// yet, and says when the first of them was appended: the zero time if there is none.
+	AuditWaiting(ctx context.Context) (entries int, since time.Time, err error)
 }
 
 // DataKeys keeps the keys of the installation, each wrapped by a keeper.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/mongo/options"
@@ -48,6 +49,20 @@ func (s *Store) Append(ctx context.Context, e engine.AuditEntry) error {
 	return s.change(engine.Record{Audit: e}, func() (bool, error) {
 		return true, s.audit.append(ctx, e)
 	})
+}
+
+// AuditWaiting implements engine.AuditLog.
+func (s *Store) AuditWaiting(ctx context.Context) (entries int, since time.Time, err error) {
+	c := s.db.Collection(waitingName)
+	n, err := c.CountDocuments(ctx, bson.D{})
+	if err != nil {
+		return 0, time.Time{}, fault("count the waiting audit entries", err)
+	}
+	first, err := findAll[waitingEntry](ctx, c, bson.D{}, options.Find().SetSort(bson.D{{Key: "order", Value: 1}}).SetLimit(1))
+	if err != nil || len(first) == 0 { // they were linked meanwhile
+		return 0, time.Time{}, err
+	}
+	return int(n), time.Unix(0, first[0].Order).UTC(), nil
 }
 
 // AuditEntries implements engine.AuditLog. Its cursor is a sequence number.

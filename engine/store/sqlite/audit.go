@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -59,6 +60,11 @@ func (s *Store) UseAuditKey(_ context.Context, key []byte) error {
 // Append implements [engine.AuditLog]. An entry without Ref is refused.
 func (s *Store) Append(ctx context.Context, e engine.AuditEntry) error {
 	return s.change(ctx, engine.Record{Audit: e}, func(tx) error { return nil })
+}
+
+// AuditWaiting implements [engine.AuditLog]. An entry gets its number when it is written.
+func (s *Store) AuditWaiting(context.Context) (entries int, since time.Time, err error) {
+	return 0, time.Time{}, nil
 }
 
 // AuditAfter implements [engine.AuditLog].
