@@ -44,11 +44,10 @@ type Options struct {
 	Admin          *engine.Admin
 	Authentication *engine.Authentication
 	Notifications  *engine.Notifications
+	Verifier       *engine.Verifier
 	Store          Store
 	Clock          engine.Clock
 
-	// AuditKey is the key of the audit chains' hashes.
-	AuditKey []byte
 	// ImportPEM and ImportPKCS12 read certificates; their errors have a code
 	// that says what is wrong.
 	ImportPEM    func(certificate, chain, key string) (engine.Bundle, error)
@@ -181,7 +180,7 @@ func New(o Options) (*Server, error) {
 	if err := s.checkAddresses(); err != nil {
 		return nil, err
 	}
-	if s.metrics, err = newMetrics(o.Registry); err != nil {
+	if s.metrics, err = newMetrics(o.Registry, o.Store, o.Clock); err != nil {
 		return nil, err
 	}
 	s.app = fiber.New(fiber.Config{

@@ -15,7 +15,7 @@ import (
 // auditReader reads the audit chains.
 type auditReader interface {
 	AuditEntries(ctx context.Context, q engine.AuditQuery) ([]engine.AuditEntry, string, error)
-	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]engine.AuditEntry, error)
+	AuditWaiting(ctx context.Context) (entries int, since time.Time, err error)
 }
 
 type auditInput struct {
@@ -49,7 +49,7 @@ func (s *Server) auditEndpoints() {
 	}, s.auditLogs)
 	register(s, endpoint{
 		id: "verify-audit-logs", method: http.MethodGet, path: base + "/projects/{pid}/audit-logs/verify", access: role(engine.RoleAdmin).orSystemChain(), tag: "Audit",
-		summary:     "Check the audit chain for a change, a gap or another order",
+		summary:     "Check the audit chain, and compare the documents with it",
 		description: "System administrators can check the chain of everything that belongs to no project as project \"system\".",
 	}, s.verifyAudit)
 }
@@ -90,13 +90,15 @@ func (s *Server) verifyAudit(ctx context.Context, k *call, in *verifyInput) (*ve
 	if (in.AnchorSeq > 0) != (in.AnchorHash != "") {
 		return nil, engine.Errorf(engine.CodeInvalidRequest, "anchor_seq and anchor_hash belong together; give both or neither")
 	}
-	v, err := engine.VerifyAudit(ctx, s.store, s.options.AuditKey, k.Project.ID, engine.AuditHead{Seq: in.AnchorSeq, Hash: in.AnchorHash})
+	v, err := s.options.Verifier.Verify(ctx, k.Project.ID, engine.AuditHead{Seq: in.AnchorSeq, Hash: in.AnchorHash})
 	if err != nil {
 		return nil, err
 	}
-	return &verifyOutput{wire.AuditVerdict{
-		OK: v.OK, Entries: v.Entries, Head: wire.AuditHead(v.Head), BrokenAt: v.BrokenAt, Problem: v.Problem,
-	}}, nil
+	verdict := wire.AuditVerdict{OK: v.OK, Entries: v.Entries, Head: wire.AuditHead(v.Head), BrokenAt: v.BrokenAt, Problem: v.Problem}
+	for _, d := range v.Disagreements {
+		verdict.Disagreements = append(verdict.Disagreements, wire.AuditDisagreement(d))
+	}
+	return &verifyOutput{verdict}, nil
 }
 
 func toAuditEntry(e engine.AuditEntry) wire.AuditEntry {

@@ -43,6 +43,7 @@ type fixture struct {
 	faults         *faultyStore
 	skew           atomic.Int64              // what the clock is ahead, in nanoseconds
 	frozen         atomic.Pointer[time.Time] // when set, the clock always returns this time
+	unrecorded     bool                      // the test writes documents without a record of them
 
 	project engine.Project
 	users   map[string]engine.User   // by name: viewer, operator, second, approver, another, admin, root
@@ -134,6 +135,7 @@ func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 	f.project, f.users, f.keys, f.certs = sample.project, maps.Clone(sample.users), maps.Clone(sample.keys), maps.Clone(sample.certs)
 	f.serve(log, change...)
 	t.Cleanup(f.checkDocumented)
+	t.Cleanup(f.verify)
 	return f
 }
 
@@ -198,10 +200,31 @@ func (f *fixture) freeze() {
 	f.frozen.Store(&at)
 }
 
+func (f *fixture) verifier(clock engine.Clock) *engine.Verifier {
+	return &engine.Verifier{Store: f.store, Clock: clock, Ages: engine.RetentionAges{Tokens: 720 * time.Hour}}
+}
+
+// verify checks that every chain is intact and agrees with all documents, also with
+// those that are new.
+func (f *fixture) verify() {
+	f.t.Helper()
+	if f.unrecorded {
+		return
+	}
+	later := f.verifier(func() time.Time { return f.now().Add(time.Hour) })
+	for _, chain := range []string{f.project.ID, engine.SystemChain} {
+		v, err := later.Verify(context.Background(), chain, engine.AuditHead{})
+		if err != nil || !v.OK {
+			f.t.Errorf("verification of %s: %+v, %v", chain, v, err)
+		}
+	}
+}
+
 // options are those of a server on the fixture's services.
 func (f *fixture) options() api.Options {
 	return api.Options{
 		Downloads: f.downloads, Admin: f.admin, Authentication: f.authentication, Notifications: f.notifications, Store: f.store, Clock: f.now,
+		Verifier:  f.verifier(f.now),
 		ImportPEM: certimport.PEM, ImportPKCS12: certimport.PKCS12,
 		PolicyStatus: func() engine.PolicyStatus { return engine.PolicyStatus{Revision: rules.Revision()} },
 	}

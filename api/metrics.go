@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"strconv"
 	"time"
@@ -22,7 +23,7 @@ type metrics struct {
 	claims      *prometheus.CounterVec
 }
 
-func newMetrics(registry *prometheus.Registry) (*metrics, error) {
+func newMetrics(registry *prometheus.Registry, log auditReader, clock engine.Clock) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_http_requests_total", Help: "Requests answered, by method, route and status.",
@@ -44,12 +45,48 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 			Name: "countersign_redemptions_total", Help: "Attempts to redeem a token, by outcome: consumed or a problem code.",
 		}, []string{"outcome"}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.durations, m.mints, m.redemptions, m.votes, m.claims} {
+	for _, c := range []prometheus.Collector{m.requests, m.durations, m.mints, m.redemptions, m.votes, m.claims, waitingEntries{log, clock}} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
 	}
 	return m, nil
+}
+
+// waitingEntries asks the store, at each reading of the metrics, which audit entries have
+// no number yet. While the store does not answer, there is no figure.
+type waitingEntries struct {
+	log   auditReader
+	clock engine.Clock
+}
+
+var (
+	entriesWaiting = prometheus.NewDesc("countersign_audit_waiting",
+		"Audit entries that are stored and have no number in their chain yet.", nil, nil)
+	entriesWaitingSeconds = prometheus.NewDesc("countersign_audit_waiting_seconds",
+		"For how long the oldest audit entry has waited for its number.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (waitingEntries) Describe(to chan<- *prometheus.Desc) {
+	to <- entriesWaiting
+	to <- entriesWaitingSeconds
+}
+
+// Collect implements prometheus.Collector.
+func (w waitingEntries) Collect(to chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	entries, since, err := w.log.AuditWaiting(ctx)
+	if err != nil {
+		return
+	}
+	waited := 0.0
+	if entries > 0 {
+		waited = max(0, w.clock().Sub(since).Seconds()) // the clock of another process may be ahead
+	}
+	to <- prometheus.MustNewConstMetric(entriesWaiting, prometheus.GaugeValue, float64(entries))
+	to <- prometheus.MustNewConstMetric(entriesWaitingSeconds, prometheus.GaugeValue, waited)
 }
 
 func (m *metrics) served(method, route string, status int, took time.Duration) {

@@ -100,6 +100,7 @@ func TestQueueChecksTokensAgain(t *testing.T) {
 		got[i] = f.fetch(m[i].Token, waiting+strconv.Itoa(i))
 	}
 	f.do("operator", "DELETE", "{p}/requests/"+m[1].RequestID+"/token", "").is(204)
+	f.unrecorded = true
 	used, err := f.store.Token(t.Context(), engine.SecretDigest(engine.Secret(m[2].Token)))
 	must(t, err)
 	_, won, err := f.store.Settle(t.Context(), engine.Settlement{ // as another node would

@@ -252,7 +252,8 @@ func TestExportEndsWithRights(t *testing.T) {
 			f := newFixture(t, func(_ *fixture, o *api.Options) { store.Store, o.Store = o.Store, store })
 			yes, project := true, cmp.Or(chain, f.project.ID)
 			store.lose = func() {
-				must(t, f.store.ChangeUser(t.Context(), f.users[as].ID, engine.UserChange{Disabled: &yes}, engine.Record{Audit: f.caller("admin").Entry(time.Now(), "test")}))
+				_, err := f.admin.ChangeUser(t.Context(), f.caller("operator"), f.users[as].ID, engine.UserSettings{Disabled: &yes})
+				must(t, err)
 			}
 			for range 600 {
 				e := f.caller("operator").Entry(time.Now(), "test.many")

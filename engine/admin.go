@@ -38,6 +38,7 @@ type AdminStore interface {
 	RemoveMember(ctx context.Context, projectID, userID string, at time.Time, rec Record) error
 	Member(ctx context.Context, projectID, userID string) (Member, error)
 	CreateAPIKey(ctx context.Context, k APIKey, rec Record) error
+	APIKey(ctx context.Context, id string) (APIKey, error)
 	RevokeAPIKey(ctx context.Context, projectID, id string, at time.Time, rec Record) error
 	Append(ctx context.Context, e AuditEntry) error
 }
@@ -88,7 +89,11 @@ func (a *Admin) Import(ctx context.Context, by Caller, name string, b Bundle) (C
 		ID: "import/" + c.ID, ProjectID: c.ProjectID, CertificateID: c.ID, Type: ActionCertificateImported,
 		Time: c.CreatedAt, Actor: e.Actor, IP: by.IP,
 	}
-	return c, a.Store.CreateCertificate(ctx, c, sealed, Record{Audit: e, Event: event})
+	documents := []document{c.document()}
+	if sealed != nil {
+		documents = append(documents, sealed.document(c))
+	}
+	return c, a.Store.CreateCertificate(ctx, c, sealed, Record{Audit: e, Event: event}.writes(documents...))
 }
 
 // SetPolicy makes p the project's certificate policy. ifMatch, unless empty, is
@@ -109,7 +114,7 @@ func (a *Admin) SetPolicy(ctx context.Context, by Caller, p CertificatePolicy, i
 		p.ProjectID, p.Version, p.UpdatedBy, p.UpdatedAt = by.Project.ID, current.Version+1, by.Actor(), a.Clock()
 		e := by.Entry(p.UpdatedAt, ActionPolicyUpdated)
 		e.Detail = policyChanges(current, p)
-		if err := a.Store.AddPolicy(ctx, p, Record{Audit: e}); !errors.Is(err, CodeConflict) {
+		if err := a.Store.AddPolicy(ctx, p, Record{Audit: e}.writes(p.document())); !errors.Is(err, CodeConflict) {
 			return p, err
 		}
 	}
@@ -146,7 +151,7 @@ func (a *Admin) SetMember(ctx context.Context, by Caller, userID string, role Ro
 	m := Member{ProjectID: by.Project.ID, UserID: userID, Role: role, CreatedAt: a.Clock()}
 	e := by.Entry(m.CreatedAt, ActionMemberUpdated)
 	e.Detail = map[string]string{"user_id": userID, "role": string(role)}
-	return m, a.Store.SetMember(ctx, m, Record{Audit: e})
+	return m, a.Store.SetMember(ctx, m, Record{Audit: e}.writes(m.document()))
 }
 
 // RemoveMember takes a user out of the caller's project. Their API keys of the
@@ -155,7 +160,7 @@ func (a *Admin) SetMember(ctx context.Context, by Caller, userID string, role Ro
 func (a *Admin) RemoveMember(ctx context.Context, by Caller, userID string) error {
 	e := by.Entry(a.Clock(), ActionMemberRemoved)
 	e.Detail = map[string]string{"user_id": userID}
-	return a.Store.RemoveMember(ctx, by.Project.ID, userID, e.Time, Record{Audit: e})
+	return a.Store.RemoveMember(ctx, by.Project.ID, userID, e.Time, Record{Audit: e}.writes(removed(tableMembers, userID)))
 }
 
 // maxMakers limits through how many keys another one may have been made.
@@ -202,15 +207,19 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 	}
 	e := by.Entry(now, ActionAPIKeyCreated)
 	e.Detail = map[string]string{"key_id": k.ID, "name": name, "role": string(role)}
-	return k, secret, a.Store.CreateAPIKey(ctx, k, Record{Audit: e})
+	return k, secret, a.Store.CreateAPIKey(ctx, k, Record{Audit: e}.writes(k.document()))
 }
 
 // RevokeAPIKey permanently revokes a key of the caller's project.
 func (a *Admin) RevokeAPIKey(ctx context.Context, by Caller, id string) error {
-	now := a.Clock()
-	e := by.Entry(now, ActionAPIKeyRevoked)
+	k, err := a.Store.APIKey(ctx, id)
+	if err != nil {
+		return err
+	}
+	k.RevokedAt = a.Clock()
+	e := by.Entry(k.RevokedAt, ActionAPIKeyRevoked)
 	e.Detail = map[string]string{"key_id": id}
-	return a.Store.RevokeAPIKey(ctx, by.Project.ID, id, now, Record{Audit: e})
+	return a.Store.RevokeAPIKey(ctx, by.Project.ID, id, k.RevokedAt, Record{Audit: e}.writes(k.document()))
 }
 
 // MaxUsername is the largest length of a username, in characters, all of them ASCII.
@@ -239,7 +248,7 @@ func (a *Admin) CreateUser(ctx context.Context, by Caller, u User, password Secr
 	u.CreatedAt = a.Clock()
 	e := by.Entry(u.CreatedAt, ActionUserCreated)
 	e.ProjectID, e.Detail = SystemChain, map[string]string{"user_id": u.ID, "username": u.Username, "system_admin": strconv.FormatBool(u.SystemAdmin)}
-	err := a.Store.CreateUser(ctx, u, Record{Audit: e})
+	err := a.Store.CreateUser(ctx, u, Record{Audit: e}.writes(u.document()))
 	if errors.Is(err, CodeExists) {
 		return u, Errorf(CodeInvalidRequest, "the username %s is taken", u.Username)
 	}
@@ -287,10 +296,16 @@ func (a *Admin) ChangeUser(ctx context.Context, by Caller, userID string, to Use
 	if rec.Copies, err = a.copies(ctx, e, userID); err != nil {
 		return User{}, fmt.Errorf("change user: %w", err)
 	}
-	if err := a.Store.ChangeUser(ctx, userID, change, rec); err != nil {
-		return User{}, err
+	for { // until nobody else changes the user meanwhile
+		change.IfEpoch = &u.Epoch
+		changed := change.Apply(u)
+		if err := a.Store.ChangeUser(ctx, userID, change, rec.writes(changed.document())); !errors.Is(err, CodeConflict) {
+			return changed, err
+		}
+		if u, err = a.Store.User(ctx, userID); err != nil {
+			return u, err
+		}
 	}
-	return a.Store.User(ctx, userID)
 }
 
 // copies are an entry once more, for each project in which a user is a member.
@@ -321,7 +336,7 @@ func (a *Admin) CreateProject(ctx context.Context, by Caller, name string) (Proj
 	e := by.Entry(p.CreatedAt, ActionProjectCreated)
 	e.ProjectID, e.Detail = p.ID, map[string]string{"name": name}
 	m := Member{ProjectID: p.ID, UserID: by.User.ID, Role: RoleAdmin, CreatedAt: p.CreatedAt}
-	return p, a.Store.CreateProject(ctx, p, m, Record{Audit: e})
+	return p, a.Store.CreateProject(ctx, p, m, Record{Audit: e}.writes(p.document(), m.document()))
 }
 
 // ReloadPlugin starts a plugin again as the catalogue lists it now: it also adds a

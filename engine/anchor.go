@@ -119,25 +119,9 @@ func (a *Anchors) chains(ctx context.Context, anchored map[string]AuditHead) ([]
 	for chain := range anchored {
 		names[chain] = true
 	}
-	err := everyPage(func(page Page) (string, error) {
-		projects, next, err := a.Store.Projects(ctx, "", page)
-		for _, p := range projects {
-			names[p.ID] = true
-		}
-		return next, err
-	})
+	projects, err := a.projects(ctx)
+	maps.Copy(names, projects)
 	return slices.Sorted(maps.Keys(names)), err
-}
-
-// everyPage calls list for each page of a listing.
-func everyPage(list func(Page) (next string, err error)) error {
-	for page := (Page{Limit: verifyPage}); ; {
-		next, err := list(page)
-		if err != nil || next == "" {
-			return err
-		}
-		page.Cursor = next
-	}
 }
 
 // require returns a [Behind] unless the database has the anchored entry, unchanged.
@@ -173,22 +157,11 @@ func (a *Anchors) follow(ctx context.Context, chain string, one, other AuditHead
 			}
 		}
 	}
-	head := anchored[0]
-	for {
-		page, err := a.Store.AuditAfter(ctx, chain, head.Seq, verifyPage)
-		if err != nil {
-			return head, fmt.Errorf("read audit chain %s: %w", chain, err)
-		}
-		for _, e := range page {
-			if problem := e.checkAfter(a.Key, chain, head, AuditHead{}); problem != "" {
-				return head, fmt.Errorf("the audit chain %s is broken at entry %d: %s", chain, head.Seq+1, problem)
-			}
-			head = AuditHead{Seq: e.Seq, Hash: e.Hash}
-		}
-		if len(page) < verifyPage {
-			return head, nil
-		}
+	found, err := verifyAfter(ctx, a.Store, a.Key, chain, anchored[0], AuditHead{}, func(AuditEntry) {})
+	if err == nil && !found.OK {
+		err = fmt.Errorf("the audit chain %s is broken at entry %d: %s", chain, found.BrokenAt, found.Problem)
 	}
+	return found.Head, err
 }
 
 // BehindError says that the database lacks entries of the anchor.

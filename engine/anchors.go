@@ -152,12 +152,13 @@ func (a *Anchors) Run(ctx context.Context) {
 
 // Write anchors the head of every chain. A chain that lacks its anchored entry, or is
 // broken after it, keeps its anchor, and the others are anchored. Several processes may
-// write to one target: a head never replaces a later one of the same chain.
+// write to one target: each keeps the later head of what is there and its own. If
+// another one writes between, its heads are there again after its next interval.
 func (a *Anchors) Write(ctx context.Context) error {
 	a.writing.Lock()
 	defer a.writing.Unlock()
 	err := a.write(ctx)
-	if err != nil && ctx.Err() == nil {
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // at the end, Run writes once more
 		a.mu.Lock()
 		a.failures++
 		a.mu.Unlock()

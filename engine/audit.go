@@ -58,7 +58,8 @@ const (
 // gaps. Hash covers every other member, PrevHash included; it is an HMAC-SHA-256
 // (RFC 2104) under the installation's audit key, so that whoever rewrites the
 // database cannot compute it. Ref is unique within the store: writing an entry again
-// with the same Ref changes nothing.
+// with the same Ref changes nothing. Documents are those that were written with the
+// entry.
 type AuditEntry struct {
 	Ref           string            `json:"ref"`
 	ProjectID     string            `json:"project_id"`
@@ -73,6 +74,7 @@ type AuditEntry struct {
 	RequestID     string            `json:"request_id"`
 	Format        string            `json:"format"`
 	Detail        map[string]string `json:"detail"`
+	Documents     []DocumentDigest  `json:"documents,omitempty"`
 	PrevHash      string            `json:"prev_hash"`
 	Hash          string            `json:"hash"`
 }

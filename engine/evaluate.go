@@ -18,7 +18,7 @@ func (t *Transitions) EvaluatePolicy(ctx context.Context, in WorkflowInput) (Req
 		return Request{}, err
 	}
 	first.Record = first.Request.opened()
-	return t.Store.OpenRequest(ctx, first)
+	return t.Store.OpenRequest(ctx, first.describe())
 }
 
 // decide is the first transition of a request, as the policy decides it now.

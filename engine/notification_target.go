@@ -38,7 +38,7 @@ func (n *Notifications) CreateTarget(ctx context.Context, by Caller, name string
 	if t.Sealed, err = n.Keys.Seal(ctx, t.identity(), []byte(url.Reveal()+"\n"+signing.Reveal())); err != nil {
 		return t, "", fmt.Errorf("create notification target: %w", err)
 	}
-	err = n.Store.CreateNotificationTarget(ctx, t, maxTargets, t.record(by, t.CreatedAt, ActionTargetCreated))
+	err = n.Store.CreateNotificationTarget(ctx, t, maxTargets, t.record(by, t.CreatedAt, ActionTargetCreated).writes(t.document()))
 	if errors.Is(err, CodeConflict) {
 		err = Errorf(CodeInvalidRequest, "this project has %d notification targets, which is the limit; delete one first", maxTargets)
 	}
@@ -52,7 +52,7 @@ func (n *Notifications) DeleteTarget(ctx context.Context, by Caller, id string) 
 	if err != nil {
 		return err
 	}
-	return n.Store.DeleteNotificationTarget(ctx, t.ProjectID, id, t.record(by, n.Clock(), ActionTargetDeleted))
+	return n.Store.DeleteNotificationTarget(ctx, t.ProjectID, id, t.record(by, n.Clock(), ActionTargetDeleted).writes(removed(tableTargets, id)))
 }
 
 // TestTarget sends a test message, once, and returns whether it was sent or what

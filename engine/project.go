@@ -163,6 +163,25 @@ type UserChange struct {
 	SignOut            bool
 }
 
+// Apply returns the user after the change.
+func (c UserChange) Apply(u User) User {
+	if c.PasswordHash != nil {
+		u.PasswordHash, u.PasswordSetByOther = *c.PasswordHash, c.PasswordSetByOther
+	}
+	if c.Disabled != nil {
+		u.Disabled = *c.Disabled
+	}
+	if c.SystemAdmin != nil {
+		u.SystemAdmin = *c.SystemAdmin
+	}
+	u.Losses.Disablings += c.Losses().Disablings
+	u.Losses.Withdrawals += c.Losses().Withdrawals
+	if c.SignOut {
+		u.Epoch++
+	}
+	return u
+}
+
 // Losses is what the change takes from the user.
 func (c UserChange) Losses() (l Losses) {
 	if c.Disabled != nil && *c.Disabled {

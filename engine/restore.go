@@ -64,26 +64,21 @@ func (a *Anchors) acceptRestore(ctx context.Context, stored Anchor, behind *Behi
 
 func (a *Anchors) projects(ctx context.Context) (map[string]bool, error) {
 	ids := map[string]bool{}
-	return ids, everyPage(func(page Page) (string, error) {
-		projects, next, err := a.Store.Projects(ctx, "", page)
-		for _, p := range projects {
-			ids[p.ID] = true
-		}
-		return next, err
+	return ids, eachOf(func(page Page) ([]Project, string, error) { return a.Store.Projects(ctx, "", page) }, func(p Project) error {
+		ids[p.ID] = true
+		return nil
 	})
 }
 
 func (a *Anchors) liveTokens(ctx context.Context, projectID string) (live []TokenRecord, err error) {
 	now := a.Clock()
-	return live, everyPage(func(page Page) (string, error) {
-		tokens, next, err := a.Store.Tokens(ctx, projectID, page)
-		for _, t := range tokens {
-			if t.Settlement == nil && !t.Expired(now) {
-				live = append(live, t)
-			}
+	err = eachOf(func(page Page) ([]TokenRecord, string, error) { return a.Store.Tokens(ctx, projectID, page) }, func(t TokenRecord) error {
+		if t.Settlement == nil && !t.Expired(now) {
+			live = append(live, t)
 		}
-		return next, err
+		return nil
 	})
+	return live, err
 }
 
 // recordRestore writes an entry into the system's chain and into each chain that is
@@ -141,15 +136,9 @@ func (a *Anchors) endRequests(ctx context.Context, projectID string) error {
 	transitions := &Transitions{Store: a.Store, Reports: noReports{}, Clock: a.Clock, Log: a.Log}
 	// An issued request can become approved, so approved ones come after.
 	for _, status := range []Status{StatusIssued, StatusApproved, StatusPendingApproval} {
-		err := everyPage(func(page Page) (string, error) {
-			requests, next, err := a.Store.Requests(ctx, RequestQuery{ProjectID: projectID, Status: status, Page: page})
-			for _, r := range requests {
-				if err == nil {
-					err = endRestored(ctx, transitions, r)
-				}
-			}
-			return next, err
-		})
+		err := eachOf(func(page Page) ([]Request, string, error) {
+			return a.Store.Requests(ctx, RequestQuery{ProjectID: projectID, Status: status, Page: page})
+		}, func(r Request) error { return endRestored(ctx, transitions, r) })
 		if err != nil {
 			return err
 		}

@@ -210,7 +210,19 @@ func (s *Authentication) SignOutEverywhere(ctx context.Context, by Caller) error
 	if by.Session == nil {
 		return errNoSession
 	}
-	return s.Store.ChangeUser(ctx, by.User.ID, UserChange{SignOut: true}, Record{Audit: by.systemEntry(by.Origin, s.Clock(), ActionSessionsClosedEverywhere)})
+	_, err := s.changeSelf(ctx, by, UserChange{SignOut: true}, ActionSessionsClosedEverywhere)
+	return err
+}
+
+// changeSelf changes the caller's account, and returns it as it is then.
+func (s *Authentication) changeSelf(ctx context.Context, by Caller, change UserChange, action string) (User, error) {
+	change.IfEpoch = &by.User.Epoch
+	u := change.Apply(by.User)
+	err := s.Store.ChangeUser(ctx, u.ID, change, Record{Audit: by.systemEntry(by.Origin, s.Clock(), action)}.writes(u.document()))
+	if errors.Is(err, CodeConflict) {
+		err = errSignedOut
+	}
+	return u, err
 }
 
 var errNoSession = Errorf(CodeInvalidRequest, "the call has an API key and no session; sign in with a browser to use it")
@@ -232,20 +244,14 @@ func (s *Authentication) ChangePassword(ctx context.Context, by Caller, current,
 	if err != nil {
 		return Principal{}, "", fmt.Errorf("change password: %w", err)
 	}
-	u := by.User
-	change := UserChange{IfEpoch: &u.Epoch, PasswordHash: &hash, SignOut: true}
-	err = s.Store.ChangeUser(ctx, u.ID, change, Record{Audit: by.systemEntry(by.Origin, s.Clock(), ActionPasswordSet)})
-	if errors.Is(err, CodeConflict) {
-		return Principal{}, "", errSignedOut
-	}
+	u, err := s.changeSelf(ctx, by, UserChange{PasswordHash: &hash, SignOut: true}, ActionPasswordSet)
 	if err != nil {
 		return Principal{}, "", err
 	}
-	u.PasswordHash, u.Epoch = hash, u.Epoch+1
 	return s.open(ctx, by.Origin, u)
 }
 
-// errSignedOut refuses a change of password whose session was ended meanwhile, for
+// errSignedOut refuses a change of an account whose sessions were ended meanwhile, for
 // example because an administrator set another password, which stays.
 var errSignedOut = Errorf(CodeUnauthenticated, "you were signed out meanwhile; sign in again")
 

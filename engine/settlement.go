@@ -32,14 +32,15 @@ func (s Settlement) record(t Token) Record {
 	if s.Kind == Consumed {
 		rec.Audit.Detail = s.fileDetail()
 	}
-	return rec
+	return rec.writes(s.document())
 }
 
 // interrupted is the audit entry of a file that was consumed and may not have
 // arrived.
 func (s Settlement) interrupted(t Token, at time.Time) AuditEntry {
 	e := s.record(t).Audit
-	e.Ref, e.Time, e.Action, e.Outcome, e.Detail = "interrupted/"+s.Digest, at, ActionDownloadInterrupted, AuditFailed, nil
+	e.Ref, e.Time, e.Action, e.Outcome = "interrupted/"+s.Digest, at, ActionDownloadInterrupted, AuditFailed
+	e.Detail, e.Documents = nil, nil
 	return e
 }
 

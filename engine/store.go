@@ -29,6 +29,7 @@ type Store interface {
 	NotificationTargets
 	AuditLog
 	DataKeys
+	ColumnChecks
 	// Ping returns an error if the store does not answer.
 	Ping(ctx context.Context) error
 	// Close releases what the store holds, after writes under way have ended.
@@ -263,6 +264,9 @@ type AuditLog interface {
 	AuditEntries(ctx context.Context, q AuditQuery) ([]AuditEntry, string, error)
 	// AuditAfter returns up to limit entries in order, from seq+1 on.
 	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]AuditEntry, error)
+	// AuditWaiting counts the entries of all chains that are durable and have no number
+	// yet, and says when the first of them was appended: the zero time if there is none.
+	AuditWaiting(ctx context.Context) (entries int, since time.Time, err error)
 }
 
 // DataKeys keeps the keys of the installation, each wrapped by a keeper.
@@ -270,4 +274,19 @@ type DataKeys interface {
 	// DataKey stores the wrapped key unless the id is taken, and returns the stored
 	// one, so that all processes get the key of the first caller.
 	DataKey(ctx context.Context, id string, wrapped SealedKey) (SealedKey, error)
+}
+
+// MaxMisplaced is the largest number of disagreements that [ColumnChecks] returns.
+const MaxMisplaced = 100
+
+// ColumnChecks compares documents with the values under which they are stored: those of
+// columns, of ids, and of members beside the document. Whoever changes such a value, and
+// not the document, makes the store find another document, or none.
+type ColumnChecks interface {
+	// Misplaced returns the documents of a project that are stored under other values
+	// than they say, up to MaxMisplaced. A document that cannot be read is one of them.
+	// Those of SystemChain are the documents of no project, or of one that does not
+	// exist. The audit log is not among them: AuditAfter returns an entry that is stored
+	// under other values without its hash.
+	Misplaced(ctx context.Context, projectID string) ([]Disagreement, error)
 }

@@ -89,7 +89,7 @@ func (t *Transitions) advance(ctx context.Context, projectID, requestID string, 
 		changed := a.of(next.Request)
 		next.Approval = &changed
 	}
-	if err := t.Store.AdvanceRequest(ctx, next); err != nil {
+	if err := t.Store.AdvanceRequest(ctx, next.describe()); err != nil {
 		return r, fmt.Errorf("store transition: %w", err)
 	}
 	if next.Record != nil {

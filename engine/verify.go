@@ -17,13 +17,15 @@ type Disagreement struct {
 }
 
 // AuditVerification is the result of checking a chain. Problem says what is wrong
-// with the first bad entry, BrokenAt its sequence number.
+// with the first bad entry, BrokenAt its sequence number. Entries counts those that
+// were checked. Disagreements are the first 100 of those that were found.
 type AuditVerification struct {
-	OK       bool
-	Entries  int64
-	Head     AuditHead
-	BrokenAt int64
-	Problem  string
+	OK            bool
+	Entries       int64
+	Head          AuditHead
+	BrokenAt      int64
+	Problem       string
+	Disagreements []Disagreement
 }
 
 const verifyPage = 1000
@@ -37,7 +39,12 @@ type AuditReader interface {
 // every change, gap and reordering. It finds that entries are missing at the end only
 // if a head that was stored elsewhere is given as anchor (zero for none).
 func VerifyAudit(ctx context.Context, log AuditReader, key []byte, chain string, anchor AuditHead) (AuditVerification, error) {
-	verdict := AuditVerification{OK: true}
+	return verifyAfter(ctx, log, key, chain, AuditHead{}, anchor, func(AuditEntry) {})
+}
+
+// verifyAfter checks the part of a chain that follows a head, and visits its entries.
+func verifyAfter(ctx context.Context, log AuditReader, key []byte, chain string, after, anchor AuditHead, visit func(AuditEntry)) (AuditVerification, error) {
+	verdict := AuditVerification{OK: true, Head: after}
 	for {
 		page, err := log.AuditAfter(ctx, chain, verdict.Head.Seq, verifyPage)
 		if err != nil {
@@ -50,6 +57,7 @@ func VerifyAudit(ctx context.Context, log AuditReader, key []byte, chain string,
 			}
 			verdict.Head = AuditHead{Seq: entry.Seq, Hash: entry.Hash}
 			verdict.Entries++
+			visit(entry)
 		}
 		if len(page) < verifyPage {
 			break

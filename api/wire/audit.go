@@ -26,12 +26,23 @@ type AuditHead struct {
 	Hash string `json:"hash"`
 }
 
-// AuditVerdict is the result of checking a chain. BrokenAt and Problem are absent if
-// the chain is complete and unchanged.
+// AuditDisagreement says where the audit log and a document do not say the same.
+type AuditDisagreement struct {
+	Document string `json:"document" doc:"The table, such as download_tokens"`
+	ID       string `json:"id" doc:"Its id there"`
+	Seq      int64  `json:"seq,omitempty" doc:"The latest entry about it"`
+	Problem  string `json:"problem" doc:"Such as: it is missing, although entry 7 says that it was written"`
+}
+
+// AuditVerdict is the result of checking a chain and of comparing the documents with
+// it. BrokenAt and Problem are absent if the chain is complete and unchanged. Documents
+// are compared only then.
 type AuditVerdict struct {
 	OK       bool      `json:"ok"`
 	Entries  int64     `json:"entries" doc:"Number of correct entries"`
 	Head     AuditHead `json:"head" doc:"The last correct entry"`
 	BrokenAt int64     `json:"broken_at,omitempty" doc:"Sequence number of the first entry that is not correct"`
 	Problem  string    `json:"problem,omitempty" doc:"What is wrong with it"`
+
+	Disagreements []AuditDisagreement `json:"disagreements,omitempty" doc:"Where the log and the documents do not say the same; the first 100"`
 }

@@ -119,10 +119,12 @@ func auditVerifyCommand(o *clientOptions) *cobra.Command {
 	var anchor string
 	cmd := &cobra.Command{
 		Use:   "verify [--anchor SEQ:HASH]",
-		Short: "Check the audit log for a change, a gap or a reordering",
-		Long: "Check the hash chain of the audit log for a change, a gap or a reordering. It prints the head of the\n" +
+		Short: "Check the audit log, and compare the documents with it",
+		Long: "Check the hash chain of the audit log for a change, a gap or a reordering, and compare the documents\n" +
+			"with it: each must be as its latest entry says, and none may be missing. It prints the head of the\n" +
 			"chain. Note the head elsewhere: given as --anchor later, it shows whether entries were removed at the\n" +
-			"end, or the whole chain rewritten. The exit code is 1 if the chain is broken.",
+			"end, or the whole chain rewritten. The exit code is 1 if the chain is broken, or if a document and\n" +
+			"the log do not say the same.",
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, s *session, _ []string) error {
 			head, err := parseAnchor(anchor)
@@ -156,15 +158,21 @@ func parseAnchor(text string) (wire.AuditHead, error) {
 
 func (s *session) showAuditVerdict(v wire.AuditVerdict) error {
 	result := "intact"
-	if !v.OK {
+	if v.BrokenAt > 0 {
 		result = "broken"
 	}
-	err := s.show(v, []string{"Chain", result}, []string{"Entries", strconv.FormatInt(v.Entries, 10)},
-		[]string{"Head", fmt.Sprintf("%d:%s", v.Head.Seq, v.Head.Hash)})
-	if err == nil && !v.OK {
-		err = fmt.Errorf("the audit chain is broken at entry %d: %s", v.BrokenAt, clean(v.Problem))
+	rows := [][]string{{"Chain", result}, {"Entries", strconv.FormatInt(v.Entries, 10)}, {"Head", fmt.Sprintf("%d:%s", v.Head.Seq, v.Head.Hash)}}
+	for _, d := range v.Disagreements {
+		rows = append(rows, []string{d.Document, d.ID + ": " + d.Problem})
 	}
-	return err
+	err := s.show(v, rows...)
+	switch {
+	case err != nil || v.OK:
+		return err
+	case v.BrokenAt > 0:
+		return fmt.Errorf("the audit chain is broken at entry %d: %s", v.BrokenAt, clean(v.Problem))
+	}
+	return errors.New("the audit log and the documents do not say the same, as listed")
 }
 
 // exported is what audit export prints for programs.

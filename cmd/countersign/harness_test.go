@@ -112,7 +112,7 @@ func eventually(t *testing.T, what string, met func() bool) {
 // server is a running development server.
 type server struct {
 	t     *testing.T
-	dir   string
+	dir   string // the data folder
 	cmd   *exec.Cmd
 	url   string
 	boot  bootstrapFile
@@ -120,6 +120,7 @@ type server struct {
 	ended chan struct{}
 
 	launched time.Time
+	mongoURI string // of the store, if it is not SQLite
 }
 
 // start starts the program on a folder and waits until it is ready. What it
@@ -295,8 +296,16 @@ func (s *server) status(requestID string) string {
 	return r.Status
 }
 
-// auditOK verifies the project's chain and returns its length.
+// auditOK verifies the project's chain, compares the documents with it and with that
+// of the system, and returns its length.
 func (s *server) auditOK() int {
+	s.t.Helper()
+	s.agreed()
+	return s.verified()
+}
+
+// verified has the server verify the project's chain, and returns its length.
+func (s *server) verified() int {
 	s.t.Helper()
 	var v struct {
 		OK      bool

@@ -32,7 +32,9 @@ func TestServeOnMongoDB(t *testing.T) {
 	serve := func() *server {
 		cmd := exec.Command(program, "serve", "--data", filepath.Join(base, "data"), "--listen", "127.0.0.1:0", "--listen-admin=", "--bootstrap", file, "--public-url", "")
 		cmd.Env = append(os.Environ(), "COUNTERSIGN_MONGODB_URI="+uri)
-		return serveOn(t, cmd, file)
+		s := serveOn(t, cmd, file)
+		s.dir, s.mongoURI = filepath.Join(base, "data"), uri
+		return s
 	}
 	s := serve()
 	leaf, key := newCanaryCertificate(t)

@@ -181,7 +181,7 @@ func TestFullDisk(t *testing.T) {
 	if len(list.Items) != 1 {
 		t.Errorf("%v", list)
 	}
-	s.auditOK()
+	s.verified() // SQLite does not find the database in the server's namespace
 }
 
 // zeros is endless.

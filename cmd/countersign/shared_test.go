@@ -15,6 +15,7 @@ import (
 
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/engine/keys"
+	"github.com/countersign-dev/countersign/engine/store/mongo"
 	"github.com/countersign-dev/countersign/engine/store/sqlite"
 )
 
@@ -136,7 +137,35 @@ func memberKey(t *testing.T, admin *engine.Admin, by engine.Caller, u engine.Use
 // inStore does something as an administrator in the store of a running server.
 func (s *server) inStore(do func(engine.Store, *engine.Admin)) {
 	s.t.Helper()
-	store, err := sqlite.Open(s.t.Context(), filepath.Join(s.dir, "db", "countersign.db"))
+	s.inStoreWithKey(func(store engine.Store, _ []byte) { do(store, &engine.Admin{Store: store, Clock: engine.SystemClock}) })
+}
+
+// agreed checks that every chain is intact and agrees with all documents, also with
+// those that are new.
+func (s *server) agreed() {
+	s.t.Helper()
+	s.inStoreWithKey(func(store engine.Store, key []byte) {
+		later := func() time.Time { return engine.SystemClock().Add(time.Hour) }
+		v := engine.Verifier{Store: store, Key: key, Ages: engine.RetentionAges{Tokens: 720 * time.Hour}, Clock: later}
+		for _, chain := range []string{s.boot.ProjectID, engine.SystemChain} {
+			found, err := v.Verify(s.t.Context(), chain, engine.AuditHead{})
+			if err != nil || !found.OK || found.Entries == 0 {
+				s.t.Errorf("verification of %s: %+v, %v", chain, found, err)
+			}
+		}
+	})
+}
+
+// inStoreWithKey opens the store of a running server, with its audit key.
+func (s *server) inStoreWithKey(do func(engine.Store, []byte)) {
+	s.t.Helper()
+	var store engine.Store
+	var err error
+	if s.mongoURI != "" {
+		store, err = mongo.Open(s.t.Context(), s.mongoURI)
+	} else {
+		store, err = sqlite.Open(s.t.Context(), filepath.Join(s.dir, "db", "countersign.db"))
+	}
 	noError(s.t, err)
 	defer func() { noError(s.t, store.Close()) }()
 	sealer, err := keys.Open(s.t.Context(), keys.Options{KeyFile: filepath.Join(s.dir, "keys", "local.key"), Logger: slog.New(slog.DiscardHandler)})
@@ -145,7 +174,7 @@ func (s *server) inStore(do func(engine.Store, *engine.Admin)) {
 	auditKey, err := keys.DataKey(s.t.Context(), sealer, store, "audit-chain")
 	noError(s.t, err)
 	noError(s.t, store.UseAuditKey(s.t.Context(), auditKey))
-	do(store, &engine.Admin{Store: store, Clock: engine.SystemClock})
+	do(store, auditKey)
 }
 
 var approverGroups atomic.Int64

@@ -41,6 +41,7 @@ type system struct {
 	store         engine.Store
 	keys          *keys.Sealer
 	auditKey      []byte
+	verifier      *engine.Verifier
 	anchors       *engine.Anchors
 	host          *host.Host
 	policy        *policies.Evaluator
@@ -274,12 +275,14 @@ func (s *system) startUseCases(ctx context.Context) error {
 		Store: s.store, Keys: s.keys, Clock: engine.SystemClock, Log: s.log, PublicURL: strings.TrimSuffix(s.config.PublicURL, "/"),
 		Notifier: notify.New(notify.Options{AllowHosts: s.config.Notifications.AllowHosts, Clock: engine.SystemClock}),
 	}
+	ages := engine.RetentionAges{Tokens: s.config.Retention.Tokens, Requests: s.config.Retention.Requests}
+	s.verifier = &engine.Verifier{Store: s.store, Key: s.auditKey, Ages: ages, Clock: engine.SystemClock}
 	transitions := &engine.Transitions{Store: s.store, Policy: s.policy, Reports: s.workflows, Clock: engine.SystemClock, Log: s.log}
 	retention := &engine.Retention{Store: s.store, Clock: engine.SystemClock}
 	if err := s.workflows.Work(transitions, retention, s.notifications); err != nil {
 		return err
 	}
-	return s.workflows.ScheduleRetention(ctx, engine.RetentionAges{Tokens: s.config.Retention.Tokens, Requests: s.config.Retention.Requests})
+	return s.workflows.ScheduleRetention(ctx, ages)
 }
 
 // url is the public URL or, without one, a URL that works on this machine.

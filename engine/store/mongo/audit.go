@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/mongo/options"
@@ -48,6 +49,20 @@ func (s *Store) Append(ctx context.Context, e engine.AuditEntry) error {
 	return s.change(engine.Record{Audit: e}, func() (bool, error) {
 		return true, s.audit.append(ctx, e)
 	})
+}
+
+// AuditWaiting implements engine.AuditLog.
+func (s *Store) AuditWaiting(ctx context.Context) (entries int, since time.Time, err error) {
+	c := s.db.Collection(waitingName)
+	n, err := c.CountDocuments(ctx, bson.D{})
+	if err != nil {
+		return 0, time.Time{}, fault("count the waiting audit entries", err)
+	}
+	first, err := findAll[waitingEntry](ctx, c, bson.D{}, options.Find().SetSort(bson.D{{Key: "order", Value: 1}}).SetLimit(1))
+	if err != nil || len(first) == 0 { // they were linked meanwhile
+		return 0, time.Time{}, err
+	}
+	return int(n), time.Unix(0, first[0].Order).UTC(), nil
 }
 
 // AuditEntries implements engine.AuditLog. Its cursor is a sequence number.
@@ -119,13 +134,22 @@ func auditPlace(q engine.AuditQuery) (bson.D, error) {
 	return append(place, bson.E{Key: "$lt", Value: seq}), nil
 }
 
-// AuditAfter implements engine.AuditLog.
+// AuditAfter implements engine.AuditLog. An entry that is not in its place, or cannot be
+// read, has no hash, so that a verification finds it.
 func (s *Store) AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]engine.AuditEntry, error) {
 	if err := s.audit.linker(chain).link(ctx, maxLinkTries); err != nil {
 		return nil, err
 	}
-	docs, err := findAll[auditDocument](ctx, s.db.Collection(auditName),
+	docs, err := findAll[bson.Raw](ctx, s.db.Collection(auditName),
 		bson.D{{Key: "project_id", Value: chain}, {Key: "seq", Value: bson.D{{Key: "$gt", Value: seq}}}},
 		options.Find().SetSort(bson.D{{Key: "seq", Value: 1}}).SetLimit(int64(limit)))
-	return entriesOf(docs), err
+	entries := make([]engine.AuditEntry, 0, len(docs))
+	for _, raw := range docs {
+		doc, err := decode[auditDocument](raw)
+		if err != nil || doc.ID != newAuditDocument(doc.AuditEntry).ID {
+			doc.Hash = ""
+		}
+		entries = append(entries, doc.AuditEntry)
+	}
+	return entries, err
 }

@@ -19,6 +19,10 @@ type certificateDocument struct {
 	SearchText         string `json:"search_text"`
 }
 
+func newCertificateDocument(c engine.Certificate) certificateDocument {
+	return certificateDocument{Certificate: c, SearchText: c.SearchText()}
+}
+
 // keyDocument is a sealed key under the id of its certificate, or a data key under
 // its own.
 type keyDocument struct {
@@ -32,7 +36,7 @@ type keyDocument struct {
 func (s *Store) CreateCertificate(ctx context.Context, cert engine.Certificate, key *engine.SealedKey, rec engine.Record) error {
 	return s.change(rec, func() (bool, error) {
 		c := s.db.Collection(certificatesName)
-		doc := certificateDocument{Certificate: cert, SearchText: cert.SearchText()}
+		doc := newCertificateDocument(cert)
 		if err := absentOrSame(ctx, c, cert.ID, doc); err != nil {
 			return false, err
 		}

@@ -181,7 +181,7 @@ func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, at t
 // Member implements engine.People.
 func (s *Store) Member(ctx context.Context, projectID, userID string) (engine.Member, error) {
 	m, err := find[memberDocument](ctx, s.db.Collection(membersName), byID(memberKey(projectID, userID)))
-	if err == nil && m.RemovedBy != nil {
+	if err == nil && (m.RemovedBy != nil || m.misplaced() != "") {
 		err = engine.CodeNotFound
 	}
 	if err != nil {

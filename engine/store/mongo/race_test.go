@@ -236,3 +236,27 @@ func TestForgedWaitingEntryIsFound(t *testing.T) {
 		}
 	})
 }
+
+// TestEntriesThatWaitAreCounted leaves an entry unlinked, as a process that ends does.
+func TestEntriesThatWaitAreCounted(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s server) {
+		uri, db := s.database(t)
+		ctx, store := t.Context(), open(t, uri)
+		since := time.Now().UTC().Add(-time.Minute)
+		left := bson.D{{Key: "_id", Value: "left"}, {Key: "order", Value: since.UnixNano()}, {Key: "mac", Value: ""}, {Key: "entry", Value: bson.D{
+			{Key: "ref", Value: "left"}, {Key: "project_id", Value: "prj"},
+		}}}
+		if _, err := db.Collection("audit_waiting").InsertOne(ctx, left); err != nil {
+			t.Fatal(err)
+		}
+		if n, oldest, err := store.AuditWaiting(ctx); err != nil || n != 1 || !oldest.Equal(since) {
+			t.Fatalf("%d wait, since %v, %v; want 1 since %v", n, oldest, err, since)
+		}
+		if _, err := store.AuditAfter(ctx, "prj", 0, 1); err != nil {
+			t.Fatal(err)
+		}
+		if n, oldest, err := store.AuditWaiting(ctx); err != nil || n != 0 || !oldest.IsZero() {
+			t.Fatalf("after a reader had them linked: %d wait, since %v, %v", n, oldest, err)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package mongo
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,7 +75,7 @@ func (s *Store) withSettlements(ctx context.Context, tokens []engine.Token) ([]e
 		return nil, err
 	}
 	for _, end := range ends {
-		records[places[end.Digest]].Settlement = &end.Settlement
+		records[places[strings.TrimSuffix(end.ID, settlementSuffix)]].Settlement = &end.Settlement
 	}
 	return records, nil
 }

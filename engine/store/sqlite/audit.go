@@ -3,10 +3,12 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -26,9 +28,7 @@ func (tx tx) record(rec engine.Record) (added bool, err error) {
 	if rec.Event == nil {
 		return true, nil
 	}
-	e := rec.Event
-	_, err = tx.insert("certificate_events", "id, project_id, certificate_id, time, request_id", e,
-		e.ID, e.ProjectID, e.CertificateID, ms(e.Time), orNull(e.RequestID))
+	_, err = events.insert(tx, *rec.Event)
 	return true, err
 }
 
@@ -36,33 +36,19 @@ func (tx tx) record(rec engine.Record) (added bool, err error) {
 // recognised when it is written again.
 var errUnnamed = errors.New("an audit entry needs a Ref and a chain")
 
-// head is the last entry of a chain with the columns that only grow along it.
-type head struct {
-	engine.AuditHead
-	latestTime, maxDelay int64
-}
-
 // append adds an entry to its chain unless an entry with the same Ref exists.
 func (tx tx) append(e engine.AuditEntry) (added bool, err error) {
 	if e.Ref == "" || e.ProjectID == "" {
 		return false, errUnnamed
 	}
-	heads, err := scan(context.Background(), tx, func(rows *sql.Rows) (h head, err error) {
-		return h, rows.Scan(&h.Seq, &h.Hash, &h.latestTime, &h.maxDelay)
-	}, "SELECT seq, hash, latest_time, max_delay FROM audit_logs WHERE project_id = ? ORDER BY seq DESC LIMIT 1", e.ProjectID)
-	if err != nil {
+	head, beside := engine.AuditHead{}, make([]any, len(entries.beside))
+	if _, err := scan(context.Background(), tx, func(rows *sql.Rows) (none struct{}, err error) {
+		return none, rows.Scan(&head.Seq, &head.Hash, &beside[0], &beside[1])
+	}, "SELECT seq, hash, latest_time, max_delay FROM audit_logs WHERE project_id = ? ORDER BY seq DESC LIMIT 1", e.ProjectID); err != nil {
 		return false, err
 	}
-	last := head{latestTime: ms(e.Time)}
-	if len(heads) > 0 {
-		last = heads[0]
-	}
-	e.Link(tx.auditKey, last.AuditHead)
-	at := ms(e.Time)
-	latest := max(last.latestTime, at)
-	return tx.insert("audit_logs", "project_id, seq, ref, hash, time, latest_time, max_delay, action, actor_id, person, certificate_id, request_id", e,
-		e.ProjectID, e.Seq, e.Ref, e.Hash, at, latest, max(last.maxDelay, latest-at),
-		e.Action, e.Actor.ID, e.Actor.Person, orNull(e.CertificateID), orNull(e.RequestID))
+	e.Link(tx.auditKey, head)
+	return entries.insert(tx, e, beside...)
 }
 
 // UseAuditKey implements [engine.AuditLog].
@@ -76,23 +62,27 @@ func (s *Store) Append(ctx context.Context, e engine.AuditEntry) error {
 	return s.change(ctx, engine.Record{Audit: e}, func(tx) error { return nil })
 }
 
-// AuditAfter implements [engine.AuditLog].
-func (s *Store) AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]engine.AuditEntry, error) {
-	return scan(ctx, s.reading, auditRow, "SELECT seq, ref, hash, action, actor_id, person, coalesce(certificate_id, ''), coalesce(request_id, ''), time, doc"+
-		" FROM audit_logs WHERE project_id = ? AND seq > ? ORDER BY seq LIMIT ?", chain, seq, limit)
+// AuditWaiting implements [engine.AuditLog]. An entry gets its number when it is written.
+func (s *Store) AuditWaiting(context.Context) (entries int, since time.Time, err error) {
+	return 0, time.Time{}, nil
 }
 
-// auditRow reads an entry. One that differs from its columns has no hash, so that a
-// verification finds it.
-func auditRow(rows *sql.Rows) (engine.AuditEntry, error) {
-	var c engine.AuditEntry
-	var at int64
-	e, err := row[engine.AuditEntry](rows, &c.Seq, &c.Ref, &c.Hash, &c.Action, &c.Actor.ID, &c.Actor.Person, &c.CertificateID, &c.RequestID, &at)
-	if e.Seq != c.Seq || e.Ref != c.Ref || e.Hash != c.Hash || e.Action != c.Action || e.Actor.ID != c.Actor.ID || e.Actor.Person != c.Actor.Person ||
-		e.CertificateID != c.CertificateID || e.RequestID != c.RequestID || ms(e.Time) != at {
+// AuditAfter implements [engine.AuditLog].
+func (s *Store) AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]engine.AuditEntry, error) {
+	return scan(ctx, s.reading, auditRow, entries.selection()+" WHERE project_id = ? AND seq > ? ORDER BY seq LIMIT ?", chain, seq, limit)
+}
+
+// auditRow reads an entry. One that differs from its columns, or cannot be read, has no
+// hash, so that a verification finds it.
+func auditRow(rows *sql.Rows) (e engine.AuditEntry, err error) {
+	r, err := entries.read(rows)
+	if err != nil {
+		return e, err
+	}
+	if err := json.Unmarshal([]byte(r.doc), &e); err != nil || entries.problem(r) != "" {
 		e.Hash = ""
 	}
-	return e, err
+	return e, nil
 }
 
 // AuditEntries implements [engine.AuditLog].

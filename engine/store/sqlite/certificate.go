@@ -11,19 +11,19 @@ import (
 // CreateCertificate implements [engine.Certificates].
 func (s *Store) CreateCertificate(ctx context.Context, c engine.Certificate, key *engine.SealedKey, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		if err := tx.create("certificates", "id, project_id, created_at, search_text", c, c.ID, c.ProjectID, ms(c.CreatedAt), c.SearchText()); err != nil {
+		if err := certificates.create(tx, c); err != nil {
 			return err
 		}
 		if key == nil {
 			return nil
 		}
-		return tx.create("certificate_keys", "certificate_id", key, c.ID)
+		return certificateKeys.create(tx, *key, c.ID)
 	})
 }
 
 // Certificate implements [engine.Certificates].
 func (s *Store) Certificate(ctx context.Context, projectID, id string) (engine.Certificate, error) {
-	return get[engine.Certificate](ctx, s.reading, "certificates WHERE id = ? AND project_id = ?", id, projectID)
+	return certificates.one(ctx, s.reading, ofProject(projectID, id)...)
 }
 
 // Certificates implements [engine.Certificates].

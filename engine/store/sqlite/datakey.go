@@ -9,7 +9,7 @@ import (
 // DataKey implements [engine.DataKeys].
 func (s *Store) DataKey(ctx context.Context, id string, wrapped engine.SealedKey) (engine.SealedKey, error) {
 	return update(ctx, s, func(tx tx) (engine.SealedKey, error) {
-		if _, err := tx.insert("data_keys", "id", wrapped, id); err != nil {
+		if _, err := dataKeys.insert(tx, wrapped, id); err != nil {
 			return engine.SealedKey{}, err
 		}
 		return get[engine.SealedKey](context.Background(), tx, "data_keys WHERE id = ?", id)

@@ -16,13 +16,13 @@ func (s *Store) CreateNotificationTarget(ctx context.Context, t engine.Notificat
 		if err != nil {
 			return err
 		}
-		return tx.create("notification_targets", "id, project_id, created_at", t, t.ID, t.ProjectID, ms(t.CreatedAt))
+		return targets.create(tx, t)
 	})
 }
 
 // NotificationTarget implements [engine.NotificationTargets].
 func (s *Store) NotificationTarget(ctx context.Context, projectID, id string) (engine.NotificationTarget, error) {
-	return get[engine.NotificationTarget](ctx, s.reading, "notification_targets WHERE id = ? AND project_id = ?", id, projectID)
+	return targets.one(ctx, s.reading, ofProject(projectID, id)...)
 }
 
 // NotificationTargets implements [engine.NotificationTargets].

@@ -11,18 +11,18 @@ import (
 // CreateUser implements [engine.People].
 func (s *Store) CreateUser(ctx context.Context, u engine.User, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		return tx.create("users", "id, username, created_at", u, u.ID, u.Username, ms(u.CreatedAt))
+		return users.create(tx, u)
 	})
 }
 
 // User implements [engine.People].
 func (s *Store) User(ctx context.Context, id string) (engine.User, error) {
-	return get[engine.User](ctx, s.reading, "users WHERE id = ?", id)
+	return users.one(ctx, s.reading, filter{"id", id})
 }
 
 // UserByName implements [engine.People].
 func (s *Store) UserByName(ctx context.Context, username string) (engine.User, error) {
-	return get[engine.User](ctx, s.reading, "users WHERE username = ?", username)
+	return users.one(ctx, s.reading, filter{"username", username})
 }
 
 // Users implements [engine.People].
@@ -33,28 +33,15 @@ func (s *Store) Users(ctx context.Context, page engine.Page) ([]engine.User, str
 // ChangeUser implements [engine.People].
 func (s *Store) ChangeUser(ctx context.Context, userID string, change engine.UserChange, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		u, err := get[engine.User](context.Background(), tx, "users WHERE id = ?", userID)
+		u, err := users.one(context.Background(), tx, filter{"id", userID})
 		if err != nil {
 			return err
 		}
 		if change.IfEpoch != nil && *change.IfEpoch != u.Epoch {
 			return engine.CodeConflict
 		}
-		if change.PasswordHash != nil {
-			u.PasswordHash, u.PasswordSetByOther = *change.PasswordHash, change.PasswordSetByOther
-		}
-		if change.Disabled != nil {
-			u.Disabled = *change.Disabled
-		}
-		if change.SystemAdmin != nil {
-			u.SystemAdmin = *change.SystemAdmin
-		}
-		u.Losses.Disablings += change.Losses().Disablings
-		u.Losses.Withdrawals += change.Losses().Withdrawals
-		if change.SignOut {
-			u.Epoch++
-		}
-		return tx.rewrite("users", userID, u)
+		_, err = users.rewrite(tx, change.Apply(u))
+		return err
 	})
 }
 
@@ -66,11 +53,11 @@ func (s *Store) SetMember(ctx context.Context, m engine.Member, rec engine.Recor
 
 func (tx tx) setMember(m engine.Member) error {
 	ctx := context.Background()
-	project, err := get[engine.Project](ctx, tx, "projects WHERE id = ?", m.ProjectID)
+	project, err := projects.one(ctx, tx, filter{"id", m.ProjectID})
 	if err != nil {
 		return err
 	}
-	before, err := get[engine.Member](ctx, tx, "members WHERE project_id = ? AND user_id = ?", m.ProjectID, m.UserID)
+	before, err := members.one(ctx, tx, ofMember(m.ProjectID, m.UserID)...)
 	switch {
 	case err == nil:
 		m.CreatedAt, m.FormerUntil = before.CreatedAt, before.FormerUntil
@@ -80,19 +67,23 @@ func (tx tx) setMember(m engine.Member) error {
 	case !errors.Is(err, engine.CodeNotFound):
 		return err
 	default:
-		former, err := get[engine.Member](ctx, tx, "former_members WHERE project_id = ? AND user_id = ?", m.ProjectID, m.UserID)
+		former, err := formerMembers.one(ctx, tx, ofMember(m.ProjectID, m.UserID)...)
 		if err != nil && !errors.Is(err, engine.CodeNotFound) {
 			return err
 		}
 		m.FormerUntil = former.FormerUntil
 	}
-	return tx.create("members", "project_id, user_id, created_at, project_created_at", m, m.ProjectID, m.UserID, ms(m.CreatedAt), ms(project.CreatedAt))
+	return members.create(tx, m, ms(project.CreatedAt))
+}
+
+func ofMember(projectID, userID string) []filter {
+	return []filter{{"project_id", projectID}, {"user_id", userID}}
 }
 
 // RemoveMember implements [engine.People].
 func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, at time.Time, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		m, err := get[engine.Member](context.Background(), tx, "members WHERE project_id = ? AND user_id = ?", projectID, userID)
+		m, err := members.one(context.Background(), tx, ofMember(projectID, userID)...)
 		if err != nil {
 			return err
 		}
@@ -102,13 +93,13 @@ func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, at t
 			}
 		}
 		m.FormerUntil = at
-		return tx.create("former_members", "project_id, user_id", m, projectID, userID)
+		return formerMembers.create(tx, m)
 	})
 }
 
 // Member implements [engine.People].
 func (s *Store) Member(ctx context.Context, projectID, userID string) (engine.Member, error) {
-	return get[engine.Member](ctx, s.reading, "members WHERE project_id = ? AND user_id = ?", projectID, userID)
+	return members.one(ctx, s.reading, ofMember(projectID, userID)...)
 }
 
 // Members implements [engine.People].
@@ -119,18 +110,18 @@ func (s *Store) Members(ctx context.Context, projectID string, page engine.Page)
 // CreateAPIKey implements [engine.People].
 func (s *Store) CreateAPIKey(ctx context.Context, k engine.APIKey, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		return tx.create("api_keys", "id, project_id, secret_digest, created_at", k, k.ID, k.ProjectID, k.SecretDigest, ms(k.CreatedAt))
+		return apiKeys.create(tx, k)
 	})
 }
 
 // APIKey implements [engine.People].
 func (s *Store) APIKey(ctx context.Context, id string) (engine.APIKey, error) {
-	return get[engine.APIKey](ctx, s.reading, "api_keys WHERE id = ?", id)
+	return apiKeys.one(ctx, s.reading, filter{"id", id})
 }
 
 // APIKeyBySecret implements [engine.People].
 func (s *Store) APIKeyBySecret(ctx context.Context, secretDigest string) (engine.APIKey, error) {
-	return get[engine.APIKey](ctx, s.reading, "api_keys WHERE secret_digest = ?", secretDigest)
+	return apiKeys.one(ctx, s.reading, filter{"secret_digest", secretDigest})
 }
 
 // APIKeys implements [engine.People].
@@ -141,11 +132,12 @@ func (s *Store) APIKeys(ctx context.Context, projectID string, page engine.Page)
 // RevokeAPIKey implements [engine.People].
 func (s *Store) RevokeAPIKey(ctx context.Context, projectID, id string, at time.Time, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		k, err := get[engine.APIKey](context.Background(), tx, "api_keys WHERE id = ? AND project_id = ?", id, projectID)
+		k, err := apiKeys.one(context.Background(), tx, ofProject(projectID, id)...)
 		if err != nil || !k.RevokedAt.IsZero() {
 			return err
 		}
 		k.RevokedAt = at
-		return tx.rewrite("api_keys", id, k)
+		_, err = apiKeys.rewrite(tx, k)
+		return err
 	})
 }

@@ -77,7 +77,8 @@ func (e explainedConn) ExecContext(ctx context.Context, statement string, args .
 	return e.connection.ExecContext(ctx, statement, args...)
 }
 
-// Every statement of the contract uses an index, and none sorts.
+// Every statement of the contract uses an index, and none sorts. Only the check of the
+// columns reads whole tables.
 func TestQueryPlans(t *testing.T) {
 	p := &plans{seen: map[string][]string{}}
 	t.Run("contract", func(t *testing.T) {
@@ -91,6 +92,12 @@ func TestQueryPlans(t *testing.T) {
 			return s
 		})
 	})
+	for _, t := range tables {
+		for _, projectID := range []string{"prj", engine.SystemChain} {
+			query, _ := t.rowsOf(projectID)
+			delete(p.seen, query)
+		}
+	}
 	if len(p.seen) < 100 {
 		t.Fatalf("only %d statements were explained", len(p.seen))
 	}

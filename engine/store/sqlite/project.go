@@ -9,7 +9,7 @@ import (
 // CreateProject implements [engine.Projects].
 func (s *Store) CreateProject(ctx context.Context, p engine.Project, first engine.Member, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		if err := tx.create("projects", "id, created_at", p, p.ID, ms(p.CreatedAt)); err != nil {
+		if err := projects.create(tx, p); err != nil {
 			return err
 		}
 		return tx.setMember(first)
@@ -18,7 +18,7 @@ func (s *Store) CreateProject(ctx context.Context, p engine.Project, first engin
 
 // Project implements [engine.Projects].
 func (s *Store) Project(ctx context.Context, id string) (engine.Project, error) {
-	return get[engine.Project](ctx, s.reading, "projects WHERE id = ?", id)
+	return projects.one(ctx, s.reading, filter{"id", id})
 }
 
 // Projects implements [engine.Projects].

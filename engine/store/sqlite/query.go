@@ -157,38 +157,8 @@ func (tx tx) exec(statement string, args ...any) (int, error) {
 	return int(n), err
 }
 
-// insert adds a document unless one of its keys is taken. values are those of columns.
-func (tx tx) insert(table, columns string, doc any, values ...any) (inserted bool, err error) {
-	text, err := json.Marshal(doc)
-	if err != nil {
-		return false, fmt.Errorf("encode for %s: %w", table, err)
-	}
-	n, err := tx.exec("INSERT INTO "+table+" ("+columns+", doc) VALUES ("+strings.Repeat("?, ", len(values))+"?) ON CONFLICT DO NOTHING",
-		append(values, string(text))...)
-	return n == 1, err
-}
-
-// create is insert that returns CodeExists if a key is taken.
-func (tx tx) create(table, columns string, doc any, values ...any) error {
-	inserted, err := tx.insert(table, columns, doc, values...)
-	if err == nil && !inserted {
-		return engine.CodeExists
-	}
-	return err
-}
-
-// rewrite replaces the document under an id. No other column may change with it.
-func (tx tx) rewrite(table, id string, doc any) error {
-	text, err := json.Marshal(doc)
-	if err != nil {
-		return fmt.Errorf("encode for %s: %w", table, err)
-	}
-	_, err = tx.exec("UPDATE "+table+" SET doc = ? WHERE id = ?", string(text), id)
-	return err
-}
-
-// filter restricts a listing to the rows with a value in a column. An empty value
-// does not restrict it.
+// filter restricts a query to the rows with a value in a column. An empty value does
+// not restrict a listing.
 type filter struct{ column, value string }
 
 // filtered returns a table with its condition, for the rows of a project.

@@ -18,10 +18,9 @@ func (s *Store) OpenRequest(ctx context.Context, first engine.Transition) (engin
 
 func (tx tx) open(first engine.Transition) (engine.Request, error) {
 	r := first.Request
-	inserted, err := tx.insert("download_requests", "id, version, project_id, person, status, certificate_id, idempotency_id, created_at, ended_at", r,
-		r.ID, r.Version, r.ProjectID, r.Requester.Person, string(r.Status), r.CertificateID, orNull(r.IdempotencyID), ms(r.CreatedAt), endedAt(r))
+	inserted, err := requests.insert(tx, r)
 	if err == nil && !inserted {
-		return get[engine.Request](context.Background(), tx, "download_requests WHERE id = ?", r.ID)
+		return requests.one(context.Background(), tx, filter{"id", r.ID})
 	}
 	if err != nil {
 		return r, err
@@ -29,16 +28,16 @@ func (tx tx) open(first engine.Transition) (engine.Request, error) {
 	return r, tx.writeRest(first)
 }
 
-// follow writes what comes with a request. A token that is stored already stays as
+// writeRest writes what comes with a request. A token that is stored already stays as
 // it is.
 func (tx tx) writeRest(s engine.Transition) error {
 	if t := s.Token; t != nil {
-		if _, err := tx.insert("download_tokens", "id, project_id, issued_at, expires_at", t, t.Digest, t.ProjectID, ms(t.IssuedAt), ms(t.ExpiresAt)); err != nil {
+		if _, err := tokens.insert(tx, *t); err != nil {
 			return err
 		}
 	}
 	if s.Approval != nil {
-		if err := tx.putApproval(s.Approval); err != nil {
+		if err := approvals.put(tx, *s.Approval); err != nil {
 			return err
 		}
 	}
@@ -49,30 +48,17 @@ func (tx tx) writeRest(s engine.Transition) error {
 	return err
 }
 
-// endedAt is the value of the column ended_at.
-func endedAt(r engine.Request) any {
-	if !r.Status.Ended() {
-		return nil
-	}
-	return ms(r.UpdatedAt)
-}
-
 // AdvanceRequest implements [engine.Requests]. The transition is written in one
 // transaction, so a stored one is always complete.
 func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) error {
 	r := next.Request
-	text, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("encode request: %w", err)
-	}
-	_, err = update(ctx, s, func(tx tx) (none struct{}, err error) {
-		n, err := tx.exec("UPDATE download_requests SET version = ?, status = ?, ended_at = ?, doc = ? WHERE id = ? AND version < ?",
-			r.Version, string(r.Status), endedAt(r), string(text), r.ID, r.Version)
+	_, err := update(ctx, s, func(tx tx) (none struct{}, err error) {
+		n, err := requests.rewrite(tx, r)
 		if err != nil {
 			return none, err
 		}
 		if n == 0 {
-			return none, tx.same(r.ID, text)
+			return none, tx.same(r)
 		}
 		return none, tx.writeRest(next)
 	})
@@ -80,9 +66,13 @@ func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) erro
 }
 
 // same returns engine.CodeConflict unless exactly this request is stored.
-func (tx tx) same(id string, text []byte) error {
+func (tx tx) same(r engine.Request) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
 	stored, err := scan(context.Background(), tx, func(rows *sql.Rows) (doc string, err error) { return doc, rows.Scan(&doc) },
-		"SELECT doc FROM download_requests WHERE id = ?", id)
+		"SELECT doc FROM download_requests WHERE id = ?", r.ID)
 	switch {
 	case err != nil:
 		return err
@@ -96,12 +86,12 @@ func (tx tx) same(id string, text []byte) error {
 
 // Request implements [engine.Requests].
 func (s *Store) Request(ctx context.Context, projectID, id string) (engine.Request, error) {
-	return get[engine.Request](ctx, s.reading, "download_requests WHERE id = ? AND project_id = ?", id, projectID)
+	return requests.one(ctx, s.reading, ofProject(projectID, id)...)
 }
 
 // RequestByIdempotency implements [engine.Requests].
 func (s *Store) RequestByIdempotency(ctx context.Context, idempotencyID string) (engine.Request, error) {
-	return get[engine.Request](ctx, s.reading, "download_requests WHERE idempotency_id = ? ORDER BY created_at DESC, id DESC", orNull(idempotencyID))
+	return requests.first(ctx, s.reading, " ORDER BY created_at DESC, id DESC", filter{"idempotency_id", idempotencyID})
 }
 
 // Requests implements [engine.Requests].

@@ -11,19 +11,19 @@ import (
 // CreateSession implements [engine.Sessions].
 func (s *Store) CreateSession(ctx context.Context, session engine.Session, rec engine.Record) error {
 	return s.change(ctx, rec, func(tx tx) error {
-		return tx.create("sessions", "id, expires_at", session, session.ID, ms(session.ExpiresAt))
+		return sessions.create(tx, session)
 	})
 }
 
 // Session implements [engine.Sessions].
 func (s *Store) Session(ctx context.Context, id string) (engine.Session, error) {
-	return get[engine.Session](ctx, s.reading, "sessions WHERE id = ?", id)
+	return sessions.one(ctx, s.reading, filter{"id", id})
 }
 
 // TouchSession implements [engine.Sessions].
 func (s *Store) TouchSession(ctx context.Context, id string, at time.Time) error {
 	_, err := update(ctx, s, func(tx tx) (struct{}, error) {
-		session, err := get[engine.Session](context.Background(), tx, "sessions WHERE id = ?", id)
+		session, err := sessions.one(context.Background(), tx, filter{"id", id})
 		if errors.Is(err, engine.CodeNotFound) || err == nil && !at.After(session.SeenAt) {
 			return struct{}{}, nil
 		}
@@ -31,7 +31,8 @@ func (s *Store) TouchSession(ctx context.Context, id string, at time.Time) error
 			return struct{}{}, err
 		}
 		session.SeenAt = at
-		return struct{}{}, tx.rewrite("sessions", id, session)
+		_, err = sessions.rewrite(tx, session)
+		return struct{}{}, err
 	})
 	return err
 }

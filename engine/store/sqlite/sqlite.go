@@ -7,8 +7,9 @@
 // have connections of their own and wait for no write.
 //
 // A table holds documents as JSON and, in columns, the members by which they are
-// found (schema.sql). Every listing and lookup uses an index; a search for
-// certificates reads all certificates of its project.
+// found (schema.sql); tables.go says how they follow from the documents. Every listing
+// and lookup uses an index; a search for certificates reads all certificates of its
+// project, and the check of the columns every table.
 package sqlite
 
 import (

@@ -2,8 +2,7 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"database/sql"
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
@@ -11,7 +10,11 @@ import (
 
 // Token implements [engine.Tokens].
 func (s *Store) Token(ctx context.Context, digest string) (engine.TokenRecord, error) {
-	return get[engine.TokenRecord](ctx, s.reading, "token_records WHERE id = ?", digest)
+	found, err := get[engine.TokenRecord](ctx, s.reading, "token_records WHERE id = ?", digest)
+	if err == nil && found.Digest != digest {
+		return engine.TokenRecord{}, engine.CodeNotFound
+	}
+	return found, err
 }
 
 // Tokens implements [engine.Tokens].
@@ -35,16 +38,21 @@ func (s *Store) Settle(ctx context.Context, mine engine.Settlement, rec engine.R
 }
 
 func (tx tx) settle(mine engine.Settlement, rec engine.Record) (settled, error) {
-	text, err := json.Marshal(mine)
+	expiresAt, err := scan(context.Background(), tx, func(rows *sql.Rows) (at int64, err error) { return at, rows.Scan(&at) },
+		"SELECT expires_at FROM download_tokens WHERE id = ?", mine.Digest)
 	if err != nil {
-		return settled{}, fmt.Errorf("encode settlement: %w", err)
+		return settled{}, err
 	}
-	n, err := tx.exec(insertSettlement, settlementID(mine.Digest), mine.Digest, ms(mine.Time), string(text))
+	var ofToken any
+	if len(expiresAt) > 0 {
+		ofToken = expiresAt[0]
+	}
+	inserted, err := settlements.insert(tx, mine, ofToken)
 	if err != nil {
 		return settled{}, err
 	}
 	winner := mine
-	if n == 0 {
+	if !inserted {
 		if winner, err = get[engine.Settlement](context.Background(), tx, "download_tokens WHERE id = ?", settlementID(mine.Digest)); err != nil {
 			return settled{}, err
 		}
@@ -53,16 +61,11 @@ func (tx tx) settle(mine engine.Settlement, rec engine.Record) (settled, error) 
 		return settled{winner: winner}, nil
 	}
 	added, err := tx.record(rec)
-	if err == nil && n > 0 && !added { // an earlier settlement was deleted
+	if err == nil && inserted && !added { // an earlier settlement was deleted
 		err = engine.CodeConflict
 	}
 	return settled{winner: winner, won: true}, err
 }
-
-// insertSettlement copies the token's expires_at. The settlement of a token that
-// does not exist gets its own time, so that it is purged too.
-const insertSettlement = `INSERT INTO download_tokens (id, expires_at, doc)
-  VALUES (?, coalesce((SELECT expires_at FROM download_tokens WHERE id = ?), ?), ?) ON CONFLICT DO NOTHING`
 
 // PurgeTokens implements [engine.Tokens].
 func (s *Store) PurgeTokens(ctx context.Context, before time.Time, limit int) (int, error) {

@@ -28,7 +28,7 @@ func (c counted) ExecContext(ctx context.Context, statement string, args ...any)
 // put is a job that writes a data key under an id and returns err.
 func put(ctx context.Context, id string, err error) *job {
 	return &job{ctx: ctx, done: make(chan struct{}), do: func(tx tx) error {
-		_, failed := tx.insert("data_keys", "id", engine.SealedKey{KeeperID: id}, id)
+		_, failed := dataKeys.insert(tx, engine.SealedKey{KeeperID: id}, id)
 		return errors.Join(failed, err)
 	}}
 }

@@ -65,6 +65,7 @@ func certificateWithoutKey(t *testing.T, s engine.Store) {
 func certificateCreateAgain(t *testing.T, s engine.Store) {
 	ctx, project := t.Context(), engine.NewID("prj")
 	c, rec := newCertificate(project, "www"), record(project)
+	c.HasPrivateKey = true
 	ok(t, s.CreateCertificate(ctx, c, newSealedKey(), rec))
 
 	other, key := newCertificate(project, "other"), newSealedKey()

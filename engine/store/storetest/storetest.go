@@ -44,6 +44,19 @@ var parts = []struct {
 	{"datakey", dataKeyContracts},
 }
 
+// inPlace checks that no document is stored under other values than it says, after all
+// that a part of the contract wrote.
+func inPlace(t *testing.T, s engine.Store) {
+	t.Helper()
+	ids := []string{engine.SystemChain}
+	for _, p := range walk(t, func(page engine.Page) ([]engine.Project, string, error) { return s.Projects(t.Context(), "", page) }, 100) {
+		ids = append(ids, p.ID)
+	}
+	for _, id := range ids {
+		same(t, get[[]engine.Disagreement](t)(s.Misplaced(t.Context(), id)), nil)
+	}
+}
+
 // Run checks a store. It calls open once for each part of the port and closes the
 // store; open must fail the test if it cannot open one.
 func Run(t *testing.T, open func(t *testing.T) engine.Store, limits ...Limit) {
@@ -66,6 +79,7 @@ func Run(t *testing.T, open func(t *testing.T) engine.Store, limits ...Limit) {
 					c.test(t, s)
 				})
 			}
+			inPlace(t, s)
 			ok(t, s.Ping(t.Context()))
 			ok(t, s.Close())
 		})

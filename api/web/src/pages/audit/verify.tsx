@@ -1,4 +1,5 @@
-// Verifies the audit log: the server reads all of it and checks the hash chain.
+// Verifies the audit log: the server reads all of it, checks the hash chain and compares
+// the documents with it.
 import { Alert, Button, Code, Group, Text } from "@mantine/core";
 import { IconAlertTriangle, IconShieldCheck } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
@@ -20,7 +21,7 @@ export function Verify({ chain }: { chain: string }) {
         <Button variant="default" loading={verify.isPending} onClick={() => verify.mutate()} leftSection={<IconShieldCheck size={18} />}>
           Verify now
         </Button>
-        {verify.isIdle && <Text size="sm">Each entry contains the hash of the entry before it, so a change, a gap or a different order is found.</Text>}
+        {verify.isIdle && <Text size="sm">Each entry contains the hash of the entry before it, so a change, a gap or a different order is found. Documents are compared with their entries.</Text>}
       </Group>
       {verify.isError && <Failure error={verify.error} />}
       {verify.data && <Result verified={verify.data} />}
@@ -29,18 +30,25 @@ export function Verify({ chain }: { chain: string }) {
 }
 
 function Result({ verified: v }: { verified: Schemas["AuditVerdict"] & { at: string } }) {
+  const disagreements = v.disagreements ?? [];
   return (
     <Alert
       color={v.ok ? "green" : "red"}
       variant="light"
       mb="md"
       icon={v.ok ? <IconShieldCheck /> : <IconAlertTriangle />}
-      title={v.ok ? `Chain intact: ${v.entries} entries` : `Chain broken at entry ${v.broken_at}`}
+      title={v.broken_at ? `Chain broken at entry ${v.broken_at}` : v.ok ? `Chain intact: ${v.entries} entries` : "The documents differ from the log"}
     >
       <Text size="sm">
-        {!v.ok && `${v.problem} The ${v.entries} entries before it are intact. Copy the log and the database before you do anything else. `}
+        {v.broken_at && `${v.problem} The ${v.entries} entries before it are intact. `}
+        {!v.ok && "Copy the log and the database before you do anything else. "}
         Verified <Time at={v.at} />.
       </Text>
+      {disagreements.map((d) => (
+        <Text key={d.document + d.id} size="sm" style={{ overflowWrap: "anywhere" }}>
+          <Code>{d.document}</Code> {d.id}: {d.problem}.
+        </Text>
+      ))}
       {v.entries > 0 && (
         <Text size="sm" style={{ overflowWrap: "anywhere" }}>
           To prove later that no entry before it was changed, write down entry {v.head.seq} with its hash: <Code>{v.head.hash}</Code>

@@ -1,0 +1,233 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"time"
+)
+
+// Verifier checks the audit log and compares it with the documents. All fields must
+// be set.
+type Verifier struct {
+	Store VerifierStore
+	// Key is the audit key.
+	Key []byte
+	// Ages are for how long documents are kept.
+	Ages  RetentionAges
+	Clock Clock
+}
+
+// VerifierStore is what [Verifier] reads; [Store] documents the methods.
+type VerifierStore interface {
+	AuditReader
+	ColumnChecks
+	documentReader
+}
+
+// maxDisagreements bounds a verification's answer.
+const maxDisagreements = 100
+
+// writingTime is how long a document may be without its entry: some stores write the
+// document first.
+const writingTime = time.Minute
+
+// Verify checks a whole chain as [VerifyAudit] does, and compares it with the documents
+// of its project (those of no project, if it is the system chain), both ways: each
+// document is as the latest entry about it says, and each that was written and not
+// removed since is there. Documents that retention deletes may be missing. It also
+// compares the documents with the columns by which they are found.
+func (v *Verifier) Verify(ctx context.Context, chain string, anchor AuditHead) (AuditVerification, error) {
+	c := v.comparison(chain)
+	c.whole = true
+	verdict, err := verifyAfter(ctx, v.Store, v.Key, chain, AuditHead{}, anchor, c.note)
+	if err != nil || !verdict.OK {
+		return verdict, err
+	}
+	if c.found, err = v.Store.Misplaced(ctx, chain); err != nil {
+		return verdict, err
+	}
+	var suspects []document
+	for _, k := range kindsOf(chain) {
+		err := k.each(ctx, v.Store, chain, func(d document) {
+			if c.agrees(d) {
+				delete(c.latest, c.key(d.DocumentDigest))
+			} else if len(suspects) < maxDisagreements {
+				suspects = append(suspects, d)
+			}
+		})
+		if err != nil && len(c.found) == 0 { // a document that cannot be read is found above
+			return verdict, fmt.Errorf("verify %s: %w", k.table, err)
+		}
+	}
+	return c.conclude(ctx, verdict, AuditHead{}, suspects)
+}
+
+// VerifyAfter is Verify for the part of a chain that follows a head, and for the
+// documents that were written with it. The head is one that was verified and stored
+// elsewhere: its entry must still be in the chain.
+func (v *Verifier) VerifyAfter(ctx context.Context, chain string, head AuditHead) (AuditVerification, error) {
+	if head.Seq > 0 {
+		anchored, err := v.Store.AuditAfter(ctx, chain, head.Seq-1, 1)
+		if err != nil {
+			return AuditVerification{}, fmt.Errorf("verify audit chain: %w", err)
+		}
+		if len(anchored) == 0 || anchored[0].Seq != head.Seq || anchored[0].Hash != head.Hash {
+			return AuditVerification{BrokenAt: head.Seq, Problem: "the chain does not have the anchored entry"}, nil
+		}
+	}
+	c := v.comparison(chain)
+	verdict, err := verifyAfter(ctx, v.Store, v.Key, chain, head, AuditHead{}, c.note)
+	if err != nil || !verdict.OK {
+		return verdict, err
+	}
+	return c.conclude(ctx, verdict, head, nil)
+}
+
+// comparison is one run of a verifier. latest has, for each document that an entry
+// mentions, what the latest one says. Its keys and digests are short, because a log
+// mentions millions of documents: keys under a seed that nobody knows, so that nobody
+// can make two documents share one.
+type comparison struct {
+	*Verifier
+	chain  string
+	whole  bool
+	seed   maphash.Seed
+	latest map[uint64]mention
+	// downloads has the settlements of tokens whose files were downloaded, with the
+	// numbers of their entries.
+	downloads map[uint64]int64
+	found     []Disagreement
+}
+
+// mention is what an entry says of a document; digest is 0 if it was removed.
+type mention struct {
+	seq     int64
+	version int
+	digest  uint64
+}
+
+func (v *Verifier) comparison(chain string) *comparison {
+	return &comparison{Verifier: v, chain: chain, seed: maphash.MakeSeed(), latest: map[uint64]mention{}, downloads: map[uint64]int64{}}
+}
+
+func (c *comparison) key(d DocumentDigest) uint64 {
+	return maphash.String(c.seed, d.Document+"/"+d.ID)
+}
+
+func (c *comparison) mention(d DocumentDigest) mention {
+	m := mention{version: d.Version}
+	if d.Digest != "" {
+		m.digest = maphash.String(c.seed, d.Digest) | 1
+	}
+	return m
+}
+
+// note keeps what an entry says of its documents.
+func (c *comparison) note(e AuditEntry) {
+	for _, d := range e.Documents {
+		m := c.mention(d)
+		m.seq = e.Seq
+		if before, ok := c.latest[c.key(d)]; !ok || m.version >= before.version {
+			c.latest[c.key(d)] = m
+		}
+		if d.Document == tableTokens && e.Action == ActionCertificateDownloaded {
+			c.downloads[c.key(d)] = e.Seq
+		}
+	}
+}
+
+// statusProblem says how the status of a request contradicts the log, or "". One that
+// is issued still may not have heard of its token's end.
+func (c *comparison) statusProblem(d document) string {
+	seq, downloaded := c.downloads[c.key(DocumentDigest{Document: tableTokens, ID: d.token + endSuffix})]
+	switch {
+	case d.token == "":
+	case downloaded && d.status != StatusConsumed && d.status != StatusIssued:
+		return fmt.Sprintf("it is %s, although entry %d says that its file was downloaded", d.status, seq)
+	case !downloaded && d.status == StatusConsumed:
+		return "it is consumed, although no entry says that its file was downloaded"
+	}
+	return ""
+}
+
+// agrees reports whether a document is as the latest entry about it says.
+func (c *comparison) agrees(d document) bool {
+	m, ok := c.latest[c.key(d.DocumentDigest)]
+	return ok && m.digest == c.mention(d.DocumentDigest).digest && c.statusProblem(d) == ""
+}
+
+// conclude reads the entries that were appended meanwhile, and then again what did not
+// agree, so that nothing counts as a disagreement that was merely being written.
+func (c *comparison) conclude(ctx context.Context, verdict AuditVerification, from AuditHead, suspects []document) (AuditVerification, error) {
+	later, err := verifyAfter(ctx, c.Store, c.Key, c.chain, verdict.Head, AuditHead{}, c.note)
+	later.Entries += verdict.Entries
+	if err != nil || !later.OK {
+		return later, err
+	}
+	for _, d := range suspects {
+		if err := c.recheck(ctx, d.DocumentDigest); err != nil {
+			return later, err
+		}
+	}
+	if err := c.recheckMentioned(ctx, from); err != nil {
+		return later, err
+	}
+	later.OK, later.Disagreements = len(c.found) == 0, c.found[:min(len(c.found), maxDisagreements)]
+	return later, nil
+}
+
+// recheckMentioned reads the documents that entries mention and no listing has shown.
+func (c *comparison) recheckMentioned(ctx context.Context, from AuditHead) error {
+	if len(c.latest) == 0 {
+		return nil
+	}
+	var failure error
+	_, err := verifyAfter(ctx, c.Store, c.Key, c.chain, from, AuditHead{}, func(e AuditEntry) {
+		for _, d := range e.Documents {
+			m, open := c.latest[c.key(d)]
+			if open && m.seq == e.Seq && !c.maybeDeleted(d, e.Time) && failure == nil && len(c.found) < maxDisagreements {
+				failure = c.recheck(ctx, d)
+			}
+		}
+	})
+	return errors.Join(err, failure)
+}
+
+// maybeDeleted reports whether retention may have deleted a document that was written
+// at a time.
+func (c *comparison) maybeDeleted(d DocumentDigest, written time.Time) bool {
+	age := map[string]time.Duration{tableTokens: c.Ages.Tokens, tableRequests: c.Ages.Requests, tableApprovals: c.Ages.Requests}[d.Document]
+	return age > 0 && c.Clock().Sub(written) > age
+}
+
+// recheck reads one document and compares it with the latest entry about it.
+func (c *comparison) recheck(ctx context.Context, of DocumentDigest) error {
+	m, mentioned := c.latest[c.key(of)]
+	delete(c.latest, c.key(of))
+	d, err := kindOf(of.Document).get(ctx, c.Store, c.chain, of.ID)
+	missing := errors.Is(err, CodeNotFound)
+	if err != nil && !missing {
+		return fmt.Errorf("verify %s %s: %w", of.Document, of.ID, err)
+	}
+	young := !missing && c.Clock().Sub(d.changed).Abs() < writingTime
+	problem := ""
+	if c.whole {
+		problem = c.statusProblem(d)
+	}
+	switch {
+	case !mentioned && !missing:
+		problem = "no entry says that it was written"
+	case m.digest == 0 && !missing:
+		problem = fmt.Sprintf("it exists, although entry %d says that it was removed", m.seq)
+	case m.digest != 0 && missing:
+		problem = fmt.Sprintf("it is missing, although entry %d says that it was written", m.seq)
+	case m.digest != c.mention(d.DocumentDigest).digest:
+		problem = fmt.Sprintf("it differs from what was written with entry %d", m.seq)
+	}
+	if problem != "" && !young {
+		c.found = append(c.found, Disagreement{Document: of.Document, ID: of.ID, Seq: m.seq, Problem: problem})
+	}
+	return nil
+}
