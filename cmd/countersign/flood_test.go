@@ -303,7 +303,7 @@ func (f *flooded) floodsOfMembers() []flood {
 			},
 		},
 		{
-			name: "notification targets", half: times(100, 2000), statuses: []int{201, 422},
+			name: "notification targets", half: times(100, 500), statuses: []int{201, 422},
 			call: func(i int) int {
 				return f.as("admin", http.MethodPost, f.project()+"/notification-targets",
 					object("name", fmt.Sprint("target ", i), "url", "https://hooks.example.com/x", "events", []string{"approval.requested"}))
