@@ -38,9 +38,9 @@ type flood struct {
 
 // A half of a flood may grow what is measured by this much and still be flat.
 const (
-	// Entries that the server writes by itself meanwhile, and the two that a quota may
-	// have given back before the half began.
-	spareEntries = 4
+	// What earlier floods left out of the audit log is recorded every 30 s, with as many
+	// entries as their quotas have given back since.
+	spareEntries = 24
 	// SQLite's pages of 4 KiB that an entry and its indexes may add, in bytes.
 	diskOfAnEntry = 8 << 10
 	// Temporal's files grow by what its write-ahead log holds, in one step, in bytes.
