@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -131,4 +132,47 @@ func TestBodyOfAStranger(t *testing.T) {
 	f.do("admin", "POST", "{p}/certificates", large).problem(422, engine.CodeInvalidCertificate)
 	f.withPassword("admin")
 	f.signIn("admin").do("POST", "{p}/certificates", large).problem(422, engine.CodeInvalidCertificate)
+}
+
+// A caller who waits for 100 Continue (RFC 9110, section 10.1.1) gets it only if the
+// head alone does not decide the answer. Otherwise the answer is final, comes without
+// the body, and is the last one of the connection.
+func TestExpectContinue(t *testing.T) {
+	f := newFixture(t)
+	ask := func(method, path, key string, length int, body string) string {
+		head := method + " /api/v1" + f.expand(path) + " HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\n"
+		if key != "" {
+			head += "Authorization: Bearer " + key + "\r\n"
+		}
+		if length < 0 {
+			return head + "Transfer-Encoding: chunked\r\n\r\n" + body
+		}
+		return head + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", length, body)
+	}
+	operator, viewer := f.keys["operator"].Reveal(), f.keys["viewer"].Reveal()
+	const mint, guess = `{"format":"cert"}`, `{"token":"guess"}`
+	for name, c := range map[string]struct {
+		request string
+		want    []int
+	}{
+		"nobody":                       {ask("POST", "{c:shop}/downloads", "", len(mint), ""), []int{401}},
+		"nobody, in chunks":            {ask("POST", "{c:shop}/downloads", "", -1, ""), []int{401}},
+		"nobody, where there is none":  {ask("POST", "/nothing", "", len(mint), ""), []int{401}},
+		"an invalid key":               {ask("POST", "{c:shop}/downloads", "csk_wrong", len(mint), ""), []int{401}},
+		"an invalid key, and the body": {ask("POST", "{c:shop}/downloads", "csk_wrong", len(mint), mint) + smuggled, []int{401}},
+		"nobody, at an open call":      {ask("POST", "/downloads", "", len(guess), guess), []int{100, 404}},
+		"nobody, with a large body":    {ask("POST", "/downloads", "", 17<<10, ""), []int{413}},
+		"a key":                        {ask("POST", "{c:shop}/downloads", operator, len(mint), mint), []int{100, 201}},
+		"a key, in chunks":             {ask("POST", "{c:shop}/downloads", operator, -1, fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(mint), mint)), []int{100, 201}},
+		"a key without the right":      {ask("POST", "{c:shop}/downloads", viewer, len(mint), mint), []int{100, 403}},
+		"a key, with a large body":     {ask("POST", "{c:shop}/downloads", operator, 3<<20, ""), []int{413}},
+	} {
+		got := []int{}
+		for _, a := range f.answers(c.request, false) {
+			got = append(got, a.status)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
 }

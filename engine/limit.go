@@ -45,10 +45,15 @@ func (d *denials) of(person string, now time.Time) *bucket {
 	return b
 }
 
+// count takes an event from a person's bucket even if none is left: all requests that
+// were made before it was empty count, or many at once would get each one that comes
+// back.
 func (d *denials) count(person string, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.of(person, now).allow(now)
+	b := d.of(person, now)
+	b.empty(now)
+	b.spent++
 }
 
 func (d *denials) exhausted(person string, now time.Time) bool {

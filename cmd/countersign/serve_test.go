@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -129,16 +130,20 @@ func TestFullDisk(t *testing.T) {
 	noError(t, os.Mkdir(disk, 0o700))
 	// The disk is mounted in a namespace of the server, which needs no privilege.
 	s := serveOn(t, exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", `mount -t tmpfs -o size=96m none "$1" && shift && exec "$@"`, "sh", disk,
-		binary(t), "serve", "--data", filepath.Join(disk, "data"), "--listen", "127.0.0.1:0", "--listen-admin", "127.0.0.1:0", "--bootstrap", file), file)
+		binary(t), "dev", "--data", filepath.Join(disk, "data"), "--listen", "127.0.0.1:0", "--listen-admin", "127.0.0.1:0", "--bootstrap", file), file)
 	made, err := samples(time.Now())
 	noError(t, err)
 	leaf := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: made[0].leaf.Raw})
 	imports := func(name string) (int, []byte) {
 		return s.call("admin", "POST", s.project()+"/certificates", fmt.Sprintf(`{"name":%q,"certificate_pem":%q}`, name, leaf))
 	}
-	if status, text := imports("before"); status != http.StatusCreated {
+	status, text := imports("before")
+	if status != http.StatusCreated {
 		t.Fatalf("%d %s", status, text)
 	}
+	var c bootstrapCertificate
+	noError(t, json.Unmarshal(text, &c))
+	changes := s.changesWhileFull(c.ID)
 	filler := filepath.Join(fmt.Sprintf("/proc/%d/root", s.cmd.Process.Pid), disk, "filler")
 	fill, err := os.Create(filler)
 	noError(t, err)
@@ -156,12 +161,17 @@ func TestFullDisk(t *testing.T) {
 		}
 		break
 	}
+	for name, change := range changes {
+		if status, text := change.call(); status != http.StatusServiceUnavailable || problem(text).Code != change.code {
+			t.Errorf("%s: %d %s, want %s", name, status, text, change.code)
+		}
+	}
 	if status, text := s.call("", "GET", "/readyz", ""); status != http.StatusServiceUnavailable {
 		t.Errorf("readyz: %d %s", status, text)
 	}
 	answer, err := http.Get(s.operators() + "/readyz")
 	noError(t, err)
-	text, err := io.ReadAll(answer.Body)
+	text, err = io.ReadAll(answer.Body)
 	noError(t, err)
 	noError(t, answer.Body.Close())
 	if !strings.Contains(string(text), "not ready: disk") {
@@ -176,12 +186,60 @@ func TestFullDisk(t *testing.T) {
 	if status, text := imports("after"); status != http.StatusCreated {
 		t.Fatalf("%d %s", status, text)
 	}
+	for name, change := range changes {
+		eventually(t, name+" when there is room again", func() bool {
+			status, text := change.call()
+			if status != change.want && status != http.StatusServiceUnavailable {
+				t.Fatalf("%s when there is room again: %d %s, want %d", name, status, text, change.want)
+			}
+			return status == change.want
+		})
+	}
 	var list struct{ Items []struct{ Name string } }
 	s.must(http.StatusOK, &list, "admin", "GET", s.project()+"/certificates?q=before", "")
 	if len(list.Items) != 1 {
 		t.Errorf("%v", list)
 	}
 	s.verified() // SQLite does not find the database in the server's namespace
+}
+
+// change is a call that stores something: its problem code while the disk is full, and
+// its status when there is room.
+type change struct {
+	code string
+	want int
+	call func() (int, []byte)
+}
+
+// changesWhileFull prepares a call of each kind that stores something, by name. A
+// token and a vote can be used once, so that neither may be used up when it is refused.
+func (s *server) changesWhileFull(certificate string) map[string]change {
+	s.t.Helper()
+	viewer := s.person("viewer")
+	const password = "a password of nobody else"
+	downloads := s.project() + "/certificates/" + certificate + "/downloads"
+	var token minted
+	s.must(http.StatusCreated, &token, "admin", http.MethodPost, downloads, `{"format":"cert"}`)
+	s.approvals(false, "all", 1, 3600, 3600)
+	var w waiting
+	s.must(http.StatusAccepted, &w, "admin", http.MethodPost, downloads, `{"format":"cert"}`)
+	s.approvals(false, "off", 1, 3600, 3600)
+	s.must(http.StatusOK, nil, "system", http.MethodPatch, "/api/v1/users/"+viewer, object("password", password))
+	return map[string]change{
+		"mint":   {"unavailable", http.StatusCreated, func() (int, []byte) { return s.call("admin", http.MethodPost, downloads, `{"format":"cert"}`) }},
+		"redeem": {"audit_unavailable", http.StatusOK, func() (int, []byte) { return s.fetch(token.Token) }},
+		"vote":   {"unavailable", http.StatusOK, func() (int, []byte) { return s.decide("approver", w, "approve") }},
+		"policy change": {"storage_full", http.StatusOK, func() (int, []byte) {
+			return s.call("admin", http.MethodPut, s.project()+"/certificate-policy", `{"allow_key_export":false,"approval":{"mode":"off","required_approvals":1,
+				"ttl_seconds":3600,"claim_window_seconds":3600},"token_ttl_seconds":200,"min_passphrase_length":8,"allow_legacy_encryption":true}`)
+		}},
+		"member change": {"storage_full", http.StatusOK, func() (int, []byte) {
+			return s.call("admin", http.MethodPut, s.project()+"/members/"+viewer, `{"role":"operator"}`)
+		}},
+		"login": {"storage_full", http.StatusOK, func() (int, []byte) {
+			return s.call("", http.MethodPost, "/api/v1/session", object("username", "viewer", "password", password))
+		}},
+	}
 }
 
 // zeros is endless.

@@ -87,13 +87,12 @@ func (v *verification) said() string {
 	}
 	for _, chain := range chains {
 		found, err := v.by.Verify(v.t.Context(), chain, v.anchors[chain])
-		misplaced, errMisplaced := v.store.Misplaced(v.t.Context(), chain)
-		for _, d := range append(misplaced, found.Disagreements...) {
+		for _, d := range found.Disagreements {
 			return d.Document + ": " + d.Problem
 		}
 		switch {
-		case err != nil || errMisplaced != nil:
-			return fmt.Sprint("the verification fails: ", err, errMisplaced)
+		case err != nil:
+			return fmt.Sprint("the verification fails: ", err)
 		case !found.OK:
 			return "chain: " + found.Problem
 		}
