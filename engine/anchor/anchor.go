@@ -76,6 +76,9 @@ func openObject(ctx context.Context, u *url.URL) (Target, error) {
 	ofBucket.Path, ofBucket.RawPath = "", ""
 	bucket, err := blob.DefaultURLMux().OpenBucketURL(ctx, &ofBucket)
 	if err != nil {
+		if cause := errors.Unwrap(err); cause != nil && strings.Contains(err.Error(), u.Scheme+"://") {
+			err = cause // without the URL, whose query may contain a secret
+		}
 		return nil, fmt.Errorf("open anchor.url: %w", err)
 	}
 	return &object{bucket, key, u.Scheme + "://" + u.Host + "/" + key}, nil

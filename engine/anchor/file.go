@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 
@@ -17,7 +18,7 @@ type file string
 
 // ReadAnchor implements [engine.AnchorTarget].
 func (f file) ReadAnchor(context.Context) (_ []byte, err error) {
-	in, err := os.Open(string(f))
+	in, err := os.OpenFile(string(f), os.O_RDONLY|syscall.O_NONBLOCK, 0) // to open a pipe would wait for its writer
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, engine.CodeNotFound
 	}
