@@ -113,12 +113,17 @@ func (h AuditHead) String() string {
 	return fmt.Sprintf("%d:%s", h.Seq, h.Hash)
 }
 
-// chains lists the chains of the database and of the anchored heads, sorted.
+// chains lists the chains of the database, of the anchored heads and of those that this
+// process knows, sorted: a chain that was deleted from two of them is not forgotten.
 func (a *Anchors) chains(ctx context.Context, anchored map[string]AuditHead) ([]string, error) {
 	names := map[string]bool{SystemChain: true}
-	for chain := range anchored {
-		names[chain] = true
+	a.mu.Lock()
+	for _, heads := range []map[string]AuditHead{anchored, a.heads} {
+		for chain := range heads {
+			names[chain] = true
+		}
 	}
+	a.mu.Unlock()
 	projects, err := a.projects(ctx)
 	maps.Copy(names, projects)
 	return slices.Sorted(maps.Keys(names)), err
