@@ -45,8 +45,11 @@ type Options struct {
 	Authentication *engine.Authentication
 	Notifications  *engine.Notifications
 	Verifier       *engine.Verifier
-	Store          Store
-	Clock          engine.Clock
+	// AnchoredHead is the head of an audit chain that was last stored outside the
+	// database, if any.
+	AnchoredHead func(chain string) (engine.AuditHead, bool)
+	Store        Store
+	Clock        engine.Clock
 
 	// ImportPEM and ImportPKCS12 read certificates; their errors have a code
 	// that says what is wrong.

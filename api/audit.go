@@ -36,6 +36,8 @@ type auditOutput struct{ Body func(huma.Context) }
 type verifyInput struct {
 	AnchorSeq  int64  `query:"anchor_seq" minimum:"0" doc:"With anchor_hash: a head that you noted earlier and that the chain must still contain"`
 	AnchorHash string `query:"anchor_hash" maxLength:"64"`
+
+	SinceAnchor bool `query:"since_anchor" doc:"Check only what follows the head that the server last stored outside the database, and the documents that were written since"`
 }
 
 type verifyOutput struct{ Body wire.AuditVerdict }
@@ -90,11 +92,26 @@ func (s *Server) verifyAudit(ctx context.Context, k *call, in *verifyInput) (*ve
 	if (in.AnchorSeq > 0) != (in.AnchorHash != "") {
 		return nil, engine.Errorf(engine.CodeInvalidRequest, "anchor_seq and anchor_hash belong together; give both or neither")
 	}
-	v, err := s.options.Verifier.Verify(ctx, k.Project.ID, engine.AuditHead{Seq: in.AnchorSeq, Hash: in.AnchorHash})
+	var after engine.AuditHead
+	if in.SinceAnchor {
+		if in.AnchorSeq > 0 {
+			return nil, engine.Errorf(engine.CodeInvalidRequest, "since_anchor and anchor_seq exclude each other; give one of them")
+		}
+		after, _ = s.options.AnchoredHead(k.Project.ID)
+	}
+	var v engine.AuditVerification
+	var err error
+	if after.Seq > 0 {
+		v, err = s.options.Verifier.VerifyAfter(ctx, k.Project.ID, after)
+	} else {
+		v, err = s.options.Verifier.Verify(ctx, k.Project.ID, engine.AuditHead{Seq: in.AnchorSeq, Hash: in.AnchorHash})
+	}
 	if err != nil {
 		return nil, err
 	}
-	verdict := wire.AuditVerdict{OK: v.OK, Entries: v.Entries, Head: wire.AuditHead(v.Head), BrokenAt: v.BrokenAt, Problem: v.Problem}
+	verdict := wire.AuditVerdict{
+		OK: v.OK, After: after.Seq, Entries: v.Entries, Head: wire.AuditHead(v.Head), BrokenAt: v.BrokenAt, Problem: v.Problem,
+	}
 	for _, d := range v.Disagreements {
 		verdict.Disagreements = append(verdict.Disagreements, wire.AuditDisagreement(d))
 	}

@@ -86,6 +86,22 @@ func TestVerifyAudit(t *testing.T) {
 		t.Fatalf("%+v", v)
 	}
 	f.do("admin", "GET", "{p}/audit-logs/verify?anchor_seq=1", "").problem(422, engine.CodeInvalidRequest)
+	since := func() wire.AuditVerdict {
+		return read[wire.AuditVerdict](f.do("admin", "GET", "{p}/audit-logs/verify?since_anchor=true", "").is(200))
+	}
+	if got := since(); !got.OK || got.After != 0 || got.Entries != v.Entries {
+		t.Errorf("without an anchor: %+v", got)
+	}
+	f.anchored = engine.AuditHead(v.Head)
+	f.mint("operator", "shop", `{"format":"cert"}`)
+	if got := since(); !got.OK || got.After != v.Head.Seq || got.Entries != 1 || got.Head.Seq != v.Head.Seq+1 {
+		t.Errorf("since the anchor: %+v", got)
+	}
+	f.anchored.Hash = strings.Repeat("0", 64)
+	if got := since(); got.OK || got.BrokenAt != v.Head.Seq {
+		t.Errorf("since an entry that is not there: %+v", got)
+	}
+	f.do("admin", "GET", fmt.Sprintf("{p}/audit-logs/verify?since_anchor=true&anchor_seq=1&anchor_hash=%s", v.Head.Hash), "").problem(422, engine.CodeInvalidRequest)
 }
 
 func TestSystemChain(t *testing.T) {

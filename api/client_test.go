@@ -129,8 +129,8 @@ func TestClientReads(t *testing.T) {
 			t.Errorf("no %s", name)
 		}
 	}
-	v := want[wire.AuditVerdict](t)(c.VerifyAudit(ctx, p, wire.AuditHead{}))
-	if !v.OK || !want[wire.AuditVerdict](t)(c.VerifyAudit(ctx, p, v.Head)).OK {
+	v := want[wire.AuditVerdict](t)(c.VerifyAudit(ctx, p, wire.AuditHead{}, false))
+	if !v.OK || !want[wire.AuditVerdict](t)(c.VerifyAudit(ctx, p, v.Head, false)).OK {
 		t.Errorf("%+v", v)
 	}
 	export, err := c.ExportAudit(ctx, p, client.AuditQuery{}, "ndjson")

@@ -43,6 +43,7 @@ type fixture struct {
 	faults         *faultyStore
 	skew           atomic.Int64              // what the clock is ahead, in nanoseconds
 	frozen         atomic.Pointer[time.Time] // when set, the clock always returns this time
+	anchored       engine.AuditHead          // of every chain
 	unrecorded     bool                      // the test writes documents without a record of them
 
 	project engine.Project
@@ -224,7 +225,7 @@ func (f *fixture) verify() {
 func (f *fixture) options() api.Options {
 	return api.Options{
 		Downloads: f.downloads, Admin: f.admin, Authentication: f.authentication, Notifications: f.notifications, Store: f.store, Clock: f.now,
-		Verifier:  f.verifier(f.now),
+		Verifier: f.verifier(f.now), AnchoredHead: func(string) (engine.AuditHead, bool) { return f.anchored, f.anchored.Seq > 0 },
 		ImportPEM: certimport.PEM, ImportPKCS12: certimport.PKCS12,
 		PolicyStatus: func() engine.PolicyStatus { return engine.PolicyStatus{Revision: rules.Revision()} },
 	}

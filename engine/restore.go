@@ -51,7 +51,7 @@ func (a *Anchors) acceptRestore(ctx context.Context, stored Anchor, behind *Behi
 			return fmt.Errorf("accept restore: end requests: %w", err)
 		}
 	}
-	heads, err := a.restoredHeads(ctx, stored, behind, projects)
+	heads, err := a.restoredHeads(ctx, stored, behind)
 	if err == nil {
 		err = a.store(ctx, heads)
 	}
@@ -166,18 +166,18 @@ func (noReports) PendingReport(string) (SettlementReport, bool) { return Settlem
 
 // restoredHeads are the heads of the chains of the restored database. A chain that is
 // broken gets none, so that every later anchor fails on it.
-func (a *Anchors) restoredHeads(ctx context.Context, stored Anchor, behind *BehindError, projects map[string]bool) (map[string]AuditHead, error) {
+func (a *Anchors) restoredHeads(ctx context.Context, stored Anchor, behind *BehindError) (map[string]AuditHead, error) {
 	anchored := maps.Clone(stored.Heads)
 	for _, b := range behind.Chains {
 		delete(anchored, b.Chain)
 	}
-	heads := map[string]AuditHead{}
-	for chain := range projects {
-		anchored[chain] = anchored[chain]
+	chains, err := a.chains(ctx, anchored)
+	if err != nil {
+		return nil, fmt.Errorf("list projects: %w", err)
 	}
-	anchored[SystemChain] = anchored[SystemChain]
-	for chain, from := range anchored {
-		head, err := a.follow(ctx, chain, from, from)
+	heads := map[string]AuditHead{}
+	for _, chain := range chains {
+		head, err := a.follow(ctx, chain, anchored[chain], anchored[chain])
 		if ctx.Err() != nil {
 			return nil, err
 		}

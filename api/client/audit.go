@@ -59,9 +59,12 @@ func (c *Client) ExportAudit(ctx context.Context, project string, q AuditQuery, 
 }
 
 // VerifyAudit checks a project's audit chain, also against an earlier head unless
-// anchor is zero.
-func (c *Client) VerifyAudit(ctx context.Context, project string, anchor wire.AuditHead) (wire.AuditVerdict, error) {
+// anchor is zero; with sinceAnchor only what follows the server's own anchor.
+func (c *Client) VerifyAudit(ctx context.Context, project string, anchor wire.AuditHead, sinceAnchor bool) (wire.AuditVerdict, error) {
 	v := url.Values{}
+	if sinceAnchor {
+		v.Set("since_anchor", "true")
+	}
 	if anchor.Seq > 0 {
 		v.Set("anchor_seq", strconv.FormatInt(anchor.Seq, 10))
 		v.Set("anchor_hash", anchor.Hash)

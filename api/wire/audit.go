@@ -39,6 +39,7 @@ type AuditDisagreement struct {
 // are compared only then.
 type AuditVerdict struct {
 	OK       bool      `json:"ok"`
+	After    int64     `json:"after,omitempty" doc:"The anchored entry behind which the check began; absent if it began with the first entry"`
 	Entries  int64     `json:"entries" doc:"Number of correct entries"`
 	Head     AuditHead `json:"head" doc:"The last correct entry"`
 	BrokenAt int64     `json:"broken_at,omitempty" doc:"Sequence number of the first entry that is not correct"`

@@ -58,7 +58,9 @@ func TestARestoredDatabaseIsAcceptedOnPurposeOnly(t *testing.T) {
 		s.refused("a token "+what, http.StatusGone, string(engine.CodeTokenRevoked))(s.fetch(token))
 	}
 	s.refused("claim again", http.StatusConflict, string(engine.CodeNotPending))(s.claims("operator", approved, ""))
-	var list struct{ Items []struct{ Detail map[string]string } }
+	var list struct {
+		Items []struct{ Detail map[string]string }
+	}
 	s.must(http.StatusOK, &list, "admin", http.MethodGet, s.project()+"/audit-logs?action=restore.accepted", "")
 	if len(list.Items) != 1 || list.Items[0].Detail["tokens_revoked"] != "2" {
 		t.Errorf("the audit log says %v", list)

@@ -117,13 +117,15 @@ func detailText(d map[string]string) string {
 
 func auditVerifyCommand(o *clientOptions) *cobra.Command {
 	var anchor string
+	var sinceAnchor bool
 	cmd := &cobra.Command{
-		Use:   "verify [--anchor SEQ:HASH]",
+		Use:   "verify [--anchor SEQ:HASH | --since-anchor]",
 		Short: "Check the audit log, and compare the documents with it",
 		Long: "Check the hash chain of the audit log for a change, a gap or a reordering, and compare the documents\n" +
 			"with it: each must be as its latest entry says, and none may be missing. It prints the head of the\n" +
 			"chain. Note the head elsewhere: given as --anchor later, it shows whether entries were removed at the\n" +
-			"end, or the whole chain rewritten. The exit code is 1 if the chain is broken, or if a document and\n" +
+			"end, or the whole chain rewritten. The server also stores heads outside the database by itself; with\n" +
+			"--since-anchor only what follows the last of these is checked. The exit code is 1 if the chain is broken, or if a document and\n" +
 			"the log do not say the same.",
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, s *session, _ []string) error {
@@ -132,7 +134,7 @@ func auditVerifyCommand(o *clientOptions) *cobra.Command {
 				return err
 			}
 			_, done := s.progress("verifying", -1)
-			v, err := s.VerifyAudit(ctx, s.project, head)
+			v, err := s.VerifyAudit(ctx, s.project, head, sinceAnchor)
 			done()
 			if err != nil {
 				return err
@@ -141,6 +143,8 @@ func auditVerifyCommand(o *clientOptions) *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringVar(&anchor, "anchor", "", "a head that was noted earlier and must still be in the chain, as SEQ:HASH")
+	cmd.Flags().BoolVar(&sinceAnchor, "since-anchor", false, "check only what follows the head that the server last stored outside the database")
+	cmd.MarkFlagsMutuallyExclusive("anchor", "since-anchor")
 	return cmd
 }
 
@@ -161,7 +165,11 @@ func (s *session) showAuditVerdict(v wire.AuditVerdict) error {
 	if v.BrokenAt > 0 {
 		result = "broken"
 	}
-	rows := [][]string{{"Chain", result}, {"Entries", strconv.FormatInt(v.Entries, 10)}, {"Head", fmt.Sprintf("%d:%s", v.Head.Seq, v.Head.Hash)}}
+	rows := [][]string{{"Chain", result}}
+	if v.After > 0 {
+		rows = append(rows, []string{"Checked after", strconv.FormatInt(v.After, 10)})
+	}
+	rows = append(rows, [][]string{{"Entries", strconv.FormatInt(v.Entries, 10)}, {"Head", fmt.Sprintf("%d:%s", v.Head.Seq, v.Head.Hash)}}...)
 	for _, d := range v.Disagreements {
 		rows = append(rows, []string{d.Document, d.ID + ": " + d.Problem})
 	}

@@ -50,7 +50,7 @@ func (s *system) apiServer() (*api.Server, error) {
 		ready = append(ready, api.Check{Name: "disk", Ask: func(context.Context) error { return checkFree(s.config.Data) }})
 	}
 	return api.New(api.Options{
-		Downloads: s.downloads, Admin: s.admin, Authentication: s.signIns, Notifications: s.notifications, Store: s.store, Verifier: s.verifier,
+		Downloads: s.downloads, Admin: s.admin, Authentication: s.signIns, Notifications: s.notifications, Store: s.store, Verifier: s.verifier, AnchoredHead: s.anchors.Head,
 		Clock: engine.SystemClock, UI: web.Files(),
 		PublicURL: s.config.PublicURL, TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
 		Connections: connectionLimit(s.config.Limits.Connections), ConnectionsPerAddress: s.config.Limits.ConnectionsPerAddress,
