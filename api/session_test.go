@@ -337,3 +337,32 @@ func TestSessionOverHTTPS(t *testing.T) {
 	f.do("", "GET", "/me", "", "Cookie", c.String()).is(200)
 	f.do("", "GET", "/me", "", "Cookie", "countersign_session="+c.Value).problem(401, engine.CodeUnauthenticated)
 }
+
+// TestSessionsThatTheStoreWasGivenOpenNothing writes sessions as somebody does who can
+// write to the database and has not the audit key.
+func TestSessionsThatTheStoreWasGivenOpenNothing(t *testing.T) {
+	f := newFixture(t)
+	f.withPassword("operator")
+	f.unrecorded = true
+	own := f.signIn("operator")
+	own.do("GET", "/me", "").is(200)
+	name, secret, _ := strings.Cut(own.cookie, "=")
+	stored, err := f.store.Session(t.Context(), engine.SecretDigest(engine.Secret(secret)))
+	must(t, err)
+	for what, change := range map[string]func(*engine.Session){
+		"of another user": func(s *engine.Session) { s.UserID = f.users["root"].ID },
+		"that ends later": func(s *engine.Session) { s.ExpiresAt = s.ExpiresAt.Add(time.Hour) },
+		"of another time": func(s *engine.Session) { s.CreatedAt = s.CreatedAt.Add(time.Second) },
+		"without a MAC":   func(s *engine.Session) { s.MAC = "" },
+		"copied":          func(*engine.Session) {},
+	} {
+		forged := stored
+		change(&forged)
+		secret := "forged" + strings.ReplaceAll(what, " ", "")
+		forged.ID = engine.SecretDigest(engine.Secret(secret))
+		rec := engine.Record{Audit: f.caller("operator").Entry(f.now(), "test")}
+		must(t, f.store.CreateSession(t.Context(), forged, rec))
+		f.do("", "GET", "/me", "", "Cookie", name+"="+secret, "Sec-Fetch-Site", "same-origin").problem(401, engine.CodeUnauthenticated)
+	}
+	own.do("GET", "/me", "").is(200)
+}

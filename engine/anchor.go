@@ -44,7 +44,7 @@ type AnchorTarget interface {
 
 // encodeAnchor makes the anchor with these heads.
 func encodeAnchor(auditKey []byte, at time.Time, heads map[string]AuditHead) ([]byte, error) {
-	a := Anchor{Version: anchorVersion, Installation: derived(auditKey, "installation"), Time: at, Heads: heads}
+	a := Anchor{Version: anchorVersion, Installation: derived(auditKey, "anchor installation"), Time: at, Heads: heads}
 	mac, err := a.mac(auditKey)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func decodeAnchor(auditKey, text []byte) (Anchor, error) {
 		return a, err
 	case a.Version != anchorVersion:
 		return a, fmt.Errorf("it has version %d, and this program reads version %d; run the program that wrote it", a.Version, anchorVersion)
-	case a.Installation != derived(auditKey, "installation"):
+	case a.Installation != derived(auditKey, "anchor installation"):
 		return a, errors.New("it belongs to another installation, or the database lost its keys")
 	case !hmac.Equal([]byte(mac), []byte(a.MAC)):
 		return a, errors.New("it was changed: its MAC does not match")
@@ -79,14 +79,14 @@ func decodeAnchor(auditKey, text []byte) (Anchor, error) {
 func (a Anchor) mac(auditKey []byte) (string, error) {
 	a.MAC = ""
 	text, err := json.Marshal(a)
-	mac := hmac.New(sha256.New, []byte(derived(auditKey, "mac")))
+	mac := hmac.New(sha256.New, []byte(derived(auditKey, "anchor mac")))
 	mac.Write(text)
 	return hex.EncodeToString(mac.Sum(nil)), err
 }
 
 // derived is 256 bits, in hex, that only who has the audit key can compute.
 func derived(auditKey []byte, purpose string) string {
-	key, err := hkdf.Key(sha256.New, auditKey, nil, "countersign audit anchor "+purpose+" v1", sha256.Size)
+	key, err := hkdf.Key(sha256.New, auditKey, nil, "countersign "+purpose+" v1", sha256.Size)
 	if err != nil {
 		panic(err) // HKDF fails only for lengths that no hash allows
 	}

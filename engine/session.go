@@ -22,6 +22,17 @@ type Session struct {
 	CreatedAt time.Time `json:"created_at"`
 	SeenAt    time.Time `json:"seen_at"`
 	ExpiresAt time.Time `json:"expires_at"`
+	MAC       string    `json:"mac"`
+}
+
+// sign computes the MAC of a session: the HMAC-SHA-256 (RFC 2104), in hex, of what does
+// not change of it, under a key derived from the audit key. So nobody who can only
+// write to the database opens a session, or gives theirs to another user.
+func (s Session) sign(auditKey []byte) string {
+	s.SeenAt, s.MAC = time.Time{}, ""
+	mac := hmac.New(sha256.New, []byte(derived(auditKey, "session")))
+	mac.Write([]byte(contentDigest(s)))
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 // Passwords hashes and compares passwords. Both are slow on purpose.
@@ -40,6 +51,7 @@ type Authentication struct {
 	Passwords  Passwords
 	Clock      Clock
 	Idle, Life time.Duration
+	Key        []byte // the audit key
 }
 
 // AuthenticationStore is what [Authentication] reads and writes; [Store] documents
@@ -159,6 +171,7 @@ func (s *Authentication) endFormer(ctx context.Context, from Origin, secret Secr
 func (s *Authentication) open(ctx context.Context, from Origin, u User) (Principal, Secret, error) {
 	now, secret := s.Clock(), Secret(strings.ToLower(rand.Text()+rand.Text()))
 	session := Session{ID: SecretDigest(secret), UserID: u.ID, Epoch: u.Epoch, CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(s.Life)}
+	session.MAC = session.sign(s.Key)
 	who := Principal{User: u, Session: &session}
 	return who, secret, s.Store.CreateSession(ctx, session, Record{Audit: who.systemEntry(from, now, ActionSessionOpened)})
 }
@@ -172,10 +185,13 @@ func (p Principal) systemEntry(from Origin, now time.Time, action string) AuditE
 }
 
 // Resume finds whose session a secret is. CodeNotFound means that the session
-// ended, that its user is disabled or deleted, or that the user signed out
+// ended or was not opened by [Authentication], that its user is disabled or deleted, or that the user signed out
 // everywhere after it was opened.
 func (s *Authentication) Resume(ctx context.Context, secret Secret) (Principal, error) {
 	session, err := s.Store.Session(ctx, SecretDigest(secret))
+	if err == nil && !hmac.Equal([]byte(session.MAC), []byte(session.sign(s.Key))) {
+		err = CodeNotFound
+	}
 	if err != nil {
 		return Principal{}, err
 	}

@@ -269,7 +269,7 @@ func (s *system) startUseCases(ctx context.Context) error {
 	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Passwords: &passwords.Passwords{}, Plugins: s.host, Clock: engine.SystemClock}
 	s.signIns = &engine.Authentication{
 		Store: s.store, Passwords: s.admin.Passwords, Clock: engine.SystemClock,
-		Idle: s.config.Sessions.Idle, Life: s.config.Sessions.Life,
+		Idle: s.config.Sessions.Idle, Life: s.config.Sessions.Life, Key: s.auditKey,
 	}
 	s.notifications = &engine.Notifications{
 		Store: s.store, Keys: s.keys, Clock: engine.SystemClock, Log: s.log, PublicURL: strings.TrimSuffix(s.config.PublicURL, "/"),

@@ -18,7 +18,7 @@ import (
 )
 
 var unfoundInMongoDB = unfound{
-	{"no entry has the digest of a session: it is as short-lived as a sign-in, and is no document of a project", []string{"sessions._id: member"}},
+	{"no entry has the digest of a session: it has a MAC of its own, without which it opens nothing", []string{"sessions._id: member"}},
 	{"a sealed key does not name its id; it opens under no other", []string{"data_keys._id: member"}},
 	{"a sealed key of no certificate is not read; a crash may leave one", []string{"certificate_keys: insertion"}},
 	{"it repeats, for the time after a crash, documents that have digests of their own", []string{"download_requests.follow: member"}},

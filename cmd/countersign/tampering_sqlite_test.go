@@ -16,7 +16,7 @@ import (
 )
 
 var unfoundInSQLite = unfound{
-	{"no entry has the digest of a session: it is as short-lived as a sign-in, and is no document of a project", []string{"sessions.id: member"}},
+	{"no entry has the digest of a session: it has a MAC of its own, without which it opens nothing", []string{"sessions.id: member"}},
 	{"only the newest version of a policy decides, and only it is compared", []string{"certificate_policies (replaced).project_id: member"}},
 	{"a sealed key does not name its id; it opens under no other", []string{"data_keys.id: column"}},
 	{"the log says that the membership ended; what is kept of it is only when, and the log has that too", []string{
