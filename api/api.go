@@ -126,7 +126,8 @@ type Server struct {
 	proxies        []netip.Prefix
 	unknownTokens  *limiter[netip.Prefix]
 	logins         *logins
-	importing      sync.Map // user ids of people whose PKCS#12 file is being read
+	importing      sync.Map   // user ids of people whose PKCS#12 file is being read
+	verifying      sync.Mutex // held by the one verification of the audit log that runs
 	metrics        *metrics
 	app            *fiber.App
 	huma           huma.API

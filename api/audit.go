@@ -92,6 +92,10 @@ func (s *Server) verifyAudit(ctx context.Context, k *call, in *verifyInput) (*ve
 	if (in.AnchorSeq > 0) != (in.AnchorHash != "") {
 		return nil, engine.Errorf(engine.CodeInvalidRequest, "anchor_seq and anchor_hash belong together; give both or neither")
 	}
+	if !s.verifying.TryLock() { // it reads whole tables
+		return nil, rateLimited(5, "another verification is running; try again when it has ended")
+	}
+	defer s.verifying.Unlock()
 	var after engine.AuditHead
 	if in.SinceAnchor {
 		if in.AnchorSeq > 0 {

@@ -98,7 +98,7 @@ func TestAPIKeys(t *testing.T) {
 	}
 	for _, body := range []string{
 		`{"name":"","role":"viewer"}`, `{"name":"x","role":"god"}`, `{"name":"x"}`, `{"name":"x","role":"viewer","expires_at":"soon"}`,
-		`{"name":"x","role":"viewer","expires_at":"2001-01-01T00:00:00Z"}`, `{"name":"x","role":"viewer","owner_id":"` + f.users["viewer"].ID + `"}`,
+		`{"name":"x","role":"viewer","expires_at":"2001-01-01T00:00:00Z"}`, `{"name":"x","role":"viewer","expires_at":"9999-12-31T23:59:59-01:00"}`, `{"name":"x","role":"viewer","owner_id":"` + f.users["viewer"].ID + `"}`,
 	} {
 		f.do("admin", "POST", "{p}/api-keys", body).problem(422, engine.CodeInvalidRequest)
 	}

@@ -1,17 +1,20 @@
 package api_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/countersign-dev/countersign/api"
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// disagreements are what a verifier finds in the project, an hour later.
+// disagreements are what a verifier finds in the project.
 func (f *fixture) disagreements(ages engine.RetentionAges) []engine.Disagreement {
 	f.t.Helper()
-	v := f.verifier(func() time.Time { return f.now().Add(time.Hour) })
+	v := f.verifier()
 	v.Ages = ages
 	verdict, err := v.Verify(f.t.Context(), f.project.ID, engine.AuditHead{})
 	must(f.t, err)
@@ -47,7 +50,6 @@ func TestDocumentsThatRetentionDeletedAreNotMissed(t *testing.T) {
 	if len(found) != 2 || found[0].Document != "download_tokens" || !strings.Contains(found[0].Problem, "missing") {
 		t.Errorf("a token and its settlement that were deleted too early: %+v", found)
 	}
-	f.unrecorded = true // the check of every test keeps tokens for 30 days and an hour less
 }
 
 func TestRequestsThatContradictTheLogAreFound(t *testing.T) {
@@ -77,7 +79,7 @@ func TestRequestsThatContradictTheLogAreFound(t *testing.T) {
 
 func TestVerificationAfterAHead(t *testing.T) {
 	f := newFixture(t)
-	v := f.verifier(func() time.Time { return f.now().Add(time.Hour) })
+	v := f.verifier()
 	after := func(head engine.AuditHead) engine.AuditVerification {
 		t.Helper()
 		verdict, err := v.VerifyAfter(t.Context(), f.project.ID, head)
@@ -109,16 +111,119 @@ func TestVerificationAfterAHead(t *testing.T) {
 	}
 }
 
-// A store may write a document a moment before its entry, so a new document may differ.
+// busyStore is a store that does something once, after the log was read and before the
+// documents are.
+type busyStore struct {
+	engine.Store
+	do func()
+}
+
+func (m *busyStore) Misplaced(ctx context.Context, projectID string) ([]engine.Disagreement, error) {
+	if do := m.do; do != nil {
+		m.do = nil
+		do()
+	}
+	return m.Store.Misplaced(ctx, projectID)
+}
+
+func TestManyNewDocumentsHideNoForgedOne(t *testing.T) {
+	f := newFixture(t)
+	forged := f.mint("operator", "shop", `{"format":"cert"}`)
+	f.rewrite(forged.RequestID, func(r *engine.Request) { r.Reason = "another" })
+	v := f.verifier()
+	v.Store = &busyStore{f.store, func() {
+		for range 120 {
+			f.mint("operator", "shop", `{"format":"cert"}`)
+		}
+	}}
+	verdict, err := v.Verify(t.Context(), f.project.ID, engine.AuditHead{})
+	if err != nil || len(verdict.Disagreements) != 1 || verdict.Disagreements[0].ID != forged.RequestID {
+		t.Errorf("%+v, %v", verdict, err)
+	}
+}
+
+// beingWritten is a store in which a request has another reason for its first readers.
+type beingWritten struct {
+	engine.Store
+	readings int
+}
+
+func (b *beingWritten) Requests(ctx context.Context, q engine.RequestQuery) ([]engine.Request, string, error) {
+	found, next, err := b.Store.Requests(ctx, q)
+	for i := range found {
+		found[i].Reason = "another"
+	}
+	return found, next, err
+}
+
+func (b *beingWritten) Request(ctx context.Context, projectID, id string) (engine.Request, error) {
+	r, err := b.Store.Request(ctx, projectID, id)
+	if b.readings++; b.readings == 1 {
+		r.Reason = "another"
+	}
+	return r, err
+}
+
+// A store may write a document a moment before its entry.
 func TestDocumentsThatAreBeingWrittenDoNotDisagree(t *testing.T) {
 	f := newFixture(t)
-	m := f.mint("operator", "shop", `{"format":"cert"}`)
-	f.rewrite(m.RequestID, func(r *engine.Request) { r.Reason, r.UpdatedAt = "another", f.now() })
-	for age, want := range map[time.Duration]int{0: 0, 2 * time.Minute: 1, -2 * time.Minute: 1} {
-		v := f.verifier(func() time.Time { return f.now().Add(age) })
+	f.mint("operator", "shop", `{"format":"cert"}`)
+	for wait, want := range map[time.Duration]int{0: 1, time.Millisecond: 0} {
+		v := f.verifier()
+		v.Store, v.Wait = &beingWritten{Store: f.store}, wait
 		verdict, err := v.Verify(t.Context(), f.project.ID, engine.AuditHead{})
 		if err != nil || len(verdict.Disagreements) != want {
-			t.Errorf("%v old: %+v, %v", age, verdict, err)
+			t.Errorf("after %v: %+v, %v", wait, verdict, err)
 		}
+	}
+}
+
+func TestATokenThatWasSettledLateIsNotMissed(t *testing.T) {
+	f := newFixture(t)
+	m := f.mint("operator", "shop", `{"format":"cert","ttl_seconds":60}`)
+	f.skew.Store(int64(2 * time.Hour)) // the worker was down
+	f.do("operator", "DELETE", "{p}/requests/"+m.RequestID+"/token", "").problem(409, engine.CodeNotPending)
+	token, err := f.store.Token(t.Context(), engine.SecretDigest(engine.Secret(m.Token)))
+	must(t, err)
+	_, err = f.workflows.transitions.RecordSettlement(t.Context(), engine.SettlementCheck{ProjectID: f.project.ID, RequestID: token.RequestID})
+	must(t, err)
+	f.skew.Store(int64(720*time.Hour + 10*time.Minute))
+	if n, err := f.store.PurgeTokens(t.Context(), f.now().Add(-720*time.Hour), 10); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	if found := f.disagreements(engine.RetentionAges{Tokens: 720 * time.Hour}); len(found) > 0 {
+		t.Errorf("%+v", found)
+	}
+}
+
+func TestOneVerificationAtATime(t *testing.T) {
+	store := &busyStore{}
+	f := newFixture(t, func(f *fixture, o *api.Options) {
+		store.Store, o.Verifier.Store = f.store, store
+	})
+	store.do = func() { f.do("admin", "GET", "{p}/audit-logs/verify", "").problem(429, engine.CodeRateLimited) }
+	f.do("admin", "GET", "{p}/audit-logs/verify", "").is(200)
+	f.do("admin", "GET", "{p}/audit-logs/verify", "").is(200)
+}
+
+// unreadable is a store that cannot read a request, as if its document were no JSON.
+type unreadable struct{ engine.Store }
+
+func (unreadable) Requests(context.Context, engine.RequestQuery) ([]engine.Request, string, error) {
+	return nil, "", errors.New("not JSON")
+}
+
+func (unreadable) Request(context.Context, string, string) (engine.Request, error) {
+	return engine.Request{}, errors.New("not JSON")
+}
+
+func TestDocumentsThatCannotBeReadAreDisagreements(t *testing.T) {
+	f := newFixture(t)
+	m := f.mint("operator", "shop", `{"format":"cert"}`)
+	v := f.verifier()
+	v.Store = unreadable{f.store}
+	verdict, err := v.Verify(t.Context(), f.project.ID, engine.AuditHead{})
+	if err != nil || verdict.OK || len(verdict.Disagreements) != 1 || verdict.Disagreements[0].ID != m.RequestID {
+		t.Errorf("%+v, %v", verdict, err)
 	}
 }

@@ -184,6 +184,8 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 		return APIKey{}, "", Errorf(CodePasswordChangeRequired, "another person set your password, so an API key could be theirs; change your password first")
 	case !expires.IsZero() && !expires.After(now):
 		return APIKey{}, "", Errorf(CodeInvalidRequest, "expires_at is in the past; give a later time")
+	case expires.UTC().Year() > 9999:
+		return APIKey{}, "", Errorf(CodeInvalidRequest, "expires_at is out of range; give a year up to 9999") // RFC 3339 has no others
 	case by.Key != nil && !by.Key.ExpiresAt.IsZero() && (expires.IsZero() || expires.After(by.Key.ExpiresAt)):
 		return APIKey{}, "", Errorf(CodeForbidden, "an API key cannot expire later than the one that creates it; give expires_at, at the latest %s", by.Key.ExpiresAt.Format(time.RFC3339))
 	case by.Key != nil && len(by.Key.MadeBy) >= maxMakers:

@@ -21,14 +21,12 @@ type DocumentDigest struct {
 	Digest   string `json:"digest"`
 }
 
-// document is a document as the audit log knows it. changed is when it was last
-// written, as it says itself. Of a request that has a token, status and token say
-// which; see [Request.document].
+// document is a document as the audit log knows it. Of a request that has a token,
+// status and token say which; see [Request.document].
 type document struct {
 	DocumentDigest
-	changed time.Time
-	status  Status
-	token   string
+	status Status
+	token  string
 }
 
 // The tables whose documents are compared with the audit log.
@@ -52,8 +50,8 @@ func removed(table, id string) document {
 	return document{DocumentDigest: DocumentDigest{Document: table, ID: id}}
 }
 
-func documentOf(table, id string, changed time.Time, content any) document {
-	return document{DocumentDigest: DocumentDigest{Document: table, ID: id, Digest: contentDigest(content)}, changed: changed}
+func documentOf(table, id string, content any) document {
+	return document{DocumentDigest: DocumentDigest{Document: table, ID: id, Digest: contentDigest(content)}}
 }
 
 // contentDigest is the first half of the SHA-256 of a document's JSON, in base64url.
@@ -142,7 +140,7 @@ func (n Transition) describe() Transition {
 // document leaves out what the end of the request's token changes, which has an entry
 // of its own: the state, if there is a token.
 func (r Request) document() document {
-	d := documentOf(tableRequests, r.ID, r.UpdatedAt, nil)
+	d := documentOf(tableRequests, r.ID, nil)
 	d.Version, r.Version, r.UpdatedAt = r.Version, 0, time.Time{}
 	if r.TokenDigest != "" {
 		d.status, d.token, r.Status = r.Status, r.TokenDigest, ""
@@ -152,36 +150,36 @@ func (r Request) document() document {
 }
 
 func (a Approval) document() document {
-	d := documentOf(tableApprovals, a.ID, a.UpdatedAt, a)
+	d := documentOf(tableApprovals, a.ID, a)
 	d.Version = a.Version
 	return d
 }
 
-func (t Token) document() document { return documentOf(tableTokens, t.Digest, t.IssuedAt, t) }
+func (t Token) document() document { return documentOf(tableTokens, t.Digest, t) }
 
 // endSuffix follows a token's digest in the id of its settlement.
 const endSuffix = "/end"
 
 func (s Settlement) document() document {
-	return documentOf(tableTokens, s.Digest+endSuffix, s.Time, s)
+	return documentOf(tableTokens, s.Digest+endSuffix, s)
 }
 
 // document has an id by which the event can be found: with that of its certificate.
 func (e Event) document() document {
-	return documentOf(tableEvents, e.CertificateID+"/"+e.ID, e.Time, e)
+	return documentOf(tableEvents, e.CertificateID+"/"+e.ID, e)
 }
 
 func (c Certificate) document() document {
-	return documentOf(tableCertificates, c.ID, c.CreatedAt, c)
+	return documentOf(tableCertificates, c.ID, c)
 }
 
 func (k SealedKey) document(c Certificate) document {
-	return documentOf(tableSealedKeys, c.ID, c.CreatedAt, k)
+	return documentOf(tableSealedKeys, c.ID, k)
 }
 
 // document has the project's id: only the newest version is compared.
 func (p CertificatePolicy) document() document {
-	d := documentOf(tablePolicies, p.ProjectID, p.UpdatedAt, p)
+	d := documentOf(tablePolicies, p.ProjectID, p)
 	d.Version = p.Version
 	return d
 }
@@ -189,28 +187,27 @@ func (p CertificatePolicy) document() document {
 // document leaves out the times, which the store decides on: it keeps those of a
 // membership whose role changes.
 func (m Member) document() document {
-	return documentOf(tableMembers, m.UserID, m.CreatedAt, Member{ProjectID: m.ProjectID, UserID: m.UserID, Role: m.Role})
+	return documentOf(tableMembers, m.UserID, Member{ProjectID: m.ProjectID, UserID: m.UserID, Role: m.Role})
 }
 
 // document says of a revocation only that there is one: the store keeps the time of
 // the first.
 func (k APIKey) document() document {
-	changed := k.CreatedAt
 	if !k.RevokedAt.IsZero() {
-		changed, k.RevokedAt = k.RevokedAt, time.Unix(0, 0).UTC()
+		k.RevokedAt = time.Unix(0, 0).UTC()
 	}
-	return documentOf(tableAPIKeys, k.ID, changed, k)
+	return documentOf(tableAPIKeys, k.ID, k)
 }
 
 func (t NotificationTarget) document() document {
-	return documentOf(tableTargets, t.ID, t.CreatedAt, t)
+	return documentOf(tableTargets, t.ID, t)
 }
 
-func (p Project) document() document { return documentOf(tableProjects, p.ID, p.CreatedAt, p) }
+func (p Project) document() document { return documentOf(tableProjects, p.ID, p) }
 
 // document has the user's epoch as its version: every change of a user adds to it.
 func (u User) document() document {
-	d := documentOf(tableUsers, u.ID, u.CreatedAt, u)
+	d := documentOf(tableUsers, u.ID, u)
 	d.Version = u.Epoch
 	return d
 }

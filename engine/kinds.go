@@ -47,16 +47,13 @@ func kindsOf(chain string) []kind {
 	return []kind{projects, members, apiKeys, policies, targets, certificates, sealedKeys, events, requests, approvals, tokens}
 }
 
-func kindOf(table string) kind {
+func kindOf(table string) (k kind, known bool) {
 	for _, k := range append(kindsOf(SystemChain), kindsOf("")...) {
 		if k.table == table {
-			return k
+			return k, true
 		}
 	}
-	none := func(context.Context, documentReader, string, string) (document, error) {
-		return document{}, CodeNotFound
-	}
-	return kind{table: table, get: none} // of a later version of the program
+	return kind{}, false
 }
 
 // eachOf visits all documents of a listing.

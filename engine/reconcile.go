@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Verifier checks the audit log and compares it with the documents. All fields must
-// be set.
+// Verifier checks the audit log and compares it with the documents. All fields but
+// Wait must be set.
 type Verifier struct {
 	Store VerifierStore
 	// Key is the audit key.
@@ -17,6 +17,9 @@ type Verifier struct {
 	// Ages are for how long documents are kept.
 	Ages  RetentionAges
 	Clock Clock
+	// Wait is how long a document may be without its entry, because some stores write the
+	// document first. What disagrees is read again after it.
+	Wait time.Duration
 }
 
 // VerifierStore is what [Verifier] reads; [Store] documents the methods.
@@ -29,14 +32,10 @@ type VerifierStore interface {
 // maxDisagreements bounds a verification's answer.
 const maxDisagreements = 100
 
-// writingTime is how long a document may be without its entry: some stores write the
-// document first.
-const writingTime = time.Minute
-
-// Verify checks a whole chain as [VerifyAudit] does, and compares it with the documents
-// of its project (those of no project, if it is the system chain), both ways: each
-// document is as the latest entry about it says, and each that was written and not
-// removed since is there. Documents that retention deletes may be missing. It also
+// Verify checks a whole chain as [VerifyAudit] does, and compares it both ways with the
+// documents of its project. Each document must be as the latest entry about it says. Each
+// that was written, and not removed since, must be there, unless retention deletes it by
+// its age. The documents of the system chain are those of no project. Verify also
 // compares the documents with the columns by which they are found.
 func (v *Verifier) Verify(ctx context.Context, chain string, anchor AuditHead) (AuditVerification, error) {
 	c := v.comparison(chain)
@@ -48,16 +47,16 @@ func (v *Verifier) Verify(ctx context.Context, chain string, anchor AuditHead) (
 	if c.found, err = v.Store.Misplaced(ctx, chain); err != nil {
 		return verdict, err
 	}
-	var suspects []document
+	var suspects []DocumentDigest
 	for _, k := range kindsOf(chain) {
 		err := k.each(ctx, v.Store, chain, func(d document) {
 			if c.agrees(d) {
 				delete(c.latest, c.key(d.DocumentDigest))
-			} else if len(suspects) < maxDisagreements {
-				suspects = append(suspects, d)
+			} else {
+				suspects = append(suspects, d.DocumentDigest)
 			}
 		})
-		if err != nil && len(c.found) == 0 { // a document that cannot be read is found above
+		if unanswered(ctx, err) { // other errors are of a document that cannot be read: it is found one by one
 			return verdict, fmt.Errorf("verify %s: %w", k.table, err)
 		}
 	}
@@ -98,7 +97,16 @@ type comparison struct {
 	// downloads has the settlements of tokens whose files were downloaded, with the
 	// numbers of their entries.
 	downloads map[uint64]int64
+	doubted   []doubt
 	found     []Disagreement
+}
+
+// doubt is a document that does not agree with the log.
+type doubt struct {
+	DocumentDigest
+	mention   mention
+	mentioned bool
+	problem   string
 }
 
 // mention is what an entry says of a document; digest is 0 if it was removed.
@@ -138,16 +146,16 @@ func (c *comparison) note(e AuditEntry) {
 	}
 }
 
-// statusProblem says how the status of a request contradicts the log, or "". One that
-// is issued still may not have heard of its token's end.
+// statusProblem says how the status of a request contradicts the log, or "". A request
+// may still be "issued" shortly after its token ended.
 func (c *comparison) statusProblem(d document) string {
 	seq, downloaded := c.downloads[c.key(DocumentDigest{Document: tableTokens, ID: d.token + endSuffix})]
 	switch {
 	case d.token == "":
 	case downloaded && d.status != StatusConsumed && d.status != StatusIssued:
-		return fmt.Sprintf("it is %s, although entry %d says that its file was downloaded", d.status, seq)
+		return fmt.Sprintf("the request is %s, although entry %d says that its file was downloaded", d.status, seq)
 	case !downloaded && d.status == StatusConsumed:
-		return "it is consumed, although no entry says that its file was downloaded"
+		return "the request is consumed, although no entry says that its file was downloaded"
 	}
 	return ""
 }
@@ -160,22 +168,50 @@ func (c *comparison) agrees(d document) bool {
 
 // conclude reads the entries that were appended meanwhile, and then again what did not
 // agree, so that nothing counts as a disagreement that was merely being written.
-func (c *comparison) conclude(ctx context.Context, verdict AuditVerification, from AuditHead, suspects []document) (AuditVerification, error) {
-	later, err := verifyAfter(ctx, c.Store, c.Key, c.chain, verdict.Head, AuditHead{}, c.note)
-	later.Entries += verdict.Entries
+func (c *comparison) conclude(ctx context.Context, verdict AuditVerification, from AuditHead, suspects []DocumentDigest) (AuditVerification, error) {
+	later, err := c.noteLater(ctx, verdict)
 	if err != nil || !later.OK {
 		return later, err
 	}
 	for _, d := range suspects {
-		if err := c.recheck(ctx, d.DocumentDigest); err != nil {
+		if err := c.recheck(ctx, d); err != nil {
 			return later, err
 		}
 	}
 	if err := c.recheckMentioned(ctx, from); err != nil {
 		return later, err
 	}
+	if doubted := c.doubted; len(doubted) > 0 && c.Wait > 0 {
+		c.doubted = nil
+		select {
+		case <-time.After(c.Wait):
+		case <-ctx.Done():
+			return later, fmt.Errorf("verify audit chain: %w", ctx.Err())
+		}
+		if later, err = c.noteLater(ctx, later); err != nil || !later.OK {
+			return later, err
+		}
+		for _, d := range doubted {
+			if _, newer := c.latest[c.key(d.DocumentDigest)]; !newer && d.mentioned {
+				c.latest[c.key(d.DocumentDigest)] = d.mention
+			}
+			if err := c.recheck(ctx, d.DocumentDigest); err != nil {
+				return later, err
+			}
+		}
+	}
+	for _, d := range c.doubted {
+		c.found = append(c.found, Disagreement{Document: d.Document, ID: d.ID, Seq: d.mention.seq, Problem: d.problem})
+	}
 	later.OK, later.Disagreements = len(c.found) == 0, c.found[:min(len(c.found), maxDisagreements)]
 	return later, nil
+}
+
+// noteLater checks what was appended since the verdict's head.
+func (c *comparison) noteLater(ctx context.Context, verdict AuditVerification) (AuditVerification, error) {
+	later, err := verifyAfter(ctx, c.Store, c.Key, c.chain, verdict.Head, AuditHead{}, c.note)
+	later.Entries += verdict.Entries
+	return later, err
 }
 
 // recheckMentioned reads the documents that entries mention and no listing has shown.
@@ -187,7 +223,12 @@ func (c *comparison) recheckMentioned(ctx context.Context, from AuditHead) error
 	_, err := verifyAfter(ctx, c.Store, c.Key, c.chain, from, AuditHead{}, func(e AuditEntry) {
 		for _, d := range e.Documents {
 			m, open := c.latest[c.key(d)]
-			if open && m.seq == e.Seq && !c.maybeDeleted(d, e.Time) && failure == nil && len(c.found) < maxDisagreements {
+			switch {
+			case !open || m.seq != e.Seq || failure != nil || len(c.doubted) >= maxDisagreements:
+			case c.maybeDeleted(d, e.Time):
+				// A token's settlement is deleted with it, even if it is of a later time.
+				delete(c.latest, c.key(DocumentDigest{Document: d.Document, ID: d.ID + endSuffix}))
+			default:
 				failure = c.recheck(ctx, d)
 			}
 		}
@@ -204,30 +245,38 @@ func (c *comparison) maybeDeleted(d DocumentDigest, written time.Time) bool {
 
 // recheck reads one document and compares it with the latest entry about it.
 func (c *comparison) recheck(ctx context.Context, of DocumentDigest) error {
+	k, known := kindOf(of.Document)
+	if !known || len(c.doubted) >= maxDisagreements { // it is of a later version of the program
+		return nil
+	}
 	m, mentioned := c.latest[c.key(of)]
 	delete(c.latest, c.key(of))
-	d, err := kindOf(of.Document).get(ctx, c.Store, c.chain, of.ID)
-	missing := errors.Is(err, CodeNotFound)
-	if err != nil && !missing {
-		return fmt.Errorf("verify %s %s: %w", of.Document, of.ID, err)
-	}
-	young := !missing && c.Clock().Sub(d.changed).Abs() < writingTime
+	d, err := k.get(ctx, c.Store, c.chain, of.ID)
 	problem := ""
-	if c.whole {
+	switch missing := errors.Is(err, CodeNotFound); {
+	case !missing && unanswered(ctx, err):
+		return fmt.Errorf("verify %s %s: %w", of.Document, of.ID, err)
+	case !missing && err != nil:
+		problem = "the document cannot be read"
+	case !missing && !mentioned:
+		problem = "the audit log has no entry for this document"
+	case !missing && m.digest == 0:
+		problem = fmt.Sprintf("the document exists, although entry %d says that it was removed", m.seq)
+	case missing && m.digest != 0:
+		problem = fmt.Sprintf("the document is missing, although entry %d says that it was written", m.seq)
+	case m.digest != c.mention(d.DocumentDigest).digest:
+		problem = fmt.Sprintf("the document differs from what was written with entry %d", m.seq)
+	case c.whole:
 		problem = c.statusProblem(d)
 	}
-	switch {
-	case !mentioned && !missing:
-		problem = "no entry says that it was written"
-	case m.digest == 0 && !missing:
-		problem = fmt.Sprintf("it exists, although entry %d says that it was removed", m.seq)
-	case m.digest != 0 && missing:
-		problem = fmt.Sprintf("it is missing, although entry %d says that it was written", m.seq)
-	case m.digest != c.mention(d.DocumentDigest).digest:
-		problem = fmt.Sprintf("it differs from what was written with entry %d", m.seq)
-	}
-	if problem != "" && !young {
-		c.found = append(c.found, Disagreement{Document: of.Document, ID: of.ID, Seq: m.seq, Problem: problem})
+	if problem != "" {
+		c.doubted = append(c.doubted, doubt{of, m, mentioned, problem})
 	}
 	return nil
+}
+
+// unanswered reports whether an error says that the store did not answer, and nothing
+// about a document.
+func unanswered(ctx context.Context, err error) bool {
+	return err != nil && (ctx.Err() != nil || errors.Is(err, CodeUnavailable))
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // Disagreement says where the audit log and a document, or a document and the columns
-// by which it is found, do not say the same. Document is the name of the document's
+// by which it is found, do not agree. Document is the name of the document's
 // table, ID its id. Seq is the number of the entry that is concerned, or 0.
 type Disagreement struct {
 	Document string

@@ -26,7 +26,7 @@ type AuditHead struct {
 	Hash string `json:"hash"`
 }
 
-// AuditDisagreement says where the audit log and a document do not say the same.
+// AuditDisagreement says where the audit log and a document do not agree.
 type AuditDisagreement struct {
 	Document string `json:"document" doc:"The table, such as download_tokens"`
 	ID       string `json:"id" doc:"Its id there"`
@@ -45,5 +45,5 @@ type AuditVerdict struct {
 	BrokenAt int64     `json:"broken_at,omitempty" doc:"Sequence number of the first entry that is not correct"`
 	Problem  string    `json:"problem,omitempty" doc:"What is wrong with it"`
 
-	Disagreements []AuditDisagreement `json:"disagreements,omitempty" doc:"Where the log and the documents do not say the same; the first 100"`
+	Disagreements []AuditDisagreement `json:"disagreements,omitempty" doc:"Where the log and the documents do not agree; the first 100"`
 }

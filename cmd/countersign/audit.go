@@ -126,7 +126,7 @@ func auditVerifyCommand(o *clientOptions) *cobra.Command {
 			"chain. Note the head elsewhere: given as --anchor later, it shows whether entries were removed at the\n" +
 			"end, or the whole chain rewritten. The server also stores heads outside the database by itself; with\n" +
 			"--since-anchor only what follows the last of these is checked. The exit code is 1 if the chain is broken, or if a document and\n" +
-			"the log do not say the same.",
+			"the log do not agree.",
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, s *session, _ []string) error {
 			head, err := parseAnchor(anchor)
@@ -180,7 +180,7 @@ func (s *session) showAuditVerdict(v wire.AuditVerdict) error {
 	case v.BrokenAt > 0:
 		return fmt.Errorf("the audit chain is broken at entry %d: %s", v.BrokenAt, clean(v.Problem))
 	}
-	return errors.New("the audit log and the documents do not say the same, as listed")
+	return errors.New("the audit log and the documents do not agree; the list above says where")
 }
 
 // exported is what audit export prints for programs.

@@ -140,13 +140,11 @@ func (s *server) inStore(do func(engine.Store, *engine.Admin)) {
 	s.inStoreWithKey(func(store engine.Store, _ []byte) { do(store, &engine.Admin{Store: store, Clock: engine.SystemClock}) })
 }
 
-// agreed checks that every chain is intact and agrees with all documents, also with
-// those that are new.
+// agreed checks that every chain is intact and agrees with all documents.
 func (s *server) agreed() {
 	s.t.Helper()
 	s.inStoreWithKey(func(store engine.Store, key []byte) {
-		later := func() time.Time { return engine.SystemClock().Add(time.Hour) }
-		v := engine.Verifier{Store: store, Key: key, Ages: engine.RetentionAges{Tokens: 720 * time.Hour}, Clock: later}
+		v := engine.Verifier{Store: store, Key: key, Ages: engine.RetentionAges{Tokens: 720 * time.Hour}, Clock: engine.SystemClock, Wait: 2 * time.Second}
 		for _, chain := range []string{s.boot.ProjectID, engine.SystemChain} {
 			found, err := v.Verify(s.t.Context(), chain, engine.AuditHead{})
 			if err != nil || !found.OK || found.Entries == 0 {

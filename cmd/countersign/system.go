@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/client"
@@ -276,7 +277,7 @@ func (s *system) startUseCases(ctx context.Context) error {
 		Notifier: notify.New(notify.Options{AllowHosts: s.config.Notifications.AllowHosts, Clock: engine.SystemClock}),
 	}
 	ages := engine.RetentionAges{Tokens: s.config.Retention.Tokens, Requests: s.config.Retention.Requests}
-	s.verifier = &engine.Verifier{Store: s.store, Key: s.auditKey, Ages: ages, Clock: engine.SystemClock}
+	s.verifier = &engine.Verifier{Store: s.store, Key: s.auditKey, Ages: ages, Clock: engine.SystemClock, Wait: 2 * time.Second}
 	transitions := &engine.Transitions{Store: s.store, Policy: s.policy, Reports: s.workflows, Clock: engine.SystemClock, Log: s.log}
 	retention := &engine.Retention{Store: s.store, Clock: engine.SystemClock}
 	if err := s.workflows.Work(transitions, retention, s.notifications); err != nil {

@@ -56,8 +56,7 @@ type verification struct {
 // verification notes the heads of the chains, which must agree with the documents.
 func (s *server) verification(store engine.Store, key []byte) *verification {
 	s.t.Helper()
-	later := func() time.Time { return engine.SystemClock().Add(time.Hour) } // no document counts as being written
-	v := &verification{s.t, store, engine.Verifier{Store: store, Key: key, Ages: engine.RetentionAges{Tokens: 720 * time.Hour}, Clock: later}, map[string]engine.AuditHead{}}
+	v := &verification{s.t, store, engine.Verifier{Store: store, Key: key, Ages: engine.RetentionAges{Tokens: 720 * time.Hour}, Clock: engine.SystemClock}, map[string]engine.AuditHead{}}
 	for _, chain := range []string{s.boot.ProjectID, engine.SystemChain} {
 		found, err := v.by.Verify(s.t.Context(), chain, engine.AuditHead{})
 		noError(s.t, err)

@@ -49,7 +49,7 @@ func under[T any](misplaced func(T) string) func(bson.Raw) string {
 			return "the document cannot be read"
 		}
 		if member := misplaced(doc); member != "" {
-			return "the document says otherwise than its " + member
+			return "the document differs from its " + member
 		}
 		return ""
 	}

@@ -34,7 +34,7 @@ func (s *Store) CertificatePolicy(ctx context.Context, projectID string) (engine
 	case err != nil:
 		return engine.CertificatePolicy{}, err
 	case doc.misplaced() != "":
-		return engine.CertificatePolicy{}, fmt.Errorf("read policy %s: the document says otherwise than its %s", doc.ID, doc.misplaced())
+		return engine.CertificatePolicy{}, fmt.Errorf("read policy %s: the document differs from its %s", doc.ID, doc.misplaced())
 	}
 	return doc.CertificatePolicy, nil
 }

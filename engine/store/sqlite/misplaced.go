@@ -125,7 +125,7 @@ func (t table[T]) problem(r storedRow) string {
 	if len(wrong) == 0 {
 		return ""
 	}
-	return "the document says otherwise than the column " + strings.Join(wrong, ", ")
+	return "the document differs from the column " + strings.Join(wrong, ", ")
 }
 
 // idOf identifies a row as its columns do.

@@ -45,7 +45,7 @@ function Result({ verified: v }: { verified: Schemas["AuditVerdict"] & { at: str
         Verified <Time at={v.at} />.
       </Text>
       {disagreements.map((d) => (
-        <Text key={d.document + d.id} size="sm" style={{ overflowWrap: "anywhere" }}>
+        <Text key={d.document + d.id + d.problem} size="sm" style={{ overflowWrap: "anywhere" }}>
           <Code>{d.document}</Code> {d.id}: {d.problem}.
         </Text>
       ))}
