@@ -218,6 +218,11 @@ func (s *shop) acceptInterrupted() {
 }
 
 func TestAnAcceptedRestoreEndsWhatCouldBeUsedAgain(t *testing.T) {
+	t.Run("at once", func(t *testing.T) { testRestore(t, func(s *shop) { ok(t, s.Check(t.Context(), true)) }) })
+	t.Run("interrupted", func(t *testing.T) { testRestore(t, (*shop).acceptInterrupted) })
+}
+
+func testRestore(t *testing.T, accept func(*shop)) {
 	ctx, place := t.Context(), newPlace(t)
 	s := newShop(newNode(t, newDatabase(t), place))
 	s.fill()
@@ -229,8 +234,12 @@ func TestAnAcceptedRestoreEndsWhatCouldBeUsedAgain(t *testing.T) {
 	ok(t, s.Write(ctx))
 
 	s.on(newNode(t, backup, place))
-	s.acceptInterrupted()
+	accept(s)
 	ok(t, s.Check(ctx, false))
+	if heads := stored(t, place); len(heads) != 2 || heads[s.requester.Project.ID] == 0 || heads[engine.SystemChain] == 0 {
+		t.Errorf("the new anchor has %v", heads)
+	}
+	ok(t, s.Write(ctx))
 	s.expectEnds()
 	s.expectRecord(lost.ID)
 	for _, name := range []string{"live", "live as well", "claimed"} {
@@ -243,16 +252,29 @@ func TestAnAcceptedRestoreEndsWhatCouldBeUsedAgain(t *testing.T) {
 			t.Errorf("a claim of %q gives %v", name, err)
 		}
 	}
-	ok(t, s.Write(ctx))
-	if heads := stored(t, place); len(heads) != 2 || heads[s.requester.Project.ID] == 0 || heads[engine.SystemChain] == 0 {
-		t.Errorf("the new anchor has %v", heads)
-	}
 	s.now = s.now.Add(time.Hour)
 	verifier := &engine.Verifier{Store: s.Store, Key: auditKey, Clock: s.Clock}
 	for _, chain := range []string{s.requester.Project.ID, engine.SystemChain} {
 		head, _ := s.Head(chain)
 		if v, err := verifier.Verify(ctx, chain, head); err != nil || !v.OK {
 			t.Errorf("verification of %s: %+v, %v", chain, v, err)
+		}
+	}
+}
+
+func TestABrokenChainOfARestoredDatabaseIsNotAnchored(t *testing.T) {
+	place, ctx := newPlace(t), t.Context()
+	ok(t, newNode(t, newDatabase(t), place).append(engine.SystemChain, "1", "2").project("prj").append("prj", "2", "3").Write(ctx))
+	n := newNode(t, newDatabase(t), place).append(engine.SystemChain, "1").project("prj").append("prj", "2")
+	n.tamper("UPDATE audit_logs SET doc = json_set(doc, '$.user_agent', 'other') WHERE project_id = 'prj' AND seq = 1")
+	ok(t, n.Check(ctx, true))
+	if !strings.Contains(n.log.String(), "chain prj is broken at entry 1") {
+		t.Errorf("the log says %s", n.log)
+	}
+	for _, when := range []string{"after the restore", "later"} {
+		expectStored(t, place, when, map[string]int64{engine.SystemChain: 2})
+		if err := n.Write(ctx); err == nil || !strings.Contains(err.Error(), "chain prj is broken at entry 1") {
+			t.Errorf("%s a broken chain gives %v", when, err)
 		}
 	}
 }
