@@ -16,9 +16,9 @@ export GOFLAGS += -trimpath
 #       which is ten times slower under the race detector
 #   plugins/conformance                  starts plugins through plugins/host, which
 #       is watched
-#   plugins/formats, engine/certimport, api/client, api/wire, engine/keys/kms
+#   plugins/formats, engine/anchor, engine/certimport, api/client, api/wire, engine/keys/kms
 #       start no goroutine; most of their tests compare output with golden files
-UNWATCHED      := cmd/countersign|engine/store/mongo|workflows/embedded|plugins/conformance|plugins/formats/[^/]*|engine/certimport|api/client|api/wire|engine/keys/kms
+UNWATCHED      := cmd/countersign|engine/store/mongo|workflows/embedded|plugins/conformance|plugins/formats/[^/]*|engine/anchor|engine/certimport|api/client|api/wire|engine/keys/kms
 PLAIN_PACKAGES  = $(shell $(GO) list ./... | grep -E '/($(UNWATCHED))$$')
 # plugins/host comes first, because it takes longest. It mostly waits, so a third
 # package runs meanwhile.

@@ -44,7 +44,8 @@ type fixture struct {
 	skew           atomic.Int64              // what the clock is ahead, in nanoseconds
 	frozen         atomic.Pointer[time.Time] // when set, the clock always returns this time
 	anchored       engine.AuditHead          // of every chain
-	unrecorded     bool                      // the test writes documents without a record of them
+	heads          map[string]engine.AuditHead
+	unrecorded     bool // the test writes documents without a record of them
 
 	project engine.Project
 	users   map[string]engine.User   // by name: viewer, operator, second, approver, another, admin, root
@@ -156,6 +157,14 @@ func filled(t *testing.T) {
 		defer closeStore()
 		sample.people()
 		sample.certificates()
+		sample.heads = map[string]engine.AuditHead{}
+		for _, chain := range []string{sample.project.ID, engine.SystemChain} {
+			found, err := sample.verifier().Verify(t.Context(), chain, engine.AuditHead{})
+			if err != nil || !found.OK {
+				t.Fatalf("verification of %s: %+v, %v", chain, found, err)
+			}
+			sample.heads[chain] = found.Head
+		}
 	})
 }
 
@@ -205,14 +214,15 @@ func (f *fixture) verifier() *engine.Verifier {
 	return &engine.Verifier{Store: f.store, Clock: f.now, Ages: engine.RetentionAges{Tokens: 720 * time.Hour}}
 }
 
-// verify checks that every chain is intact and agrees with all documents.
+// verify checks what the test added to every chain, and that it agrees with the
+// documents.
 func (f *fixture) verify() {
 	f.t.Helper()
 	if f.unrecorded {
 		return
 	}
 	for _, chain := range []string{f.project.ID, engine.SystemChain} {
-		v, err := f.verifier().Verify(context.Background(), chain, engine.AuditHead{})
+		v, err := f.verifier().VerifyAfter(context.Background(), chain, sample.heads[chain])
 		if err != nil || !v.OK {
 			f.t.Errorf("verification of %s: %+v, %v", chain, v, err)
 		}

@@ -143,7 +143,7 @@ func (f *flooded) connections() (answers, usage) {
 	httpClient.CloseIdleConnections()
 	got := answers{}
 	var open []net.Conn
-	for range times(300, 3000) {
+	for range 3000 {
 		c, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
 		noError(f.t, err)
 		open = append(open, c)
@@ -175,7 +175,7 @@ func (f *flooded) streams() (answers, usage) {
 	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
 	defer cancel() // ends the streams
 	got := answers{}
-	for range times(100, 1000) {
+	for range 1000 {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url+f.project()+"/stream", nil)
 		noError(f.t, err)
 		request.Header.Set("Authorization", "Bearer "+f.key("viewer"))
@@ -196,7 +196,7 @@ func (f *flooded) imports() (answers, usage) {
 	content, err := os.ReadFile(file)
 	noError(f.t, err)
 	body := object("name", "flood", "pkcs12_base64", base64.StdEncoding.EncodeToString(content), "passphrase", "wrong")
-	got := f.callHalf(flood{half: times(40, 1000), call: func(int) int {
+	got := f.callHalf(flood{half: 1000, call: func(int) int {
 		return f.as("admin", http.MethodPost, f.project()+"/certificates", body)
 	}}, 0)
 	return got, f.usage()
