@@ -313,20 +313,13 @@ func (a *Admin) ChangeUser(ctx context.Context, by Caller, userID string, to Use
 // copies are an entry once more, for each project in which a user is a member.
 func (a *Admin) copies(ctx context.Context, e AuditEntry, userID string) ([]AuditEntry, error) {
 	var all []AuditEntry
-	for page := (Page{Limit: 200}); ; {
-		projects, next, err := a.Store.Projects(ctx, userID, page)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range projects {
-			copied := e
-			copied.Ref, copied.ProjectID = e.Ref+"/"+p.ID, p.ID
-			all = append(all, copied)
-		}
-		if page.Cursor = next; next == "" {
-			return all, nil
-		}
-	}
+	err := eachOf(func(page Page) ([]Project, string, error) { return a.Store.Projects(ctx, userID, page) }, func(p Project) error {
+		copied := e
+		copied.Ref, copied.ProjectID = e.Ref+"/"+p.ID, p.ID
+		all = append(all, copied)
+		return nil
+	})
+	return all, err
 }
 
 // CreateProject makes a project; the caller becomes its first administrator.

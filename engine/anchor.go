@@ -131,12 +131,8 @@ func (a *Anchors) chains(ctx context.Context, anchored map[string]AuditHead) ([]
 
 // require returns a [Behind] unless the database has the anchored entry, unchanged.
 func (a *Anchors) require(ctx context.Context, chain string, anchored AuditHead) error {
-	found, err := a.Store.AuditAfter(ctx, chain, anchored.Seq-1, 1)
-	if err != nil {
-		return fmt.Errorf("read audit chain %s: %w", chain, err)
-	}
-	if len(found) == 1 && found[0].Seq == anchored.Seq && found[0].Hash == anchored.Hash && found[0].digest(a.Key) == anchored.Hash {
-		return nil
+	if has, err := hasEntry(ctx, a.Store, a.Key, chain, anchored); err != nil || has {
+		return err
 	}
 	last, _, err := a.Store.AuditEntries(ctx, AuditQuery{ProjectID: chain, Page: Page{Limit: 1}})
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -62,9 +64,9 @@ func (a *Anchors) Check(ctx context.Context, acceptRestore bool) error {
 			"make it readable, or set anchor.url to where it is. If it is lost, move away what is there: the next anchor then begins without it", a.Target, err)
 	}
 	behind := &BehindError{Target: a.Target.String(), Time: stored.Time}
-	for chain, head := range stored.Heads {
+	for _, chain := range slices.Sorted(maps.Keys(stored.Heads)) {
 		var lacks *Behind
-		if err := a.require(ctx, chain, head); errors.As(err, &lacks) {
+		if err := a.require(ctx, chain, stored.Heads[chain]); errors.As(err, &lacks) {
 			behind.Chains = append(behind.Chains, lacks)
 		} else if err != nil {
 			return err
@@ -75,9 +77,9 @@ func (a *Anchors) Check(ctx context.Context, acceptRestore bool) error {
 		a.remember(stored.Heads, stored.Time)
 		return a.noteNothingBehind(ctx, stored, acceptRestore)
 	case !acceptRestore:
-		return sorted(behind)
+		return behind
 	}
-	return a.acceptRestore(ctx, stored, sorted(behind))
+	return a.acceptRestore(ctx, stored, behind)
 }
 
 // noteNothingBehind logs what an operator may not expect.

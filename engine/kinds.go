@@ -76,10 +76,10 @@ func eachOf[T any](list func(Page) ([]T, string, error), visit func(T) error) er
 
 // listed is the method each of a kind whose documents have a listing.
 func listed[T interface{ document() document }](
-	list func(ctx context.Context, s documentReader, chain string, page Page) ([]T, string, error),
+	list func(s documentReader, ctx context.Context, chain string, page Page) ([]T, string, error),
 ) func(context.Context, documentReader, string, func(document)) error {
 	return func(ctx context.Context, s documentReader, chain string, visit func(document)) error {
-		return eachOf(func(page Page) ([]T, string, error) { return list(ctx, s, chain, page) }, func(one T) error {
+		return eachOf(func(page Page) ([]T, string, error) { return list(s, ctx, chain, page) }, func(one T) error {
 			visit(one.document())
 			return nil
 		})
@@ -88,10 +88,10 @@ func listed[T interface{ document() document }](
 
 // single is the method get of a kind.
 func single[T interface{ document() document }](
-	get func(ctx context.Context, s documentReader, chain, id string) (T, error),
+	get func(s documentReader, ctx context.Context, chain, id string) (T, error),
 ) func(context.Context, documentReader, string, string) (document, error) {
 	return func(ctx context.Context, s documentReader, chain, id string) (document, error) {
-		one, err := get(ctx, s, chain, id)
+		one, err := get(s, ctx, chain, id)
 		if err != nil {
 			return document{}, err
 		}
@@ -114,92 +114,63 @@ func oneEach(get func(ctx context.Context, s documentReader, chain, id string) (
 }
 
 var (
-	getProject = single(func(ctx context.Context, s documentReader, chain, _ string) (Project, error) {
-		return s.Project(ctx, chain)
-	})
-	getPolicy = func(ctx context.Context, s documentReader, chain, _ string) (document, error) {
-		p, err := s.CertificatePolicy(ctx, chain)
-		if err == nil && p.Version == 0 {
-			err = CodeNotFound // it is the default, which is not stored
-		}
-		return p.document(), err
-	}
-	projects = kind{tableProjects, oneEach(getProject), getProject}
-	policies = kind{tablePolicies, oneEach(getPolicy), getPolicy}
-	users    = kind{
-		tableUsers,
-		listed(func(ctx context.Context, s documentReader, _ string, page Page) ([]User, string, error) {
-			return s.Users(ctx, page)
-		}),
-		single(func(ctx context.Context, s documentReader, _, id string) (User, error) { return s.User(ctx, id) }),
-	}
-	members = kind{
-		tableMembers,
-		listed(func(ctx context.Context, s documentReader, chain string, page Page) ([]Member, string, error) {
-			return s.Members(ctx, chain, page)
-		}),
-		single(func(ctx context.Context, s documentReader, chain, id string) (Member, error) {
-			return s.Member(ctx, chain, id)
-		}),
-	}
-	apiKeys = kind{
-		tableAPIKeys,
-		listed(func(ctx context.Context, s documentReader, chain string, page Page) ([]APIKey, string, error) {
-			return s.APIKeys(ctx, chain, page)
-		}),
-		single(func(ctx context.Context, s documentReader, chain, id string) (APIKey, error) {
-			k, err := s.APIKey(ctx, id)
-			if err == nil && k.ProjectID != chain {
-				err = CodeNotFound
-			}
-			return k, err
-		}),
-	}
-	targets = kind{
-		tableTargets,
-		listed(func(ctx context.Context, s documentReader, chain string, page Page) ([]NotificationTarget, string, error) {
-			return s.NotificationTargets(ctx, chain, page)
-		}),
-		single(func(ctx context.Context, s documentReader, chain, id string) (NotificationTarget, error) {
-			return s.NotificationTarget(ctx, chain, id)
-		}),
-	}
-	certificates = kind{
-		tableCertificates,
-		listed(listCertificates),
-		single(func(ctx context.Context, s documentReader, chain, id string) (Certificate, error) {
-			return s.Certificate(ctx, chain, id)
-		}),
-	}
-	requests = kind{
-		tableRequests,
-		listed(func(ctx context.Context, s documentReader, chain string, page Page) ([]Request, string, error) {
-			return s.Requests(ctx, RequestQuery{ProjectID: chain, Page: page})
-		}),
-		single(func(ctx context.Context, s documentReader, chain, id string) (Request, error) {
-			return s.Request(ctx, chain, id)
-		}),
-	}
-	approvals = kind{
-		tableApprovals,
-		listed(func(ctx context.Context, s documentReader, chain string, page Page) ([]Approval, string, error) {
-			return s.Approvals(ctx, ApprovalQuery{ProjectID: chain, Page: page})
-		}),
-		single(func(ctx context.Context, s documentReader, chain, id string) (Approval, error) {
-			return s.Approval(ctx, chain, id)
-		}),
-	}
-	sealedKeys = kind{tableSealedKeys, eachSealedKey, getSealedKey}
-	events     = kind{tableEvents, eachEvent, getEvent}
-	tokens     = kind{tableTokens, eachToken, getToken}
+	projects     = kind{tableProjects, oneEach(getProject), getProject}
+	policies     = kind{tablePolicies, oneEach(getPolicy), getPolicy}
+	users        = kind{tableUsers, listed(listUsers), single(getUser)}
+	members      = kind{tableMembers, listed(documentReader.Members), single(documentReader.Member)}
+	apiKeys      = kind{tableAPIKeys, listed(documentReader.APIKeys), single(getAPIKey)}
+	targets      = kind{tableTargets, listed(documentReader.NotificationTargets), single(documentReader.NotificationTarget)}
+	certificates = kind{tableCertificates, listed(listCertificates), single(documentReader.Certificate)}
+	requests     = kind{tableRequests, listed(listRequests), single(documentReader.Request)}
+	approvals    = kind{tableApprovals, listed(listApprovals), single(documentReader.Approval)}
+	sealedKeys   = kind{tableSealedKeys, eachSealedKey, getSealedKey}
+	events       = kind{tableEvents, eachEvent, getEvent}
+	tokens       = kind{tableTokens, eachToken, getToken}
 )
 
-func listCertificates(ctx context.Context, s documentReader, chain string, page Page) ([]Certificate, string, error) {
+func getProject(ctx context.Context, s documentReader, chain, _ string) (document, error) {
+	p, err := s.Project(ctx, chain)
+	return p.document(), err
+}
+
+func getPolicy(ctx context.Context, s documentReader, chain, _ string) (document, error) {
+	p, err := s.CertificatePolicy(ctx, chain)
+	if err == nil && p.Version == 0 {
+		err = CodeNotFound // it is the default, which is not stored
+	}
+	return p.document(), err
+}
+
+func listUsers(s documentReader, ctx context.Context, _ string, page Page) ([]User, string, error) {
+	return s.Users(ctx, page)
+}
+
+func getUser(s documentReader, ctx context.Context, _, id string) (User, error) {
+	return s.User(ctx, id)
+}
+
+func getAPIKey(s documentReader, ctx context.Context, chain, id string) (APIKey, error) {
+	k, err := s.APIKey(ctx, id)
+	if err == nil && k.ProjectID != chain {
+		err = CodeNotFound
+	}
+	return k, err
+}
+
+func listRequests(s documentReader, ctx context.Context, chain string, page Page) ([]Request, string, error) {
+	return s.Requests(ctx, RequestQuery{ProjectID: chain, Page: page})
+}
+
+func listApprovals(s documentReader, ctx context.Context, chain string, page Page) ([]Approval, string, error) {
+	return s.Approvals(ctx, ApprovalQuery{ProjectID: chain, Page: page})
+}
+
+func listCertificates(s documentReader, ctx context.Context, chain string, page Page) ([]Certificate, string, error) {
 	return s.Certificates(ctx, chain, "", page)
 }
 
 func eachCertificate(ctx context.Context, s documentReader, chain string, visit func(Certificate) error) error {
-	return eachOf(func(page Page) ([]Certificate, string, error) { return listCertificates(ctx, s, chain, page) }, visit)
+	return eachOf(func(page Page) ([]Certificate, string, error) { return listCertificates(s, ctx, chain, page) }, visit)
 }
 
 func eachSealedKey(ctx context.Context, s documentReader, chain string, visit func(document)) error {

@@ -15,11 +15,6 @@ import (
 // was restored to an earlier state and is used from there on.
 const ActionRestoreAccepted = "restore.accepted"
 
-func sorted(e *BehindError) *BehindError {
-	slices.SortFunc(e.Chains, func(a, b *Behind) int { return strings.Compare(a.Chain, b.Chain) })
-	return e
-}
-
 // acceptRestore goes on with a database that was restored from a backup. What was
 // used since the backup looks unused in it, so acceptRestore first puts the restore on
 // record, then ends every token and every request that could still be used, and last

@@ -70,6 +70,15 @@ func verifyAfter(ctx context.Context, log AuditReader, key []byte, chain string,
 	return verdict, nil
 }
 
+// hasEntry reports whether a chain has the entry of a head, unchanged.
+func hasEntry(ctx context.Context, log AuditReader, key []byte, chain string, head AuditHead) (bool, error) {
+	found, err := log.AuditAfter(ctx, chain, head.Seq-1, 1)
+	if err != nil {
+		return false, fmt.Errorf("read audit chain %s: %w", chain, err)
+	}
+	return len(found) == 1 && found[0].Seq == head.Seq && found[0].Hash == head.Hash && found[0].digest(key) == head.Hash, nil
+}
+
 func (e AuditEntry) checkAfter(key []byte, chain string, head, anchor AuditHead) string {
 	switch {
 	case e.ProjectID != chain:
