@@ -126,8 +126,8 @@ type Server struct {
 	proxies        []netip.Prefix
 	unknownTokens  *limiter[netip.Prefix]
 	logins         *logins
-	importing      sync.Map   // user ids of people whose PKCS#12 file is being read
-	verifying      sync.Mutex // held by the one verification of the audit log that runs
+	importing      sync.Map      // user ids of people whose PKCS#12 file is being read
+	verifying      chan struct{} // filled by the one verification of the audit log that runs
 	metrics        *metrics
 	app            *fiber.App
 	huma           huma.API
@@ -160,7 +160,7 @@ func New(o Options) (*Server, error) {
 	configureHuma()
 	s := &Server{
 		options: o, downloads: o.Downloads, admin: o.Admin, authentication: o.Authentication, notifications: o.Notifications,
-		store: o.Store, clock: o.Clock, log: o.Log,
+		store: o.Store, clock: o.Clock, log: o.Log, verifying: make(chan struct{}, 1),
 	}
 	if s.log == nil {
 		s.log = slog.Default()

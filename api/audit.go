@@ -33,6 +33,9 @@ type auditInput struct {
 // auditOutput is a page or an export.
 type auditOutput struct{ Body func(huma.Context) }
 
+// verificationWait is how long a verification waits for the end of another one.
+const verificationWait = 5 * time.Second
+
 type verifyInput struct {
 	AnchorSeq  int64  `query:"anchor_seq" minimum:"0" doc:"With anchor_hash: a head that you noted earlier and that the chain must still contain"`
 	AnchorHash string `query:"anchor_hash" maxLength:"64"`
@@ -92,10 +95,14 @@ func (s *Server) verifyAudit(ctx context.Context, k *call, in *verifyInput) (*ve
 	if (in.AnchorSeq > 0) != (in.AnchorHash != "") {
 		return nil, engine.Errorf(engine.CodeInvalidRequest, "anchor_seq and anchor_hash belong together; give both or neither")
 	}
-	if !s.verifying.TryLock() { // it reads whole tables
+	select { // a verification reads whole tables
+	case s.verifying <- struct{}{}:
+		defer func() { <-s.verifying }()
+	case <-time.After(verificationWait):
 		return nil, rateLimited(5, "another verification is running; try again when it has ended")
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	defer s.verifying.Unlock()
 	var after engine.AuditHead
 	if in.SinceAnchor {
 		if in.AnchorSeq > 0 {

@@ -1,10 +1,17 @@
 // Uses the web UI with the keyboard alone.
 import assert from "node:assert/strict";
 
+/** Tells whether the focus is in the dialog, if one is open: the dialog takes it a moment after it is shown, from wherever it is then. */
+const dialogHasFocus = () => {
+  const dialogs = [...document.querySelectorAll('[role="dialog"][aria-modal="true"]')].filter((dialog) => dialog.checkVisibility());
+  return dialogs.length === 0 || dialogs.at(-1).contains(document.activeElement);
+};
+
 /** Presses Tab, or another key, until an element has the focus. */
 export async function reach(page, role, name, key = "Tab") {
   const wanted = page.getByRole(role, { name, exact: typeof name === "string" });
   await wanted.first().waitFor({ state: "attached" }); // the input of a switch is hidden behind its drawing
+  await page.waitForFunction(dialogHasFocus);
   const focused = wanted.and(page.locator(":focus"));
   for (let presses = 0; presses < 400; presses++) {
     if (await focused.count()) return focused;

@@ -4,7 +4,7 @@ import { Button, Group, Modal, Stack } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { useMutation } from "@tanstack/react-query";
 import type { ReactNode } from "react";
-import { useFocusHeadingOnUnmount } from "../hooks/focus";
+import { useFocusHeadingOnUnmount, useFocusOnChange } from "../hooks/focus";
 import { Failure } from "./page-states";
 
 interface Props<T> {
@@ -53,12 +53,7 @@ function Content<T>({ title, action, danger, run, done, result, children, opened
   return (
     <Modal opened={opened} onClose={() => mutation.isPending || close()} onExitTransitionEnd={mutation.reset} title={title}>
       {result && mutation.isSuccess ? (
-        <Stack>
-          {result(mutation.data)}
-          <Group justify="flex-end">
-            <Button onClick={close}>Done</Button>
-          </Group>
-        </Stack>
+        <Result close={close}>{result(mutation.data)}</Result>
       ) : (
         <form
           onSubmit={(event) => {
@@ -81,6 +76,19 @@ function Content<T>({ title, action, danger, run, done, result, children, opened
         </form>
       )}
     </Modal>
+  );
+}
+
+/** Shows the result in place of the form, whose focused button is gone. */
+function Result({ close, children }: { close: () => void; children: ReactNode }) {
+  const focused = useFocusOnChange<HTMLDivElement>(true, true);
+  return (
+    <Stack ref={focused} tabIndex={-1}>
+      {children}
+      <Group justify="flex-end">
+        <Button onClick={close}>Done</Button>
+      </Group>
+    </Stack>
   );
 }
 

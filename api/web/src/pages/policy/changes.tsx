@@ -2,6 +2,7 @@
 // else changed the same settings meanwhile.
 import { Button, Group, Radio, Stack, Table, Text } from "@mantine/core";
 import { useState } from "react";
+import { useFocusOnChange } from "../../hooks/focus";
 import { differences, type FlatPolicy, summary, valueText } from "./settings";
 
 export function Changes({ from, to }: { from: FlatPolicy; to: FlatPolicy }) {
@@ -44,8 +45,9 @@ interface ConflictProps {
 /** Lets the user choose between two changes. At first, the user's own changes are kept, and otherwise those of the other. */
 export function Conflict({ before, theirs, mine, onResolved }: ConflictProps) {
   const [merged, setMerged] = useState<FlatPolicy>(() => ({ ...theirs, ...Object.fromEntries(differences(before, mine).map(({ name }) => [name, mine[name]])) }));
+  const focused = useFocusOnChange<HTMLDivElement>(true, true); // the button that led here is gone
   return (
-    <Stack>
+    <Stack ref={focused} tabIndex={-1}>
       <Text size="sm">Your changes are not saved yet, and none is lost. Choose which values to keep where your changes and theirs differ.</Text>
       {differences(theirs, mine).map((setting) => (
         <Radio.Group
