@@ -34,6 +34,7 @@ type DownloadStore interface {
 	SealedKey(ctx context.Context, certificateID string) (SealedKey, error)
 	CertificatePolicy(ctx context.Context, projectID string) (CertificatePolicy, error)
 	Request(ctx context.Context, projectID, id string) (Request, error)
+	CompleteRequest(ctx context.Context, projectID, id string) (Request, error)
 	RequestByIdempotency(ctx context.Context, idempotencyID string) (Request, error)
 	CountRequests(ctx context.Context, q RequestQuery) (int, error)
 	Approval(ctx context.Context, projectID, id string) (Approval, error)

@@ -216,7 +216,8 @@ func (d *Downloads) earlier(ctx context.Context, r *Request, key string) (*Reque
 	}
 	retry := before.Code == CodePassphraseRequired || before.Code == CodePassphraseInvalid
 	if err == nil && !retry && r.CreatedAt.Sub(before.CreatedAt) < idempotencyWindow {
-		return &before, nil
+		before, err = d.Store.CompleteRequest(ctx, r.ProjectID, before.ID) // another node may still be writing it
+		return &before, err
 	}
 	r.ID = successorID(r.IdempotencyID, before.ID)
 	return nil, nil
@@ -232,18 +233,19 @@ func replay(earlier *Request, r Request, err error) (Minted, error) {
 	return Minted{Request: *earlier, Replayed: true}, nil
 }
 
-// RequestReader reads a request from the store.
-type RequestReader interface {
-	Request(ctx context.Context, projectID, id string) (Request, error)
+// RequestCompleter completes requests; [Store] documents the method.
+type RequestCompleter interface {
+	CompleteRequest(ctx context.Context, projectID, id string) (Request, error)
 }
 
-// AwaitRequest returns a request as soon as the store has it, or CodeUnavailable at
-// the end of ctx. It is for callers whose decision is made in another process.
-func AwaitRequest(ctx context.Context, store RequestReader, projectID, id string) (Request, error) {
+// AwaitRequest returns a request as soon as the store has it and everything that it
+// promises, or CodeUnavailable at the end of ctx. It is for callers whose decision is
+// made in another process.
+func AwaitRequest(ctx context.Context, store RequestCompleter, projectID, id string) (Request, error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		r, err := store.Request(ctx, projectID, id)
+		r, err := store.CompleteRequest(ctx, projectID, id)
 		if err == nil {
 			return r, nil
 		}

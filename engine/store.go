@@ -190,6 +190,10 @@ type Requests interface {
 	// transition that wrote it. If another version is stored that is as new or
 	// newer, it writes nothing and returns CodeConflict.
 	AdvanceRequest(ctx context.Context, next Transition) error
+	// CompleteRequest returns a request after it has added what is missing of the
+	// transition that wrote it. What the request says, its token, approval and record
+	// included, is stored then, even if another process is still writing it.
+	CompleteRequest(ctx context.Context, projectID, id string) (Request, error)
 	Request(ctx context.Context, projectID, id string) (Request, error)
 	// RequestByIdempotency returns the newest request with that idempotency id.
 	RequestByIdempotency(ctx context.Context, idempotencyID string) (Request, error)

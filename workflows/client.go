@@ -22,7 +22,7 @@ import (
 // [Client.Close].
 type Client struct {
 	temporal client.Client
-	requests engine.RequestReader
+	requests engine.RequestCompleter
 	callers  waitingCallers
 	reports  *reporter
 	reuses   *reuseNotifier
@@ -32,7 +32,7 @@ type Client struct {
 
 // NewClient works through a Temporal client made with [Options], which Close does
 // not close.
-func NewClient(temporal client.Client, requests engine.RequestReader, log *slog.Logger) *Client {
+func NewClient(temporal client.Client, requests engine.RequestCompleter, log *slog.Logger) *Client {
 	return &Client{temporal: temporal, requests: requests, reports: newReporter(temporal, log), reuses: newReuseNotifier(log), log: log}
 }
 

@@ -230,34 +230,47 @@ func snapshot(t *testing.T, db *driver.Database) string {
 	return text
 }
 
-// A second decision finds the token of the first one missing after a crash: it adds
-// the first one's token and not its own.
-func TestSecondDecisionCompletesTheFirst(t *testing.T) {
-	onEveryServer(t, func(t *testing.T, s server) {
-		uri, db := s.database(t)
-		ctx, first, later := t.Context(), engine.Record{Audit: entry("prj")}, engine.Record{Audit: entry("prj")}
-		later.Audit.Ref, later.Audit.Outcome = first.Audit.Ref, engine.AuditRefused
-		opened := open(t, uri)
-		if _, err := opened.OpenRequest(ctx, engine.Transition{Request: request, Token: &token, Record: &first}); err != nil {
-			t.Fatal(err)
-		}
-		linked(t, opened)
-		whole := snapshot(t, db)
-		for _, name := range []string{"download_tokens", "audit_logs"} {
-			if _, err := db.Collection(name).DeleteMany(ctx, bson.D{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		denied := request
-		denied.Status, denied.TokenDigest = engine.StatusDenied, ""
-		next := open(t, uri)
-		stored, err := next.OpenRequest(ctx, engine.Transition{Request: denied, Record: &later})
-		linked(t, next)
-		if err != nil || stored.Status != engine.StatusIssued {
-			t.Fatalf("the request is %s, %v", stored.Status, err)
-		}
-		if again := snapshot(t, db); again != whole {
-			t.Fatalf("repaired\n%s\nwant\n%s", again, whole)
-		}
-	})
+// Whoever finds a request whose token and record are not stored yet, after a crash or
+// because another process is still writing them, adds what the request promises: a
+// second decision, which does not add its own token, and a caller who waits for the
+// first one.
+func TestWhoeverFindsARequestCompletesIt(t *testing.T) {
+	for name, find := range map[string]func(ctx context.Context, s *mongo.Store, first engine.Record) (engine.Request, error){
+		"second decision": func(ctx context.Context, s *mongo.Store, first engine.Record) (engine.Request, error) {
+			denied, later := request, engine.Record{Audit: entry("prj")}
+			denied.Status, denied.TokenDigest = engine.StatusDenied, ""
+			later.Audit.Ref, later.Audit.Outcome = first.Audit.Ref, engine.AuditRefused
+			return s.OpenRequest(ctx, engine.Transition{Request: denied, Record: &later})
+		},
+		"caller who waits": func(ctx context.Context, s *mongo.Store, _ engine.Record) (engine.Request, error) {
+			return s.CompleteRequest(ctx, "prj", request.ID)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEveryServer(t, func(t *testing.T, s server) {
+				uri, db := s.database(t)
+				ctx, first := t.Context(), engine.Record{Audit: entry("prj")}
+				opened := open(t, uri)
+				if _, err := opened.OpenRequest(ctx, engine.Transition{Request: request, Token: &token, Record: &first}); err != nil {
+					t.Fatal(err)
+				}
+				linked(t, opened)
+				whole := snapshot(t, db)
+				for _, name := range []string{"download_tokens", "audit_logs"} {
+					if _, err := db.Collection(name).DeleteMany(ctx, bson.D{}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				next := open(t, uri)
+				stored, err := find(ctx, next, first)
+				linked(t, next)
+				if err != nil || stored.Status != engine.StatusIssued {
+					t.Fatalf("the request is %s, %v", stored.Status, err)
+				}
+				if again := snapshot(t, db); again != whole {
+					t.Fatalf("repaired\n%s\nwant\n%s", again, whole)
+				}
+			})
+		})
+	}
 }

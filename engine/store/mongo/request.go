@@ -120,6 +120,19 @@ func (s *Store) AdvanceRequest(ctx context.Context, next engine.Transition) erro
 	return s.complete(ctx, doc)
 }
 
+// CompleteRequest implements engine.Requests.
+func (s *Store) CompleteRequest(ctx context.Context, projectID, id string) (engine.Request, error) {
+	doc, err := s.requestDocument(ctx, projectID, id)
+	if err == nil {
+		err = s.begin()
+	}
+	if err != nil {
+		return engine.Request{}, err
+	}
+	defer s.end()
+	return doc.Request, s.complete(ctx, doc)
+}
+
 // same reports whether two requests have the same stored form.
 func same(a, b engine.Request) bool {
 	x, errX := encode(a)
@@ -129,8 +142,12 @@ func same(a, b engine.Request) bool {
 
 // Request implements engine.Requests.
 func (s *Store) Request(ctx context.Context, projectID, id string) (engine.Request, error) {
-	doc, err := find[requestDocument](ctx, s.db.Collection(requestsName), bson.D{{Key: "_id", Value: id}, {Key: "project_id", Value: projectID}})
+	doc, err := s.requestDocument(ctx, projectID, id)
 	return doc.Request, err
+}
+
+func (s *Store) requestDocument(ctx context.Context, projectID, id string) (requestDocument, error) {
+	return find[requestDocument](ctx, s.db.Collection(requestsName), bson.D{{Key: "_id", Value: id}, {Key: "project_id", Value: projectID}})
 }
 
 // RequestByIdempotency implements engine.Requests.

@@ -84,6 +84,12 @@ func (tx tx) same(r engine.Request) error {
 	return nil
 }
 
+// CompleteRequest implements [engine.Requests]. A transition is stored whole or not
+// at all.
+func (s *Store) CompleteRequest(ctx context.Context, projectID, id string) (engine.Request, error) {
+	return s.Request(ctx, projectID, id)
+}
+
 // Request implements [engine.Requests].
 func (s *Store) Request(ctx context.Context, projectID, id string) (engine.Request, error) {
 	return requests.one(ctx, s.reading, ofProject(projectID, id)...)

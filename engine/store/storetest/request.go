@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -50,10 +51,13 @@ func requestOpen(t *testing.T, s engine.Store) {
 
 	same(t, get[engine.Request](t)(s.OpenRequest(ctx, first(r, &token, rec))), r)
 	same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)
+	same(t, get[engine.Request](t)(s.CompleteRequest(ctx, project, r.ID)), r)
 	same(t, get[engine.TokenRecord](t)(s.Token(ctx, token.Digest)), engine.TokenRecord{Token: token})
 	onRecord(t, s, project, rec)
-	_, err = s.Request(ctx, engine.NewID("prj"), r.ID)
-	refused(t, err, engine.CodeNotFound)
+	for _, read := range []func(context.Context, string, string) (engine.Request, error){s.Request, s.CompleteRequest} {
+		_, err = read(ctx, engine.NewID("prj"), r.ID)
+		refused(t, err, engine.CodeNotFound)
+	}
 
 	denied, deniedRec := newRequest(project), record(project)
 	denied.Status, denied.Code = engine.StatusDenied, engine.CodePolicyDenied
