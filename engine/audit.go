@@ -24,6 +24,7 @@ const (
 	ActionDownloadRefused          = "download.refused"
 	ActionCertificateDownloaded    = "cert.downloaded"
 	ActionDownloadInterrupted      = "download.interrupted"
+	ActionDownloadUnconfirmed      = "download.unconfirmed"
 	ActionTokenRevoked             = "token.revoked"
 	ActionTokenExpired             = "token.expired"
 	ActionCertificateImported      = "cert.imported"
@@ -52,6 +53,7 @@ const (
 	AuditSuccess = "success"
 	AuditRefused = "refused"
 	AuditFailed  = "failed"
+	AuditUnknown = "unknown"
 )
 
 // AuditEntry is one link of a project's hash chain. Seq starts at 1 and has no

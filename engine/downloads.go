@@ -78,7 +78,7 @@ type WorkflowInput struct {
 }
 
 // SettlementReport says that a request's token ended. Interrupted means that the
-// file may not have arrived whole.
+// file was not sent whole.
 type SettlementReport struct {
 	RequestID   string `json:"request_id"`
 	TokenDigest string `json:"token_digest"`

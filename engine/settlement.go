@@ -35,11 +35,14 @@ func (s Settlement) record(t Token) Record {
 	return rec.writes(s.document())
 }
 
-// interrupted is the audit entry of a file that was consumed and may not have
-// arrived.
-func (s Settlement) interrupted(t Token, at time.Time) AuditEntry {
+// doubt is the audit entry of a file that was consumed and did not arrive whole, or of
+// which nobody knows whether it did: the process that sent it has not reported.
+func (s Settlement) doubt(t Token, at time.Time, reported bool) AuditEntry {
 	e := s.record(t).Audit
 	e.Ref, e.Time, e.Action, e.Outcome = "interrupted/"+s.Digest, at, ActionDownloadInterrupted, AuditFailed
+	if !reported {
+		e.Action, e.Outcome = ActionDownloadUnconfirmed, AuditUnknown
+	}
 	e.Detail, e.Documents = nil, nil
 	return e
 }
@@ -54,8 +57,8 @@ type SettlementCheck struct {
 	Waited    bool             `json:"waited"`
 }
 
-// reportGrace is how long the report of a consumption may be late. After it, the
-// process that sent the file is taken to have died while sending.
+// reportGrace is how long the report of a consumption may be late. After it, nobody
+// knows whether the file arrived: the process that sent it may have died.
 const reportGrace = 30 * time.Second
 
 // RecordSettlement brings an issued request to the state in which its token
@@ -106,7 +109,7 @@ func (t *Transitions) settled(ctx context.Context, r Request, c SettlementCheck,
 			return Transition{Request: r}, reportGrace, nil
 		}
 		if interrupted || !reported {
-			if err := t.Store.Append(ctx, winner.interrupted(found.Token, now)); err != nil {
+			if err := t.Store.Append(ctx, winner.doubt(found.Token, now, reported)); err != nil {
 				return Transition{}, 0, err
 			}
 		}

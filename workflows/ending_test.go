@@ -35,9 +35,9 @@ var endings = map[string]ending{
 	"consumed": {engine.RoleOperator, nil, []during{consume(time.Minute, true, false)}, engine.StatusConsumed, time.Minute,
 		map[string]int{engine.ActionDownloadRequested: 1, engine.ActionDownloadInterrupted: 0}},
 	"consumed, the file cut short": {engine.RoleOperator, nil, []during{consume(time.Minute, true, true)}, engine.StatusConsumed, time.Minute,
-		map[string]int{engine.ActionDownloadInterrupted: 1}},
+		map[string]int{engine.ActionDownloadInterrupted: 1, engine.ActionDownloadUnconfirmed: 0}},
 	"consumed, the process died": {engine.RoleOperator, nil, []during{consume(time.Minute, false, false)}, engine.StatusConsumed, 5*time.Minute + 30*time.Second,
-		map[string]int{engine.ActionDownloadInterrupted: 1}},
+		map[string]int{engine.ActionDownloadInterrupted: 0, engine.ActionDownloadUnconfirmed: 1}},
 	"consumed, the report late": {engine.RoleOperator, nil, []during{
 		consume(4*time.Minute+50*time.Second, false, false),
 		{5*time.Minute + 10*time.Second, func(env *testsuite.TestWorkflowEnvironment, _ *testbed, o engine.WorkflowInput) {

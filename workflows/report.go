@@ -67,6 +67,20 @@ func (r *reporter) add(report engine.SettlementReport) {
 		return
 	}
 	r.last = engine.SystemClock()
+	r.enqueue(report)
+}
+
+// addAgain adds a report that could not be sent.
+func (r *reporter) addAgain(report engine.SettlementReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.enqueue(report)
+	}
+}
+
+// enqueue is called with the lock held.
+func (r *reporter) enqueue(report engine.SettlementReport) {
 	select {
 	case r.queue <- report:
 		r.undelivered[report.RequestID] = report
@@ -113,8 +127,9 @@ func (r *reporter) run(ctx context.Context) {
 			return
 		}
 		if err := r.send(ctx, report); err != nil {
-			r.log.Warn("a settlement report could not be sent; the request ends when its token's life is over", "request_id", report.RequestID, "error", err)
-			continue // it stays in undelivered, for the workflow's own check
+			r.log.Warn("a settlement report could not be sent; it is sent again later", "request_id", report.RequestID, "error", err)
+			r.addAgain(report)
+			continue
 		}
 		r.forget(report.RequestID)
 	}

@@ -67,7 +67,7 @@ func changesRequest(e engine.AuditEntry) bool {
 	switch e.Action {
 	case engine.ActionDownloadRequested:
 		return e.RequestID != "" && e.Detail["status"] != ""
-	case engine.ActionDownloadInterrupted:
+	case engine.ActionDownloadInterrupted, engine.ActionDownloadUnconfirmed:
 		return e.RequestID != ""
 	case engine.ActionApprovalApproved, engine.ActionApprovalDenied, engine.ActionApprovalExpired, engine.ActionDownloadCancelled, engine.ActionDownloadExpired,
 		engine.ActionTokenIssued, engine.ActionTokenRevoked, engine.ActionTokenExpired, engine.ActionCertificateDownloaded:

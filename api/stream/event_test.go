@@ -45,6 +45,7 @@ func TestEventsOfEntries(t *testing.T) {
 		{entry(engine.ActionTokenExpired, ok), "request.updated="},
 		{entry(engine.ActionCertificateDownloaded, ok), "request.updated=consumed cert.downloaded="},
 		{entry(engine.ActionDownloadInterrupted, failed), "request.updated="},
+		{entry(engine.ActionDownloadUnconfirmed, failed), "request.updated="},
 		{entry(engine.ActionPolicyUpdated, refused), ""},
 		{entry(engine.ActionDownloadRefused, refused), ""},
 		{entry(engine.ActionDownloadRefused, failed), ""},

@@ -7,7 +7,7 @@ type AuditEntry struct {
 	Seq           int64             `json:"seq" doc:"From 1, without gaps"`
 	Time          time.Time         `json:"time"`
 	Action        string            `json:"action" doc:"Such as cert.downloaded or download.refused"`
-	Outcome       string            `json:"outcome" doc:"success, refused or failed"`
+	Outcome       string            `json:"outcome" doc:"success, refused, failed or unknown"`
 	Actor         Actor             `json:"actor"`
 	IP            string            `json:"ip"`
 	UserAgent     string            `json:"user_agent"`

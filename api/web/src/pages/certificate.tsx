@@ -83,7 +83,6 @@ function Chain({ chain }: { chain: NonNullable<Schemas["Certificate"]["chain"]> 
 const eventLabels: Record<string, string> = {
   "cert.imported": "Imported",
   "cert.downloaded": "Downloaded",
-  "download.interrupted": "Download interrupted: the file may not have arrived",
 };
 
 function CertificateTimeline({ cid }: { cid: string }) {

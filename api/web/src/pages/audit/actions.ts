@@ -5,6 +5,7 @@ const labels: Record<string, string> = {
   "download.requested": "Download requested",
   "download.refused": "Download refused",
   "download.interrupted": "Download interrupted",
+  "download.unconfirmed": "Not known whether the file arrived",
   "download.cancelled": "Request cancelled",
   "download.expired": "Approved request expired",
   "approval.approved": "Request approved",
