@@ -37,7 +37,7 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// Options configures a server. The members up to PolicyStatus must be set; the
+// Options configures a server. The members up to OtherNodes must be set; the
 // zero value of every other member works.
 type Options struct {
 	Downloads      *engine.Downloads
@@ -57,6 +57,8 @@ type Options struct {
 	ImportPKCS12 func(file []byte, passphrase engine.Secret) (engine.Bundle, error)
 	// PolicyStatus reports which policy rules are active, for /readyz.
 	PolicyStatus func() engine.PolicyStatus
+	// OtherNodes returns the other nodes of the installation, for /readyz.
+	OtherNodes func() []engine.NodeDifference
 
 	// UI is the built web UI, web.Files(); without it, only the API is served.
 	UI fs.FS

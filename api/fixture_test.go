@@ -44,6 +44,7 @@ type fixture struct {
 	skew           atomic.Int64              // what the clock is ahead, in nanoseconds
 	frozen         atomic.Pointer[time.Time] // when set, the clock always returns this time
 	anchored       engine.AuditHead          // of every chain
+	otherNodes     []engine.NodeDifference
 	heads          map[string]engine.AuditHead
 	unrecorded     bool // the test writes documents without a record of them
 
@@ -236,6 +237,7 @@ func (f *fixture) options() api.Options {
 		Verifier: f.verifier(), AnchoredHead: func(string) (engine.AuditHead, bool) { return f.anchored, f.anchored.Seq > 0 },
 		ImportPEM: certimport.PEM, ImportPKCS12: certimport.PKCS12,
 		PolicyStatus: func() engine.PolicyStatus { return engine.PolicyStatus{Revision: rules.Revision()} },
+		OtherNodes:   func() []engine.NodeDifference { return f.otherNodes },
 	}
 }
 

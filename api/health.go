@@ -59,11 +59,15 @@ func (s *Server) readiness(ctx context.Context) (*wire.Readiness, error) {
 	}
 	status := s.options.PolicyStatus()
 	policy := wire.PolicyStatus{Revision: status.Revision, LoadedAt: wire.Instant(status.LoadedAt), Problem: status.Problem}
+	nodes := []wire.Node{}
+	for _, n := range s.options.OtherNodes() {
+		nodes = append(nodes, wire.Node{ID: n.ID, Host: n.Host, SeenAt: n.SeenAt, Differs: append([]string{}, n.Differs...)})
+	}
 	if len(unanswered) > 0 {
 		return nil, engine.Errorf(engine.CodeUnavailable, "not ready: %s", strings.Join(unanswered, ", ")).
-			With("checks", checks).With("plugins", plugins).With("policy", policy)
+			With("checks", checks).With("plugins", plugins).With("policy", policy).With("nodes", nodes)
 	}
-	return &wire.Readiness{Status: "ready", Checks: checks, Plugins: plugins, Policy: policy}, nil
+	return &wire.Readiness{Status: "ready", Checks: checks, Plugins: plugins, Policy: policy, Nodes: nodes}, nil
 }
 
 // runChecks runs all checks at once.

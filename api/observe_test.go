@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -201,6 +202,19 @@ func TestHealthOfThePolicy(t *testing.T) {
 	a := f.operators("//readyz").is(200)
 	if p := read[wire.Readiness](a).Policy; p.Revision != status.Revision || !p.LoadedAt.Equal(status.LoadedAt) || p.Problem != status.Problem {
 		t.Fatalf("%s", a.body)
+	}
+}
+
+func TestReadinessShowsOtherNodes(t *testing.T) {
+	f := newFixture(t)
+	if nodes := read[wire.Readiness](f.operators("//readyz").is(200)).Nodes; nodes == nil || len(nodes) != 0 {
+		t.Fatalf("%+v", nodes)
+	}
+	other := engine.Node{ID: "node_b", Host: "b", SeenAt: f.now(), Settings: map[string]string{"plugins": "not shown"}}
+	f.otherNodes = []engine.NodeDifference{{Node: other, Differs: []string{"plugins"}}}
+	want := wire.Node{ID: other.ID, Host: other.Host, SeenAt: other.SeenAt, Differs: []string{"plugins"}}
+	if nodes := read[wire.Readiness](f.operators("//readyz").is(200)).Nodes; !reflect.DeepEqual(nodes, []wire.Node{want}) {
+		t.Fatalf("%+v", nodes)
 	}
 }
 

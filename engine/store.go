@@ -29,6 +29,7 @@ type Store interface {
 	NotificationTargets
 	AuditLog
 	DataKeys
+	NodeStore
 	ColumnChecks
 	// Ping returns an error if the store does not answer.
 	Ping(ctx context.Context) error

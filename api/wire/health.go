@@ -13,6 +13,15 @@ type Readiness struct {
 	Checks  []Check      `json:"checks"`
 	Plugins []Plugin     `json:"plugins" doc:"Information only: if a plugin fails, only its own formats are missing"`
 	Policy  PolicyStatus `json:"policy" doc:"Information only: while new rules are not valid, the last valid ones stay active"`
+	Nodes   []Node       `json:"nodes" doc:"Information only: the other nodes of this installation"`
+}
+
+// Node is another process of the installation.
+type Node struct {
+	ID      string    `json:"id"`
+	Host    string    `json:"host"`
+	SeenAt  time.Time `json:"seen_at"`
+	Differs []string  `json:"differs" doc:"Settings that it has otherwise than this node; clock if its clock is ahead"`
 }
 
 // PolicyStatus says which policy rules are active.

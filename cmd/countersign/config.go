@@ -92,11 +92,11 @@ type RetentionConfig struct {
 
 // LimitsConfig limits what callers may try, and what one person may have at a time.
 type LimitsConfig struct {
-	Connections           int `koanf:"connections" default:"4096" usage:"connections that may be open at once; at most half of the files that the system lets this process open"`
-	ConnectionsPerAddress int `koanf:"connections_per_address" default:"512" usage:"connections that an IPv4 address or an IPv6 /64 may have open at once; trusted_proxies may have any number"`
-	UnknownTokens         int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens that an address may try per minute"`
-	LiveTokens            int `koanf:"live_tokens" default:"10000" usage:"tokens of one person in a project that are neither consumed nor expired"`
-	WaitingRequests       int `koanf:"waiting_requests" default:"100" usage:"requests of one person in a project that wait for approval"`
+	Connections           int `koanf:"connections" default:"4096" usage:"connections that each node may have open at once; at most half of the files that the system lets this process open"`
+	ConnectionsPerAddress int `koanf:"connections_per_address" default:"512" usage:"connections that an IPv4 address or an IPv6 /64 may have open at once to each node; trusted_proxies may have any number"`
+	UnknownTokens         int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens that an address may try per minute at each node"`
+	LiveTokens            int `koanf:"live_tokens" default:"10000" usage:"tokens of one person in a project that are neither consumed nor expired, counted for all nodes together"`
+	WaitingRequests       int `koanf:"waiting_requests" default:"100" usage:"requests of one person in a project that wait for approval, counted for all nodes together"`
 }
 
 // SessionsConfig limits how long a browser stays signed in.

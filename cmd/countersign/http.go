@@ -56,7 +56,7 @@ func (s *system) apiServer() (*api.Server, error) {
 		Connections: connectionLimit(s.config.Limits.Connections), ConnectionsPerAddress: s.config.Limits.ConnectionsPerAddress,
 		ImportPEM: certimport.PEM, ImportPKCS12: certimport.PKCS12,
 		Ready:        ready,
-		PolicyStatus: s.policy.Status, Registry: s.metrics,
+		PolicyStatus: s.policy.Status, OtherNodes: s.nodes.Others, Registry: s.metrics,
 		Log: s.log, Version: version,
 	})
 }

@@ -44,6 +44,7 @@ type system struct {
 	auditKey      []byte
 	verifier      *engine.Verifier
 	anchors       *engine.Anchors
+	nodes         *engine.Nodes
 	host          *host.Host
 	policy        *policies.Evaluator
 	metrics       *prometheus.Registry
@@ -283,6 +284,7 @@ func (s *system) startUseCases(ctx context.Context) error {
 	if err := s.workflows.Work(transitions, retention, s.notifications); err != nil {
 		return err
 	}
+	s.compareNodes()
 	return s.workflows.ScheduleRetention(ctx, ages)
 }
 

@@ -33,6 +33,7 @@ const (
 	sessionsName        = "sessions"
 	targetsName         = "notification_targets"
 	dataKeysName        = "data_keys"
+	nodesName           = "nodes"
 	schemaName          = "schema"
 )
 

@@ -39,8 +39,9 @@ type Store struct {
 	conn     *sql.Conn // that connection; after Open only the writer uses it
 	reading  pool
 
-	mu      sync.RWMutex // guards closed and the start of calls
+	mu      sync.RWMutex // guards closed, the start of calls, and nodes
 	closed  bool
+	nodes   map[string]engine.Node
 	calls   sync.WaitGroup // writes whose callers still wait
 	queue   chan *job
 	drained chan struct{} // closed when the writer has ended

@@ -42,6 +42,7 @@ var parts = []struct {
 	{"notification", notificationContracts},
 	{"audit", auditContracts},
 	{"datakey", dataKeyContracts},
+	{"node", nodeContracts},
 }
 
 // inPlace checks that no document is stored under other values than it says, after all

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// compareNodes finds out whether the other nodes of the installation have the same
+// settings, until the system closes.
+func (s *system) compareNodes() {
+	host, _ := os.Hostname() // it is only shown
+	s.nodes = &engine.Nodes{Store: s.store, ID: engine.NewID("node"), Host: host, Settings: s.sharedSettings, Clock: engine.SystemClock, Log: s.log}
+	s.metrics.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_other_nodes", Help: "How many other nodes of this installation run.",
+		}, func() float64 { return float64(len(s.nodes.Others())) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_other_nodes_differing", Help: "How many of the other nodes have settings that should be the same as this node's and are not.",
+		}, func() float64 {
+			differing := 0
+			for _, other := range s.nodes.Others() {
+				differing += min(len(other.Differs), 1)
+			}
+			return float64(differing)
+		}))
+	s.runUntilClose(s.nodes.Run)
+}
+
+// sharedSettings are the settings that must be the same on all nodes. A text that may
+// be long, or that others need not see, is shown by its digest.
+func (s *system) sharedSettings() map[string]string {
+	var plugins []string
+	for _, p := range s.host.Plugins() {
+		plugins = append(plugins, p.Name, p.Version, p.SHA256)
+		plugins = append(plugins, p.Formats...)
+	}
+	return map[string]string{
+		"version":         version,
+		"policy rules":    s.policy.Revision(),
+		"plugins":         digest(strings.Join(plugins, "\n")),
+		"anchor":          digest(s.config.Anchor.URL),
+		"limits":          fmt.Sprintf("%+v", s.config.Limits),
+		"notifications":   digest(fmt.Sprintf("%q", s.config.Notifications.AllowHosts)),
+		"public_url":      s.config.PublicURL,
+		"retention":       fmt.Sprintf("%+v", s.config.Retention),
+		"sandbox":         s.config.Sandbox.Mode,
+		"sessions":        fmt.Sprintf("%+v", s.config.Sessions),
+		"trusted_proxies": digest(fmt.Sprintf("%q", s.config.TrustedProxies)),
+	}
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
