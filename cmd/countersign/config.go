@@ -35,6 +35,8 @@ type Config struct {
 	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks of reverse proxies; X-Forwarded-For and X-Forwarded-Proto are believed from these only"`
 	Bootstrap      string   `koanf:"bootstrap" usage:"file that gets the first administrator's API keys and password while the installation has no user"`
 
+	Drain time.Duration `koanf:"drain" default:"0s" usage:"how long the server goes on serving after SIGTERM or SIGINT while /readyz answers 503; set it to what a load balancer needs to notice, its interval times its failures"`
+
 	Sandbox       SandboxConfig       `koanf:"sandbox"`
 	Policies      PoliciesConfig      `koanf:"policies"`
 	Keeper        KeeperConfig        `koanf:"keeper"`
@@ -215,6 +217,9 @@ func (c *Config) complete() error {
 	}
 	if c.Anchor.URL == "" {
 		c.Anchor.URL = filepath.Join(c.Data, "anchor.json")
+	}
+	if c.Drain < 0 {
+		return errors.New("drain must not be negative")
 	}
 	if c.Anchor.Interval < time.Second {
 		return errors.New("anchor.interval must be at least 1s")
