@@ -81,6 +81,13 @@ type Options struct {
 	Connections           int
 	ConnectionsPerAddress int
 
+	// Mints limits how many mints, claims, votes and cancellations are under way at once,
+	// 64 by default, Redemptions how many redemptions, 64 by default, and Calls how many
+	// other calls, 256 by default. See lane.
+	Mints       int
+	Redemptions int
+	Calls       int
+
 	// Stream sets the intervals of event streams.
 	Stream stream.Pace
 
@@ -133,6 +140,7 @@ type Server struct {
 	importing      sync.Map      // user ids of people whose PKCS#12 file is being read
 	verifying      chan struct{} // filled by the one verification of the audit log that runs
 	metrics        *metrics
+	lanes          map[load]*lane
 	app            *fiber.App
 	huma           huma.API
 	registered     []endpoint
@@ -190,6 +198,9 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	if s.metrics, err = newMetrics(o.Registry, o.Store, o.Clock); err != nil {
+		return nil, err
+	}
+	if s.lanes, err = newLanes(o, s.log); err != nil {
 		return nil, err
 	}
 	s.app = fiber.New(fiber.Config{

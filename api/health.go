@@ -29,21 +29,21 @@ type healthOutput struct{ Body wire.Health }
 
 func (s *Server) healthEndpoints() {
 	register(s, endpoint{
-		id: "health", method: http.MethodGet, path: "/healthz", access: public, tag: "Health",
+		id: "health", load: unlimited, method: http.MethodGet, path: "/healthz", access: public, tag: "Health",
 		summary: "Check that the process is running",
 	}, s.health)
 	register(s, endpoint{
-		id: "readiness", method: http.MethodGet, path: "/readyz", access: public, tag: "Health",
+		id: "readiness", load: unlimited, method: http.MethodGet, path: "/readyz", access: public, tag: "Health",
 		summary:     "Check whether requests can be served",
 		description: "503 unavailable if not. Which check failed, and the state of plugins and policy rules, is shown to operators on the listener listen_admin.",
 	}, s.ready(toServe))
 	register(s, endpoint{
-		id: "readiness-to-redeem", method: http.MethodGet, path: toRedeem, access: public, tag: "Health",
+		id: "readiness-to-redeem", load: unlimited, method: http.MethodGet, path: toRedeem, access: public, tag: "Health",
 		summary:     "Check whether tokens can be redeemed",
 		description: "503 unavailable if not. Redemption does without Temporal, so this may be 200 while /readyz is 503.",
 	}, s.ready(toRedeem))
 	register(s, endpoint{
-		id: "readiness-to-mint", method: http.MethodGet, path: toMint, access: public, tag: "Health",
+		id: "readiness-to-mint", load: unlimited, method: http.MethodGet, path: toMint, access: public, tag: "Health",
 		summary:     "Check whether tokens can be minted and claimed, and approvals decided",
 		description: "503 unavailable if not.",
 	}, s.ready(toMint))

@@ -81,6 +81,7 @@ func (s *system) apiServer() (*api.Server, error) {
 		Clock: engine.SystemClock, UI: web.Files(),
 		PublicURL: s.config.PublicURL, TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
 		Connections: connectionLimit(s.config.Limits.Connections), ConnectionsPerAddress: s.config.Limits.ConnectionsPerAddress,
+		Mints: s.config.Limits.Mints, Redemptions: s.config.Limits.Redemptions, Calls: s.config.Limits.Calls,
 		ImportPEM: certimport.PEM, ImportPKCS12: certimport.PKCS12,
 		Ready:        ready,
 		PolicyStatus: s.policy.Status, Registry: s.metrics,
