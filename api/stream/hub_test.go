@@ -12,7 +12,6 @@ import (
 
 // chains are chains of downloads, with counts of what is read of them.
 type chains struct {
-	archive
 	entries map[string][]engine.AuditEntry
 	reads   map[string]int // by method
 }
