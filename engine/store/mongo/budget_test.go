@@ -130,7 +130,10 @@ func TestBudgets(t *testing.T) {
 		ApprovalID string `json:"approval_id"`
 	}
 	certificates := s.project + "/certificates"
-	mint := func() string { m.Token, m.ApprovalID = "", ""; return certificates + "/" + s.certificate + "/downloads" }
+	mint := func() string {
+		m.Token, m.ApprovalID = "", ""
+		return certificates + "/" + s.certificate + "/downloads"
+	}
 	s.costs("mint", "operator", "POST", mint(), `{"format":"key"}`, 201, &m)
 	s.costs("redeem", "", "GET", "/downloads/"+m.Token, "", 200, nil)
 	s.costs("redeem again", "", "GET", "/downloads/"+m.Token, "", 410, nil)
@@ -272,8 +275,8 @@ func (d *direct) Start(ctx context.Context, in engine.WorkflowInput) (engine.Req
 }
 
 func (*direct) PendingReport(string) (r engine.SettlementReport, ok bool) { return r, false }
-func (*direct) ReportReuse(engine.Token)                                 {}
-func (*direct) ReportSettlement(engine.SettlementReport)                 {}
+func (*direct) ReportReuse(engine.Token)                                  {}
+func (*direct) ReportSettlement(engine.SettlementReport)                  {}
 
 // renderers are the built-in plugins. The folder and the flags are those of the
 // Makefile, so that go build links only what `make build` has not linked already.
