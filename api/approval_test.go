@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -177,6 +178,30 @@ func TestClaim(t *testing.T) {
 	f.do("", "GET", "/downloads/"+first.Token.Reveal(), "").problem(410, engine.CodeTokenRevoked)
 	f.do("", "GET", "/downloads/"+second.Token.Reveal(), "").is(200)
 	f.do("operator", "POST", path, `{"passphrase":"long enough"}`).problem(409, engine.CodeNotPending)
+}
+
+// A request can be claimed a few times only, so that its history stays small. The
+// refusal leaves the latest token as it is.
+func TestClaimsAreBounded(t *testing.T) {
+	f := newFixture(t)
+	f.mode(false, engine.ApprovalKeyExport)
+	p := f.approved(`{"format":"key"}`)
+	path := "{p}/requests/" + p.RequestID + "/token"
+	var last wire.Minted
+	for range engine.MaxClaims {
+		last = read[wire.Minted](f.do("operator", "POST", path, `{}`).is(201))
+	}
+	a := f.do("operator", "POST", path, `{}`)
+	if a.problem(409, engine.CodeNotPending); !strings.Contains(string(a.body), "claimed 20 times") {
+		t.Errorf("%s", a.body)
+	}
+	r, err := f.store.Request(t.Context(), f.project.ID, p.RequestID)
+	must(t, err)
+	token := engine.Token{Digest: "another", RequestID: r.ID, ProjectID: r.ProjectID}
+	if _, err := f.workflows.Claim(t.Context(), engine.ClaimCommand{Token: token}); !errors.Is(err, engine.CodeNotPending) {
+		t.Errorf("the transition itself said %v", err)
+	}
+	f.do("", "GET", "/downloads/"+last.Token.Reveal(), "").is(200)
 }
 
 // The claim evaluates the policy again, because it may have changed after the

@@ -20,7 +20,8 @@ func (s *Server) claimEndpoints() {
 		access: role(engine.RoleOperator).onlyRequester(), tag: "Requests",
 		summary: "Claim the token of an approved request",
 		description: "For the requester, after approval and within the claim window. The policy is evaluated again, and a token that was claimed before " +
-			"and not consumed is revoked. 409 not_approved until the request is approved; 409 not_pending after it ended or the window passed.",
+			"and not consumed is revoked. 409 not_approved until the request is approved; 409 not_pending after it ended or the window passed, " +
+			"and after 20 claims.",
 		status: http.StatusCreated, errors: []int{http.StatusConflict},
 		responses: map[string]*huma.Response{"201": {Description: "Issued", Content: bodyOf[wire.Minted](s)}},
 	}, s.claim)

@@ -58,9 +58,28 @@ func (s *Server) streamResponse() map[string]*huma.Response {
 
 func (s *Server) sendStream(c *fiber.Ctx, k *call, st *stream.Stream) {
 	request := c.Context() // unlike c, it lives until the stream has ended
-	st.Send(request, func() error { return s.stillAllowed(request, k) }, func(position int64, cause error) {
+	st.Send(request, func() (time.Time, error) { return s.streamAllowed(request, k) }, func(position int64, cause error) {
 		s.log.Info("stream ended", "request_id", k.id, "project", k.Project.ID, "position", position, "cause", cause)
 	})
+}
+
+// streamAllowed is stillAllowed for a stream, with the time at which its credential ends
+// unless it is used or changed before.
+func (s *Server) streamAllowed(request *fasthttp.RequestCtx, k *call) (until time.Time, err error) {
+	now, err := s.present(request, k)
+	if err != nil {
+		return time.Time{}, err
+	}
+	switch {
+	case now.Key != nil:
+		return now.Key.ExpiresAt, nil
+	case now.Session != nil:
+		until = now.Session.SeenAt.Add(s.authentication.Idle)
+		if now.Session.ExpiresAt.Before(until) {
+			until = now.Session.ExpiresAt
+		}
+	}
+	return until, nil
 }
 
 // rightsTimeout limits one check of a stream's rights.
@@ -69,6 +88,12 @@ const rightsTimeout = 10 * time.Second
 // stillAllowed checks that the credential of a request that takes long still belongs
 // to the same person with the same role. It records nothing, because nobody tried to sign in.
 func (s *Server) stillAllowed(request *fasthttp.RequestCtx, k *call) error {
+	_, err := s.present(request, k)
+	return err
+}
+
+// present is the call as it would be admitted now; see stillAllowed.
+func (s *Server) present(request *fasthttp.RequestCtx, k *call) (*call, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), rightsTimeout)
 	defer cancel()
 	c := s.app.AcquireCtx(request)
@@ -76,22 +101,22 @@ func (s *Server) stillAllowed(request *fasthttp.RequestCtx, k *call) error {
 	now := &call{base: k.base}
 	var err error
 	if now.Principal, err = s.identify(ctx, c, now); err != nil && !errors.Is(err, errNoCredential) {
-		return err
+		return nil, err
 	}
 	if now.User.ID != k.User.ID {
-		return stream.ErrRights
+		return nil, stream.ErrRights
 	}
 	if k.Project.ID == engine.SystemChain {
 		if !now.IsSystemAdmin() {
-			return stream.ErrRights
+			return nil, stream.ErrRights
 		}
-		return nil
+		return now, nil
 	}
 	if err := s.enter(ctx, now, k.Project.ID); err != nil {
-		return err
+		return nil, err
 	}
 	if now.Role != k.Role {
-		return stream.ErrRights
+		return nil, stream.ErrRights
 	}
-	return nil
+	return now, nil
 }

@@ -18,6 +18,10 @@ type ClaimCommand struct {
 	Origin         Origin `json:"origin"`
 }
 
+// MaxClaims is how often the token of one request can be claimed. Each claim adds to the
+// history of the request's workflow, which is read again whole.
+const MaxClaims = 20
+
 // CheckClaim reports why the request cannot be claimed at now, or nil. It returns
 // CodeNotApproved or CodeNotPending.
 func (r Request) CheckClaim(now time.Time) error {
@@ -30,6 +34,15 @@ func (r Request) CheckClaim(now time.Time) error {
 		return Errorf(CodeNotApproved, "this request is %s; only an approved request can be claimed", r.Status)
 	case !now.Before(r.ClaimExpiresAt):
 		return Errorf(CodeNotPending, "this request could be claimed until %s", r.ClaimExpiresAt.Format(time.RFC3339))
+	}
+	return r.CheckClaims()
+}
+
+// CheckClaims returns CodeNotPending for a request that was claimed as often as it can
+// be.
+func (r Request) CheckClaims() error {
+	if r.Claims >= MaxClaims {
+		return Errorf(CodeNotPending, "this request was claimed %d times, which is the limit; use the latest token, or make a new request", r.Claims)
 	}
 	return nil
 }
@@ -126,7 +139,7 @@ func (t *Transitions) Claim(ctx context.Context, c ClaimCommand) (Request, error
 		token := c.Token
 		token.ApprovalID, token.IssuedAt, token.ExpiresAt = r.ApprovalID, now, now.Add(time.Duration(c.TTLSeconds)*time.Second)
 		r, err := r.become(StatusIssued, now)
-		r.TokenDigest, r.ExpiresAt = token.Digest, token.ExpiresAt
+		r.TokenDigest, r.ExpiresAt, r.Claims = token.Digest, token.ExpiresAt, r.Claims+1
 		e := r.entry(now, ActionTokenIssued, c.Actor, c.Origin)
 		e.Ref, e.Detail["policy_revision"] = "issue/"+token.Digest, c.PolicyRevision
 		return Transition{Request: r, Token: &token, Record: &Record{Audit: e}}, err

@@ -24,12 +24,37 @@ func noLongerPermitted(remedy, format string, args ...any) error {
 		With("remedies", []string{remedy})
 }
 
+// subject is what a token is for. None of it changes while the token lives, so one call
+// reads it once.
+type subject struct {
+	request     Request
+	certificate Certificate
+	project     Project
+}
+
+// of reads the subject of a token, unless it was read before.
+func (s *subject) of(ctx context.Context, store DownloadStore, t Token) (err error) {
+	if s.request.ID != "" {
+		return nil
+	}
+	if s.certificate, err = store.Certificate(ctx, t.ProjectID, t.CertificateID); err != nil {
+		return renderError("certificate", err)
+	}
+	if s.project, err = store.Project(ctx, t.ProjectID); err != nil {
+		return renderError("project", err)
+	}
+	if s.request, err = store.Request(ctx, t.ProjectID, t.RequestID); err != nil {
+		return renderError("request", err)
+	}
+	return nil
+}
+
 // checkPermitted refuses a token whose file would not be given to its requester
 // now: their account, role or API key has ended, the policy decides otherwise, or
 // too few of the people who approved may still approve. It returns
 // CodeNoLongerPermitted or the code of the policy's denial. The refusal does not
 // end the token.
-func (d *Downloads) checkPermitted(ctx context.Context, t Token, f Format) error {
+func (d *Downloads) checkPermitted(ctx context.Context, t Token, f Format, s *subject) error {
 	role, err := presentRole(ctx, d.Store, t.ProjectID, t.Requester, d.Clock())
 	if err == nil && t.IssuedTo != t.Requester {
 		_, err = presentRole(ctx, d.Store, t.ProjectID, t.IssuedTo, d.Clock())
@@ -37,19 +62,13 @@ func (d *Downloads) checkPermitted(ctx context.Context, t Token, f Format) error
 	if err != nil {
 		return err
 	}
-	question := WorkflowInput{Role: role, NeedsPassphrase: f.NeedsPassphrase}
-	if question.Request, err = d.Store.Request(ctx, t.ProjectID, t.RequestID); err != nil {
-		return renderError("request", err)
+	if err := s.of(ctx, d.Store, t); err != nil {
+		return err
 	}
-	certificate, err := d.Store.Certificate(ctx, t.ProjectID, t.CertificateID)
-	if err != nil {
-		return renderError("certificate", err)
+	question := WorkflowInput{
+		Request: s.request, Role: role, NeedsPassphrase: f.NeedsPassphrase,
+		Certificate: s.certificate.forPolicy(), ProjectName: s.project.Name,
 	}
-	project, err := d.Store.Project(ctx, t.ProjectID)
-	if err != nil {
-		return renderError("project", err)
-	}
-	question.Certificate, question.ProjectName = certificate.forPolicy(), project.Name
 	policy, err := d.Store.CertificatePolicy(ctx, t.ProjectID)
 	if err != nil {
 		return fmt.Errorf("load certificate policy: %w", err)

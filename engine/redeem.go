@@ -39,18 +39,20 @@ type File struct {
 // CodeAuditUnavailable; of all these only CodeAuditUnavailable may have consumed
 // the token, if the store did not answer whether the settlement was written.
 func (d *Downloads) Redeem(ctx context.Context, f RedeemRequest) (*File, error) {
-	token, format, err := d.redeemableToken(ctx, f)
+	var of subject
+	token, format, err := d.redeemableToken(ctx, f, &of)
 	if err != nil {
 		return nil, err
 	}
-	file, err := d.render(ctx, token, format, f)
+	file, err := d.render(ctx, token, format, f, &of)
 	if err != nil {
 		return nil, d.failed(ctx, token, f, err)
 	}
 	failpoint.Hit("rendered")
 	s := token.settlement(Consumed, token.Requester, f.Origin, d.Clock())
 	s.FileSHA256, s.FileSize = hex.EncodeToString(file.SHA256[:]), len(file.Content)
-	if err := d.recheckRedeemable(ctx, f); err != nil { // rendering takes a while
+	// Rendering takes a while. Whether the token ended meanwhile, the settlement decides.
+	if _, err := d.checkRedeemable(ctx, TokenRecord{Token: token}, f, &of); err != nil {
 		return nil, d.failed(ctx, token, f, err)
 	}
 	if ctx.Err() != nil { // from here on, "try again" would be wrong
@@ -87,7 +89,7 @@ func (s Settlement) fileDetail() map[string]string {
 // Peek returns what is known of the file before it is rendered: name, media type
 // and format. It refuses as Redeem does and never consumes the token.
 func (d *Downloads) Peek(ctx context.Context, f RedeemRequest) (*File, error) {
-	_, format, err := d.redeemableToken(ctx, f)
+	_, format, err := d.redeemableToken(ctx, f, &subject{})
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +98,7 @@ func (d *Downloads) Peek(ctx context.Context, f RedeemRequest) (*File, error) {
 
 // redeemableToken finds the token and its format. A refusal is written to the
 // audit log.
-func (d *Downloads) redeemableToken(ctx context.Context, f RedeemRequest) (Token, Format, error) {
+func (d *Downloads) redeemableToken(ctx context.Context, f RedeemRequest, of *subject) (Token, Format, error) {
 	found, err := d.Store.Token(ctx, SecretDigest(f.Token))
 	if errors.Is(err, CodeNotFound) {
 		return Token{}, Format{}, d.refuseUnknown(ctx, f)
@@ -108,7 +110,7 @@ func (d *Downloads) redeemableToken(ctx context.Context, f RedeemRequest) (Token
 	if f.Prefetch {
 		err = Errorf(CodePrefetchRefused, "a prefetch or link preview does not get the file; the token can still be used")
 	} else {
-		format, err = d.checkRedeemable(ctx, found, f)
+		format, err = d.checkRedeemable(ctx, found, f, of)
 	}
 	if err != nil {
 		return Token{}, Format{}, d.failed(ctx, found.Token, f, err)
@@ -118,7 +120,7 @@ func (d *Downloads) redeemableToken(ctx context.Context, f RedeemRequest) (Token
 
 // checkRedeemable refuses a token that has ended, or that must not be redeemed at
 // this moment.
-func (d *Downloads) checkRedeemable(ctx context.Context, found TokenRecord, f RedeemRequest) (Format, error) {
+func (d *Downloads) checkRedeemable(ctx context.Context, found TokenRecord, f RedeemRequest, of *subject) (Format, error) {
 	token := found.Token
 	format, ok := d.Formats.Format(token.Format)
 	switch {
@@ -136,17 +138,16 @@ func (d *Downloads) checkRedeemable(ctx context.Context, found TokenRecord, f Re
 		// A plugin that was replaced meanwhile must not widen what the policy allowed.
 		return Format{}, Errorf(CodeRendererFailed, "%s did not contain the private key when this token was issued; make a new request", token.Format)
 	}
-	return format, d.checkPermitted(ctx, token, format)
+	return format, d.checkPermitted(ctx, token, format, of)
 }
 
-// recheckRedeemable checks a token again after a wait: for the renderer, and while
-// it rendered.
-func (d *Downloads) recheckRedeemable(ctx context.Context, f RedeemRequest) error {
+// recheckRedeemable checks a token again after a wait for the renderer.
+func (d *Downloads) recheckRedeemable(ctx context.Context, f RedeemRequest, of *subject) error {
 	found, err := d.Store.Token(ctx, SecretDigest(f.Token))
 	if err != nil {
 		return renderError("record", err)
 	}
-	_, err = d.checkRedeemable(ctx, found, f)
+	_, err = d.checkRedeemable(ctx, found, f, of)
 	return err
 }
 
@@ -165,17 +166,14 @@ func (d *Downloads) checkApproved(ctx context.Context, t Token, c Certificate) e
 	return nil
 }
 
-func (d *Downloads) render(ctx context.Context, t Token, format Format, f RedeemRequest) (*File, error) {
-	certificate, err := d.Store.Certificate(ctx, t.ProjectID, t.CertificateID)
-	if err != nil {
-		return nil, renderError("certificate", err)
-	}
+func (d *Downloads) render(ctx context.Context, t Token, format Format, f RedeemRequest, of *subject) (*File, error) {
+	certificate := of.certificate
 	if err := d.checkApproved(ctx, t, certificate); err != nil {
 		return nil, err
 	}
 	job := RenderJob{
 		Format: format.ID, Name: certificate.Name, Leaf: certificate.Leaf, Chain: certificate.Chain, Options: t.Options,
-		Recheck: func(ctx context.Context) error { return d.recheckRedeemable(ctx, f) },
+		Recheck: func(ctx context.Context) error { return d.recheckRedeemable(ctx, f, of) },
 	}
 	if format.ContainsKey {
 		sealed, err := d.Store.SealedKey(ctx, t.CertificateID)
@@ -188,9 +186,11 @@ func (d *Downloads) render(ctx context.Context, t Token, format Format, f Redeem
 		defer clear(job.PrivateKey)
 	}
 	if format.NeedsPassphrase {
-		if job.Passphrase, err = OpenWithToken(f.Token, t.SealedPassphrase); err != nil {
+		passphrase, err := OpenWithToken(f.Token, t.SealedPassphrase)
+		if err != nil {
 			return nil, fmt.Errorf("render: %w", err)
 		}
+		job.Passphrase = passphrase
 	}
 	content, err := d.Formats.Render(ctx, job)
 	if err != nil {

@@ -90,12 +90,14 @@ type Request struct {
 	ApprovalExpiresAt  time.Time `json:"approval_expires_at"`
 	ClaimWindowSeconds int       `json:"claim_window_seconds"`
 	ClaimExpiresAt     time.Time `json:"claim_expires_at"`
+	// Claims is how often a token was claimed.
+	Claims int `json:"claims,omitempty"`
 }
 
 // Claimable reports whether an approved request's token may be claimed, or
 // claimed again, at now.
 func (r Request) Claimable(now time.Time) bool {
-	return r.ApprovalID != "" && (r.Status == StatusApproved || r.Status == StatusIssued) && now.Before(r.ClaimExpiresAt)
+	return r.ApprovalID != "" && (r.Status == StatusApproved || r.Status == StatusIssued) && now.Before(r.ClaimExpiresAt) && r.Claims < MaxClaims
 }
 
 // become is the request in its next state. An error is a mistake of the caller,

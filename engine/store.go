@@ -269,6 +269,11 @@ type AuditLog interface {
 	AuditEntries(ctx context.Context, q AuditQuery) ([]AuditEntry, string, error)
 	// AuditAfter returns up to limit entries in order, from seq+1 on.
 	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]AuditEntry, error)
+	// AuditNews returns up to limit entries of several chains: those after the number
+	// that after has for their chain, each chain in order. It costs the store one query,
+	// however many chains there are. An entry that waits for its number is not among
+	// them yet.
+	AuditNews(ctx context.Context, after map[string]int64, limit int) ([]AuditEntry, error)
 	// AuditWaiting counts the entries of all chains that are durable and have no number
 	// yet, and says when the first of them was appended: the zero time if there is none.
 	AuditWaiting(ctx context.Context) (entries int, since time.Time, err error)

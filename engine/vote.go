@@ -105,8 +105,10 @@ func (a Approval) cast(ctx context.Context, store rightsReader, v Vote) (decisio
 			return nil, votes, err
 		}
 	}
-	decisions = append(decisions, v)
 	votes, err = countVotes(ctx, store, a.ProjectID, a.Requester, decisions)
+	if decisions = append(decisions, v); v.Decision == DecisionApprove { // it stands, as was read above
+		votes.present++
+	}
 	if err == nil && again && (v.Decision != DecisionApprove || votes.present < a.Required) {
 		err = errAlreadyDecided
 	}

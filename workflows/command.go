@@ -28,7 +28,7 @@ func (d *download) acceptCommands(ctx workflow.Context) error {
 	return errors.Join(
 		accept(ctx, d, voteUpdate, voteName, func(c engine.VoteCommand) error { return d.request.CheckVoter(c.Vote.Actor) }),
 		accept(ctx, d, cancelUpdate, cancelName, func(engine.CancelCommand) error { return nil }),
-		accept(ctx, d, claimUpdate, claimName, func(engine.ClaimCommand) error { return d.checkClaims() }),
+		accept(ctx, d, claimUpdate, claimName, func(engine.ClaimCommand) error { return d.request.CheckClaims() }),
 	)
 }
 
@@ -84,10 +84,7 @@ func (d *download) execute(ctx workflow.Context) {
 	c := d.commands[0]
 	d.commands = d.commands[1:]
 	c.err = d.transition(ctx, c.transition, c.input)
-	c.result = d.request
-	if c.done = true; c.err == nil && c.transition == claimName {
-		d.claims++
-	}
+	c.result, c.done = d.request, true
 }
 
 // claimed reports whether a claim is the next command of a request that can be
@@ -97,16 +94,6 @@ func (d *download) claimed() bool {
 }
 
 var errEnded = engine.Errorf(engine.CodeNotPending, "this request has ended")
-
-// maxClaims bounds a request's history: each claim adds to it.
-const maxClaims = 500
-
-func (d *download) checkClaims() error {
-	if d.claims >= maxClaims {
-		return engine.Errorf(engine.CodeNotPending, "this request was claimed %d times, which is the limit; make a new request", d.claims)
-	}
-	return nil
-}
 
 // permanentCodes are the codes of refusals that another attempt cannot change.
 // Every other error may pass, and the transition is tried again.

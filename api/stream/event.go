@@ -99,15 +99,6 @@ func approvalStatus(e engine.AuditEntry) string {
 	return e.Detail["approval_status"]
 }
 
-// changesRights reports whether the entry changed what a person may do.
-func changesRights(e engine.AuditEntry) bool {
-	switch e.Action {
-	case engine.ActionAPIKeyRevoked, engine.ActionMemberUpdated, engine.ActionMemberRemoved:
-		return true
-	}
-	return false
-}
-
 func newEvent(name string, data wire.StreamEvent) event {
 	text, err := json.Marshal(data)
 	if err != nil {

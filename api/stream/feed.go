@@ -5,17 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
 )
 
 const (
-	maxStreams    = 16   // open streams of one person in one process
 	feedPage      = 100  // entries that are read, or written to one stream, at once
 	feedWindow    = 1000 // entries with events that a feed keeps in memory
 	maxRequesters = 10_000
@@ -26,117 +23,25 @@ const (
 type Store interface {
 	AuditEntries(ctx context.Context, q engine.AuditQuery) ([]engine.AuditEntry, string, error)
 	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]engine.AuditEntry, error)
+	AuditNews(ctx context.Context, after map[string]int64, limit int) ([]engine.AuditEntry, error)
 	Request(ctx context.Context, projectID, id string) (engine.Request, error)
 }
 
-// Hub has the open streams of this process, and one feed for each project that has
-// a stream. Make one with New.
-type Hub struct {
-	store Store
-	clock engine.Clock
-	log   *slog.Logger
-	pace  Pace
-
-	mu    sync.Mutex
-	feeds map[string]*feed // by project
-	open  map[string]int   // number of streams by person
-}
-
-// New makes a hub without streams.
-func New(store Store, clock engine.Clock, log *slog.Logger, pace Pace) *Hub {
-	return &Hub{store: store, clock: clock, log: log, pace: pace.orDefault(), feeds: map[string]*feed{}, open: map[string]int{}}
-}
-
-// join adds a stream. The first stream of a project starts the project's feed at
-// head. The caller calls leave once.
-func (h *Hub) join(person, project string, head int64) (f *feed, leave func(), err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.open[person] >= maxStreams {
-		return nil, nil, engine.Errorf(engine.CodeRateLimited, "you have %d open streams already; close one", maxStreams).With(wire.RetryAfter, 30)
-	}
-	h.open[person]++
-	f = h.feeds[project]
-	if f == nil {
-		f = &feed{
-			project: project, store: h.store, from: head, head: head, grown: make(chan struct{}),
-			requesters: map[string]string{}, ended: make(chan struct{}), turn: make(chan struct{}, 1),
-		}
-		h.feeds[project] = f
-		var ctx context.Context
-		ctx, f.stop = context.WithCancel(context.Background())
-		go f.follow(ctx, h.pace.Poll, h.log)
-	}
-	f.streams++
-	return f, func() { h.leave(person, f) }, nil
-}
-
-// leave removes a stream; the last stream of a project ends its feed.
-func (h *Hub) leave(person string, f *feed) {
-	h.mu.Lock()
-	if h.open[person]--; h.open[person] == 0 {
-		delete(h.open, person)
-	}
-	f.streams--
-	last := f.streams == 0
-	if last {
-		delete(h.feeds, f.project)
-	}
-	h.mu.Unlock()
-	if last {
-		f.stop()
-		<-f.ended // the caller may close the store next
-	}
-}
-
-// feed follows a project's audit chain for all of its streams. It keeps the newest
-// events in memory. A stream that is further behind reads the chain itself, page by
-// page. One stream of a project does so at a time, so that many slow clients do not
-// cost more than one.
+// feed has what is new in a project's audit chain, for all of the project's streams.
+// It keeps the newest events in memory. A stream that is further behind reads the
+// chain itself, page by page. One stream of a project does so at a time, so that many
+// slow clients do not cost more than one.
 type feed struct {
 	project string
 	store   Store
-	streams int // guarded by streams.mu
-	stop    context.CancelFunc
-	ended   chan struct{}
+	streams int           // guarded by Hub.mu
 	turn    chan struct{} // has one element while a stream reads the chain
 
 	mu         sync.Mutex
 	from, head int64 // window has the events after from, up to head
 	window     []entryEvents
-	grown      chan struct{}     // closed when head grows
+	grown      chan struct{}     // closed when head grows, and when rights changed
 	requesters map[string]string // person by request id
-}
-
-// follow reads the chain until ctx ends. Streams wait while the store fails.
-func (f *feed) follow(ctx context.Context, poll time.Duration, log *slog.Logger) {
-	defer close(f.ended)
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
-	failing := false
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		err := f.catchUp(ctx)
-		if err != nil && ctx.Err() == nil && !failing {
-			log.Error("streams wait: cannot read the audit log", "project", f.project, "error", err)
-		}
-		failing = err != nil
-	}
-}
-
-func (f *feed) catchUp(ctx context.Context) error {
-	for {
-		at := f.head // only this goroutine writes it
-		found, to, err := f.page(ctx, at, true)
-		if err != nil || to == at {
-			return err
-		}
-		f.grow(found, to)
-	}
 }
 
 // page reads entries of the chain after the position at, and returns how far it
@@ -148,19 +53,49 @@ func (f *feed) page(ctx context.Context, at int64, requesters bool) (found []ent
 	if err != nil {
 		return nil, at, fmt.Errorf("follow audit log: %w", err)
 	}
+	if found, err = f.eventsOf(ctx, entries, requesters); err != nil {
+		return nil, at, err
+	}
+	if len(entries) > 0 {
+		at = entries[len(entries)-1].Seq
+	}
+	return found, at, nil
+}
+
+// eventsOf turns entries into events.
+func (f *feed) eventsOf(ctx context.Context, entries []engine.AuditEntry, requesters bool) (found []entryEvents, err error) {
 	for _, e := range entries {
 		o := entryEvents{seq: e.Seq, events: eventsOf(e), rightsChanged: changesRights(e)}
 		if o.events != nil && requesters {
 			if o.requester, err = f.requester(ctx, e); err != nil {
-				return nil, at, fmt.Errorf("follow audit log: %w", err)
+				return nil, fmt.Errorf("follow audit log: %w", err)
 			}
 		}
 		if o.events != nil || o.rightsChanged {
 			found = append(found, o)
 		}
-		at = e.Seq
 	}
-	return found, at, nil
+	return found, nil
+}
+
+// learn notes who made the requests that entries of this moment open, so that nobody
+// looks them up. An older entry may be of a request that was deleted.
+func (f *feed) learn(entries []engine.AuditEntry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range entries {
+		if e.Action == engine.ActionDownloadRequested && e.RequestID != "" {
+			f.remember(e.RequestID, e.Actor.Person)
+		}
+	}
+}
+
+// remember needs mu.
+func (f *feed) remember(requestID, person string) {
+	if len(f.requesters) >= maxRequesters {
+		clear(f.requesters)
+	}
+	f.requesters[requestID] = person
 }
 
 // requester is the person who made the entry's request; the entry's actor may be
@@ -184,10 +119,7 @@ func (f *feed) requester(ctx context.Context, e engine.AuditEntry) (string, erro
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.requesters) >= maxRequesters {
-		clear(f.requesters)
-	}
-	f.requesters[e.RequestID] = r.Requester.Person
+	f.remember(e.RequestID, r.Requester.Person)
 	return r.Requester.Person, nil
 }
 
@@ -200,8 +132,27 @@ func (f *feed) grow(found []entryEvents, to int64) {
 		f.from = f.window[over-1].seq
 		f.window = slices.Clone(f.window[over:]) // streams may still read the old one
 	}
+	f.wakeStreams()
+}
+
+// wake has the streams look whether they may continue.
+func (f *feed) wake() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wakeStreams()
+}
+
+// wakeStreams needs mu.
+func (f *feed) wakeStreams() {
 	close(f.grown)
 	f.grown = make(chan struct{})
+}
+
+// position is up to where the feed has the chain.
+func (f *feed) position() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.head
 }
 
 // after returns events after the position at, how far they reach, and a channel

@@ -114,6 +114,10 @@ func (a *archive) AuditAfter(_ context.Context, _ string, at int64, limit int) (
 	return found, nil
 }
 
+func (a *archive) AuditNews(context.Context, map[string]int64, int) ([]engine.AuditEntry, error) {
+	return nil, nil
+}
+
 func (a *archive) AuditEntries(context.Context, engine.AuditQuery) ([]engine.AuditEntry, string, error) {
 	return nil, "", nil
 }
@@ -129,7 +133,8 @@ func (a *archive) behind(t *testing.T, f *feed, role engine.Role) *Stream {
 	near, far := net.Pipe()
 	st := &Stream{
 		caller: engine.Caller{Principal: engine.Principal{User: engine.User{ID: "ann"}}, Role: role}, feed: f, pace: Pace{}.orDefault(),
-		beat: time.NewTicker(time.Millisecond), conn: near, clock: engine.SystemClock, allowed: func() error { return nil },
+		beat: time.NewTicker(time.Millisecond), conn: near, clock: engine.SystemClock, rights: &rights{moment: 1},
+		allowed: func() (time.Time, error) { return time.Time{}, nil },
 	}
 	t.Cleanup(func() { st.beat.Stop(); _, _ = near.Close(), far.Close() })
 	return st

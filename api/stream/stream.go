@@ -1,9 +1,10 @@
 // Package stream follows the audit chains of projects and sends their news to
 // clients as server-sent events (WHATWG HTML, section 9.2).
 //
-// Start with [Hub]. It has one feed for each project that a client follows
-// (feed.go); a feed reads the project's audit chain and turns entries into events
-// (event.go); each [Stream] writes the events that its caller may see.
+// Start with [Hub]. It reads what is new for all clients (hub.go) and gives it to one
+// feed for each project that a client follows (feed.go), which turns entries into events
+// (event.go); each [Stream] writes the events that its caller may see. It reads its
+// caller's rights again when an entry says that rights changed (rights.go).
 package stream
 
 import (
@@ -27,19 +28,24 @@ const MediaType = "text/event-stream"
 
 // Pace sets the intervals of streams.
 type Pace struct {
-	// Poll is the time between two reads of an audit chain, 500 ms by default.
+	// Poll is the time between two reads of the audit chains, 500 ms by default.
 	Poll time.Duration
 	// Heartbeat is the time between two messages without an event, 15 s by
-	// default. With each, and before events are sent, the caller's rights are
-	// checked again.
+	// default.
 	Heartbeat time.Duration
+	// Recheck is after how long the caller's rights are read again with a heartbeat
+	// although no entry says that they changed, 1 minute by default.
+	Recheck time.Duration
 	// SendTimeout is how long a client may take to read what it is sent before
 	// the stream ends, 10 s by default.
 	SendTimeout time.Duration
 }
 
 func (p Pace) orDefault() Pace {
-	return Pace{cmp.Or(p.Poll, 500*time.Millisecond), cmp.Or(p.Heartbeat, 15*time.Second), cmp.Or(p.SendTimeout, 10*time.Second)}
+	return Pace{
+		Poll: cmp.Or(p.Poll, 500*time.Millisecond), Heartbeat: cmp.Or(p.Heartbeat, 15*time.Second),
+		Recheck: cmp.Or(p.Recheck, time.Minute), SendTimeout: cmp.Or(p.SendTimeout, 10*time.Second),
+	}
 }
 
 // retry is how long a client waits before it connects again.
@@ -66,22 +72,15 @@ func (h *Hub) Open(ctx context.Context, caller engine.Caller, lastID string) (*S
 	if err != nil {
 		return nil, err
 	}
-	return &Stream{caller: caller, feed: f, at: at, sentID: at, pace: h.pace, clock: h.clock, leave: leave}, nil
+	return &Stream{caller: caller, feed: f, rights: &h.rights, at: at, sentID: at, pace: h.pace, clock: h.clock, leave: leave}, nil
 }
 
 // position is where a stream begins, and the last entry of the chain. A larger id
 // than the last entry's belongs to another chain, or to this one before it was
 // restored from a backup: the stream then begins at the end.
 func (h *Hub) position(ctx context.Context, project, lastID string) (at, head int64, err error) {
-	newest, _, err := h.store.AuditEntries(ctx, engine.AuditQuery{ProjectID: project, Page: engine.Page{Limit: 1}})
-	if err != nil {
-		return 0, 0, fmt.Errorf("read head of audit log: %w", err)
-	}
-	if len(newest) > 0 {
-		head = newest[0].Seq
-	}
-	if lastID == "" {
-		return head, head, nil
+	if head, err = h.head(ctx, project); err != nil || lastID == "" {
+		return head, head, err
 	}
 	id, err := strconv.ParseUint(lastID, 10, 63)
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
@@ -95,14 +94,18 @@ func (h *Hub) position(ctx context.Context, project, lastID string) (at, head in
 type Stream struct {
 	caller   engine.Caller
 	feed     *feed
-	at       int64 // everything up to this entry was written
-	sentID   int64 // last id that the client was sent
+	rights   *rights
+	checked  int64     // the moment of rights for which the caller's were read; 0 for none
+	checkAt  time.Time // when they are read again in any case
+	ends     time.Time // when the caller's credential ends, if time alone decides; zero for never
+	at       int64     // everything up to this entry was written
+	sentID   int64     // last id that the client was sent
 	pace     Pace
 	beat     *time.Ticker
 	conn     net.Conn
 	clock    engine.Clock
 	stopping <-chan struct{}
-	allowed  func() error
+	allowed  Allowed
 	leave    func()
 	ended    func(position int64, cause error)
 	cause    error
@@ -111,12 +114,17 @@ type Stream struct {
 
 var _ fasthttp.ReadCloserWithError = (*Stream)(nil)
 
+// Allowed reads the rights of a stream's caller. It returns an error if they may not
+// follow the project any longer, and otherwise when their credential ends by the clock
+// alone, zero for never.
+type Allowed func() (until time.Time, err error)
+
 // Send hands the stream to fasthttp, which reads from it after the handlers have
-// returned, and flushes what each read returns. allowed returns an error if the
-// caller may not follow the project any longer; ended is called once, at the end.
-func (st *Stream) Send(request *fasthttp.RequestCtx, allowed func() error, ended func(position int64, cause error)) {
+// returned, and flushes what each read returns. ended is called once, at the end.
+func (st *Stream) Send(request *fasthttp.RequestCtx, allowed Allowed, ended func(position int64, cause error)) {
 	st.allowed, st.ended = allowed, ended
 	st.conn, st.stopping, st.beat = request.Conn(), request.Done(), time.NewTicker(st.pace.Heartbeat)
+	st.checkAt = st.clock().Add(st.pace.Recheck)
 	fmt.Fprintf(&st.buffer, "retry: %d\nid: %d\n\n", retry.Milliseconds(), st.at)
 	request.Response.Header.SetContentType(MediaType)
 	request.Response.Header.Set("X-Accel-Buffering", "no") // nginx would collect events
@@ -163,7 +171,7 @@ func (st *Stream) next() error {
 	case <-st.beat.C:
 		return st.heartbeat()
 	case <-grown:
-		return st.write(found, to)
+		return st.write(found, to, true)
 	}
 }
 
@@ -186,7 +194,8 @@ func (st *Stream) catchUp() error {
 	if to == st.at {
 		return errNoChain
 	}
-	if err := st.write(found, to); err != nil {
+	// The page may reach further than the hub has read the system chain.
+	if err := st.write(found, to, false); err != nil {
 		return err
 	}
 	if st.buffer.Len() == 0 {
@@ -199,34 +208,50 @@ func (st *Stream) catchUp() error {
 var closed = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // write writes the events of entries up to a position, if the caller may still
-// have them. It checks the rights after the events were found, because the entry
-// that disabled or signed out the caller is on another chain: an event that
-// happened after that is never sent.
-func (st *Stream) write(found []entryEvents, to int64) error {
-	before, sentID, rights := st.buffer.Len(), st.sentID, false
+// have them. It checks the rights after the events were found: an event that
+// happened after the caller lost them is never sent. fed says that the entries are
+// from the feed: whatever changed on the system chain before them is noted.
+func (st *Stream) write(found []entryEvents, to int64, fed bool) error {
+	before, sentID, changed := st.buffer.Len(), st.sentID, fed && st.rights.changedSince(st.checked, st.caller.User.ID)
 	for _, o := range found {
 		from := st.buffer.Len()
 		o.write(&st.buffer, st.caller)
 		if st.buffer.Len() > from {
 			sentID = o.seq
 		}
-		rights = rights || o.rightsChanged
+		changed = changed || o.rightsChanged
 	}
-	if rights || st.buffer.Len() > before {
-		if err := st.allowed(); err != nil {
+	if changed || st.buffer.Len() > before && (!fed || st.checked == 0 || st.over()) {
+		moment := st.rights.now()
+		if err := st.check(); err != nil {
 			st.buffer.Truncate(before)
 			return err
+		}
+		if fed {
+			st.checked = moment
 		}
 	}
 	st.at, st.sentID = to, sentID
 	return nil
 }
 
+// over reports whether the caller's credential has ended, as far as time decides.
+func (st *Stream) over() bool { return !st.ends.IsZero() && !st.clock().Before(st.ends) }
+
+// check reads the caller's rights.
+func (st *Stream) check() (err error) {
+	st.ends, err = st.allowed()
+	st.checkAt = st.clock().Add(st.pace.Recheck)
+	return err
+}
+
 // heartbeat keeps the connection open, and shows the server whether the client is
 // still there.
 func (st *Stream) heartbeat() error {
-	if err := st.allowed(); err != nil {
-		return err
+	if st.over() || !st.clock().Before(st.checkAt) {
+		if err := st.check(); err != nil {
+			return err
+		}
 	}
 	st.comment()
 	return nil

@@ -76,7 +76,7 @@ func (m *Model) Approval() engine.ApprovalStatus {
 func (m *Model) Pass(at time.Time) {
 	if t := m.token(); t != nil && t.End == "" && !at.Before(t.Expires) {
 		t.End, m.Status = engine.Expired, engine.StatusExpired
-		if t.Expires.Before(m.Until) {
+		if t.Expires.Before(m.Until) && len(m.Tokens) < engine.MaxClaims {
 			m.Status = engine.StatusApproved
 		}
 	}
@@ -131,7 +131,7 @@ func (m *Model) Claim(at time.Time) engine.Code {
 	switch {
 	case m.Status == engine.StatusPendingApproval:
 		return engine.CodeNotApproved
-	case m.Status.Ended() || !at.Before(m.Until):
+	case m.Status.Ended() || !at.Before(m.Until) || len(m.Tokens) == engine.MaxClaims:
 		return engine.CodeNotPending
 	}
 	if t := m.token(); t != nil && t.End == "" {

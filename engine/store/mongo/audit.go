@@ -140,9 +140,30 @@ func (s *Store) AuditAfter(ctx context.Context, chain string, seq int64, limit i
 	if err := s.audit.linker(chain).link(ctx, maxLinkTries); err != nil {
 		return nil, err
 	}
-	docs, err := findAll[bson.Raw](ctx, s.db.Collection(auditName),
-		bson.D{{Key: "project_id", Value: chain}, {Key: "seq", Value: bson.D{{Key: "$gt", Value: seq}}}},
-		options.Find().SetSort(bson.D{{Key: "seq", Value: 1}}).SetLimit(int64(limit)))
+	return s.auditRows(ctx, afterPlace(chain, seq), options.Find().SetSort(bson.D{{Key: "seq", Value: 1}}).SetLimit(int64(limit)))
+}
+
+// AuditNews implements engine.AuditLog. It links nothing: the process that appended an
+// entry does so within a moment. The order is that of the chains' index, backwards.
+func (s *Store) AuditNews(ctx context.Context, after map[string]int64, limit int) ([]engine.AuditEntry, error) {
+	places := bson.A{}
+	for chain, seq := range after {
+		places = append(places, afterPlace(chain, seq))
+	}
+	if len(places) == 0 {
+		return nil, nil
+	}
+	order := bson.D{{Key: "project_id", Value: -1}, {Key: "seq", Value: 1}}
+	return s.auditRows(ctx, bson.D{{Key: "$or", Value: places}}, options.Find().SetSort(order).SetLimit(int64(limit)))
+}
+
+func afterPlace(chain string, seq int64) bson.D {
+	return bson.D{{Key: "project_id", Value: chain}, {Key: "seq", Value: bson.D{{Key: "$gt", Value: seq}}}}
+}
+
+// auditRows reads entries. One that is not in its place, or cannot be read, has no hash.
+func (s *Store) auditRows(ctx context.Context, filter bson.D, opts *options.FindOptions) ([]engine.AuditEntry, error) {
+	docs, err := findAll[bson.Raw](ctx, s.db.Collection(auditName), filter, opts)
 	entries := make([]engine.AuditEntry, 0, len(docs))
 	for _, raw := range docs {
 		doc, err := decode[auditDocument](raw)

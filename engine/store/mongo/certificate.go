@@ -3,24 +3,27 @@ package mongo
 import (
 	"context"
 	"errors"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/bson"
 	driver "go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/countersign-dev/countersign/engine"
 )
 
-// certificateDocument is a certificate with the text in which it is searched for.
+// certificateDocument is a certificate with the text in which it is searched for, and
+// the text's grams (search.go).
 type certificateDocument struct {
 	engine.Certificate `bson:",inline"`
-	SearchText         string `json:"search_text"`
+	SearchText         string  `json:"search_text"`
+	Grams              []int32 `json:"grams"`
 }
 
 func newCertificateDocument(c engine.Certificate) certificateDocument {
-	return certificateDocument{Certificate: c, SearchText: c.SearchText()}
+	text := strings.ToValidUTF8(c.SearchText(), "\ufffd") // as it is stored
+	return certificateDocument{Certificate: c, SearchText: text, Grams: grams(text)}
 }
 
 // keyDocument is a sealed key under the id of its certificate, or a data key under
@@ -68,19 +71,16 @@ func absentOrSame(ctx context.Context, c *driver.Collection, id string, doc any)
 
 // Certificate implements engine.Certificates.
 func (s *Store) Certificate(ctx context.Context, projectID, id string) (engine.Certificate, error) {
-	return find[engine.Certificate](ctx, s.db.Collection(certificatesName), bson.D{{Key: "_id", Value: id}, {Key: "project_id", Value: projectID}})
+	return find[engine.Certificate](ctx, s.db.Collection(certificatesName), bson.D{{Key: "_id", Value: id}, {Key: "project_id", Value: projectID}},
+		options.FindOne().SetProjection(searchMembers))
 }
 
-// Certificates implements engine.Certificates. It searches by regular expressions
-// in which every character is quoted.
+// Certificates implements engine.Certificates. It searches by grams, and compares by
+// regular expressions in which every character is quoted.
 func (s *Store) Certificates(ctx context.Context, projectID, query string, page engine.Page) ([]engine.Certificate, string, error) {
 	filter := bson.D{{Key: "project_id", Value: projectID}}
-	words := bson.A{}
-	for _, word := range strings.Fields(query) {
-		words = append(words, bson.D{{Key: "search_text", Value: bson.D{{Key: "$regex", Value: regexp.QuoteMeta(word)}}}})
-	}
-	if len(words) > 0 {
-		filter = append(filter, bson.E{Key: "$and", Value: words})
+	if words := strings.Fields(query); len(words) > 0 {
+		filter = append(filter, searched(words)...)
 	}
 	if !utf8.ValidString(query) || strings.Contains(query, "\x00") {
 		// The server refuses such a pattern, and no text can match it.
@@ -89,7 +89,7 @@ func (s *Store) Certificates(ctx context.Context, projectID, query string, page 
 	}
 	return list(ctx, s.db.Collection(certificatesName), filter, page, "created_at", func(c engine.Certificate) engine.Cursor {
 		return engine.Cursor{Time: c.CreatedAt, ID: c.ID}
-	})
+	}, searchMembers...)
 }
 
 // SealedKey implements engine.Certificates.

@@ -140,8 +140,9 @@ func findAll[T any](ctx context.Context, c *driver.Collection, filter bson.D, op
 }
 
 // list returns a page of a collection, sorted by the member time, newest first,
-// then by _id; place returns a document's place in that order.
-func list[T any](ctx context.Context, c *driver.Collection, filter bson.D, page engine.Page, time string, place func(T) engine.Cursor) ([]T, string, error) {
+// then by _id; place returns a document's place in that order. projection, unless
+// empty, says what of a document is read.
+func list[T any](ctx context.Context, c *driver.Collection, filter bson.D, page engine.Page, time string, place func(T) engine.Cursor, projection ...bson.E) ([]T, string, error) {
 	at, ok, err := page.Position()
 	if err != nil {
 		return nil, "", err
@@ -156,7 +157,11 @@ func list[T any](ctx context.Context, c *driver.Collection, filter bson.D, page 
 			}})
 	}
 	order := bson.D{{Key: time, Value: -1}, {Key: "_id", Value: -1}}
-	docs, err := findAll[T](ctx, c, filter, options.Find().SetSort(order).SetLimit(int64(page.Limit)+1))
+	opts := options.Find().SetSort(order).SetLimit(int64(page.Limit) + 1)
+	if len(projection) > 0 {
+		opts.SetProjection(bson.D(projection))
+	}
+	docs, err := findAll[T](ctx, c, filter, opts)
 	if err != nil || len(docs) <= page.Limit {
 		return docs, "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,7 +65,11 @@ func (d policyDocument) misplaced() string {
 }
 
 func (d certificateDocument) misplaced() string {
-	return unless(d.SearchText == newCertificateDocument(d.Certificate).SearchText, "search_text")
+	want := newCertificateDocument(d.Certificate)
+	if d.SearchText != want.SearchText {
+		return "search_text"
+	}
+	return unless(slices.Equal(d.Grams, want.Grams), "grams")
 }
 
 func (d targetDocument) misplaced() string {

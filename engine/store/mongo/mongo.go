@@ -36,6 +36,7 @@ import (
 	"sync"
 	"time"
 
+	"go.mongodb.org/mongo-driver/event"
 	driver "go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 	"go.mongodb.org/mongo-driver/mongo/readconcern"
@@ -76,11 +77,15 @@ var _ engine.Store = (*Store)(nil)
 // its indexes. The URI's timeouts, pool, TLS, credentials and retryWrites apply;
 // its write concern, read concern and read preference do not. No error holds any
 // part of the URI but host names.
-func Open(ctx context.Context, uri string) (*Store, error) {
+func Open(ctx context.Context, uri string) (*Store, error) { return open(ctx, uri, nil) }
+
+// open is Open with a monitor of the commands that are sent, unless it is nil.
+func open(ctx context.Context, uri string, monitor *event.CommandMonitor) (*Store, error) {
 	opts, database, err := clientOptions(uri)
 	if err != nil {
 		return nil, err
 	}
+	opts.Monitor = monitor
 	client, err := driver.Connect(ctx, opts)
 	if err != nil {
 		return nil, fault("connect to MongoDB", err)

@@ -147,10 +147,10 @@ func checkMembers(t *testing.T, db *driver.Database) {
 func TestOpenRefusesANewerSchema(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s server) {
 		uri, db := s.database(t)
-		if _, err := db.Collection("schema").InsertOne(t.Context(), bson.D{{Key: "_id", Value: "schema"}, {Key: "version", Value: 2}}); err != nil {
+		if _, err := db.Collection("schema").InsertOne(t.Context(), bson.D{{Key: "_id", Value: "schema"}, {Key: "version", Value: 3}}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := mongo.Open(t.Context(), uri); err == nil || !strings.Contains(err.Error(), "schema version 2") {
+		if _, err := mongo.Open(t.Context(), uri); err == nil || !strings.Contains(err.Error(), "schema version 3") {
 			t.Fatalf("opened with %v", err)
 		}
 		if names := collections(t, db); len(names) != 1 {

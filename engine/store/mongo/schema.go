@@ -14,7 +14,7 @@ import (
 
 // schemaVersion grows with each change after which an older program would read a
 // newer program's documents wrongly.
-const schemaVersion = 1
+const schemaVersion = 2
 
 const (
 	certificatesName    = "certificates"
@@ -58,6 +58,7 @@ var indexes = []index{
 	{targetsName, []string{"project_id", "-created_at", "-_id"}, false},
 	{targetsName, []string{"place"}, true},
 	{certificatesName, []string{"project_id", "-created_at", "-_id"}, false},
+	{certificatesName, []string{"project_id", "grams", "-created_at", "-_id"}, false},
 	{eventsName, []string{"project_id", "certificate_id", "-time", "-_id"}, false},
 	{eventsName, []string{"project_id", "certificate_id", "request_id", "-time", "-_id"}, false},
 	{policiesName, []string{"project_id", "-version"}, false},
@@ -141,6 +142,9 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	found, err := decode[schemaDocument](stored)
 	if err != nil {
 		return fmt.Errorf("read schema version: %w", err)
+	}
+	if found.Version == 1 {
+		return s.upgrade(ctx)
 	}
 	if found.Version != schemaVersion {
 		return fmt.Errorf("the database %s has schema version %d, and this program knows version %d: run the version of Countersign that belongs to it",

@@ -72,6 +72,16 @@ func (s *Store) AuditAfter(ctx context.Context, chain string, seq int64, limit i
 	return scan(ctx, s.reading, auditRow, entries.selection()+" WHERE project_id = ? AND seq > ? ORDER BY seq LIMIT ?", chain, seq, limit)
 }
 
+// AuditNews implements [engine.AuditLog]. The join keeps the order of the chain's index.
+func (s *Store) AuditNews(ctx context.Context, after map[string]int64, limit int) ([]engine.AuditEntry, error) {
+	places, err := json.Marshal(after)
+	if err != nil {
+		return nil, err
+	}
+	query := strings.TrimSuffix(entries.selection(), entries.name) + "json_each(?) CROSS JOIN " + entries.name
+	return scan(ctx, s.reading, auditRow, query+" WHERE project_id = json_each.key AND seq > json_each.value LIMIT ?", string(places), limit)
+}
+
 // auditRow reads an entry. One that differs from its columns, or cannot be read, has no
 // hash, so that a verification finds it.
 func auditRow(rows *sql.Rows) (e engine.AuditEntry, err error) {

@@ -18,6 +18,7 @@ var auditContracts = []contract{
 	{"append race", auditAppendRace},
 	{"append again race", auditAppendAgainRace},
 	{"after", auditAfter},
+	{"news", auditNews},
 	{"listing", auditListing},
 	{"listing of a foreign cursor", auditForeignCursor},
 }
@@ -210,5 +211,41 @@ func auditForeignCursor(t *testing.T, s engine.Store) {
 	_, _, err := s.AuditEntries(t.Context(), engine.AuditQuery{ProjectID: project, Page: engine.Page{Limit: 1, Cursor: foreign}})
 	if !errors.Is(err, engine.CodeInvalidRequest) {
 		t.Fatalf("the cursor of another listing gave %v, want %s", err, engine.CodeInvalidRequest)
+	}
+}
+
+// News are the entries after a number of each chain, each chain without a gap, and no
+// other chain's.
+func auditNews(t *testing.T, s engine.Store) {
+	ctx, after := t.Context(), map[string]int64{}
+	same(t, len(get[[]engine.AuditEntry](t)(s.AuditNews(ctx, after, 9))), 0)
+	for i := range 4 {
+		chain := engine.NewID("prj")
+		for range 5 {
+			ok(t, s.Append(ctx, record(chain).Audit))
+		}
+		get[[]engine.AuditEntry](t)(s.AuditAfter(ctx, chain, 0, 1)) // every entry has its number then
+		if i < 3 {
+			after[chain] = int64(2 * i)
+		}
+	}
+	left := map[string]int64{}
+	for chain, seq := range after {
+		left[chain] = 5 - seq
+	}
+	for found := 1; found > 0; {
+		news := get[[]engine.AuditEntry](t)(s.AuditNews(ctx, after, 4))
+		for _, e := range news {
+			if at, followed := after[e.ProjectID]; !followed || e.Seq != at+1 || e.Hash == "" {
+				t.Fatalf("after %d of %s came %+v", at, e.ProjectID, e)
+			}
+			after[e.ProjectID], left[e.ProjectID] = e.Seq, left[e.ProjectID]-1
+		}
+		found = len(news)
+	}
+	for chain, n := range left {
+		if n != 0 {
+			t.Errorf("%d entries of %s are missing", n, chain)
+		}
 	}
 }
