@@ -18,6 +18,10 @@ type RetentionStore interface {
 	PurgeRequests(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
+// MinTokenAge is how long records of ended tokens are kept at least, because they are
+// evidence.
+const MinTokenAge = 30 * 24 * time.Hour
+
 // RetentionAges is how long ended requests and sessions are kept. If Requests is 0,
 // requests are never deleted.
 type RetentionAges struct {

@@ -199,6 +199,8 @@ type Requests interface {
 	// RequestByIdempotency returns the newest request with that idempotency id.
 	RequestByIdempotency(ctx context.Context, idempotencyID string) (Request, error)
 	Requests(ctx context.Context, q RequestQuery) ([]Request, string, error)
+	// UnendedRequests lists the requests of all projects that have not ended.
+	UnendedRequests(ctx context.Context, page Page) ([]Request, string, error)
 	// CountRequests counts the requests of a query, without its cursor, up to its limit.
 	CountRequests(ctx context.Context, q RequestQuery) (int, error)
 	// PurgeRequests deletes at most limit ended requests that were last changed before

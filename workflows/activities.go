@@ -16,6 +16,7 @@ type activities struct {
 	retention     *engine.Retention
 	notifications *engine.Notifications
 	dispatch      engine.Dispatch
+	reconcile     func(context.Context) (Reconciled, error)
 	callers       *waitingCallers
 	reports       *reporter
 }
@@ -25,7 +26,7 @@ func registerActivities(to interface {
 	RegisterActivityWithOptions(a any, o activity.RegisterOptions)
 }, a *activities) {
 	for name, f := range map[string]any{
-		evaluatePolicyName: a.evaluatePolicy, voteName: a.vote, cancelName: a.cancel, claimName: a.claim, expireName: a.expire,
+		evaluatePolicyName: a.evaluatePolicy, resumeName: a.resume, reconcileName: a.reconcile, voteName: a.vote, cancelName: a.cancel, claimName: a.claim, expireName: a.expire,
 		recordSettlementName: a.recordSettlement, purgeName: a.purge, remindApproversName: a.remindApprovers,
 		announceApprovalName: a.announceApproval, listDeliveriesName: a.listDeliveries, deliverName: a.deliver,
 	} {

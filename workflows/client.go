@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -22,18 +23,28 @@ import (
 // [Client.Close].
 type Client struct {
 	temporal client.Client
-	requests engine.RequestCompleter
+	requests Requests
+	resumed  atomic.Uint64
 	callers  waitingCallers
 	reports  *reporter
 	reuses   *reuseNotifier
 	worker   worker.Worker
+	clock    engine.Clock
 	log      *slog.Logger
+}
+
+// Requests reads requests from the store, which is authoritative; [engine.Store]
+// documents the methods.
+type Requests interface {
+	engine.RequestCompleter
+	Request(ctx context.Context, projectID, id string) (engine.Request, error)
+	UnendedRequests(ctx context.Context, page engine.Page) ([]engine.Request, string, error)
 }
 
 // NewClient works through a Temporal client made with [Options], which Close does
 // not close.
-func NewClient(temporal client.Client, requests engine.RequestCompleter, log *slog.Logger) *Client {
-	return &Client{temporal: temporal, requests: requests, reports: newReporter(temporal, log), reuses: newReuseNotifier(log), log: log}
+func NewClient(temporal client.Client, requests Requests, log *slog.Logger) *Client {
+	return &Client{temporal: temporal, requests: requests, clock: engine.SystemClock, reports: newReporter(temporal, log), reuses: newReuseNotifier(log), log: log}
 }
 
 // Work starts a worker in this process. Mints through the same client then run on
@@ -42,7 +53,7 @@ func (c *Client) Work(transitions *engine.Transitions, retention *engine.Retenti
 	DisableCache()
 	a := &activities{
 		transitions: transitions, retention: retention, notifications: notifications,
-		dispatch: c.dispatch, callers: &c.callers, reports: c.reports,
+		dispatch: c.dispatch, reconcile: c.reconcile, callers: &c.callers, reports: c.reports,
 	}
 	w := worker.New(c.temporal, TaskQueue, workerOptions())
 	registerWorkflows(w)
@@ -116,34 +127,30 @@ func (c *Client) await(ctx context.Context, r engine.Request, decision <-chan en
 
 // Vote implements [engine.Workflows].
 func (c *Client) Vote(ctx context.Context, command engine.VoteCommand) (engine.Request, error) {
-	return c.update(ctx, command.RequestID, voteUpdate, command)
+	return c.update(ctx, command.ProjectID, command.RequestID, voteUpdate, command)
 }
 
 // Cancel implements [engine.Workflows].
 func (c *Client) Cancel(ctx context.Context, command engine.CancelCommand) (engine.Request, error) {
-	return c.update(ctx, command.RequestID, cancelUpdate, command)
+	return c.update(ctx, command.ProjectID, command.RequestID, cancelUpdate, command)
 }
 
 // Claim implements [engine.Workflows].
 func (c *Client) Claim(ctx context.Context, command engine.ClaimCommand) (engine.Request, error) {
-	return c.update(ctx, command.Token.RequestID, claimUpdate, command)
+	return c.update(ctx, command.Token.ProjectID, command.Token.RequestID, claimUpdate, command)
 }
 
-// update sends an Update and waits for its result. A workflow that is not found
-// has ended its request.
-func (c *Client) update(ctx context.Context, requestID, name string, command any) (r engine.Request, err error) {
-	handle, err := c.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		UpdateID: engine.NewID("upd"), WorkflowID: requestID, UpdateName: name, Args: []any{command},
-		WaitForStage: client.WorkflowUpdateStageCompleted,
-	})
-	if err == nil {
-		err = handle.Get(ctx, &r)
+// update sends an Update and waits for its result. A request whose workflow is not
+// found has ended, or gets a workflow.
+func (c *Client) update(ctx context.Context, projectID, requestID, name string, command any) (engine.Request, error) {
+	r, err := c.send(ctx, requestID, name, command)
+	for try := 1; missing(err) && try < updateTries; try++ {
+		if err = c.resumeIfOpen(ctx, projectID, requestID); err == nil {
+			r, err = c.send(ctx, requestID, name, command)
+		}
 	}
-	if err == nil && r.ID != requestID { // the codec cannot tell
-		err = fmt.Errorf("the answer is that of request %s", r.ID)
-	}
-	if _, ended := errors.AsType[*serviceerror.NotFound](err); ended {
-		return r, errEnded.Because(err)
+	if errors.Is(err, errEnded) {
+		return r, errEnded
 	}
 	if refused, ok := errors.AsType[*sdk.ApplicationError](err); ok && refused.Type() != "" {
 		return r, engine.Errorf(engine.Code(refused.Type()), "%s", refused.Message())
@@ -161,6 +168,30 @@ func (c *Client) ReportSettlement(r engine.SettlementReport) { c.reports.add(r) 
 // PendingReport implements [engine.SettlementReports].
 func (c *Client) PendingReport(requestID string) (engine.SettlementReport, bool) {
 	return c.reports.pending(requestID)
+}
+
+// updateTries is how often a command is sent, if its request's workflow is not found.
+const updateTries = 3
+
+// missing reports whether no workflow runs under an id.
+func missing(err error) bool {
+	_, ok := errors.AsType[*serviceerror.NotFound](err)
+	return ok
+}
+
+// send sends an Update once.
+func (c *Client) send(ctx context.Context, requestID, name string, command any) (r engine.Request, err error) {
+	handle, err := c.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		UpdateID: engine.NewID("upd"), WorkflowID: requestID, UpdateName: name, Args: []any{command},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err == nil {
+		err = handle.Get(ctx, &r)
+	}
+	if err == nil && r.ID != requestID { // the codec cannot tell
+		err = fmt.Errorf("the answer is that of request %s", r.ID)
+	}
+	return r, err
 }
 
 // ReportReuse implements [engine.Workflows].

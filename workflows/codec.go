@@ -110,8 +110,11 @@ func addressed(ctx context.Context, workflowID string) context.Context {
 // adds a time to the ids of the workflows that it starts, all with the same input, so
 // these are bound to the schedule.
 func identity(workflowType, workflowID string) string {
-	if workflowType == retentionName {
+	switch workflowType {
+	case retentionName:
 		return retentionID
+	case reconcileWorkflowName:
+		return reconciliationID
 	}
 	return workflowID
 }

@@ -13,7 +13,12 @@ import (
 func Download(ctx workflow.Context, input engine.WorkflowInput) error {
 	d := newDownload(ctx)
 	d.evaluatePolicy(ctx, input) // denied: the request has ended; allowed: its token is issued
-	d.awaitApproval(ctx)         // quorum, denial, expiry or cancellation
+	return d.untilEnd(ctx)
+}
+
+// untilEnd is the rest of a request's life, from any state on.
+func (d *download) untilEnd(ctx workflow.Context) error {
+	d.awaitApproval(ctx) // quorum, denial, expiry or cancellation
 	for d.open() {
 		d.awaitClaim(ctx) // claim, expiry or cancellation
 		d.issueToken(ctx)

@@ -53,7 +53,7 @@ func TestNodesReadEachOther(t *testing.T) {
 	}
 	elsewhere := voteOf(o, "c", engine.DecisionApprove)
 	elsewhere.RequestID = "req_2"
-	if _, err = calling.update(t.Context(), o.Request.ID, voteUpdate, elsewhere); !errors.Is(err, engine.CodeInvalidRequest) {
+	if _, err = calling.update(t.Context(), project, o.Request.ID, voteUpdate, elsewhere); !errors.Is(err, engine.CodeInvalidRequest) {
 		t.Errorf("a vote on another request: %v", err)
 	}
 	claim := claimOf(o, "1")
@@ -78,20 +78,29 @@ func TestNodesReadEachOther(t *testing.T) {
 // read its input.
 func awaitRetention(t *testing.T, temporal client.Client) {
 	t.Helper()
-	schedule := temporal.ScheduleClient().GetHandle(t.Context(), retentionID)
+	var purged engine.Purged
+	run := firstRun(t, temporal, retentionID)
+	resultOfRun(t, temporal, retentionID, temporal.GetWorkflow(t.Context(), run.WorkflowID, run.FirstExecutionRunID), &purged)
+}
+
+// firstRun waits until a schedule has started a workflow.
+func firstRun(t *testing.T, temporal client.Client, schedule string) *client.ScheduleWorkflowExecution {
+	t.Helper()
 	for {
-		d, err := schedule.Describe(t.Context())
+		d, err := temporal.ScheduleClient().GetHandle(t.Context(), schedule).Describe(t.Context())
 		noError(t, err)
-		if len(d.Info.RecentActions) == 0 {
-			continue
+		if len(d.Info.RecentActions) > 0 {
+			return d.Info.RecentActions[0].StartWorkflowResult
 		}
-		run := d.Info.RecentActions[0].StartWorkflowResult
-		var purged engine.Purged
-		noError(t, temporal.GetWorkflow(t.Context(), run.WorkflowID, run.FirstExecutionRunID).Get(t.Context(), nil))
-		events := temporal.GetWorkflowHistory(t.Context(), run.WorkflowID, run.FirstExecutionRunID, false, enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
-		last, err := events.Next()
-		noError(t, err)
-		noError(t, testCodec(t).to("countersign", retentionID).FromPayloads(last.GetWorkflowExecutionCompletedEventAttributes().GetResult(), &purged))
-		return
 	}
+}
+
+// resultOfRun waits until a schedule's workflow has ended, and reads its result.
+func resultOfRun(t *testing.T, temporal client.Client, schedule string, run client.WorkflowRun, result any) {
+	t.Helper()
+	noError(t, run.Get(t.Context(), nil))
+	events := temporal.GetWorkflowHistory(t.Context(), run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
+	last, err := events.Next()
+	noError(t, err)
+	noError(t, testCodec(t).to("countersign", schedule).FromPayloads(last.GetWorkflowExecutionCompletedEventAttributes().GetResult(), result))
 }

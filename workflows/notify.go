@@ -91,7 +91,7 @@ func withRetries(ctx workflow.Context, timeout, total time.Duration) workflow.Co
 // them. It runs beside awaitApproval, which does not wait for it.
 func (d *download) remindApprovers(ctx workflow.Context) {
 	at, ok := d.request.RemindAt()
-	if !ok {
+	if !ok || d.reminded {
 		return
 	}
 	settled := func() bool { return !d.in(engine.StatusPendingApproval) }

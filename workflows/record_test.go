@@ -65,6 +65,7 @@ func TestRecord(t *testing.T) {
 	_, err = temporal.ExecuteWorkflow(addressed(t.Context(), "notified"), client.StartWorkflowOptions{ID: "notified", TaskQueue: TaskQueue}, notifyName, sample())
 	noError(t, err)
 	recordMany(d, temporal)
+	recordResumptions(d, c, temporal)
 	for _, name := range recordings {
 		noError(t, temporal.GetWorkflow(t.Context(), name, "").Get(t.Context(), nil))
 		write(t, temporal, name)
@@ -111,6 +112,38 @@ func recordApprovals(d *testbed, c *Client, begin func(string, engine.Role, func
 	noError(d.t, err)
 	settle(claimed(approved("people-revoked"), "1", 30), engine.Revoked, false)
 	settle(claimed(approved("people-interrupted"), "1", 30), engine.Consumed, true)
+}
+
+// recordResumptions records requests that lose their workflow in each state, and the
+// reconciliation that finds one of them.
+func recordResumptions(d *testbed, c *Client, temporal client.Client) {
+	ctx := d.t.Context()
+	p := engine.DefaultPolicy(project)
+	p.Version, p.Approval = 3, engine.ApprovalRule{Mode: engine.ApprovalAll, RequiredApprovals: 1, TTLSeconds: 60, ClaimWindowSeconds: 3}
+	noError(d.t, d.store.AddPolicy(ctx, p, record("resumptions")))
+	decided := func(id string) engine.WorkflowInput {
+		o := d.order(id, engine.RoleOperator)
+		d.decide(o)
+		return o
+	}
+	approved := func(id string) engine.WorkflowInput {
+		o := decided(id)
+		_, err := d.transitions.Vote(ctx, voteOf(o, "a", engine.DecisionApprove))
+		noError(d.t, err)
+		return o
+	}
+	pending := decided("resumed-pending")
+	_, err := c.Vote(ctx, voteOf(pending, "a", engine.DecisionDeny))
+	noError(d.t, err)
+	approved("resumed-approved")
+	issued := approved("resumed-issued")
+	claim := claimOf(issued, "1")
+	claim.TTLSeconds = 1
+	_, err = d.transitions.Claim(ctx, claim)
+	noError(d.t, err)
+	_, err = temporal.ExecuteWorkflow(addressed(ctx, reconciliationID), client.StartWorkflowOptions{ID: "reconciliation", TaskQueue: TaskQueue}, reconcileWorkflowName)
+	noError(d.t, err)
+	noError(d.t, temporal.GetWorkflow(ctx, "reconciliation", "").Get(ctx, nil))
 }
 
 // recordReminder records requests whose approvers vote after a reminder, and requests

@@ -119,6 +119,7 @@ var recordings = []string{
 	"consumed", "interrupted", "unreported", "revoked", "expired", "denied", "cancelled", "retention",
 	"people-denied", "people-approval-expired", "people-cancelled", "people-claim-expired", "people-consumed", "people-claimed-again", "people-token-expired",
 	"people-approved-cancelled", "people-revoked", "people-interrupted", "people-reminded", "notified", "notified-many", "notified-many/1",
+	"resumed-pending", "resumed-approved", "resumed-issued", "reconciliation",
 }
 
 // historyOf is where the history of a workflow is kept.

@@ -20,6 +20,7 @@ type download struct {
 	reported      bool                    // a report has come that no transition has seen yet
 	waited        bool                    // for the report of a token whose life is over
 	commands      []*command              // that wait to be carried out
+	reminded      bool // of the approval that the request waits for
 	announced     bool
 	announcements workflow.WaitGroup
 	err           error // the first one; no step does anything after it
@@ -32,10 +33,14 @@ func newDownload(ctx workflow.Context) *download {
 	return d
 }
 
-// receiveReports keeps the report that the request's token has ended.
+// receiveReports keeps the report that the request's token has ended. One of no token
+// asks to look at the request.
 func (d *download) receiveReports(ctx workflow.Context) {
-	for signals := workflow.GetSignalChannel(ctx, settledSignal); signals.Receive(ctx, &d.report); {
-		d.reported = true
+	var report engine.SettlementReport
+	for signals := workflow.GetSignalChannel(ctx, settledSignal); signals.Receive(ctx, &report); report = (engine.SettlementReport{}) {
+		if d.reported = true; report.TokenDigest != "" {
+			d.report = report
+		}
 	}
 }
 

@@ -3,7 +3,8 @@
 //
 // Start with [Download], which reads as the life of a request. Underneath it,
 // state.go makes each transition safe to repeat, and command.go receives votes,
-// cancellations and claims. [Notify] delivers notifications, and [Retention]
+// cancellations and claims. [Resume] continues a request whose workflow Temporal has
+// lost, and [Reconcile] finds these. [Notify] delivers notifications, and [Retention]
 // deletes what has been kept long enough. [Client] is the [engine.Workflows] port:
 // it starts workflows, sends them commands and reports settled tokens to them.
 // [Client.Work] runs the worker. [Codec] encrypts every payload before Temporal
@@ -27,25 +28,29 @@ const TaskQueue = "countersign"
 // never change: workflows that started before an upgrade end after it. Nor must the
 // names of the Go types of what these take and return, by which [Codec] encrypts.
 const (
-	downloadName         = "Download"
-	retentionName        = "Retention"
-	notifyName           = "Notify"
-	notifyPartName       = "NotifyPart"
-	evaluatePolicyName   = "EvaluatePolicy"
-	voteName             = "Vote"
-	cancelName           = "Cancel"
-	claimName            = "Claim"
-	expireName           = "Expire"
-	recordSettlementName = "RecordSettlement"
-	remindApproversName  = "RemindApprovers"
-	announceApprovalName = "AnnounceApproval"
-	listDeliveriesName   = "ListDeliveries"
-	deliverName          = "Deliver"
-	purgeName            = "Purge"
-	settledSignal        = "settled"
-	voteUpdate           = "vote"
-	cancelUpdate         = "cancel"
-	claimUpdate          = "claim"
+	downloadName          = "Download"
+	resumeWorkflowName    = "ResumeDownload"
+	reconcileWorkflowName = "Reconciliation"
+	retentionName         = "Retention"
+	notifyName            = "Notify"
+	notifyPartName        = "NotifyPart"
+	resumeName            = "Resume"
+	reconcileName         = "Reconcile"
+	evaluatePolicyName    = "EvaluatePolicy"
+	voteName              = "Vote"
+	cancelName            = "Cancel"
+	claimName             = "Claim"
+	expireName            = "Expire"
+	recordSettlementName  = "RecordSettlement"
+	remindApproversName   = "RemindApprovers"
+	announceApprovalName  = "AnnounceApproval"
+	listDeliveriesName    = "ListDeliveries"
+	deliverName           = "Deliver"
+	purgeName             = "Purge"
+	settledSignal         = "settled"
+	voteUpdate            = "vote"
+	cancelUpdate          = "cancel"
+	claimUpdate           = "claim"
 )
 
 // Options completes the options of a Temporal client with the encrypting codec, for
@@ -65,6 +70,8 @@ type registry interface {
 
 func registerWorkflows(r registry) {
 	r.RegisterWorkflowWithOptions(Download, workflow.RegisterOptions{Name: downloadName})
+	r.RegisterWorkflowWithOptions(Resume, workflow.RegisterOptions{Name: resumeWorkflowName})
+	r.RegisterWorkflowWithOptions(Reconcile, workflow.RegisterOptions{Name: reconcileWorkflowName})
 	r.RegisterWorkflowWithOptions(Retention, workflow.RegisterOptions{Name: retentionName})
 	r.RegisterWorkflowWithOptions(Notify, workflow.RegisterOptions{Name: notifyName})
 	r.RegisterWorkflowWithOptions(NotifyPart, workflow.RegisterOptions{Name: notifyPartName})

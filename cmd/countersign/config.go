@@ -19,6 +19,7 @@ import (
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 
+	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/plugins/sandbox"
 )
 
@@ -243,7 +244,7 @@ func (c *Config) complete() error {
 	if c.Sandbox.Mode != sandbox.ModeBestEffort && c.Sandbox.Mode != sandbox.ModeRequire {
 		return fmt.Errorf("sandbox.mode must be %s or %s", sandbox.ModeBestEffort, sandbox.ModeRequire)
 	}
-	if c.Retention.Tokens < 30*24*time.Hour {
+	if c.Retention.Tokens < engine.MinTokenAge {
 		return errors.New("retention.tokens must be at least 720h, because records of ended tokens are evidence")
 	}
 	if c.Retention.Requests != 0 && c.Retention.Requests < c.Retention.Tokens {

@@ -218,6 +218,9 @@ func (s *system) openTemporal(ctx context.Context) error {
 	s.onClose(func(context.Context) error { s.temporal.Close(); return nil })
 	s.workflows = workflows.NewClient(s.temporal, s.store, s.log)
 	s.onClose(func(ctx context.Context) error { s.workflows.Close(ctx); return nil })
+	s.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "countersign_requests_resumed_total", Help: "Requests that Temporal had lost, and that got a new workflow.",
+	}, func() float64 { return float64(s.workflows.Resumed()) }))
 	return nil
 }
 
@@ -285,7 +288,10 @@ func (s *system) startUseCases(ctx context.Context) error {
 		return err
 	}
 	s.compareNodes()
-	return s.workflows.ScheduleRetention(ctx, ages)
+	if err := s.workflows.ScheduleRetention(ctx, ages); err != nil {
+		return err
+	}
+	return s.workflows.ScheduleReconciliation(ctx)
 }
 
 // url is the public URL or, without one, a URL that works on this machine.

@@ -162,7 +162,16 @@ func (s *Store) RequestByIdempotency(ctx context.Context, idempotencyID string) 
 
 // Requests implements engine.Requests.
 func (s *Store) Requests(ctx context.Context, q engine.RequestQuery) ([]engine.Request, string, error) {
-	docs, next, err := list(ctx, s.db.Collection(requestsName), requestFilter(q), q.Page, "created_at", func(d requestDocument) engine.Cursor {
+	return s.listRequests(ctx, requestFilter(q), q.Page)
+}
+
+// UnendedRequests implements engine.Requests.
+func (s *Store) UnendedRequests(ctx context.Context, page engine.Page) ([]engine.Request, string, error) {
+	return s.listRequests(ctx, bson.D{{Key: "status", Value: bson.D{{Key: "$in", Value: unended}}}}, page)
+}
+
+func (s *Store) listRequests(ctx context.Context, filter bson.D, page engine.Page) ([]engine.Request, string, error) {
+	docs, next, err := list(ctx, s.db.Collection(requestsName), filter, page, "created_at", func(d requestDocument) engine.Cursor {
 		return engine.Cursor{Time: d.CreatedAt, ID: d.ID}
 	})
 	requests := make([]engine.Request, 0, len(docs))
@@ -190,10 +199,13 @@ func requestFilter(q engine.RequestQuery) bson.D {
 	})
 }
 
-// ended are the final states of a request.
-var ended = []engine.Status{
-	engine.StatusConsumed, engine.StatusDenied, engine.StatusExpired, engine.StatusCancelled, engine.StatusRevoked,
-}
+// ended are the final states of a request, unended the others.
+var (
+	ended = []engine.Status{
+		engine.StatusConsumed, engine.StatusDenied, engine.StatusExpired, engine.StatusCancelled, engine.StatusRevoked,
+	}
+	unended = []engine.Status{engine.StatusPendingApproval, engine.StatusApproved, engine.StatusIssued}
+)
 
 // PurgeRequests implements engine.Requests.
 func (s *Store) PurgeRequests(ctx context.Context, before time.Time, limit int) (int, error) {

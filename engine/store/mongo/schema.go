@@ -70,6 +70,7 @@ var indexes = []index{
 	{requestsName, []string{"project_id", "requester.person", "status"}, false},
 	{requestsName, []string{"idempotency_id", "-created_at"}, false},
 	{requestsName, []string{"status", "updated_at"}, false},
+	{requestsName, []string{"status", "-created_at", "-_id"}, false},
 	{approvalsName, []string{"project_id", "-created_at", "-_id"}, false},
 	{approvalsName, []string{"project_id", "status", "-created_at", "-_id"}, false},
 	{approvalsName, []string{"project_id", "requester.person", "-created_at", "-_id"}, false},

@@ -19,6 +19,7 @@ import (
 var walks = []string{
 	"SCAN projects USING INDEX projects_list",
 	"SCAN users USING INDEX users_list",
+	"SCAN download_requests USING INDEX requests_unended",
 	"SCAN json_each VIRTUAL TABLE",
 	"SCAN (subquery-1)",
 }
@@ -101,7 +102,7 @@ func TestQueryPlans(t *testing.T) {
 	if len(p.seen) < 100 {
 		t.Fatalf("only %d statements were explained", len(p.seen))
 	}
-	allowed := strings.NewReplacer(walks[0], "", walks[1], "", walks[2], "", walks[3], "")
+	allowed := strings.NewReplacer(walks[0], "", walks[1], "", walks[2], "", walks[3], "", walks[4], "")
 	for statement, lines := range p.seen {
 		plan := strings.Join(lines, "\n\t")
 		if left := allowed.Replace(plan); strings.Contains(left, "SCAN") || strings.Contains(left, "TEMP B-TREE") {
@@ -134,6 +135,23 @@ func TestRequestPlans(t *testing.T) {
 			if plan := strings.Join(lines, "\n\t"); strings.Count(plan, "?") != want {
 				t.Errorf("%s\n\t%s", statement, plan)
 			}
+		}
+	}
+}
+
+// The requests that have not ended have an index of their own, so that no ended one is
+// read.
+func TestUnendedPlan(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
+	p := &plans{seen: map[string][]string{}}
+	s.reading = explainedPool{s.reading, p}
+	if _, _, err := s.UnendedRequests(t.Context(), engine.Page{Limit: 5, Cursor: engine.Cursor{ID: "req"}.String()}); err != nil {
+		t.Fatal(err)
+	}
+	const want = "requests_unended ((created_at,id)<(?,?))"
+	for statement, lines := range p.seen {
+		if plan := strings.Join(lines, "\n\t"); !strings.Contains(plan, want) {
+			t.Errorf("%s\n\t%s\n\tlacks %s", statement, plan, want)
 		}
 	}
 }

@@ -106,6 +106,11 @@ func (s *Store) Requests(ctx context.Context, q engine.RequestQuery) ([]engine.R
 	return list[engine.Request](ctx, s.reading, q.Page, byCreation, from, args...)
 }
 
+// UnendedRequests implements [engine.Requests].
+func (s *Store) UnendedRequests(ctx context.Context, page engine.Page) ([]engine.Request, string, error) {
+	return list[engine.Request](ctx, s.reading, page, byCreation, "download_requests WHERE ended_at IS NULL")
+}
+
 // CountRequests implements [engine.Requests].
 func (s *Store) CountRequests(ctx context.Context, q engine.RequestQuery) (int, error) {
 	from, args := requestsFrom(q)

@@ -17,6 +17,7 @@ var requestContracts = []contract{
 	{"advance race", requestAdvanceRace},
 	{"idempotency", requestIdempotency},
 	{"listing", requestListing},
+	{"not ended", requestsNotEnded},
 	{"retention", requestRetention},
 }
 
@@ -258,6 +259,31 @@ func requestsBefore(list lister[engine.Request], at time.Time) lister[engine.Req
 		}
 		return list(page)
 	}
+}
+
+// requestsNotEnded leaves out each request that has ended, whether at once or later, and
+// no other of any project.
+func requestsNotEnded(t *testing.T, s engine.Store) {
+	ctx, projects := t.Context(), map[string]bool{}
+	var want []engine.Request
+	for i, status := range []engine.Status{
+		engine.StatusIssued, engine.StatusDenied, engine.StatusPendingApproval, engine.StatusConsumed, engine.StatusApproved, engine.StatusExpired,
+		engine.StatusCancelled, engine.StatusIssued, engine.StatusRevoked, engine.StatusIssued,
+	} {
+		r := newRequest(engine.NewID("prj"))
+		projects[r.ProjectID], r.Status, r.CreatedAt = true, status, times[i%len(times)]
+		get[engine.Request](t)(s.OpenRequest(ctx, first(r, nil, record(r.ProjectID))))
+		if i == 0 {
+			r.Version, r.Status = 2, engine.StatusConsumed
+			ok(t, s.AdvanceRequest(ctx, engine.Transition{Request: r}))
+		}
+		if !r.Status.Ended() {
+			want = append(want, r)
+		}
+	}
+	want = newestFirst(want, func(r engine.Request) engine.Cursor { return engine.Cursor{Time: r.CreatedAt, ID: r.ID} })
+	all := func(page engine.Page) ([]engine.Request, string, error) { return s.UnendedRequests(ctx, page) }
+	lists(t, only(all, func(r engine.Request) bool { return projects[r.ProjectID] }), want)
 }
 
 func requestRetention(t *testing.T, s engine.Store) {
