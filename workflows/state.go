@@ -20,7 +20,7 @@ type download struct {
 	reported      bool                    // a report has come that no transition has seen yet
 	waited        bool                    // for the report of a token whose life is over
 	commands      []*command              // that wait to be carried out
-	reminded      bool // of the approval that the request waits for
+	reminded      bool                    // of the approval that the request waits for
 	announced     bool
 	announcements workflow.WaitGroup
 	err           error // the first one; no step does anything after it
