@@ -14,7 +14,7 @@ var schema string
 // migrations lead from an empty database to today's schema; user_version counts
 // those that were applied. Add new ones at the end, and never change one that was
 // released.
-var migrations = []string{schema}
+var migrations = []string{schema, gramsSchema}
 
 // migrate applies the missing migrations, each in a transaction of its own, and
 // checks that writes to the database are durable.
