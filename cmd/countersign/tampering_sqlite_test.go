@@ -96,6 +96,9 @@ func (d *tampered) exec(statement string, args ...any) {
 func (d *tampered) tryAll() {
 	d.exec("ATTACH ':memory:' AS kept")
 	for _, table := range d.texts("SELECT name FROM sqlite_schema WHERE type = 'table'") {
+		if table == "certificate_grams" {
+			continue // it holds no documents; package sqlite has its test
+		}
 		if identities[table] == nil {
 			d.t.Errorf("the table %s is not tried", table)
 			continue

@@ -14,7 +14,7 @@ import (
 )
 
 // certificateDocument is a certificate with the text in which it is searched for, and
-// the text's grams (search.go).
+// the text's grams.
 type certificateDocument struct {
 	engine.Certificate `bson:",inline"`
 	SearchText         string  `json:"search_text"`
@@ -23,7 +23,7 @@ type certificateDocument struct {
 
 func newCertificateDocument(c engine.Certificate) certificateDocument {
 	text := strings.ToValidUTF8(c.SearchText(), "\ufffd") // as it is stored
-	return certificateDocument{Certificate: c, SearchText: text, Grams: grams(text)}
+	return certificateDocument{Certificate: c, SearchText: text, Grams: engine.SearchGrams(text)}
 }
 
 // keyDocument is a sealed key under the id of its certificate, or a data key under

@@ -2,8 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
-	"strings"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -14,8 +12,8 @@ func (s *Store) CreateCertificate(ctx context.Context, c engine.Certificate, key
 		if err := certificates.create(tx, c); err != nil {
 			return err
 		}
-		if key == nil {
-			return nil
+		if err := tx.addGrams(c); err != nil || key == nil {
+			return err
 		}
 		return certificateKeys.create(tx, *key, c.ID)
 	})
@@ -28,16 +26,11 @@ func (s *Store) Certificate(ctx context.Context, projectID, id string) (engine.C
 
 // Certificates implements [engine.Certificates].
 func (s *Store) Certificates(ctx context.Context, projectID, query string, page engine.Page) ([]engine.Certificate, string, error) {
-	words := strings.Fields(query)
-	if len(words) == 0 {
-		return list[engine.Certificate](ctx, s.reading, page, byCreation, "certificates WHERE project_id = ?", projectID)
-	}
-	text, err := json.Marshal(words)
+	order, from, args, err := searched(projectID, query)
 	if err != nil {
 		return nil, "", err
 	}
-	return list[engine.Certificate](ctx, s.reading, page, byCreation,
-		"certificates WHERE project_id = ? AND NOT EXISTS (SELECT 1 FROM json_each(?) WHERE instr(search_text, value) = 0)", projectID, string(text))
+	return list[engine.Certificate](ctx, s.reading, page, order, from, args...)
 }
 
 // SealedKey implements [engine.Certificates].

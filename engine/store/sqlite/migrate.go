@@ -14,7 +14,7 @@ var schema string
 // migrations lead from an empty database to today's schema; user_version counts
 // those that were applied. Add new ones at the end, and never change one that was
 // released.
-var migrations = []string{schema, unendedRequests}
+var migrations = []string{schema, unendedRequests, gramsSchema}
 
 // unendedRequests finds the requests that have not ended without those that have.
 const unendedRequests = "CREATE INDEX requests_unended ON download_requests (created_at, id) WHERE ended_at IS NULL"

@@ -30,7 +30,11 @@ func (s *Store) Misplaced(ctx context.Context, projectID string) (found []engine
 		}
 		found = append(found, more...)
 	}
-	return found, nil
+	more, err := s.withoutGrams(ctx, projectID, engine.MaxMisplaced-len(found))
+	if err != nil {
+		return nil, fmt.Errorf("compare the search index with certificates: %w", err)
+	}
+	return append(found, more...), nil
 }
 
 func (t table[T]) misplaced(ctx context.Context, q querier, projectID string, limit int) (found []engine.Disagreement, err error) {

@@ -86,6 +86,9 @@ func (s *Store) open(ctx context.Context, path string) (err error) {
 	if err := migrate(ctx, s.conn, migrations); err != nil {
 		return err
 	}
+	if err := fillGrams(ctx, s.conn); err != nil {
+		return err
+	}
 	if err := restrictAccess(s.path); err != nil {
 		return err
 	}
