@@ -80,6 +80,7 @@ type WorkflowInput struct {
 // SettlementReport says that a request's token ended. Interrupted means that the
 // file was not sent whole.
 type SettlementReport struct {
+	ProjectID   string `json:"project_id"`
 	RequestID   string `json:"request_id"`
 	TokenDigest string `json:"token_digest"`
 	Interrupted bool   `json:"interrupted"`

@@ -73,7 +73,7 @@ func (d *Downloads) Redeem(ctx context.Context, f RedeemRequest) (*File, error) 
 	}
 	failpoint.Hit("consumed")
 	file.Sent = func(err error) {
-		d.Workflows.ReportSettlement(SettlementReport{RequestID: token.RequestID, TokenDigest: token.Digest, Interrupted: err != nil})
+		d.Workflows.ReportSettlement(SettlementReport{ProjectID: token.ProjectID, RequestID: token.RequestID, TokenDigest: token.Digest, Interrupted: err != nil})
 	}
 	return file, nil
 }

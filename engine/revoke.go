@@ -38,7 +38,7 @@ func (d *Downloads) Revoke(ctx context.Context, caller Caller, r Request) error 
 	case !won:
 		return Errorf(CodeNotPending, "the token of this request is already %s", winner.Kind)
 	}
-	d.Workflows.ReportSettlement(SettlementReport{RequestID: r.ID, TokenDigest: s.Digest})
+	d.Workflows.ReportSettlement(SettlementReport{ProjectID: r.ProjectID, RequestID: r.ID, TokenDigest: s.Digest})
 	return nil
 }
 

@@ -44,7 +44,9 @@ type Requests interface {
 // NewClient works through a Temporal client made with [Options], which Close does
 // not close.
 func NewClient(temporal client.Client, requests Requests, log *slog.Logger) *Client {
-	return &Client{temporal: temporal, requests: requests, clock: engine.SystemClock, reports: newReporter(temporal, log), reuses: newReuseNotifier(log), log: log}
+	c := &Client{temporal: temporal, requests: requests, clock: engine.SystemClock, reuses: newReuseNotifier(log), log: log}
+	c.reports = newReporter(temporal, c.resumeIfOpen, log)
+	return c
 }
 
 // Work starts a worker in this process. Mints through the same client then run on

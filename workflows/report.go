@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/time/rate"
 
@@ -34,11 +33,13 @@ const (
 // life is over.
 type reporter struct {
 	temporal client.Client
-	log      *slog.Logger
-	queue    chan engine.SettlementReport
-	limit    *rate.Limiter
-	senders  sync.WaitGroup
-	stop     context.CancelFunc
+	// resume gives a request a workflow, or returns errEnded.
+	resume  func(ctx context.Context, projectID, requestID string) error
+	log     *slog.Logger
+	queue   chan engine.SettlementReport
+	limit   *rate.Limiter
+	senders sync.WaitGroup
+	stop    context.CancelFunc
 
 	mu     sync.Mutex
 	closed bool
@@ -48,10 +49,10 @@ type reporter struct {
 	undelivered map[string]engine.SettlementReport
 }
 
-func newReporter(temporal client.Client, log *slog.Logger) *reporter {
+func newReporter(temporal client.Client, resume func(ctx context.Context, projectID, requestID string) error, log *slog.Logger) *reporter {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &reporter{
-		temporal: temporal, log: log, queue: make(chan engine.SettlementReport, reportQueue),
+		temporal: temporal, resume: resume, log: log, queue: make(chan engine.SettlementReport, reportQueue),
 		limit: rate.NewLimiter(reportsASecond, reportsASecond), stop: stop, undelivered: map[string]engine.SettlementReport{},
 	}
 	for range reportSenders {
@@ -135,14 +136,18 @@ func (r *reporter) run(ctx context.Context) {
 	}
 }
 
-// send signals the workflow. A workflow that is not found has ended.
+// send signals the workflow. A workflow that is not found has ended, or gets a successor
+// that must know of the report: without it, the file would count as interrupted.
 func (r *reporter) send(ctx context.Context, report engine.SettlementReport) error {
 	var err error
 	for attempt := range reportAttempts {
-		attemptCtx, cancel := context.WithTimeout(ctx, attemptTimeout)
-		err = r.temporal.SignalWorkflow(addressed(attemptCtx, report.RequestID), report.RequestID, "", settledSignal, report)
-		cancel()
-		if _, gone := errors.AsType[*serviceerror.NotFound](err); err == nil || gone {
+		err = r.signal(ctx, report)
+		if missing(err) {
+			if err = r.resume(ctx, report.ProjectID, report.RequestID); err == nil {
+				err = r.signal(ctx, report)
+			}
+		}
+		if err == nil || errors.Is(err, errEnded) {
 			return nil
 		}
 		select {
@@ -152,6 +157,12 @@ func (r *reporter) send(ctx context.Context, report engine.SettlementReport) err
 		}
 	}
 	return err
+}
+
+func (r *reporter) signal(ctx context.Context, report engine.SettlementReport) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	return r.temporal.SignalWorkflow(addressed(ctx, report.RequestID), report.RequestID, "", settledSignal, report)
 }
 
 // close sends what is queued until ctx ends, and returns how many reports were not

@@ -10,7 +10,6 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/countersign-dev/countersign/engine"
@@ -70,7 +69,7 @@ func (c *Client) resume(ctx context.Context, projectID, requestID string) (start
 // Resumed is how many requests had no workflow and got one from this process.
 func (c *Client) Resumed() uint64 { return c.resumed.Load() }
 
-// resumeIfOpen resumes a request for whose command no workflow was found. It returns
+// resumeIfOpen resumes a request for whose command or report no workflow was found. It returns
 // errEnded if the request has ended.
 func (c *Client) resumeIfOpen(ctx context.Context, projectID, requestID string) error {
 	r, err := c.requests.Request(ctx, projectID, requestID)
@@ -83,7 +82,7 @@ func (c *Client) resumeIfOpen(ctx context.Context, projectID, requestID string) 
 	return err
 }
 
-// reconciliationID names the schedule, so that an installation has only one.
+// reconciliationID names the schedule, so that a namespace has only one (binding.go).
 const reconciliationID = "countersign-reconciliation"
 
 // Reconciled counts the requests that have not ended, and those of them that had no
@@ -106,27 +105,32 @@ func Reconcile(ctx workflow.Context) (Reconciled, error) {
 // reconcilePage bounds what is read at once.
 const reconcilePage = 200
 
+// reconcile tries every request, so that one which fails does not keep the others from
+// their workflows.
 func (c *Client) reconcile(ctx context.Context) (done Reconciled, err error) {
 	for page := (engine.Page{Limit: reconcilePage}); ; {
-		requests, next, err := c.requests.UnendedRequests(ctx, page)
-		if err != nil {
-			return done, fmt.Errorf("list the requests that have not ended: %w", err)
+		requests, next, listErr := c.requests.UnendedRequests(ctx, page)
+		if listErr != nil {
+			return done, fmt.Errorf("list the requests that have not ended: %w", listErr)
 		}
 		for _, r := range requests {
-			started, err := c.reconcileOne(ctx, r)
-			if err != nil {
-				return done, err
+			started, failure := c.reconcileOne(ctx, r)
+			if ctx.Err() != nil {
+				return done, ctx.Err()
+			}
+			if failure != nil {
+				err = failure
+				c.log.Error("a request that has not ended could not get a workflow", "request_id", r.ID, "error", failure)
 			}
 			if done.Requests++; started {
 				done.Resumed++
 			}
 			activity.RecordHeartbeat(ctx, done)
 		}
-		if next == "" {
-			c.log.Info("every request that has not ended has a workflow", "requests", done.Requests, "resumed", done.Resumed)
-			return done, nil
+		if page.Cursor = next; next == "" {
+			c.log.Info("the requests that have not ended were compared with their workflows", "requests", done.Requests, "resumed", done.Resumed)
+			return done, err
 		}
-		page.Cursor = next
 	}
 }
 
@@ -137,28 +141,20 @@ func (c *Client) reconcileOne(ctx context.Context, r engine.Request) (started bo
 	if started || err != nil || !r.Overdue(c.clock()) {
 		return started, err
 	}
-	err = c.temporal.SignalWorkflow(addressed(ctx, r.ID), r.ID, "", settledSignal, engine.SettlementReport{RequestID: r.ID})
+	err = c.temporal.SignalWorkflow(addressed(ctx, r.ID), r.ID, "", settledSignal, engine.SettlementReport{ProjectID: r.ProjectID, RequestID: r.ID})
 	if missing(err) {
 		return false, nil // it has ended meanwhile
 	}
 	return false, err
 }
 
-// ScheduleReconciliation has Reconcile run now and every hour, on one node at a time.
-func (c *Client) ScheduleReconciliation(ctx context.Context) error {
-	ctx = addressed(ctx, reconciliationID)
-	_, err := c.temporal.ScheduleClient().Create(ctx, client.ScheduleOptions{
-		ID:                 reconciliationID,
-		Spec:               client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: time.Hour}}},
-		Overlap:            enums.SCHEDULE_OVERLAP_POLICY_SKIP,
-		Action:             &client.ScheduleWorkflowAction{ID: reconciliationID, Workflow: reconcileWorkflowName, TaskQueue: TaskQueue},
-		TriggerImmediately: true,
-	})
-	if errors.Is(err, temporal.ErrScheduleAlreadyRunning) {
-		err = c.temporal.ScheduleClient().GetHandle(ctx, reconciliationID).Trigger(ctx, client.ScheduleTriggerOptions{Overlap: enums.SCHEDULE_OVERLAP_POLICY_SKIP})
-	}
+// Reconcile has [Reconcile] run now, on one node at a time, after [Client.Bind] has
+// scheduled it for every hour.
+func (c *Client) Reconcile(ctx context.Context) error {
+	err := c.temporal.ScheduleClient().GetHandle(ctx, reconciliationID).
+		Trigger(ctx, client.ScheduleTriggerOptions{Overlap: enums.SCHEDULE_OVERLAP_POLICY_SKIP})
 	if err != nil {
-		return fmt.Errorf("schedule reconciliation: %w", err)
+		return fmt.Errorf("start reconciliation: %w", err)
 	}
 	return nil
 }

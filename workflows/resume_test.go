@@ -217,6 +217,28 @@ func TestCommandsFindALostWorkflow(t *testing.T) {
 	d.verify()
 }
 
+// The report of a file that arrived whole is not lost with the workflow that it is for.
+func TestAReportFindsALostWorkflow(t *testing.T) {
+	d := newTestbed(t, engine.SystemClock)
+	temporal, c, stop := temporalOn(t, d, t.TempDir())
+	defer stop()
+	o := d.order("req_1", engine.RoleOperator)
+	_, err := c.Start(t.Context(), o)
+	noError(t, err)
+	terminate(t, temporal, o.Request.ID)
+	d.settle(o, engine.Consumed)
+	c.ReportSettlement(engine.SettlementReport{ProjectID: project, RequestID: o.Request.ID, TokenDigest: o.Token.Digest})
+	for d.status(o.Request.ID) != engine.StatusConsumed {
+		if t.Context().Err() != nil {
+			t.Fatal("the request does not end")
+		}
+	}
+	if n := d.count(o.Request.ID, engine.ActionDownloadInterrupted); n != 0 {
+		t.Errorf("%d entries say that the file was interrupted", n)
+	}
+	d.verify()
+}
+
 // A new Temporal gets a workflow for each request that has not ended, once, and none
 // for the others. What is past its deadline ends.
 func TestANewTemporalIsRebuilt(t *testing.T) {
@@ -323,30 +345,4 @@ func TestARestoredTemporalCatchesUp(t *testing.T) {
 		t.Errorf("the claimed request is %s", got)
 	}
 	d.verify()
-}
-
-// Starts at the same time make one schedule, which runs at once.
-func TestOneReconciliationForManyStarts(t *testing.T) {
-	d := newTestbed(t, engine.SystemClock)
-	temporal, c, stop := temporalOn(t, d, t.TempDir())
-	defer stop()
-	d.decide(d.order("req_1", engine.RoleOperator))
-	starts := make(chan error)
-	for range 4 {
-		go func() { starts <- c.ScheduleReconciliation(t.Context()) }()
-	}
-	for range 4 {
-		noError(t, <-starts)
-	}
-	var done Reconciled
-	run := firstRun(t, temporal, reconciliationID)
-	resultOfRun(t, temporal, reconciliationID, temporal.GetWorkflow(t.Context(), run.WorkflowID, run.FirstExecutionRunID), &done)
-	if done != (Reconciled{Requests: 1, Resumed: 1}) || c.Resumed() != 1 {
-		t.Errorf("%+v, resumed %d", done, c.Resumed())
-	}
-	found, err := temporal.ScheduleClient().GetHandle(t.Context(), reconciliationID).Describe(t.Context())
-	noError(t, err)
-	if got := found.Schedule.Policy.Overlap; got != enums.SCHEDULE_OVERLAP_POLICY_SKIP {
-		t.Errorf("overlap: %s", got)
-	}
 }

@@ -4,7 +4,7 @@
 // Start with [Download], which reads as the life of a request. Underneath it,
 // state.go makes each transition safe to repeat, and command.go receives votes,
 // cancellations and claims. [Resume] continues a request whose workflow Temporal has
-// lost, and [Reconcile] finds these. [Notify] delivers notifications, and [Retention]
+// lost, and [Reconcile] finds these. A namespace belongs to one installation (binding.go). [Notify] delivers notifications, and [Retention]
 // deletes what has been kept long enough. [Client] is the [engine.Workflows] port:
 // it starts workflows, sends them commands and reports settled tokens to them.
 // [Client.Work] runs the worker. [Codec] encrypts every payload before Temporal

@@ -81,7 +81,7 @@ func startBench(t *testing.T) *bench {
 	must(t, err)
 	began := time.Now()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s, err := openSystem(t.Context(), config, false, log)
+	s, err := openSystem(t.Context(), config, accepted{}, log)
 	must(t, err)
 	b := &bench{system: s, t: t, url: "http://" + listener.Addr().String()}
 	b.boot, err = s.bootstrapDev(t.Context(), b.url)

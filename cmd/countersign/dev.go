@@ -36,7 +36,7 @@ func devCommand() *cobra.Command {
 		},
 	}
 	addFlags(cmd.Flags(), "data", "listen", "listen_admin", "bootstrap", "plugins", "log.level", "log.format")
-	addAcceptRestore(cmd)
+	addAccepted(cmd)
 	return cmd
 }
 

@@ -35,12 +35,13 @@ func serveCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
 	addFlags(cmd.Flags())
-	addAcceptRestore(cmd)
+	addAccepted(cmd)
 	return cmd
 }
 
-// addAcceptRestore defines a flag that is no setting, because it is for one start.
-func addAcceptRestore(cmd *cobra.Command) {
+// addAccepted defines the flags that are no settings, because they are for one start.
+func addAccepted(cmd *cobra.Command) {
+	cmd.Flags().Bool("accept-temporal", false, "start although the requests of this database ran in another Temporal, or this one was emptied; gives every request that has not ended a new workflow")
 	cmd.Flags().Bool("accept-restore", false, "start although the database is older than the anchor of its audit log, because it was restored from a backup on purpose; revokes every unused token")
 }
 
@@ -78,8 +79,10 @@ func runServer(cmd *cobra.Command, config Config, listenAdmin func() (net.Listen
 	}
 	var s *system
 	if err == nil {
-		acceptRestore, _ := cmd.Flags().GetBool("accept-restore") // both commands define it
-		s, err = openSystem(ctx, config, acceptRestore, log)
+		var accept accepted
+		accept.restore, _ = cmd.Flags().GetBool("accept-restore") // both commands define these
+		accept.temporal, _ = cmd.Flags().GetBool("accept-temporal")
+		s, err = openSystem(ctx, config, accept, log)
 	}
 	if err != nil {
 		return errors.Join(err, l.close())

@@ -58,16 +58,16 @@ type system struct {
 }
 
 // openSystem opens every part but the listener, and starts the worker of the
-// workflows. On an error it closes what it opened. It opens a database that is behind its
-// anchor only with acceptRestore.
-func openSystem(ctx context.Context, c Config, acceptRestore bool, log *slog.Logger) (*system, error) {
+// workflows. On an error it closes what it opened. It starts on what an operator must
+// accept only if that is accepted.
+func openSystem(ctx context.Context, c Config, accept accepted, log *slog.Logger) (*system, error) {
 	s := &system{config: c, log: log, metrics: prometheus.NewRegistry()}
 	err := s.lockData()
 	if err == nil {
 		err = s.openPolicy(ctx)
 	}
 	if err == nil {
-		err = s.openAdapters(ctx, acceptRestore)
+		err = s.openAdapters(ctx, accept)
 	}
 	if err == nil {
 		err = s.startUseCases(ctx)
@@ -77,6 +77,10 @@ func openSystem(ctx context.Context, c Config, acceptRestore bool, log *slog.Log
 	}
 	return s, nil
 }
+
+// accepted is what an operator accepts at one start: a database that is behind its
+// anchor, or another Temporal than before.
+type accepted struct{ restore, temporal bool }
 
 func (s *system) onClose(f func(context.Context) error) { s.closers = append(s.closers, f) }
 
@@ -119,7 +123,7 @@ func (s *system) openPolicy(ctx context.Context) (err error) {
 
 // openAdapters opens the plugins, and the store and Temporal, side by side: both
 // wait for the disk and for other processes, and the start is faster so.
-func (s *system) openAdapters(ctx context.Context, acceptRestore bool) error {
+func (s *system) openAdapters(ctx context.Context, accept accepted) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.openPlugins(ctx) })
 	group.Go(func() error {
@@ -129,10 +133,10 @@ func (s *system) openAdapters(ctx context.Context, acceptRestore bool) error {
 		if err := s.openKeys(groupCtx); err != nil {
 			return err
 		}
-		if err := s.checkAnchor(groupCtx, acceptRestore); err != nil {
+		if err := s.checkAnchor(groupCtx, accept.restore); err != nil {
 			return err
 		}
-		return s.openTemporal(ctx)
+		return s.openTemporal(ctx, accept.temporal)
 	})
 	err := group.Wait()
 	if s.host != nil { // only now: closers belong to one goroutine
@@ -198,7 +202,7 @@ func (s *system) socketDir() string {
 
 // openTemporal connects to Temporal. Payloads are encrypted under a key that all
 // processes of the installation share.
-func (s *system) openTemporal(ctx context.Context) error {
+func (s *system) openTemporal(ctx context.Context, accept bool) error {
 	key, err := keys.DataKey(ctx, s.keys, s.store, "temporal-payloads")
 	if err != nil {
 		return err
@@ -221,7 +225,7 @@ func (s *system) openTemporal(ctx context.Context) error {
 	s.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "countersign_requests_resumed_total", Help: "Requests that Temporal had lost, and that got a new workflow.",
 	}, func() float64 { return float64(s.workflows.Resumed()) }))
-	return nil
+	return s.workflows.Bind(ctx, options.Namespace, engine.Installation{Store: s.store, Key: s.auditKey, Clock: engine.SystemClock}, accept)
 }
 
 // temporalOptions are those of a client of the configured Temporal service, or of a
@@ -291,7 +295,7 @@ func (s *system) startUseCases(ctx context.Context) error {
 	if err := s.workflows.ScheduleRetention(ctx, ages); err != nil {
 		return err
 	}
-	return s.workflows.ScheduleReconciliation(ctx)
+	return s.workflows.Reconcile(ctx)
 }
 
 // url is the public URL or, without one, a URL that works on this machine.

@@ -274,3 +274,48 @@ func TestWhoeverFindsARequestCompletesIt(t *testing.T) {
 		})
 	}
 }
+
+// The workflow that takes the place of a lost one completes what a crash left missing of
+// the request's latest transition. It restores no token that retention has deleted.
+func TestResumingCompletesARequest(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s server) {
+		uri, db := s.database(t)
+		ctx, rec := t.Context(), engine.Record{Audit: entry("prj")}
+		approval := engine.Approval{ID: "apr_a", Version: 1, RequestID: "req_a", ProjectID: "prj", Status: engine.ApprovalApproved, CreatedAt: noon}
+		issued := request
+		issued.ApprovalID, issued.ExpiresAt = approval.ID, token.ExpiresAt
+		opened := open(t, uri)
+		if _, err := opened.OpenRequest(ctx, engine.Transition{Request: issued, Token: &token, Approval: &approval, Record: &rec}); err != nil {
+			t.Fatal(err)
+		}
+		linked(t, opened)
+		whole := snapshot(t, db)
+		resume := func(now time.Time) {
+			next := open(t, uri)
+			transitions := &engine.Transitions{Store: next, Clock: func() time.Time { return now }}
+			result, err := transitions.Resume(ctx, engine.ResumeCommand{ProjectID: "prj", RequestID: "req_a"})
+			linked(t, next)
+			if err != nil || result.Request.Version != 1 || result.Request.Status != engine.StatusIssued {
+				t.Fatalf("%+v, %v", result, err)
+			}
+		}
+		for _, now := range []time.Time{noon, token.ExpiresAt.Add(engine.MinTokenAge - 1)} {
+			for _, name := range []string{"download_tokens", "approval_requests", "audit_logs"} {
+				if _, err := db.Collection(name).DeleteMany(ctx, bson.D{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			resume(now)
+			if again := snapshot(t, db); again != whole {
+				t.Fatalf("completed\n%s\nwant\n%s", again, whole)
+			}
+		}
+		if _, err := db.Collection("download_tokens").DeleteMany(ctx, bson.D{}); err != nil {
+			t.Fatal(err)
+		}
+		resume(token.ExpiresAt.Add(engine.MinTokenAge))
+		if n, err := db.Collection("download_tokens").CountDocuments(ctx, bson.D{}); n != 0 || err != nil {
+			t.Fatalf("%d tokens, %v", n, err)
+		}
+	})
+}
