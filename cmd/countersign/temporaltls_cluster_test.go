@@ -46,7 +46,7 @@ dcRedirectionPolicy: {policy: noop}
 `
 
 // startSecuredTemporal returns the server's address and the folder of the certificates.
-func startSecuredTemporal(t *testing.T, a authority) (address, dir string) {
+func startSecuredTemporal(t *testing.T, a testAuthority) (address, dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	noError(t, os.WriteFile(filepath.Join(dir, "ca.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), 0o600))
@@ -82,7 +82,7 @@ func startSecuredTemporal(t *testing.T, a authority) (address, dir string) {
 // A server that demands client certificates is reached with one, and not without: that is
 // said at once, and not after the wait. The namespace is made on request.
 func TestTemporalThatDemandsCertificates(t *testing.T) {
-	a := newAuthority(t)
+	a := newTestAuthority(t)
 	address, dir := startSecuredTemporal(t, a)
 	base := t.TempDir()
 	file := filepath.Join(base, "bootstrap.json")

@@ -19,25 +19,25 @@ import (
 	"go.temporal.io/sdk/client"
 )
 
-// authority makes certificates for tests.
-type authority struct {
+// testAuthority makes certificates for tests.
+type testAuthority struct {
 	t    *testing.T
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-func newAuthority(t *testing.T) authority {
+func newTestAuthority(t *testing.T) testAuthority {
 	t.Helper()
-	a := authority{t: t}
+	a := testAuthority{t: t}
 	der, key := a.sign(&x509.Certificate{
 		Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	})
 	cert, err := x509.ParseCertificate(der)
 	noError(t, err)
-	return authority{t, cert, key}
+	return testAuthority{t, cert, key}
 }
 
-func (a authority) sign(template *x509.Certificate) ([]byte, *ecdsa.PrivateKey) {
+func (a testAuthority) sign(template *x509.Certificate) ([]byte, *ecdsa.PrivateKey) {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	noError(a.t, err)
@@ -52,7 +52,7 @@ func (a authority) sign(template *x509.Certificate) ([]byte, *ecdsa.PrivateKey) 
 }
 
 // issue writes a certificate and its key to name.pem and name.key of a folder.
-func (a authority) issue(dir, name string) {
+func (a testAuthority) issue(dir, name string) {
 	a.t.Helper()
 	der, key := a.sign(&x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name + ".test"},
@@ -68,7 +68,7 @@ func (a authority) issue(dir, name string) {
 // New certificates are used for the next connection, without a new client.
 func TestTemporalCertificatesAreReadAgain(t *testing.T) {
 	dir := t.TempDir()
-	a := newAuthority(t)
+	a := newTestAuthority(t)
 	noError(t, os.WriteFile(filepath.Join(dir, "ca.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), 0o600))
 	a.issue(dir, "server")
 	a.issue(dir, "client")
