@@ -286,6 +286,8 @@ type DataKeys interface {
 	// DataKey stores the wrapped key unless the id is taken, and returns the stored
 	// one, so that all processes get the key of the first caller.
 	DataKey(ctx context.Context, id string, wrapped SealedKey) (SealedKey, error)
+	// StoredDataKey returns the stored key, or CodeNotFound.
+	StoredDataKey(ctx context.Context, id string) (SealedKey, error)
 }
 
 // MaxMisplaced is the largest number of disagreements that [ColumnChecks] returns.

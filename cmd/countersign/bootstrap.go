@@ -95,10 +95,12 @@ func (s *system) bootstrapServe(ctx context.Context, url string) error {
 	if path == "" {
 		return nil
 	}
-	users, _, err := s.store.Users(ctx, engine.Page{Limit: 1})
-	if err != nil || len(users) > 0 {
+	mine, err := s.winBootstrap(ctx)
+	if err != nil || !mine {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, bootstrapWithin)
+	defer cancel()
 	if before, err := readBootstrap(path); before != nil || err != nil {
 		return errors.Join(err, fmt.Errorf("the bootstrap file %s exists although the installation is empty; move the file away", path))
 	}

@@ -116,3 +116,25 @@ func serveOn(t *testing.T, cmd *exec.Cmd, file string) *server {
 	})
 	return s
 }
+
+// A start without the key file of its installation makes none in its place: it would
+// open nothing.
+func TestALostKeyFileIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	program, base := binary(t), t.TempDir()
+	file, key := filepath.Join(base, "bootstrap.json"), filepath.Join(base, "data", "keys", "local.key")
+	serve := func() *exec.Cmd {
+		return exec.Command(program, "serve", "--data", filepath.Join(base, "data"), "--listen", "127.0.0.1:0", "--listen-admin=", "--bootstrap", file)
+	}
+	serveOn(t, serve(), file).stop()
+	noError(t, os.Rename(key, key+".away"))
+	out, err := serve().CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "copy that file here, or set keeper.url") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err := os.Stat(key); !os.IsNotExist(err) {
+		t.Errorf("a key file was made: %v", err)
+	}
+	noError(t, os.Rename(key+".away", key))
+	serveOn(t, serve(), file)
+}

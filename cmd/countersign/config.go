@@ -87,6 +87,13 @@ type TemporalConfig struct {
 	Address   string `koanf:"address" usage:"host:port of a Temporal service (default: one embedded in this process)"`
 	Namespace string `koanf:"namespace" default:"countersign" usage:"Temporal namespace"`
 
+	TLS        bool   `koanf:"tls" default:"false" usage:"connect by TLS; any of the next five settings, and COUNTERSIGN_TEMPORAL_API_KEY, turn it on too"`
+	CAFile     string `koanf:"ca_file" usage:"certificates of the authorities that the service's certificate may come from, as PEM (default: the system's)"`
+	CertFile   string `koanf:"cert_file" usage:"certificate of this client, as PEM"`
+	KeyFile    string `koanf:"key_file" usage:"private key of that certificate, as PEM; nobody else may read the file"`
+	ServerName string `koanf:"server_name" usage:"name that the service's certificate must have (default: the host of temporal.address)"`
+	APIKeyFile string `koanf:"api_key_file" usage:"file with an API key for the service; nobody else may read it (COUNTERSIGN_TEMPORAL_API_KEY may have the key itself)"`
+
 	CreateNamespace bool `koanf:"create_namespace" default:"false" usage:"make the namespace if it is missing; it keeps workflows for 72h after their end"`
 }
 
@@ -233,6 +240,9 @@ func (c *Config) complete() error {
 	}
 	if c.Anchor.Interval < time.Second {
 		return errors.New("anchor.interval must be at least 1s")
+	}
+	if (c.Temporal.CertFile == "") != (c.Temporal.KeyFile == "") {
+		return errors.New("temporal.cert_file and temporal.key_file belong together; give both or neither")
 	}
 	if c.Plugins == "" {
 		program, err := os.Executable()

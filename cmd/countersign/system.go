@@ -16,7 +16,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/client"
-	sdklog "go.temporal.io/sdk/log"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
@@ -32,7 +31,6 @@ import (
 	"github.com/countersign-dev/countersign/plugins/runtime"
 	"github.com/countersign-dev/countersign/policies"
 	"github.com/countersign-dev/countersign/workflows"
-	"github.com/countersign-dev/countersign/workflows/embedded"
 )
 
 // system is a whole server, wired.
@@ -148,7 +146,10 @@ func (s *system) openAdapters(ctx context.Context, accept accepted) error {
 func (s *system) openStore(ctx context.Context) error {
 	var err error
 	if s.config.MongoDB.URI != "" {
-		s.store, err = mongo.Open(ctx, s.config.MongoDB.URI)
+		err = s.awaitEngine(ctx, "MongoDB", func(ctx context.Context) (err error) {
+			s.store, err = mongo.Open(ctx, s.config.MongoDB.URI)
+			return err
+		}, mongo.NotYet)
 	} else {
 		s.store, err = sqlite.Open(ctx, filepath.Join(s.config.Data, "db", "countersign.db"))
 	}
@@ -159,15 +160,24 @@ func (s *system) openStore(ctx context.Context) error {
 	return nil
 }
 
-func (s *system) openKeys(ctx context.Context) (err error) {
+// auditKeyID names the key of the audit chains, which is the first one that an
+// installation makes.
+const auditKeyID = "audit-chain"
+
+func (s *system) openKeys(ctx context.Context) error {
+	_, err := s.store.StoredDataKey(ctx, auditKeyID)
+	inUse := err == nil
+	if err != nil && !errors.Is(err, engine.CodeNotFound) {
+		return err
+	}
 	s.keys, err = keys.Open(ctx, keys.Options{
-		Keeper: s.config.Keeper.URL, Previous: s.config.Keeper.Previous, KeyFile: s.config.Keeper.File, Logger: s.log,
+		Keeper: s.config.Keeper.URL, Previous: s.config.Keeper.Previous, KeyFile: s.config.Keeper.File, InUse: inUse, Logger: s.log,
 	})
 	if err != nil {
 		return err
 	}
 	s.onClose(func(context.Context) error { return s.keys.Close() })
-	if s.auditKey, err = keys.DataKey(ctx, s.keys, s.store, "audit-chain"); err != nil {
+	if s.auditKey, err = keys.DataKey(ctx, s.keys, s.store, auditKeyID); err != nil {
 		return err
 	}
 	return s.store.UseAuditKey(ctx, s.auditKey)
@@ -198,55 +208,6 @@ func (s *system) socketDir() string {
 	}
 	sum := sha256.Sum256([]byte(s.config.Data))
 	return filepath.Join(os.TempDir(), "countersign-"+hex.EncodeToString(sum[:8]))
-}
-
-// openTemporal connects to Temporal. Payloads are encrypted under a key that all
-// processes of the installation share.
-func (s *system) openTemporal(ctx context.Context, accept bool) error {
-	key, err := keys.DataKey(ctx, s.keys, s.store, "temporal-payloads")
-	if err != nil {
-		return err
-	}
-	codec, err := workflows.NewCodec(key)
-	if err != nil {
-		return err
-	}
-	options, err := s.temporalOptions(ctx)
-	if err != nil {
-		return err
-	}
-	s.temporal, err = client.DialContext(ctx, workflows.Options(options, codec))
-	if err != nil {
-		return fmt.Errorf("connect to Temporal at %s: %w", options.HostPort, err)
-	}
-	s.onClose(func(context.Context) error { s.temporal.Close(); return nil })
-	s.workflows = workflows.NewClient(s.temporal, s.store, s.log)
-	s.onClose(func(ctx context.Context) error { s.workflows.Close(ctx); return nil })
-	s.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "countersign_requests_resumed_total", Help: "Requests that Temporal had lost, and that got a new workflow.",
-	}, func() float64 { return float64(s.workflows.Resumed()) }))
-	return s.workflows.Bind(ctx, options.Namespace, engine.Installation{Store: s.store, Key: s.auditKey, Clock: engine.SystemClock}, accept)
-}
-
-// temporalOptions are those of a client of the configured Temporal service, or of a
-// Temporal server that it starts in this process.
-func (s *system) temporalOptions(ctx context.Context) (client.Options, error) {
-	options := client.Options{
-		HostPort: s.config.Temporal.Address, Namespace: s.config.Temporal.Namespace,
-		Logger: sdklog.NewStructuredLogger(s.log.With("component", "temporal")),
-	}
-	if options.HostPort != "" {
-		return options, nil
-	}
-	workflows.DisableCache()
-	server, err := embedded.Start(ctx, embedded.Options{
-		Dir: filepath.Join(s.config.Data, "db"), Namespace: options.Namespace, Logger: s.log,
-	})
-	if err != nil {
-		return options, err
-	}
-	s.onClose(func(context.Context) error { server.Stop(); return nil })
-	return server.ClientOptions(options), nil
 }
 
 // runUntilClose runs a task beside everything else. Its context ends when the system

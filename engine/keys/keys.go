@@ -41,6 +41,9 @@ type Options struct {
 	// no Keeper is set. With a Keeper, an existing file still opens the keys that it
 	// sealed.
 	KeyFile string
+	// InUse says that the installation has keys. A missing file is then an error: a new
+	// one opens none of them.
+	InUse bool
 	// Logger gets a warning if a local key seals; slog.Default() by default.
 	Logger *slog.Logger
 }
@@ -71,7 +74,10 @@ func Open(ctx context.Context, o Options) (*Sealer, error) {
 
 func (s *Sealer) open(ctx context.Context, o Options) error {
 	if o.Keeper == "" {
-		k, err := openKeyFile(o.KeyFile, true)
+		k, err := openKeyFile(o.KeyFile, !o.InUse)
+		if o.InUse && errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%w; the installation has keys that another key file or keeper sealed: copy that file here, or set keeper.url to that keeper", err)
+		}
 		if err != nil {
 			return err
 		}

@@ -19,3 +19,9 @@ func (s *Store) DataKey(ctx context.Context, id string, wrapped engine.SealedKey
 	doc, err := decode[keyDocument](stored)
 	return doc.SealedKey, err
 }
+
+// StoredDataKey implements engine.DataKeys.
+func (s *Store) StoredDataKey(ctx context.Context, id string) (engine.SealedKey, error) {
+	doc, err := find[keyDocument](ctx, s.db.Collection(dataKeysName), byID(id))
+	return doc.SealedKey, err
+}

@@ -2,11 +2,14 @@ package mongo
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	driver "go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/x/mongo/driver/auth"
 	"go.mongodb.org/mongo-driver/x/mongo/driver/topology"
 
 	"github.com/countersign-dev/countersign/engine"
@@ -25,6 +28,34 @@ func fault(doing string, err error) error {
 		return engine.Errorf(engine.CodeUnavailable, "the database does not answer; try again").Because(err)
 	}
 	return err
+}
+
+// The codes with which a server refuses a credential, or what it may not do.
+const (
+	unauthorized         = 13
+	authenticationFailed = 18
+)
+
+// NotYet reports whether the error of Open is that no server answers, so that a later
+// call may succeed. A refused credential or certificate is not that.
+func NotYet(err error) bool {
+	if e, ok := errors.AsType[driver.ServerError](err); ok && (e.HasErrorCode(unauthorized) || e.HasErrorCode(authenticationFailed)) {
+		return false
+	}
+	if _, refused := errors.AsType[*auth.Error](err); refused {
+		return false
+	}
+	if e, ok := errors.AsType[topology.ServerSelectionError](err); ok {
+		for _, server := range e.Desc.Servers {
+			if _, refused := errors.AsType[*tls.CertificateVerificationError](server.LastError); refused {
+				return false
+			}
+			if server.LastError != nil && strings.Contains(server.LastError.Error(), "tls: ") { // the library has no type for it
+				return false
+			}
+		}
+	}
+	return errors.Is(err, engine.CodeUnavailable)
 }
 
 // maybeWritten reports whether a write that failed with err may have been done, or

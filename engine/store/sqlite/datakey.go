@@ -15,3 +15,8 @@ func (s *Store) DataKey(ctx context.Context, id string, wrapped engine.SealedKey
 		return get[engine.SealedKey](context.Background(), tx, "data_keys WHERE id = ?", id)
 	})
 }
+
+// StoredDataKey implements [engine.DataKeys].
+func (s *Store) StoredDataKey(ctx context.Context, id string) (engine.SealedKey, error) {
+	return get[engine.SealedKey](ctx, s.reading, "data_keys WHERE id = ?", id)
+}

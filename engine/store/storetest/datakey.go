@@ -17,9 +17,12 @@ func newDataKey(fill byte) engine.SealedKey {
 
 func dataKeyFirst(t *testing.T, s engine.Store) {
 	ctx, id := t.Context(), engine.NewID("dk")
+	_, err := s.StoredDataKey(ctx, id)
+	refused(t, err, engine.CodeNotFound)
 	first := newDataKey(1)
 	same(t, get[engine.SealedKey](t)(s.DataKey(ctx, id, first)), first)
 	same(t, get[engine.SealedKey](t)(s.DataKey(ctx, id, newDataKey(2))), first)
+	same(t, get[engine.SealedKey](t)(s.StoredDataKey(ctx, id)), first)
 	other := engine.NewID("dk")
 	same(t, get[engine.SealedKey](t)(s.DataKey(ctx, other, newDataKey(3))), newDataKey(3))
 }
