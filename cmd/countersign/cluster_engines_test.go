@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -287,4 +288,9 @@ func (e *engines) makeNamespace(t *testing.T, name string) {
 		_, err = user.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{Namespace: name})
 		return err == nil
 	})
+}
+
+// processes are the servers of this test program.
+func (e *engines) processes() []*process {
+	return slices.DeleteFunc([]*process{e.postgres, e.temporal, e.mongodb}, func(p *process) bool { return p == nil })
 }
