@@ -25,12 +25,14 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
 
 	"github.com/countersign-dev/countersign/api/http1"
 	"github.com/countersign-dev/countersign/api/stream"
@@ -79,10 +81,17 @@ type Options struct {
 	Connections           int
 	ConnectionsPerAddress int
 
+	// Mints limits how many mints, claims, votes and cancellations are under way at once,
+	// 64 by default, Redemptions how many redemptions, 64 by default, and Calls how many
+	// other calls, 256 by default. See lane.
+	Mints       int
+	Redemptions int
+	Calls       int
+
 	// Stream sets the intervals of event streams.
 	Stream stream.Pace
 
-	// Ready are the checks of /readyz.
+	// Ready are the checks of /readyz and its parts.
 	Ready []Check
 	// Registry holds the metrics that OperatorServer shows; a new one by default.
 	Registry *prometheus.Registry
@@ -107,10 +116,12 @@ type Store interface {
 	stream.Store
 }
 
-// Check is a service that must answer before requests can be served.
+// Check is a service that must answer before requests can be served. NotToRedeem
+// means that tokens can be redeemed without it.
 type Check struct {
-	Name string
-	Ask  func(context.Context) error
+	Name        string
+	NotToRedeem bool
+	Ask         func(context.Context) error
 }
 
 // Server is the HTTP server. Make one with New.
@@ -129,10 +140,12 @@ type Server struct {
 	importing      sync.Map      // user ids of people whose PKCS#12 file is being read
 	verifying      chan struct{} // filled by the one verification of the audit log that runs
 	metrics        *metrics
+	lanes          map[load]*lane
 	app            *fiber.App
 	huma           huma.API
 	registered     []endpoint
 	publicPages    []string
+	draining       atomic.Bool
 
 	serving  sync.Mutex
 	listener net.Listener
@@ -187,6 +200,9 @@ func New(o Options) (*Server, error) {
 	if s.metrics, err = newMetrics(o.Registry, o.Store, o.Clock); err != nil {
 		return nil, err
 	}
+	if s.lanes, err = newLanes(o, s.log); err != nil {
+		return nil, err
+	}
 	s.app = fiber.New(fiber.Config{
 		Immutable: true, CaseSensitive: true, DisableStartupMessage: true, DisablePreParseMultipartForm: true,
 		EnableTrustedProxyCheck: true, // and no proxy is trusted: senderOf alone reads what proxies say
@@ -194,7 +210,7 @@ func New(o Options) (*Server, error) {
 		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		ErrorHandler: s.fiberError,
 	})
-	s.app.Server().Handler = s.knownMethods(s.app.Server().Handler)
+	s.app.Server().Handler = s.closeInDrain(s.knownMethods(s.app.Server().Handler))
 	s.app.Server().HeaderReceived = s.limitBody
 	s.app.Use(s.observe)
 	s.huma = humafiber.New(s.app, documentation(o.Version))
@@ -276,6 +292,22 @@ func (s *Server) open(l net.Listener) bool {
 	}
 	s.listener = l
 	return true
+}
+
+// Drain makes /readyz and its parts answer 503, so that load balancers send their calls
+// to other servers, and ends each connection after its next answer. Everything else is
+// served as before, until Shutdown.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// closeInDrain tells the caller to send no further request on the connection (RFC 9112,
+// section 9.6). It does so after the call, because the drain may begin meanwhile.
+func (s *Server) closeInDrain(next fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		next(ctx)
+		if s.draining.Load() {
+			ctx.SetConnectionClose()
+		}
+	}
 }
 
 // Shutdown stops listening, waits for the requests under way until ctx ends, and

@@ -38,11 +38,11 @@ func (s *Server) approvalEndpoints() {
 		summary: "Read an approval", description: "Approvers and admins see all approvals, operators those of their own requests.",
 	}, s.getApproval)
 	register(s, endpoint{
-		id: "approve", method: http.MethodPost, path: base + "/projects/{pid}/approvals/{aid}/approve", access: role(engine.RoleApprover), tag: "Approvals",
+		id: "approve", load: minting, method: http.MethodPost, path: base + "/projects/{pid}/approvals/{aid}/approve", access: role(engine.RoleApprover), tag: "Approvals",
 		summary: "Approve a download", description: voteDescription, errors: []int{http.StatusConflict},
 	}, s.vote(engine.DecisionApprove))
 	register(s, endpoint{
-		id: "deny", method: http.MethodPost, path: base + "/projects/{pid}/approvals/{aid}/deny", access: role(engine.RoleApprover), tag: "Approvals",
+		id: "deny", load: minting, method: http.MethodPost, path: base + "/projects/{pid}/approvals/{aid}/deny", access: role(engine.RoleApprover), tag: "Approvals",
 		summary: "Deny a download, with a comment", description: voteDescription, errors: []int{http.StatusConflict},
 	}, s.vote(engine.DecisionDeny))
 }

@@ -53,7 +53,7 @@ func (s *Server) auditEndpoints() {
 		responses:   s.auditResponses(),
 	}, s.auditLogs)
 	register(s, endpoint{
-		id: "verify-audit-logs", method: http.MethodGet, path: base + "/projects/{pid}/audit-logs/verify", access: role(engine.RoleAdmin).orSystemChain(), tag: "Audit",
+		id: "verify-audit-logs", load: unlimited, method: http.MethodGet, path: base + "/projects/{pid}/audit-logs/verify", access: role(engine.RoleAdmin).orSystemChain(), tag: "Audit",
 		summary:     "Check the audit chain, and compare the documents with it",
 		description: "System administrators can check the chain of everything that belongs to no project as project \"system\".",
 	}, s.verifyAudit)

@@ -16,7 +16,7 @@ type claimInput struct{ Body wire.ClaimBody }
 // revoke it.
 func (s *Server) claimEndpoints() {
 	register(s, endpoint{
-		id: "claim", method: http.MethodPost, path: base + "/projects/{pid}/requests/{rid}/token",
+		id: "claim", load: minting, method: http.MethodPost, path: base + "/projects/{pid}/requests/{rid}/token",
 		access: role(engine.RoleOperator).onlyRequester(), tag: "Requests",
 		summary: "Claim the token of an approved request",
 		description: "For the requester, after approval and within the claim window. The policy is evaluated again, and a token that was claimed before " +

@@ -29,9 +29,18 @@ type faultyStore struct {
 	settle, token, append error
 	apiKey                func() error
 	leaf                  []byte // when set, every certificate is this one
+
+	seen func(ctx context.Context, method string) // when set, it is told of these calls
+}
+
+func (b *faultyStore) tell(ctx context.Context, method string) {
+	if b.seen != nil {
+		b.seen(ctx, method)
+	}
 }
 
 func (b *faultyStore) APIKeyBySecret(ctx context.Context, digest string) (engine.APIKey, error) {
+	b.tell(ctx, "APIKeyBySecret")
 	if b.apiKey != nil {
 		if err := b.apiKey(); err != nil {
 			return engine.APIKey{}, err
@@ -41,6 +50,7 @@ func (b *faultyStore) APIKeyBySecret(ctx context.Context, digest string) (engine
 }
 
 func (b *faultyStore) Certificate(ctx context.Context, project, id string) (engine.Certificate, error) {
+	b.tell(ctx, "Certificate")
 	c, err := b.Store.Certificate(ctx, project, id)
 	if b.leaf != nil {
 		c.Leaf = b.leaf
@@ -49,6 +59,7 @@ func (b *faultyStore) Certificate(ctx context.Context, project, id string) (engi
 }
 
 func (b *faultyStore) Settle(ctx context.Context, s engine.Settlement, rec engine.Record) (engine.Settlement, bool, error) {
+	b.tell(ctx, "Settle")
 	if b.settle != nil {
 		return engine.Settlement{}, false, b.settle
 	}
@@ -56,6 +67,7 @@ func (b *faultyStore) Settle(ctx context.Context, s engine.Settlement, rec engin
 }
 
 func (b *faultyStore) Token(ctx context.Context, digest string) (engine.TokenRecord, error) {
+	b.tell(ctx, "Token")
 	if b.token != nil {
 		return engine.TokenRecord{}, b.token
 	}
@@ -63,6 +75,7 @@ func (b *faultyStore) Token(ctx context.Context, digest string) (engine.TokenRec
 }
 
 func (b *faultyStore) Append(ctx context.Context, e engine.AuditEntry) error {
+	b.tell(ctx, "Append")
 	if b.append != nil {
 		return b.append
 	}

@@ -24,7 +24,7 @@ type mintOutput struct {
 
 func (s *Server) mintEndpoints() {
 	register(s, endpoint{
-		id: "mint", method: http.MethodPost, path: base + "/projects/{pid}/certificates/{cid}/downloads",
+		id: "mint", load: minting, method: http.MethodPost, path: base + "/projects/{pid}/certificates/{cid}/downloads",
 		access: role(engine.RoleOperator), refusedAs: engine.ActionDownloadRefused, tag: "Downloads",
 		summary: "Request a download",
 		description: "Answers with a token that fetches the file once; the answer is the only one that shows it. " +

@@ -303,7 +303,7 @@ func checkWebDocument(t *testing.T, document []byte) {
 
 // operations are the endpoints of version 1 that this server has.
 var operations = []string{
-	"GET /healthz", "GET /readyz", "GET /projects/{pid}/stream",
+	"GET /healthz", "GET /readyz", "GET /readyz/redeem", "GET /readyz/mint", "GET /projects/{pid}/stream",
 	"POST /projects/{pid}/certificates/{cid}/downloads", "GET /downloads/{token}", "HEAD /downloads/{token}", "POST /downloads",
 	"GET /projects/{pid}/requests", "GET /projects/{pid}/requests/{rid}", "POST /projects/{pid}/requests/{rid}/token",
 	"POST /projects/{pid}/requests/{rid}/cancel", "DELETE /projects/{pid}/requests/{rid}/token",

@@ -12,8 +12,8 @@ import (
 	"github.com/countersign-dev/countersign/api/wire"
 )
 
-// OperatorServer is the server for operators: /metrics, /readyz with its details, and
-// /healthz. It asks for no credential, so its listener must be reachable by operators
+// OperatorServer is the server for operators: /metrics, /healthz, and /readyz and
+// its parts with their details. It asks for no credential, so its listener must be reachable by operators
 // only. On a loopback address it answers only under the names of loopback addresses,
 // because a page of another site can reach those through a browser (DNS rebinding).
 func (s *Server) OperatorServer() *http.Server {
@@ -22,14 +22,16 @@ func (s *Server) OperatorServer() *http.Server {
 	pages.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, "application/json", wire.Health{Status: "ok"})
 	})
-	pages.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		readiness, err := s.readiness(r.Context())
-		if err != nil {
-			s.operatorProblem(w, err)
-			return
-		}
-		writeJSON(w, http.StatusOK, "application/json", readiness)
-	})
+	for _, part := range []string{toServe, toRedeem, toMint} {
+		pages.HandleFunc("GET "+part, func(w http.ResponseWriter, r *http.Request) {
+			readiness, err := s.readiness(r.Context(), part)
+			if err != nil {
+				s.operatorProblem(w, err)
+				return
+			}
+			writeJSON(w, http.StatusOK, "application/json", readiness)
+		})
+	}
 	return &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			for _, h := range headers {

@@ -122,13 +122,20 @@ func problemOf(err error, requestID string) *wire.Problem {
 	return p
 }
 
+// retryAfter is after how many seconds a caller should try again what was unavailable.
+const retryAfter = 5
+
 // headersOf are the headers that a problem comes with.
 func headersOf(p *wire.Problem) http.Header {
 	h := http.Header{}
 	if p.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="countersign"`)
 	}
-	if seconds, ok := p.Fields[wire.RetryAfter].(int); ok {
+	seconds, ok := p.Fields[wire.RetryAfter].(int)
+	if !ok && p.Code == string(engine.CodeUnavailable) {
+		seconds, ok = retryAfter, true
+	}
+	if ok {
 		h.Set("Retry-After", strconv.Itoa(seconds))
 	}
 	return h

@@ -40,16 +40,16 @@ type peekOutput struct {
 
 func (s *Server) redeemEndpoints() {
 	register(s, endpoint{
-		id: "peek", method: http.MethodHead, path: base + "/downloads/{token}", access: public, tag: "Downloads",
+		id: "peek", load: redeeming, method: http.MethodHead, path: base + "/downloads/{token}", access: public, tag: "Downloads",
 		summary: "Read the headers of a token's file", description: "Never consumes the token.",
 		errors: redeemErrors,
 	}, s.peek)
 	register(s, endpoint{
-		id: "download", method: http.MethodGet, path: base + "/downloads/{token}", access: public, tag: "Downloads",
+		id: "download", load: redeeming, method: http.MethodGet, path: base + "/downloads/{token}", access: public, tag: "Downloads",
 		summary: "Redeem a token", description: redeemDescription, errors: redeemErrors, responses: fileResponse(),
 	}, s.redeemByURL)
 	register(s, endpoint{
-		id: "redeem", method: http.MethodPost, path: base + "/downloads", access: public, tag: "Downloads",
+		id: "redeem", load: redeeming, method: http.MethodPost, path: base + "/downloads", access: public, tag: "Downloads",
 		summary: "Redeem a token that is in the body", description: redeemDescription, errors: redeemErrors, responses: fileResponse(),
 	}, s.redeemByBody)
 }

@@ -36,7 +36,7 @@ func (s *Server) requestEndpoints() {
 		summary: "Read a download request", description: "Operators see their own requests, approvers and admins see all.",
 	}, s.getRequest)
 	register(s, endpoint{
-		id: "cancel", method: http.MethodPost, path: base + "/projects/{pid}/requests/{rid}/cancel",
+		id: "cancel", load: minting, method: http.MethodPost, path: base + "/projects/{pid}/requests/{rid}/cancel",
 		access: role(engine.RoleOperator).onlyRequester(), tag: "Requests",
 		summary: "Cancel a waiting request", description: "For the requester. 409 not_pending unless the request waits for approval or for its claim.",
 		errors: []int{http.StatusConflict},

@@ -28,6 +28,7 @@ type endpoint struct {
 	status                    int   // of a success; by default 200, or 204 without a body
 	errors                    []int // statuses beyond those that access, method, path and body imply
 	responses                 map[string]*huma.Response
+	load                      load
 	refusedAs                 string // audit action of a missing right; engine.ActionAccessRefused by default
 }
 
@@ -83,10 +84,18 @@ func (e endpoint) refusals(hasBody bool) []int {
 func (s *Server) guard(e endpoint) func(huma.Context, func(huma.Context)) {
 	return func(hc huma.Context, next func(huma.Context)) {
 		c := humafiber.Unwrap(hc)
-		ctx := hc.Context()
+		ctx, cancel := e.load.limit(hc.Context())
+		defer cancel()
 		k := callOf(ctx)
 		k.route = e.path
-		err := s.admit(ctx, c, k, e.access)
+		leave, err := s.lanes[e.load].enter(ctx)
+		if err != nil {
+			p := problemOf(err, k.id)
+			s.answer(c, huma.ErrorWithHeaders(p, headersOf(p)))
+			return
+		}
+		defer leave()
+		err = s.admit(ctx, c, k, e.access)
 		if err == nil {
 			err = readable(c)
 		}
@@ -96,7 +105,7 @@ func (s *Server) guard(e endpoint) func(huma.Context, func(huma.Context)) {
 		}
 		c.Request().Header.SetContentType(fiber.MIMEApplicationJSON)
 		c.Request().Header.Del(fiber.HeaderAccept) // every endpoint has one form of answer
-		next(hc)
+		next(huma.WithContext(hc, ctx))
 	}
 }
 

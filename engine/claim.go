@@ -67,7 +67,7 @@ func (d *Downloads) Claim(ctx context.Context, caller Caller, r Request, passphr
 	if err != nil {
 		return Minted{}, err
 	}
-	in, token, err := d.workflowInput(caller, r, certificate, format, passphrase)
+	in, token, err := d.workflowInput(ctx, caller, r, certificate, format, passphrase)
 	if err != nil {
 		return Minted{}, err
 	}

@@ -10,9 +10,6 @@ import (
 	"unicode/utf8"
 )
 
-// AnswerWithin is how long a caller waits for a workflow.
-const AnswerWithin = 10 * time.Second
-
 const (
 	maxReason         = 2000
 	maxIdempotencyKey = 255
@@ -69,7 +66,7 @@ func (d *Downloads) Mint(ctx context.Context, caller Caller, m MintParams) (Mint
 	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerWithin)
 	defer cancel()
-	in, token, err := d.workflowInput(caller, r, m.Certificate, format, m.Passphrase)
+	in, token, err := d.workflowInput(ctx, caller, r, m.Certificate, format, m.Passphrase)
 	if err != nil {
 		return Minted{}, err
 	}
@@ -185,11 +182,11 @@ func (d *Downloads) projectFormat(projectID, name string) (Format, error) {
 
 // workflowInput adds a new token to the request. Only the token's digest, and what
 // opens with the token alone, go further than this process.
-func (d *Downloads) workflowInput(caller Caller, r Request, c Certificate, format Format, passphrase Secret) (WorkflowInput, Secret, error) {
+func (d *Downloads) workflowInput(ctx context.Context, caller Caller, r Request, c Certificate, format Format, passphrase Secret) (WorkflowInput, Secret, error) {
 	token := NewToken()
 	in := WorkflowInput{
 		Request: r, Role: caller.Role, ProjectName: caller.Project.Name, Certificate: c.forPolicy(),
-		NeedsPassphrase: format.NeedsPassphrase, Passphrase: PassphraseFactsOf(passphrase), AnswerBy: d.Clock().Add(AnswerWithin),
+		NeedsPassphrase: format.NeedsPassphrase, Passphrase: PassphraseFactsOf(passphrase), AnswerBy: d.Clock().Add(timeLeft(ctx)),
 		Token: Token{
 			Digest: SecretDigest(token), RequestID: r.ID, ProjectID: r.ProjectID, CertificateID: r.CertificateID,
 			Requester: r.Requester, IssuedTo: caller.Actor(), Format: r.Format, Options: r.Options, ContainsKey: r.ContainsKey, BindIP: r.BindIP,

@@ -53,7 +53,12 @@ func (d *Downloads) Redeem(ctx context.Context, f RedeemRequest) (*File, error) 
 	if err := d.recheckRedeemable(ctx, f); err != nil { // rendering takes a while
 		return nil, d.failed(ctx, token, f, err)
 	}
-	winner, won, err := d.Store.Settle(ctx, s, s.record(token))
+	if ctx.Err() != nil { // from here on, "try again" would be wrong
+		return nil, d.failed(ctx, token, f, ctx.Err())
+	}
+	settling, cancel := Finishing(ctx)
+	defer cancel()
+	winner, won, err := d.Store.Settle(settling, s, s.record(token))
 	if errors.Is(err, CodeConflict) {
 		d.Log.ErrorContext(ctx, "the record of a token's end was deleted: somebody changed the database", "request_id", token.RequestID, "project", token.ProjectID)
 		return nil, d.refuse(ctx, token, f, errEndDeleted)

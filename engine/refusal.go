@@ -222,7 +222,9 @@ func (r *Refusals) takeOmitted() (entries []AuditEntry) {
 }
 
 func (r *Refusals) write(ctx context.Context, e AuditEntry) {
-	if err := r.Store.Append(context.WithoutCancel(ctx), e); err != nil {
+	ctx, cancel := Finishing(ctx) // the entry may be what a call had no time left for
+	defer cancel()
+	if err := r.Store.Append(ctx, e); err != nil {
 		r.Log.ErrorContext(ctx, "a refusal could not be written to the audit log", "action", e.Action, "project", e.ProjectID, "error", err)
 	}
 }

@@ -35,6 +35,9 @@ type Config struct {
 	TrustedProxies []string `koanf:"trusted_proxies" usage:"addresses or networks of reverse proxies; X-Forwarded-For and X-Forwarded-Proto are believed from these only"`
 	Bootstrap      string   `koanf:"bootstrap" usage:"file that gets the first administrator's API keys and password while the installation has no user"`
 
+	Wait  time.Duration `koanf:"wait" default:"1m" usage:"how long a start waits for a MongoDB or a Temporal service that does not answer yet"`
+	Drain time.Duration `koanf:"drain" default:"0s" usage:"how long the server goes on serving after SIGTERM or SIGINT while /readyz answers 503; set it to what a load balancer needs to notice, its interval times its failures"`
+
 	Sandbox       SandboxConfig       `koanf:"sandbox"`
 	Policies      PoliciesConfig      `koanf:"policies"`
 	Keeper        KeeperConfig        `koanf:"keeper"`
@@ -82,6 +85,8 @@ type MongoDBConfig struct {
 type TemporalConfig struct {
 	Address   string `koanf:"address" usage:"host:port of a Temporal service (default: one embedded in this process)"`
 	Namespace string `koanf:"namespace" default:"countersign" usage:"Temporal namespace"`
+
+	CreateNamespace bool `koanf:"create_namespace" default:"false" usage:"make the namespace if it is missing; it keeps workflows for 72h after their end"`
 }
 
 // RetentionConfig says how long ended tokens and requests are kept.
@@ -97,6 +102,9 @@ type LimitsConfig struct {
 	UnknownTokens         int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens that an address may try per minute"`
 	LiveTokens            int `koanf:"live_tokens" default:"10000" usage:"tokens of one person in a project that are neither consumed nor expired"`
 	WaitingRequests       int `koanf:"waiting_requests" default:"100" usage:"requests of one person in a project that wait for approval"`
+	Mints                 int `koanf:"mints" default:"64" usage:"mints, claims, votes and cancellations that may be under way at once; twice as many wait for at most 2s, and the others are answered 503"`
+	Redemptions           int `koanf:"redemptions" default:"64" usage:"redemptions that may be under way at once, with the same wait"`
+	Calls                 int `koanf:"calls" default:"256" usage:"other calls that may be under way at once, with the same wait"`
 }
 
 // SessionsConfig limits how long a browser stays signed in.
@@ -143,6 +151,9 @@ func addFlags(flags *pflag.FlagSet, only ...string) {
 	for _, s := range settings() {
 		if len(only) == 0 || slices.Contains(only, s.key) {
 			flags.String(s.flag, s.value, s.usage)
+			if s.value == "false" {
+				flags.Lookup(s.flag).NoOptDefVal = "true" // --flag alone means true
+			}
 		}
 	}
 }
@@ -216,6 +227,9 @@ func (c *Config) complete() error {
 	if c.Anchor.URL == "" {
 		c.Anchor.URL = filepath.Join(c.Data, "anchor.json")
 	}
+	if c.Drain < 0 || c.Wait < 0 {
+		return errors.New("drain and wait must not be negative")
+	}
 	if c.Anchor.Interval < time.Second {
 		return errors.New("anchor.interval must be at least 1s")
 	}
@@ -241,6 +255,7 @@ func (c *Config) complete() error {
 	for name, limit := range map[string]int{
 		"unknown_tokens": c.Limits.UnknownTokens, "connections": c.Limits.Connections, "connections_per_address": c.Limits.ConnectionsPerAddress,
 		"live_tokens": c.Limits.LiveTokens, "waiting_requests": c.Limits.WaitingRequests,
+		"mints": c.Limits.Mints, "redemptions": c.Limits.Redemptions, "calls": c.Limits.Calls,
 	} {
 		if limit < 1 {
 			return fmt.Errorf("limits.%s must be at least 1", name)

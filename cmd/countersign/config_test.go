@@ -56,6 +56,7 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 		"limits: {unknown_tokens: 0}": "limits.unknown_tokens",
 		"limits: {connections: 0}":    "limits.connections",
 		"sandbox: {mode: strict}":     "sandbox.mode",
+		"drain: -1s":                  "drain",
 		"]":                           "yaml",
 	} {
 		if _, err := load(t, file); err == nil || !strings.Contains(err.Error(), want) {

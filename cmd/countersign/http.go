@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +21,8 @@ import (
 // shutdownTimeout limits how long calls and reports in progress may take to finish.
 const shutdownTimeout = 15 * time.Second
 
-// serve answers calls on the listeners until ctx ends, then closes everything.
+// serve answers calls on the listeners until ctx ends and the drain after it, then closes
+// everything.
 func (s *system) serve(ctx context.Context, l listeners) error {
 	server, err := s.apiServer()
 	if err != nil {
@@ -37,6 +41,7 @@ func (s *system) serve(ctx context.Context, l listeners) error {
 	select {
 	case err = <-served:
 	case <-ctx.Done():
+		err = s.drain(server, served)
 		s.log.Info("shutting down")
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
@@ -44,8 +49,30 @@ func (s *system) serve(ctx context.Context, l listeners) error {
 	return errors.Join(err, operators.Close(), server.Shutdown(closing), s.close(closing))
 }
 
+// drain goes on serving while load balancers notice that this server is not ready, until
+// the time for that is over, a second signal comes or the server fails.
+func (s *system) drain(server *api.Server, served <-chan error) error {
+	if s.config.Drain == 0 {
+		return nil
+	}
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(again)
+	server.Drain()
+	s.log.Info("draining: calls are still served, and readiness is answered 503; a second signal ends this", "for", s.config.Drain)
+	timer := time.NewTimer(s.config.Drain)
+	defer timer.Stop()
+	select {
+	case err := <-served:
+		return err
+	case <-again:
+	case <-timer.C:
+	}
+	return nil
+}
+
 func (s *system) apiServer() (*api.Server, error) {
-	ready := []api.Check{{Name: "store", Ask: s.store.Ping}, {Name: "temporal", Ask: s.workflows.Ready}}
+	ready := []api.Check{{Name: "store", Ask: s.store.Ping}, {Name: "temporal", NotToRedeem: true, Ask: s.workflows.Ready}}
 	if s.config.MongoDB.URI == "" || s.config.Temporal.Address == "" { // else nothing grows in the data folder
 		ready = append(ready, api.Check{Name: "disk", Ask: func(context.Context) error { return checkFree(s.config.Data) }})
 	}
@@ -54,6 +81,7 @@ func (s *system) apiServer() (*api.Server, error) {
 		Clock: engine.SystemClock, UI: web.Files(),
 		PublicURL: s.config.PublicURL, TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
 		Connections: connectionLimit(s.config.Limits.Connections), ConnectionsPerAddress: s.config.Limits.ConnectionsPerAddress,
+		Mints: s.config.Limits.Mints, Redemptions: s.config.Limits.Redemptions, Calls: s.config.Limits.Calls,
 		ImportPEM: certimport.PEM, ImportPKCS12: certimport.PKCS12,
 		Ready:        ready,
 		PolicyStatus: s.policy.Status, Registry: s.metrics,

@@ -30,6 +30,11 @@ func (s *Store) insert(ctx context.Context, c *driver.Collection, doc any, uniqu
 	if err != nil {
 		return nil, false, fmt.Errorf("%s: %w", what, err)
 	}
+	if ctx.Err() != nil {
+		return nil, false, fault(what, ctx.Err())
+	}
+	ctx, cancel := engine.Finishing(ctx)
+	defer cancel()
 	lost := 0
 	for try := 0; ; try++ {
 		_, err := c.InsertOne(ctx, raw)

@@ -14,6 +14,8 @@ import (
 // the change. It fails with engine.CodeAuditUnavailable: the change is stored then,
 // but no caller may act on it.
 func (s *Store) record(ctx context.Context, rec engine.Record) error {
+	ctx, cancel := engine.Finishing(ctx)
+	defer cancel()
 	for _, e := range rec.Entries() {
 		if err := s.audit.append(ctx, e); err != nil {
 			return err

@@ -1,0 +1,99 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// load is what an endpoint takes of the server. Each kind has a lane of its own, so that
+// many calls of one kind do not hold up the others.
+type load int
+
+const (
+	ordinary load = iota
+	minting       // a workflow decides
+	redeeming
+	unlimited // probes, and verifications, which have a limit of their own
+)
+
+// limit ends the context of a call in time for an answer within engine.AnswerWithin.
+// What follows the handler, such as a stream, an export's later pages and the bytes of a
+// file, has limits of its own.
+func (l load) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if l == unlimited {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, engine.AnswerWithin-engine.FinishWithin)
+}
+
+const (
+	// maxWait is how long a call waits for others of its kind to end.
+	maxWait = 2 * time.Second
+	// waitingPerRunning is how many calls may wait for each one that may run.
+	waitingPerRunning = 2
+)
+
+// lane bounds how many calls of a kind run and wait. Beyond its bounds a call is refused
+// at once, because the server would do the work only after the caller has given up. A nil
+// lane admits every call.
+type lane struct {
+	running *semaphore.Weighted
+	inside  atomic.Int64 // running and waiting
+	most    int64
+	refused prometheus.Counter
+	refuse  func()
+}
+
+func newLanes(o Options, log *slog.Logger) (map[load]*lane, error) {
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "countersign_calls_refused_total", Help: "Calls answered 503 because too many of their kind were under way, by kind: mint, redeem or other.",
+	}, []string{"kind"})
+	if err := o.Registry.Register(refused); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	lanes := map[load]*lane{}
+	add := func(l load, kind string, most int) {
+		warn := &rate.Sometimes{First: 1, Interval: time.Minute}
+		lanes[l] = &lane{
+			running: semaphore.NewWeighted(int64(most)), most: int64(most) * (1 + waitingPerRunning), refused: refused.WithLabelValues(kind),
+			refuse: func() {
+				warn.Do(func() {
+					log.Warn("calls are refused: too many are under way; see limits.mints, limits.redemptions and limits.calls", "kind", kind)
+				})
+			},
+		}
+	}
+	add(minting, "mint", cmp.Or(o.Mints, 64))
+	add(redeeming, "redeem", cmp.Or(o.Redemptions, 64))
+	add(ordinary, "other", cmp.Or(o.Calls, 256))
+	return lanes, nil
+}
+
+// enter waits until the call may run. The caller must call leave when it has ended.
+func (l *lane) enter(ctx context.Context) (leave func(), err error) {
+	if l == nil {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	if l.inside.Add(1) > l.most || l.running.Acquire(ctx, 1) != nil {
+		l.inside.Add(-1)
+		l.refused.Inc()
+		l.refuse()
+		return nil, engine.Errorf(engine.CodeUnavailable, "the server has too many calls of this kind under way; nothing was done; try again in a moment")
+	}
+	return func() {
+		l.running.Release(1)
+		l.inside.Add(-1)
+	}, nil
+}
