@@ -29,9 +29,14 @@ func decoded[T any](t *testing.T, text []byte) (v T) {
 	return v
 }
 
+// tokenLife is how long the tokens live, in seconds: longer than an outage, so that they can
+// be tried after it.
+const tokenLife = 60
+
 // promise is a token that a caller got, and what became of it.
 type promise struct {
 	requestID, token string
+	expires          time.Time
 	delivered        int // whole files
 	unclear          int // redemptions that may have used it up: no answer, or 5xx
 }
@@ -91,7 +96,7 @@ func (l *ledger) failed() (n int) {
 }
 
 func (l *ledger) promised(m minted) *promise {
-	p := &promise{requestID: m.RequestID, token: m.Token}
+	p := &promise{requestID: m.RequestID, token: m.Token, expires: m.ExpiresAt}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.promises = append(l.promises, p)
@@ -176,10 +181,10 @@ func (l *ledger) approved(on, next *node) {
 	}
 }
 
-// tryMint asks for the RSA sample in a format.
+// tryMint asks for the RSA sample in a format, with a token of a short life.
 func (n *node) tryMint(format string) (int, []byte) {
 	return n.call("operator", http.MethodPost, n.project()+"/certificates/"+n.boot.Certificates[0].ID+"/downloads",
-		fmt.Sprintf(`{"format":%q,"passphrase":%q}`, format, testPassphrase))
+		fmt.Sprintf(`{"format":%q,"passphrase":%q,"ttl_seconds":%d}`, format, testPassphrase, tokenLife))
 }
 
 func (n *node) vote(approvalID string) (int, []byte) {

@@ -68,7 +68,7 @@ func TestClusterAMintedTokenWorksAtOnceOnTheOtherNode(t *testing.T) {
 		got[a]++
 	}
 	if got["201 200"] != mints {
-		t.Errorf("%d mints, each fetched at once from the other node: %v", mints, got)
+		t.Fatalf("%d mints, each fetched at once from the other node: %v", mints, got)
 	}
 	c.nodes[0].auditOK()
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/countersign-dev/countersign/api/wire"
 )
@@ -22,7 +23,7 @@ func (c *cluster) settled(l *ledger) {
 			return status == http.StatusOK
 		})
 	}
-	burned := c.noneLost(l)
+	burned, expired := c.noneLost(l)
 	requests := c.noneStuck(l)
 	recorded := c.recorded(t)
 	for _, p := range l.promises {
@@ -39,12 +40,14 @@ func (c *cluster) settled(l *ledger) {
 		}
 	}
 	entries := c.nodes[1].auditOK()
-	t.Logf("%d requests, %d tokens given, %d used up by a redemption without a clear answer, %d audit entries", requests, len(l.promises), burned, entries)
+	t.Logf("%d requests, %d tokens given, %d used up by a redemption without a clear answer, %d expired before they could be tried, %d audit entries",
+		requests, len(l.promises), burned, expired, entries)
 }
 
 // noneLost redeems each token that has not given its file yet. It must, unless a
-// redemption before it had no clear answer: that one may have used the token up.
-func (c *cluster) noneLost(l *ledger) (burned int) {
+// redemption before it had no clear answer: that one may have used the token up. A token
+// whose life is over was lost to nobody.
+func (c *cluster) noneLost(l *ledger) (burned, expired int) {
 	t := c.t
 	t.Helper()
 	for i, p := range l.promises {
@@ -57,11 +60,13 @@ func (c *cluster) noneLost(l *ledger) (burned int) {
 			p.delivered++
 		case status == http.StatusGone && problem(body).Code == "token_consumed" && p.unclear > 0:
 			burned++
+		case status == http.StatusGone && problem(body).Code == "token_expired" && time.Now().After(p.expires):
+			expired++
 		default:
 			t.Errorf("request %s: its token is lost: %d %s", p.requestID, status, problem(body).Code)
 		}
 	}
-	return burned
+	return burned, expired
 }
 
 // noneStuck takes every request to its end: those that wait are approved and claimed,
@@ -85,12 +90,17 @@ func (c *cluster) noneStuck(l *ledger) int {
 		}
 	}
 	ends := []string{"consumed", "denied", "expired", "cancelled", "revoked"}
-	var open []wire.Request
-	eventually(t, "an end of every request", func() bool {
-		open = slices.DeleteFunc(c.requests(), func(r wire.Request) bool { return slices.Contains(ends, r.Status) })
-		return len(open) == 0
-	})
+	// A redemption that was interrupted is completed when its token's life is over.
+	over := time.Now().Add(tokenLife * time.Second / 2)
+	eventually(t, "half of a token's life", func() bool { return time.Now().After(over) || len(c.open(ends)) == 0 })
+	eventually(t, "an end of every request", func() bool { return len(c.open(ends)) == 0 })
 	return len(requests)
+}
+
+// open are the requests that have not ended.
+func (c *cluster) open(ends []string) []wire.Request {
+	c.t.Helper()
+	return slices.DeleteFunc(c.requests(), func(r wire.Request) bool { return slices.Contains(ends, r.Status) })
 }
 
 // finish takes a request whose token no caller has to its end.

@@ -128,15 +128,16 @@ func (n *node) start(env ...string) {
 	}
 }
 
-// errorsOf shows the errors in a node's log if the test has failed.
+// errorsOf shows the errors in a node's log if the test has failed, once each kind.
 func errorsOf(t *testing.T, log string) {
 	text, err := os.ReadFile(log)
 	noError(t, err)
-	shown := 0
+	shown := map[string]bool{}
 	for line := range strings.Lines(string(text)) {
-		if t.Failed() && strings.Contains(line, "level=ERROR") && shown < 20 {
-			t.Log(line)
-			shown++
+		_, cause, _ := strings.Cut(line, " error=")
+		if kind := cause[:min(len(cause), 60)]; t.Failed() && strings.Contains(line, "level=ERROR") && !shown[kind] {
+			shown[kind] = true
+			t.Log(strings.TrimSpace(line))
 		}
 	}
 }
