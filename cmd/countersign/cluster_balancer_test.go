@@ -4,13 +4,13 @@ package main
 
 import (
 	"fmt"
-	"net"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"testing"
-	"time"
 )
 
 const haproxyConfig = `
@@ -25,7 +25,15 @@ defaults
   retries 3
 frontend callers
   bind %s
-  default_backend nodes
+  default_frontend state
+  bind %s
+  stats enable
+  stats uri /
+backend nodes
+frontend state
+  bind %s
+  stats enable
+  stats uri /
 backend nodes
   option httpchk GET /readyz
   http-check expect status 200
@@ -33,16 +41,17 @@ backend nodes
 `
 
 // balancer is HAProxy before the nodes, which it calls only while they say that they are
-// ready.
-func (c *cluster) balancer() (url string) {
+// ready. up asks it whether it calls a node.
+func (c *cluster) balancer() (url string, up func(node int) bool) {
 	t := c.t
 	t.Helper()
 	program, err := exec.LookPath("haproxy")
 	if err != nil {
 		t.Fatal("haproxy is missing: install it (Debian: apt-get install haproxy)")
 	}
-	listen := loopback(freePorts(t, 1)[0])
-	config := fmt.Sprintf(haproxyConfig, listen)
+	ports := freePorts(t, 2)
+	listen, state := loopback(ports[0]), loopback(ports[1])
+	config := fmt.Sprintf(haproxyConfig, listen, state)
 	for i, n := range c.nodes {
 		config += fmt.Sprintf("  server node%d %s\n", i, n.listen)
 	}
@@ -50,35 +59,34 @@ func (c *cluster) balancer() (url string) {
 	noError(t, os.WriteFile(file, []byte(config), 0o600))
 	p := startProcess(t, c.dir, "haproxy", syscall.SIGTERM, func() *exec.Cmd { return exec.Command(program, "-db", "-f", file) })
 	c.whole.Cleanup(func() { p.end(syscall.SIGTERM) })
-	p.await(t, func() bool {
-		conn, err := net.DialTimeout("tcp", listen, time.Second)
-		if err == nil {
-			_ = conn.Close()
+	up = func(node int) bool {
+		answer, err := httpClient.Get("http://" + state + "/;csv")
+		if err != nil {
+			return false
 		}
-		return err == nil
-	})
-	return "http://" + listen
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		return err == nil && regexp.MustCompile(fmt.Sprintf(`(?m)^nodes,node%d,.*,UP,`, node)).Match(text)
+	}
+	p.await(t, func() bool { return up(0) && up(1) })
+	return "http://" + listen, up
 }
 
 // A rolling restart behind a balancer that asks for readiness fails no call.
 func TestClusterARollingRestartFailsNoCall(t *testing.T) {
 	c := startCluster(t, "--drain", "3s")
 	c.allow()
-	url := c.balancer()
+	url, up := c.balancer()
 	direct := c.nodes
 	through := *direct[0].server
 	through.url = url
 	c.nodes = []*node{{server: &through, cluster: c}}
-	eventually(t, "an answer through the balancer", func() bool {
-		status, _ := through.call("", "GET", "/readyz", "")
-		return status == 200
-	})
 	stop := c.load(8)
 	for range clusterTimes(1, 3) {
-		for _, n := range direct {
+		for i, n := range direct {
 			n.stop()
 			n.restart()
-			hold(time.Second) // until the balancer has seen it twice
+			eventually(t, "a balancer that has seen the node's return", func() bool { return up(i) })
 		}
 	}
 	l := stop()

@@ -30,6 +30,7 @@ type cluster struct {
 	uri       string // of the database, past the proxies
 	namespace string
 	nodes     []*node
+	first     *node // whose key file all nodes use
 }
 
 // node is one of the nodes. It reaches the engines through proxies of its own.
@@ -73,6 +74,7 @@ func newCluster(t *testing.T, n int, flags ...string) *cluster {
 			mongodb: newProxy(t, "mongodb", mongoHost(t, e.mongoURI)), temporal: newProxy(t, "temporal", e.temporalAddress),
 		})
 	}
+	c.first = c.nodes[0]
 	return c
 }
 
@@ -118,14 +120,10 @@ func (n *node) start(env ...string) {
 	c := n.cluster
 	c.t.Helper()
 	n.server = serveOn(c.whole, n.command(env...), filepath.Join(c.dir, "bootstrap.json"))
-	first := c.nodes[0]
 	n.server.t = c.t
 	log := n.log.Name()
 	c.whole.Cleanup(func() { errorsOf(c.whole, log) })
-	n.server.dir, n.server.mongoURI, n.server.url = first.dir, c.uri, "http://"+n.listen
-	if first.server != nil && first.boot.Certificates != nil {
-		n.boot = first.boot
-	}
+	n.server.dir, n.server.mongoURI, n.server.url = c.first.dir, c.uri, "http://"+n.listen
 }
 
 // errorsOf shows the errors in a node's log if the test has failed, once each kind.
@@ -145,7 +143,7 @@ func errorsOf(t *testing.T, log string) {
 func (n *node) command(env ...string) *exec.Cmd {
 	c := n.cluster
 	cmd := exec.Command(binary(c.t), append([]string{
-		"serve", "--data", n.dir, "--keeper-file", filepath.Join(c.nodes[0].dir, "keys", "local.key"),
+		"serve", "--data", n.dir, "--keeper-file", filepath.Join(c.first.dir, "keys", "local.key"),
 		"--bootstrap", filepath.Join(c.dir, "bootstrap.json"), "--listen", n.listen, "--listen-admin", "", "--public-url", "",
 		"--temporal-address", n.temporal.Listen, "--temporal-namespace", c.namespace,
 	}, n.flags...)...)
