@@ -32,7 +32,12 @@ import (
 // The tests of this kind run several nodes on a Temporal service and a server of
 // MongoDB's protocol that are processes of their own, on PostgreSQL. The variables
 // COUNTERSIGN_TEST_MONGODB_URI and COUNTERSIGN_TEST_TEMPORAL_ADDRESS name other
-// servers to use instead.
+// servers to use instead; what stops a server is then left out, by name.
+//
+// FerretDB v1 has no atomic updates and no transactions, and answers a query by reading
+// the collection. So these tests show what rests on an insert with a unique id, which it
+// does honour: tokens, decisions, and entries of the audit log. They do not show atomic
+// updates, and their figures are not those of a server with indexes.
 
 // engines are the servers that the nodes of all tests use. A process is nil if the
 // server is another's.
