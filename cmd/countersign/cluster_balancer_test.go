@@ -25,11 +25,7 @@ defaults
   retries 3
 frontend callers
   bind %s
-  default_frontend state
-  bind %s
-  stats enable
-  stats uri /
-backend nodes
+  default_backend nodes
 frontend state
   bind %s
   stats enable
