@@ -21,6 +21,7 @@ defaults
   timeout connect 2s
   timeout client 60s
   timeout server 60s
+  timeout check 2s
   option redispatch
   retries 3
 frontend callers
@@ -33,7 +34,7 @@ frontend state
 backend nodes
   option httpchk GET /readyz
   http-check expect status 200
-  default-server check inter 200ms fall 1 rise 2
+  default-server check inter 300ms fall 2 rise 2
 `
 
 // balancer is HAProxy before the nodes, which it calls only while they say that they are
