@@ -34,7 +34,7 @@ WFCHECK     := $(GO) run go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: run
 run: build ## build and serve the sample project on 127.0.0.1:8080
@@ -108,6 +108,15 @@ race: tools-test build ## run the Go tests of every package under the race detec
 .PHONY: e2e
 e2e: tools-test build ## run the end-to-end tests alone
 	$(GO) test -timeout 25m -v ./cmd/countersign
+
+# The servers of the cluster tests are built from go.mod's versions. PostgreSQL's
+# programs may be outside PATH, so the tests look for them.
+.PHONY: test-cluster
+test-cluster: tools-go build ## run several nodes on real engines: all in 10 minutes, with SHORT=1 a part in 3
+	$(call need,haproxy,install it (Debian: apt-get install haproxy); nodes are restarted behind it)
+	$(GO) build -o $(BIN)/cluster/temporal-server go.temporal.io/server/cmd/server
+	$(GO) build -o $(BIN)/cluster/temporal-sql-tool go.temporal.io/server/cmd/tools/sql
+	$(GO) test -vet=off -tags cluster -count 1 -timeout 15m -v -run TestCluster $(if $(SHORT),-short) ./cmd/countersign
 
 .PHONY: lint
 lint: tools-go ## run the linters and check that workflows are deterministic

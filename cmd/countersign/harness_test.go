@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,8 +27,14 @@ func TestMain(m *testing.M) {
 	syscall.Umask(0o022) // others may not write catalogues and policy directories
 	code := m.Run()
 	endCommonServer()
+	for _, end := range slices.Backward(afterTests) {
+		end()
+	}
 	os.Exit(code)
 }
+
+// afterTests end, last one first, what tests started for all tests.
+var afterTests []func()
 
 // binary builds the program with the failpoints in. It stays in bin/, beside the
 // plugins that make build makes there, and is built again only if its sources

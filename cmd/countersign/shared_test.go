@@ -47,6 +47,14 @@ func project(t *testing.T) *server {
 	t.Helper()
 	s := commonServer(t)
 	s.boot.ProjectID, s.boot.APIKeys = s.newProject(t.Name())
+	s.importSamples()
+	return s
+}
+
+// importSamples imports the sample certificates into the project.
+func (s *server) importSamples() {
+	t := s.t
+	t.Helper()
 	s.boot.Certificates = nil
 	made, err := sampleCertificates()
 	noError(t, err)
@@ -63,7 +71,6 @@ func project(t *testing.T) *server {
 		s.must(http.StatusCreated, &c, "admin", http.MethodPost, s.project()+"/certificates", object(members...))
 		s.boot.Certificates = append(s.boot.Certificates, c)
 	}
-	return s
 }
 
 // sampleCertificates are made once, since RSA keys take long to make.

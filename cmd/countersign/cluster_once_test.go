@@ -1,0 +1,87 @@
+//go:build cluster
+
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// fetchersOn are fetchers that are spread over the nodes.
+func (c *cluster) fetchers(n int, token string) map[string]int {
+	all := make([]map[string]int, len(c.nodes))
+	var wg sync.WaitGroup
+	for i, node := range c.nodes {
+		wg.Go(func() { all[i] = fetchers(node.server, n/len(c.nodes), token) })
+	}
+	wg.Wait()
+	sum := map[string]int{}
+	for _, answers := range all {
+		for a, count := range answers {
+			sum[a] += count
+		}
+	}
+	return sum
+}
+
+func TestClusterOneOfManyCallersOnTwoNodesGetsTheFile(t *testing.T) {
+	c := startCluster(t)
+	c.allow()
+	const callers = 64
+	tokens := clusterTimes(20, 200)
+	for i := range tokens {
+		got := c.fetchers(callers, c.nodes[i%2].mint(0, "fullchain").Token)
+		if got["200 "] != 1 || got["410 token_consumed"] != callers-1 {
+			t.Fatalf("%d callers on two nodes, one token: %v", callers, got)
+		}
+	}
+	if n := c.nodes[0].auditOK(); n < 2*tokens+subjectRefusals {
+		t.Errorf("%d audit entries for %d requests, their downloads, and some of the other calls' refusals", n, tokens)
+	}
+}
+
+// What an answer promises is stored before it is given: another node redeems a token
+// at once, whichever node's worker took the decision.
+func TestClusterAMintedTokenWorksAtOnceOnTheOtherNode(t *testing.T) {
+	c := startCluster(t)
+	c.allow()
+	const callers = 32
+	mints := clusterTimes(500, 5000)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	answers := make(chan string, mints)
+	for range callers {
+		wg.Go(func() {
+			for i := next.Add(1); i <= int64(mints); i = next.Add(1) {
+				on, other := c.nodes[i%2], c.nodes[(i+1)%2]
+				answers <- on.mintAndFetch(other)
+			}
+		})
+	}
+	wg.Wait()
+	close(answers)
+	got := map[string]int{}
+	for a := range answers {
+		got[a]++
+	}
+	if got["201 200"] != mints {
+		t.Fatalf("%d mints, each fetched at once from the other node: %v", mints, got)
+	}
+	c.nodes[0].auditOK()
+}
+
+func (n *node) mintAndFetch(other *node) string {
+	status, body := n.tryMint("fullchain")
+	if status != http.StatusCreated {
+		return fmt.Sprint("mint ", status, " ", problem(body).Code)
+	}
+	m := decoded[minted](n.t, body)
+	status, body = other.fetch(m.Token)
+	if status != http.StatusOK {
+		return fmt.Sprint("201 ", status, " ", problem(body).Code)
+	}
+	return "201 200"
+}
