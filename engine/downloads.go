@@ -78,7 +78,8 @@ type WorkflowInput struct {
 }
 
 // SettlementReport says that a request's token ended. Interrupted means that the
-// file was not sent whole.
+// file was not sent whole. Without a digest, it asks the workflow to look whether the
+// token has ended.
 type SettlementReport struct {
 	ProjectID   string `json:"project_id"`
 	RequestID   string `json:"request_id"`

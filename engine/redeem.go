@@ -66,6 +66,8 @@ func (d *Downloads) Redeem(ctx context.Context, f RedeemRequest) (*File, error) 
 		return nil, d.refuse(ctx, token, f, errEndDeleted)
 	}
 	if err != nil {
+		// If the settlement is stored, the workflow completes its record.
+		d.Workflows.ReportSettlement(SettlementReport{ProjectID: token.ProjectID, RequestID: token.RequestID})
 		return nil, Errorf(CodeAuditUnavailable, "the download could not be recorded, so nothing was sent; make a new request if the token is consumed").Because(err)
 	}
 	if !won {

@@ -68,6 +68,9 @@ func (r *reporter) add(report engine.SettlementReport) {
 		return
 	}
 	r.last = engine.SystemClock()
+	if _, waits := r.undelivered[report.RequestID]; waits && report.TokenDigest == "" {
+		return // the one that waits has the workflow look as well
+	}
 	r.enqueue(report)
 }
 

@@ -72,8 +72,12 @@ func noServer(err error) bool {
 // MongoDB's specification of server discovery and monitoring.
 var electionCodes = []int{91, 189, 10058, 10107, 11600, 11602, 13435, 13436}
 
-// temporary reports whether the network, a timeout, an election or a late majority
-// caused the failure, rather than the content of the call.
+// internalError is the code with which a server says that it failed itself. FerretDB
+// does so while its PostgreSQL does not answer.
+const internalError = 1
+
+// temporary reports whether the network, a timeout, an election, a late majority or a
+// failure of the server itself caused the failure, rather than the content of the call.
 func temporary(err error) bool {
 	if driver.IsNetworkError(err) || driver.IsTimeout(err) || errors.Is(err, context.Canceled) {
 		return true
@@ -92,5 +96,5 @@ func temporary(err error) bool {
 		return true
 	}
 	e, ok := errors.AsType[driver.ServerError](err)
-	return ok && (e.HasErrorLabel("RetryableWriteError") || slices.ContainsFunc(electionCodes, e.HasErrorCode))
+	return ok && (e.HasErrorLabel("RetryableWriteError") || e.HasErrorCode(internalError) || slices.ContainsFunc(electionCodes, e.HasErrorCode))
 }
