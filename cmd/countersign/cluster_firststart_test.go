@@ -1,3 +1,5 @@
+//go:build cluster
+
 package main
 
 import (
@@ -31,14 +33,13 @@ func first(t *testing.T, program, base, name, uri string, more ...string) (*serv
 
 // Of servers that make their first start on one store at the same moment, one makes the
 // administrator and the project, and says where the bootstrap file is.
-func TestFirstStartsAtOnceMakeOneAdministrator(t *testing.T) {
-	t.Parallel()
-	program, base, uri := binary(t), t.TempDir(), mongoURI(t)
+func TestClusterFirstStartsAtOnceMakeOneAdministrator(t *testing.T) {
+	program, base, c := binary(t), t.TempDir(), newCluster(t, 1)
 	noError(t, os.WriteFile(filepath.Join(base, "shared.key"), []byte(strings.Repeat("A", 43)+"=\n"), 0o600))
 	servers, files := []*server{}, []string{}
 	for i := range 3 {
 		noError(t, os.Mkdir(filepath.Join(base, fmt.Sprintf("n%d.d", i)), 0o700))
-		s, file := first(t, program, base, fmt.Sprintf("n%d", i), uri)
+		s, file := first(t, program, base, fmt.Sprintf("n%d", i), c.uri, "--temporal-address", c.engines.temporalAddress, "--temporal-namespace", c.namespace)
 		servers, files = append(servers, s), append(files, file)
 	}
 	elsewhere, serving := 0, regexp.MustCompile(`msg=serving url=(\S+)`)
@@ -65,11 +66,11 @@ func TestFirstStartsAtOnceMakeOneAdministrator(t *testing.T) {
 	if len(written) != 1 {
 		t.Fatalf("%d bootstrap files, and %d servers that name another's", len(written), elsewhere)
 	}
-	client, err := driver.Connect(t.Context(), options.Client().ApplyURI(uri))
+	client, err := driver.Connect(t.Context(), options.Client().ApplyURI(c.uri))
 	noError(t, err)
 	defer func() { noError(t, client.Disconnect(context.Background())) }()
 	for collection, want := range map[string]int64{"users": 1, "projects": 1, "api_keys": 2} {
-		if n, err := client.Database("countersign").Collection(collection).CountDocuments(t.Context(), bson.D{}); err != nil || n != want {
+		if n, err := client.Database(c.namespace).Collection(collection).CountDocuments(t.Context(), bson.D{}); err != nil || n != want {
 			t.Errorf("%s: %d, %v, want %d", collection, n, err, want)
 		}
 	}
