@@ -58,7 +58,7 @@ type Migration struct {
 	Key            []byte // of the audit log
 	Ages           RetentionAges
 	Clock          Clock
-	// Progress is told how many documents of a kind are in the target.
+	// Progress is told from time to time how many documents of a kind are in the target.
 	Progress func(kind string, documents int)
 }
 
@@ -71,6 +71,12 @@ type MigrationStore interface {
 	Projects(ctx context.Context, memberID string, page Page) ([]Project, string, error)
 }
 
+// KindCount says how many documents of a kind two stores have.
+type KindCount struct {
+	Kind           string
+	Source, Target int
+}
+
 // importBatch is how many documents are imported at once.
 const importBatch = 64
 
@@ -81,47 +87,56 @@ const reasonMigrated = "migrated to another store"
 // repeated. Before it writes, it refuses a source whose audit log does not verify, and
 // a target with documents that the source does not have. It leaves the target without
 // a Temporal namespace: the first server that starts on it gives it one.
-func (m *Migration) Run(ctx context.Context) error {
-	for name, store := range map[string]MigrationStore{"source": m.Source, "target": m.Target} {
-		if err := m.refuseServed(ctx, name, store); err != nil {
-			return err
-		}
-	}
-	if err := m.Source.CompleteDocuments(ctx); err != nil {
-		return fmt.Errorf("complete the source: %w", err)
-	}
-	if err := m.verify(ctx, "source", m.Source); err != nil {
-		return err
-	}
-	before, err := m.installation(m.Source).Temporal(ctx)
+func (m *Migration) Run(ctx context.Context) ([]KindCount, error) {
+	before, err := m.prepare(ctx)
 	if err != nil {
-		return fmt.Errorf("read the source's Temporal namespace: %w", err)
+		return nil, err
 	}
 	present := map[string]documentSet{}
 	for _, kind := range DocumentKinds {
 		if _, present[kind], err = m.compare(ctx, kind, before); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for _, kind := range DocumentKinds {
 		if err := m.copy(ctx, kind, present[kind]); err != nil {
-			return fmt.Errorf("copy %s: %w", kind, err)
+			return nil, fmt.Errorf("copy %s: %w", kind, err)
 		}
 	}
+	var counts []KindCount
 	for _, kind := range DocumentKinds {
 		source, target, err := m.compare(ctx, kind, before)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(source) != len(target) {
-			return fmt.Errorf("the source has %d %s, the target %d: something else writes to one of them; stop it and repeat", len(source), kind, len(target))
+			return nil, fmt.Errorf("the source has %d %s, the target %d: something else writes to one of them; stop it and repeat", len(source), kind, len(target))
 		}
-		m.Progress(kind, len(target))
+		counts = append(counts, KindCount{kind, len(source), len(target)})
 	}
 	if err := m.unbind(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	return m.verify(ctx, "target", m.Target)
+	return counts, m.verify(ctx, "target", m.Target)
+}
+
+// prepare checks and completes the source, and returns its Temporal namespace.
+func (m *Migration) prepare(ctx context.Context) (before TemporalNamespace, err error) {
+	for name, store := range map[string]MigrationStore{"source": m.Source, "target": m.Target} {
+		if err := m.refuseServed(ctx, name, store); err != nil {
+			return before, err
+		}
+	}
+	if err := m.Source.CompleteDocuments(ctx); err != nil {
+		return before, fmt.Errorf("complete the source: %w", err)
+	}
+	if err := m.verify(ctx, "source", m.Source); err != nil {
+		return before, err
+	}
+	if before, err = m.installation(m.Source).Temporal(ctx); err != nil {
+		err = fmt.Errorf("read the source's Temporal namespace: %w", err)
+	}
+	return before, err
 }
 
 func (m *Migration) installation(store InstallationStore) Installation {
