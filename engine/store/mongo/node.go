@@ -18,7 +18,11 @@ func (s *Store) PutNode(ctx context.Context, n engine.Node) error {
 		return err
 	}
 	defer s.end()
-	if _, err := s.db.Collection(nodesName).ReplaceOne(ctx, byID(n.ID), n, options.Replace().SetUpsert(true)); err != nil {
+	raw, err := encode(n)
+	if err != nil {
+		return err
+	}
+	if _, err := s.db.Collection(nodesName).ReplaceOne(ctx, byID(n.ID), raw, options.Replace().SetUpsert(true)); err != nil {
 		return fault("write into "+nodesName, err)
 	}
 	return nil

@@ -22,7 +22,7 @@ func TestSearchIndexIsFilledAndChecked(t *testing.T) {
 	if err := exec(s.conn, "DROP TABLE certificate_grams"); err != nil {
 		t.Fatal(err)
 	}
-	if err := exec(s.conn, "PRAGMA user_version = 1"); err != nil {
+	if err := exec(s.conn, "PRAGMA user_version = 2"); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
