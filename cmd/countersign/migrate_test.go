@@ -159,8 +159,8 @@ func TestMigrateToMongoDBAndBack(t *testing.T) {
 		return s.status(p.live.RequestID) == "consumed" && s.status(p.pending.RequestID) == "consumed" && s.status(p.claimed.RequestID) == "consumed"
 	})
 	s.agreed()
-	if out, err := migration(t, "", to, "--data", data); err == nil || !strings.Contains(out, "that the source does not have") {
-		t.Errorf("a target that was served: %v\n%s", err, out)
+	if out, err := migration(t, "", to, "--data", data); err == nil || !strings.Contains(out, "runs on the target") {
+		t.Errorf("a target that is served: %v\n%s", err, out)
 	}
 
 	back := filepath.Join(base, "back")
@@ -174,6 +174,9 @@ func TestMigrateToMongoDBAndBack(t *testing.T) {
 		t.Errorf("a source that another machine serves: %v\n%s", err, out)
 	}
 	s.stop()
+	if out, err := migration(t, "", to, "--data", data); err == nil || !strings.Contains(out, "that the source does not have, or has otherwise: ") {
+		t.Errorf("a target that was served: %v\n%s", err, out)
+	}
 	for _, at := range []string{"migrated-certificates", "migrated-audit_logs"} {
 		_, _ = migration(t, at, from, args...)
 	}
@@ -188,7 +191,9 @@ func TestMigrateToMongoDBAndBack(t *testing.T) {
 	if got := fetchers(s, 4, p.live.Token); got["410 token_consumed"] != 4 {
 		t.Errorf("a token that was used in the second store: %v", got)
 	}
-	eventually(t, "the requests to end", func() bool { return s.status(p.later.RequestID) == "consumed" && s.status(p.late.RequestID) == "consumed" })
+	eventually(t, "the requests to end", func() bool {
+		return s.status(p.later.RequestID) == "consumed" && s.status(p.late.RequestID) == "consumed"
+	})
 	s.agreed()
 }
 
