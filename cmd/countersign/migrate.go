@@ -95,14 +95,14 @@ func migrate(cmd *cobra.Command, config Config, uri, folder string) (err error) 
 	if err != nil {
 		return err
 	}
-	var said time.Time
+	var last time.Time
 	m := engine.Migration{
 		Source: s.store, Target: target, Key: s.auditKey, Clock: engine.SystemClock,
 		Ages: engine.RetentionAges{Tokens: config.Retention.Tokens, Requests: config.Retention.Requests},
 		Progress: func(kind string, documents int) {
-			if now := engine.SystemClock(); now.Sub(said) > progressEvery {
+			if now := engine.SystemClock(); now.Sub(last) > progressEvery {
 				log.InfoContext(ctx, "copying", "kind", kind, "documents", documents)
-				said = now
+				last = now
 			}
 		},
 	}
@@ -110,11 +110,11 @@ func migrate(cmd *cobra.Command, config Config, uri, folder string) (err error) 
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	out := cmd.OutOrStdout()
+	var said strings.Builder
 	for _, c := range counts {
-		fmt.Fprintf(out, "%-22s %8d in the source, %8d in the target\n", strings.ReplaceAll(c.Kind, "_", " "), c.Source, c.Target)
+		fmt.Fprintf(&said, "%-22s %8d in the source, %8d in the target\n", strings.ReplaceAll(c.Kind, "_", " "), c.Source, c.Target)
 	}
-	_, err = fmt.Fprintf(out, "The target has everything, and its audit log is whole.\n%s", s.whatNext(folder))
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%sThe target has everything, and its audit log is whole.\n%s", &said, s.whatNext(folder))
 	return err
 }
 
