@@ -58,7 +58,7 @@ func (i Installation) Temporal(ctx context.Context) (TemporalNamespace, error) {
 // change the same namespace, the first wins; the others get CodeConflict.
 func (i Installation) UseTemporal(ctx context.Context, before, next TemporalNamespace, reason string) error {
 	if err := i.Store.Append(ctx, AuditEntry{
-		Ref: "temporal/" + strconv.FormatInt(before.Change, 10), ProjectID: SystemChain, Time: i.Clock(),
+		Ref: temporalRef(before), ProjectID: SystemChain, Time: i.Clock(),
 		Action: ActionTemporalChanged, Outcome: AuditSuccess, Actor: System,
 		Detail: map[string]string{"namespace_id": next.ID, "namespace": next.Name, "reason": reason},
 	}); err != nil {
@@ -69,4 +69,9 @@ func (i Installation) UseTemporal(ctx context.Context, before, next TemporalName
 		err = CodeConflict
 	}
 	return err
+}
+
+// temporalRef is the Ref of the entry that ends the time in a namespace.
+func temporalRef(before TemporalNamespace) string {
+	return "temporal/" + strconv.FormatInt(before.Change, 10)
 }

@@ -31,6 +31,7 @@ type Store interface {
 	DataKeys
 	NodeStore
 	ColumnChecks
+	DocumentCopies
 	// Ping returns an error if the store does not answer.
 	Ping(ctx context.Context) error
 	// Close releases what the store holds, after writes under way have ended.

@@ -14,9 +14,15 @@ import (
 // anchorWait is how long a start waits for the place of the anchor to answer.
 const anchorWait = 10 * time.Second
 
-// checkAnchor compares the database with its anchor, and keeps the anchor up to date
-// from then on. The last anchor is written when all that writes to the store has ended.
-func (s *system) checkAnchor(ctx context.Context, acceptRestore bool) error {
+// compareAnchor compares the database with its anchor, and writes none.
+func (s *system) compareAnchor(ctx context.Context) error {
+	if err := s.openAnchor(ctx); err != nil {
+		return err
+	}
+	return s.anchors.Check(ctx, false)
+}
+
+func (s *system) openAnchor(ctx context.Context) error {
 	// The token is no setting: every setting is also a flag, and arguments are public.
 	target, err := anchor.Open(ctx, s.config.Anchor.URL, os.Getenv("COUNTERSIGN_ANCHOR_TOKEN"))
 	if err != nil {
@@ -25,6 +31,15 @@ func (s *system) checkAnchor(ctx context.Context, acceptRestore bool) error {
 	s.onClose(func(context.Context) error { return target.Close() })
 	s.anchors = &engine.Anchors{
 		Store: s.store, Target: target, Key: s.auditKey, Every: s.config.Anchor.Interval, Wait: anchorWait, Clock: engine.SystemClock, Log: s.log,
+	}
+	return nil
+}
+
+// checkAnchor compares the database with its anchor, and keeps the anchor up to date
+// from then on. The last anchor is written when all that writes to the store has ended.
+func (s *system) checkAnchor(ctx context.Context, acceptRestore bool) error {
+	if err := s.openAnchor(ctx); err != nil {
+		return err
 	}
 	if err := s.anchors.Check(ctx, acceptRestore); err != nil {
 		return err

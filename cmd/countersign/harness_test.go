@@ -128,6 +128,7 @@ type server struct {
 
 	launched time.Time
 	mongoURI string // of the store, if it is not SQLite
+	keyFile  string // unless it is in the data folder
 }
 
 // start starts the program on a folder and waits until it is ready. What it

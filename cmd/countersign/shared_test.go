@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/pem"
 	"fmt"
 	"log/slog"
@@ -173,7 +174,7 @@ func (s *server) inStoreWithKey(do func(engine.Store, []byte)) {
 	}
 	noError(s.t, err)
 	defer func() { noError(s.t, store.Close()) }()
-	sealer, err := keys.Open(s.t.Context(), keys.Options{KeyFile: filepath.Join(s.dir, "keys", "local.key"), Logger: slog.New(slog.DiscardHandler)})
+	sealer, err := keys.Open(s.t.Context(), keys.Options{KeyFile: cmp.Or(s.keyFile, filepath.Join(s.dir, "keys", "local.key")), Logger: slog.New(slog.DiscardHandler)})
 	noError(s.t, err)
 	defer func() { noError(s.t, sealer.Close()) }()
 	auditKey, err := keys.DataKey(s.t.Context(), sealer, store, "audit-chain")

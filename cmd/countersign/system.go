@@ -151,7 +151,7 @@ func (s *system) openStore(ctx context.Context) error {
 			return err
 		}, mongo.NotYet)
 	} else {
-		s.store, err = sqlite.Open(ctx, filepath.Join(s.config.Data, "db", "countersign.db"))
+		s.store, err = sqlite.Open(ctx, databaseIn(s.config.Data))
 	}
 	if err != nil {
 		return err

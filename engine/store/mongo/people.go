@@ -129,7 +129,7 @@ func (s *Store) addMember(ctx context.Context, m engine.Member) (added bool, err
 	if err != nil || former.RemovedBy == nil {
 		return false, err
 	}
-	if _, err := s.completeRecord(ctx, engine.Record{Audit: *former.RemovedBy}, false); err != nil {
+	if _, err := s.completeRemoval(ctx, former); err != nil {
 		return false, err
 	}
 	m.FormerUntil = former.FormerUntil
@@ -169,13 +169,22 @@ func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, at t
 			if former.RemovedBy == nil {
 				continue // they became a member again meanwhile
 			}
-			added, err := s.completeRecord(ctx, engine.Record{Audit: *former.RemovedBy}, false)
+			added, err := s.completeRemoval(ctx, former)
 			if err == nil && !added {
 				err = engine.CodeNotFound
 			}
 			return added, err
 		}
 	})
+}
+
+// completeRemoval writes the entry of a removal if it is missing. That of a member who
+// came from another store is not named and in the audit log.
+func (s *Store) completeRemoval(ctx context.Context, former memberDocument) (added bool, err error) {
+	if former.RemovedBy.Ref == "" {
+		return false, nil
+	}
+	return s.completeRecord(ctx, engine.Record{Audit: *former.RemovedBy}, false)
 }
 
 // Member implements engine.People.

@@ -41,14 +41,22 @@ func (tx tx) append(e engine.AuditEntry) (added bool, err error) {
 	if e.Ref == "" || e.ProjectID == "" {
 		return false, errUnnamed
 	}
-	head, beside := engine.AuditHead{}, make([]any, len(entries.beside))
-	if _, err := scan(context.Background(), tx, func(rows *sql.Rows) (none struct{}, err error) {
-		return none, rows.Scan(&head.Seq, &head.Hash, &beside[0], &beside[1])
-	}, "SELECT seq, hash, latest_time, max_delay FROM audit_logs WHERE project_id = ? ORDER BY seq DESC LIMIT 1", e.ProjectID); err != nil {
+	head, beside, err := tx.head(e.ProjectID)
+	if err != nil {
 		return false, err
 	}
 	e.Link(tx.auditKey, head)
 	return entries.insert(tx, e, beside...)
+}
+
+// head returns the last link of a chain, and from its row what the columns of the next
+// one follow from.
+func (tx tx) head(chain string) (head engine.AuditHead, beside []any, err error) {
+	beside = make([]any, len(entries.beside))
+	_, err = scan(context.Background(), tx, func(rows *sql.Rows) (none struct{}, err error) {
+		return none, rows.Scan(&head.Seq, &head.Hash, &beside[0], &beside[1])
+	}, "SELECT seq, hash, latest_time, max_delay FROM audit_logs WHERE project_id = ? ORDER BY seq DESC LIMIT 1", chain)
+	return head, beside, err
 }
 
 // UseAuditKey implements [engine.AuditLog].

@@ -39,12 +39,13 @@ type Store struct {
 	conn     *sql.Conn // that connection; after Open only the writer uses it
 	reading  pool
 
-	mu      sync.RWMutex // guards closed, the start of calls, and nodes
-	closed  bool
-	nodes   map[string]engine.Node
-	calls   sync.WaitGroup // writes whose callers still wait
-	queue   chan *job
-	drained chan struct{} // closed when the writer has ended
+	mu       sync.RWMutex // guards closed, the start of calls, and nodes
+	closed   bool
+	readOnly bool // since Open
+	nodes    map[string]engine.Node
+	calls    sync.WaitGroup // writes whose callers still wait
+	queue    chan *job
+	drained  chan struct{} // closed when the writer has ended
 }
 
 // errClosed is returned by a write after Close.
@@ -60,6 +61,42 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	}
 	go s.write(s.conn)
 	return s, nil
+}
+
+// errReadOnly is returned by a write to a store that only reads.
+var errReadOnly = errors.New("sqlite: the store was opened only to read")
+
+// OpenReadOnly opens an existing database, of this program's schema, and changes nothing
+// in it: every write fails. SQLite may make the two files beside a database that belong
+// to its write-ahead log, if they are missing.
+func OpenReadOnly(ctx context.Context, path string) (*Store, error) {
+	s := newStore()
+	s.readOnly = true
+	close(s.drained) // there is no writer
+	err := s.openReadOnly(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, errors.Join(err, s.disconnect()))
+	}
+	return s, nil
+}
+
+func (s *Store) openReadOnly(ctx context.Context, path string) (err error) {
+	if s.path, err = filepath.Abs(path); err != nil {
+		return err
+	}
+	if _, err := os.Stat(s.path); err != nil {
+		return err
+	}
+	readers, err := connectAs(s.path, "ro", max(4, 2*runtime.GOMAXPROCS(0)), "query_only(1)")
+	if err != nil {
+		return err
+	}
+	s.reading = readers
+	versions, err := scan(ctx, readers, func(rows *sql.Rows) (v int, err error) { return v, rows.Scan(&v) }, "PRAGMA user_version")
+	if err == nil && versions[0] != len(migrations) {
+		err = fmt.Errorf("the database has schema %d, this program has schema %d: start a server of this version on it once, and stop it", versions[0], len(migrations))
+	}
+	return err
 }
 
 func newStore() *Store {
@@ -103,7 +140,12 @@ func (s *Store) open(ctx context.Context, path string) (err error) {
 // connect opens a pool. Temporary tables stay in memory, because no stored data may
 // reach a shared folder.
 func connect(path string, connections int, pragmas ...string) (*sql.DB, error) {
-	options := url.Values{"_pragma": append(pragmas, "busy_timeout(10000)", "temp_store(memory)", "trusted_schema(0)")}
+	return connectAs(path, "rw", connections, pragmas...)
+}
+
+// connectAs is connect with a mode of SQLite's: rw, or ro only to read.
+func connectAs(path, mode string, connections int, pragmas ...string) (*sql.DB, error) {
+	options := url.Values{"mode": {mode}, "_pragma": append(pragmas, "busy_timeout(10000)", "temp_store(memory)", "trusted_schema(0)")}
 	name := url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}
 	db, err := sql.Open("sqlite", name.String())
 	if err != nil {

@@ -38,14 +38,9 @@ func (s *Store) Settle(ctx context.Context, mine engine.Settlement, rec engine.R
 }
 
 func (tx tx) settle(mine engine.Settlement, rec engine.Record) (settled, error) {
-	expiresAt, err := scan(context.Background(), tx, func(rows *sql.Rows) (at int64, err error) { return at, rows.Scan(&at) },
-		"SELECT expires_at FROM download_tokens WHERE id = ?", mine.Digest)
+	ofToken, err := tx.expiry(mine.Digest)
 	if err != nil {
 		return settled{}, err
-	}
-	var ofToken any
-	if len(expiresAt) > 0 {
-		ofToken = expiresAt[0]
 	}
 	inserted, err := settlements.insert(tx, mine, ofToken)
 	if err != nil {
@@ -65,6 +60,16 @@ func (tx tx) settle(mine engine.Settlement, rec engine.Record) (settled, error) 
 		err = engine.CodeConflict
 	}
 	return settled{winner: winner, won: true}, err
+}
+
+// expiry is the column expires_at of a token, or nil if there is no such token.
+func (tx tx) expiry(digest string) (any, error) {
+	expiresAt, err := scan(context.Background(), tx, func(rows *sql.Rows) (at int64, err error) { return at, rows.Scan(&at) },
+		"SELECT expires_at FROM download_tokens WHERE id = ?", digest)
+	if err != nil || len(expiresAt) == 0 {
+		return nil, err
+	}
+	return expiresAt[0], nil
 }
 
 // PurgeTokens implements [engine.Tokens].

@@ -33,6 +33,9 @@ type tx struct {
 // disk. A caller whose context ends gets the context's error; the write may still be
 // done then, but never in part.
 func update[T any](ctx context.Context, s *Store, do func(tx) (T, error)) (found T, err error) {
+	if s.readOnly {
+		return found, errReadOnly
+	}
 	s.mu.RLock()
 	if s.closed {
 		s.mu.RUnlock()

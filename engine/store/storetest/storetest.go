@@ -85,6 +85,12 @@ func Run(t *testing.T, open func(t *testing.T) engine.Store, limits ...Limit) {
 			ok(t, s.Close())
 		})
 	}
+	t.Run("copies", func(t *testing.T) {
+		source, target := open(t), open(t)
+		copies(t, source, target)
+		ok(t, source.Close())
+		ok(t, target.Close())
+	})
 	for name := range reasons {
 		t.Errorf("the limit %q names no contract", name)
 	}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// promised is what an installation owes its users when it is carried to another store.
+type promised struct {
+	boot                    bootstrapFile
+	live, late              minted // tokens that nobody has used: of a mint, and of a claim
+	pending, later, claimed waiting
+	used                    minted
+}
+
+// promises makes requests of every state. Those named later are for the way back.
+func (s *server) promises(extra int) promised {
+	s.t.Helper()
+	s.must(http.StatusOK, nil, "admin", http.MethodPut, s.project()+"/certificate-policy",
+		`{"allow_key_export":true,"approval":{"mode":"key_export","required_approvals":1,"ttl_seconds":3600,"claim_window_seconds":3600},
+		"token_ttl_seconds":3600,"min_passphrase_length":8,"allow_legacy_encryption":true}`)
+	p := promised{live: s.mint(0, "fullchain", `,"ttl_seconds":3600`), used: s.mint(0, "fullchain")}
+	if status, _ := s.fetch(p.used.Token); status != http.StatusOK {
+		s.t.Fatalf("download: %d", status)
+	}
+	p.pending, p.later, p.claimed = s.waits("operator", "key"), s.waits("operator", "key"), s.waits("operator", "key")
+	s.refused("approve", http.StatusOK, "")(s.decide("approver", p.claimed, "approve"))
+	twice := s.waits("operator", "key")
+	s.refused("approve", http.StatusOK, "")(s.decide("approver", twice, "approve"))
+	for range 2 { // the second claim revokes the first token
+		s.must(http.StatusCreated, &p.late, "operator", http.MethodPost, s.project()+"/requests/"+twice.RequestID+"/token", "{}")
+	}
+	denied, cancelled := s.waits("operator", "key"), s.waits("operator", "key")
+	s.refused("deny", http.StatusOK, "")(s.decide("approver", denied, "deny"))
+	s.must(http.StatusOK, nil, "operator", http.MethodPost, s.project()+"/requests/"+cancelled.RequestID+"/cancel", "{}")
+	for range extra {
+		m := s.mint(0, "cert")
+		if status, _ := s.fetch(m.Token); status != http.StatusOK {
+			s.t.Fatalf("download: %d", status)
+		}
+	}
+	eventually(s.t, "the used token's request to be consumed", func() bool { return s.status(p.used.RequestID) == "consumed" })
+	p.boot = s.boot
+	return p
+}
+
+// once redeems a token by several callers.
+func (s *server) once(what, token string) {
+	s.t.Helper()
+	if got := fetchers(s, 4, token); got["200 "] != 1 {
+		s.t.Errorf("%s: %v", what, got)
+	}
+}
+
+// claimsAndFetches claims an approved request and redeems the token.
+func (s *server) claimsAndFetches(w waiting) {
+	s.t.Helper()
+	var m minted
+	s.must(http.StatusCreated, &m, "operator", http.MethodPost, s.project()+"/requests/"+w.RequestID+"/token", "{}")
+	s.once("a claimed token", m.Token)
+}
+
+// serveTarget starts a production server on a store that was carried over.
+func serveTarget(t *testing.T, p promised, data, key, uri string) *server {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "bootstrap.json")
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(key), "..", "..", "bootstrap.json"))
+	noError(t, err)
+	noError(t, os.WriteFile(file, text, 0o600))
+	cmd := exec.Command(binary(t), "serve", "--data", data, "--keeper-file", key, "--listen", "127.0.0.1:0", "--listen-admin=", "--public-url", "")
+	cmd.Env = append(os.Environ(), "COUNTERSIGN_MONGODB_URI="+uri)
+	s := serveOn(t, cmd, file)
+	s.dir, s.mongoURI, s.keyFile = data, uri, key
+	s.boot.APIKeys, s.boot.Certificates, s.boot.ProjectID = p.boot.APIKeys, p.boot.Certificates, p.boot.ProjectID
+	return s
+}
+
+// filesOf are the digests of the files of a database folder that hold data.
+func filesOf(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	sums := map[string]string{}
+	noError(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(path, "-shm") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if sum := sha256.Sum256(text); len(text) > 0 {
+			sums[path] = hex.EncodeToString(sum[:])
+		}
+		return err
+	}))
+	return sums
+}
+
+// migration runs the command, and kills it at a place unless that is "".
+func migration(t *testing.T, killedAt string, env []string, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary(t), append([]string{"migrate"}, args...)...)
+	cmd.Env = append(append(os.Environ(), "COUNTERSIGN_FAILPOINT="+killedAt), env...)
+	out, err := cmd.CombinedOutput()
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); killedAt != "" && (!ok || !status.Signaled()) {
+		t.Fatalf("it was not killed at %s: %v\n%s", killedAt, err, out)
+	}
+	return string(out), err
+}
+
+// An installation is carried from SQLite to MongoDB and back. Each way is killed twice in
+// the middle. Nothing that was promised is lost, nothing can be used twice, and the
+// source stays as it was.
+func TestMigrateToMongoDBAndBack(t *testing.T) {
+	t.Parallel()
+	base, uri, extra := t.TempDir(), mongoURI(t), 12
+	if soak {
+		extra = 10_000
+	}
+	data := filepath.Join(base, "data")
+	s := startSmall(t, binary(t), data)
+	p := s.promises(extra)
+	s.stop()
+	key := filepath.Join(data, "keys", "local.key")
+
+	before := filesOf(t, filepath.Join(data, "db"))
+	to := []string{"COUNTERSIGN_MIGRATE_TO_MONGODB=" + uri}
+	for _, at := range []string{"migrated-download_requests", "migrated-audit_logs"} {
+		_, _ = migration(t, at, to, "--data", data)
+	}
+	out, err := migration(t, "", to, "--data", data)
+	if err != nil || !strings.Contains(out, "keeper.file set to "+key) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for range 2 { // once it is whole, repeating changes nothing
+		if again, err := migration(t, "", to, "--data", data); err != nil || counted(again) != counted(out) {
+			t.Errorf("repeated: %v\n%s\nbefore:\n%s", err, again, out)
+		}
+	}
+	if after := filesOf(t, filepath.Join(data, "db")); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("the source was changed: %v, was %v", after, before)
+	}
+
+	s = serveTarget(t, p, filepath.Join(base, "node"), key, uri)
+	s.agreed()
+	if got := fetchers(s, 4, p.used.Token); got["410 token_consumed"] != 4 {
+		t.Errorf("a token of before that was used: %v", got)
+	}
+	s.once("a live token of before", p.live.Token)
+	s.refused("approve", http.StatusOK, "")(s.decide("approver", p.pending, "approve"))
+	s.claimsAndFetches(p.pending)
+	s.claimsAndFetches(p.claimed)
+	eventually(t, "the requests to end", func() bool {
+		return s.status(p.live.RequestID) == "consumed" && s.status(p.pending.RequestID) == "consumed" && s.status(p.claimed.RequestID) == "consumed"
+	})
+	s.agreed()
+	if out, err := migration(t, "", to, "--data", data); err == nil || !strings.Contains(out, "runs on the target") {
+		t.Errorf("a target that is served: %v\n%s", err, out)
+	}
+
+	back := filepath.Join(base, "back")
+	from := []string{"COUNTERSIGN_MONGODB_URI=" + uri}
+	args := []string{"--data", filepath.Join(base, "node"), "--keeper-file", key, "--to-data", back}
+	if out, err := migration(t, "", from, args...); err == nil || !strings.Contains(out, "in use by another process") {
+		t.Errorf("a source that is served: %v\n%s", err, out)
+	}
+	elsewhere := append([]string{"--data", filepath.Join(base, "elsewhere")}, args[2:]...)
+	if out, err := migration(t, "", from, elsewhere...); err == nil || !strings.Contains(out, "runs on the source") {
+		t.Errorf("a source that another machine serves: %v\n%s", err, out)
+	}
+	s.stop()
+	if out, err := migration(t, "", to, "--data", data); err == nil || !strings.Contains(out, "that the source does not have, or has otherwise: ") {
+		t.Errorf("a target that was served: %v\n%s", err, out)
+	}
+	for _, at := range []string{"migrated-certificates", "migrated-audit_logs"} {
+		_, _ = migration(t, at, from, args...)
+	}
+	if out, err = migration(t, "", from, args...); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s = serveTarget(t, p, back, key, "")
+	s.agreed()
+	s.refused("approve", http.StatusOK, "")(s.decide("approver", p.later, "approve"))
+	s.claimsAndFetches(p.later)
+	s.once("a token of the first store", p.late.Token)
+	if got := fetchers(s, 4, p.live.Token); got["410 token_consumed"] != 4 {
+		t.Errorf("a token that was used in the second store: %v", got)
+	}
+	eventually(t, "the requests to end", func() bool {
+		return s.status(p.later.RequestID) == "consumed" && s.status(p.late.RequestID) == "consumed"
+	})
+	s.agreed()
+}
+
+// counted are the lines of the command's output that count documents.
+func counted(out string) (lines string) {
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, " in the source, ") {
+			lines += line
+		}
+	}
+	return lines
+}
