@@ -163,8 +163,26 @@ func TestMigrateToMongoDBAndBack(t *testing.T) {
 		t.Errorf("a target that is served: %v\n%s", err, out)
 	}
 
+	s = migratedBack(s, p, base, to)
+	s.refused("approve", http.StatusOK, "")(s.decide("approver", p.later, "approve"))
+	s.claimsAndFetches(p.later)
+	s.once("a token of the first store", p.late.Token)
+	if got := fetchers(s, 4, p.live.Token); got["410 token_consumed"] != 4 {
+		t.Errorf("a token that was used in the second store: %v", got)
+	}
+	eventually(t, "the requests to end", func() bool {
+		return s.status(p.later.RequestID) == "consumed" && s.status(p.late.RequestID) == "consumed"
+	})
+	s.agreed()
+}
+
+// migratedBack carries the installation of a server on MongoDB, which it stops, to a fresh
+// data folder, and serves it there. to are the variables of the way to MongoDB.
+func migratedBack(s *server, p promised, base string, to []string) *server {
+	t, key, data := s.t, s.keyFile, filepath.Join(base, "data")
+	t.Helper()
 	back := filepath.Join(base, "back")
-	from := []string{"COUNTERSIGN_MONGODB_URI=" + uri}
+	from := []string{"COUNTERSIGN_MONGODB_URI=" + s.mongoURI}
 	args := []string{"--data", filepath.Join(base, "node"), "--keeper-file", key, "--to-data", back}
 	if out, err := migration(t, "", from, args...); err == nil || !strings.Contains(out, "in use by another process") {
 		t.Errorf("a source that is served: %v\n%s", err, out)
@@ -180,21 +198,12 @@ func TestMigrateToMongoDBAndBack(t *testing.T) {
 	for _, at := range []string{"migrated-certificates", "migrated-audit_logs"} {
 		_, _ = migration(t, at, from, args...)
 	}
-	if out, err = migration(t, "", from, args...); err != nil {
+	if out, err := migration(t, "", from, args...); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	s = serveTarget(t, p, back, key, "")
 	s.agreed()
-	s.refused("approve", http.StatusOK, "")(s.decide("approver", p.later, "approve"))
-	s.claimsAndFetches(p.later)
-	s.once("a token of the first store", p.late.Token)
-	if got := fetchers(s, 4, p.live.Token); got["410 token_consumed"] != 4 {
-		t.Errorf("a token that was used in the second store: %v", got)
-	}
-	eventually(t, "the requests to end", func() bool {
-		return s.status(p.later.RequestID) == "consumed" && s.status(p.late.RequestID) == "consumed"
-	})
-	s.agreed()
+	return s
 }
 
 // counted are the lines of the command's output that count documents.

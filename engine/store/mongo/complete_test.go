@@ -26,6 +26,7 @@ func TestCompleteDocuments(t *testing.T) {
 			t.Fatal(err)
 		}
 		linked(t, first)
+		ended(t, first)
 		whole := snapshot(t, db)
 		complete := func() {
 			t.Helper()
@@ -33,6 +34,7 @@ func TestCompleteDocuments(t *testing.T) {
 			if err := next.CompleteDocuments(ctx); err != nil {
 				t.Fatal(err)
 			}
+			ended(t, next)
 			if again := snapshot(t, db); again != whole {
 				t.Fatalf("completed\n%s\nwant\n%s", again, whole)
 			}

@@ -149,6 +149,7 @@ func (r repair) run(t *testing.T, uri string, db *driver.Database) {
 		t.Fatal(err)
 	}
 	linked(t, first)
+	ended(t, first)
 	whole := snapshot(t, db)
 	for _, gone := range append(r.missing, missing{"audit_logs", "prj/0000000000000000001"}) {
 		if result, err := db.Collection(gone.collection).DeleteOne(ctx, bson.D{{Key: "_id", Value: gone.id}}); err != nil || result.DeletedCount != 1 {
@@ -188,6 +189,7 @@ func TestNewMembershipCompletesTheRemoval(t *testing.T) {
 			t.Fatal(err)
 		}
 		linked(t, first)
+		ended(t, first)
 		if result, err := db.Collection("audit_logs").DeleteOne(ctx, bson.D{{Key: "ref", Value: removed.Audit.Ref}}); err != nil || result.DeletedCount != 1 {
 			t.Fatal(result, err)
 		}
@@ -209,6 +211,14 @@ func linked(t *testing.T, s *mongo.Store) {
 		if _, err := s.AuditAfter(t.Context(), chain, 0, 1); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// ended closes the store of a process that has crashed, which links no entry any more.
+func ended(t *testing.T, s *mongo.Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -255,6 +265,7 @@ func TestWhoeverFindsARequestCompletesIt(t *testing.T) {
 					t.Fatal(err)
 				}
 				linked(t, opened)
+				ended(t, opened)
 				whole := snapshot(t, db)
 				for _, name := range []string{"download_tokens", "audit_logs"} {
 					if _, err := db.Collection(name).DeleteMany(ctx, bson.D{}); err != nil {
@@ -289,12 +300,14 @@ func TestResumingCompletesARequest(t *testing.T) {
 			t.Fatal(err)
 		}
 		linked(t, opened)
+		ended(t, opened)
 		whole := snapshot(t, db)
 		resume := func(now time.Time) {
 			next := open(t, uri)
 			transitions := &engine.Transitions{Store: next, Clock: func() time.Time { return now }}
 			result, err := transitions.Resume(ctx, engine.ResumeCommand{ProjectID: "prj", RequestID: "req_a"})
 			linked(t, next)
+			ended(t, next)
 			if err != nil || result.Request.Version != 1 || result.Request.Status != engine.StatusIssued {
 				t.Fatalf("%+v, %v", result, err)
 			}
