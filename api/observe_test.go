@@ -144,8 +144,11 @@ func TestFaultsOfADownload(t *testing.T) {
 	f.downloads.Formats = whole
 	store.settle = errBroken
 	f.do("", "GET", path, "").problem(503, engine.CodeAuditUnavailable)
-	if r := f.reported(); r.RequestID != m.RequestID || r.TokenDigest != "" {
-		t.Errorf("the workflow is not asked to complete the record: %+v", r)
+	f.do("operator", "DELETE", "{p}/requests/"+m.RequestID+"/token", "").problem(503, engine.CodeAuditUnavailable)
+	for range 2 {
+		if r := f.reported(); r.RequestID != m.RequestID || r.TokenDigest != "" {
+			t.Errorf("the workflow is not asked to complete the record: %+v", r)
+		}
 	}
 	store.settle, store.token = nil, errBroken
 	f.do("", "GET", path, "").problem(500, "internal")

@@ -117,15 +117,16 @@ func (m *Migration) Run(ctx context.Context) ([]KindCount, error) {
 	if err := m.unbind(ctx); err != nil {
 		return nil, err
 	}
-	return counts, m.verify(ctx, "target", m.Target)
+	if err := m.verify(ctx, "target", m.Target); err != nil {
+		return nil, err
+	}
+	return counts, m.refuseAnyServed(ctx) // one may have started meanwhile
 }
 
 // prepare checks and completes the source, and returns its Temporal namespace.
 func (m *Migration) prepare(ctx context.Context) (before TemporalNamespace, err error) {
-	for name, store := range map[string]MigrationStore{"source": m.Source, "target": m.Target} {
-		if err := m.refuseServed(ctx, name, store); err != nil {
-			return before, err
-		}
+	if err := m.refuseAnyServed(ctx); err != nil {
+		return before, err
 	}
 	if err := m.Source.CompleteDocuments(ctx); err != nil {
 		return before, fmt.Errorf("complete the source: %w", err)
@@ -154,6 +155,10 @@ func (m *Migration) unbind(ctx context.Context) error {
 		return fmt.Errorf("leave the source's Temporal namespace: %w", err)
 	}
 	return nil
+}
+
+func (m *Migration) refuseAnyServed(ctx context.Context) error {
+	return errors.Join(m.refuseServed(ctx, "source", m.Source), m.refuseServed(ctx, "target", m.Target))
 }
 
 // refuseServed returns an error if a server runs on a store.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ const (
 	nodeInterval = 30 * time.Second
 	nodeLife     = 3 * nodeInterval // a node that was not seen for so long has ended
 	nodeKept     = 24 * time.Hour   // and is then removed
+	removeWithin = 2 * time.Second
 	// clockTolerance is how far a node's clock may be ahead of another's.
 	clockTolerance = 2 * time.Second
 )
@@ -65,18 +67,16 @@ func (n *Nodes) Others() []NodeDifference {
 
 // Run compares the nodes until ctx ends, and then removes this one.
 func (n *Nodes) Run(ctx context.Context) {
-	tick := time.NewTicker(nodeInterval)
-	defer tick.Stop()
 	for {
 		if err := n.Compare(ctx); err != nil && ctx.Err() == nil {
 			n.Log.WarnContext(ctx, "the nodes of this installation could not be compared", "error", err)
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(rand.N(2 * nodeInterval)): // not always as long after the others
 			continue
 		case <-ctx.Done():
 		}
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), clockTolerance)
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
 		defer cancel()
 		if err := n.Store.RemoveNode(ending, n.ID); err != nil {
 			n.Log.WarnContext(ctx, "this node could not be removed from the list of nodes; the others see it for a moment longer", "error", err)
@@ -86,7 +86,7 @@ func (n *Nodes) Run(ctx context.Context) {
 }
 
 // Compare stores what this node has to say, and compares it with the other nodes. It
-// logs every change of what differs.
+// logs each difference once.
 func (n *Nodes) Compare(ctx context.Context) error {
 	now := n.Clock()
 	self := Node{ID: n.ID, Host: n.Host, SeenAt: now, Settings: n.Settings()}

@@ -32,7 +32,9 @@ func (d *Downloads) Revoke(ctx context.Context, caller Caller, r Request) error 
 	winner, won, err := d.Store.Settle(ctx, s, s.record(found.Token))
 	switch {
 	case err != nil:
-		return Errorf(CodeAuditUnavailable, "the revocation could not be recorded; try again").Because(err)
+		// If the settlement is stored, the workflow completes its record.
+		d.Workflows.ReportSettlement(SettlementReport{ProjectID: r.ProjectID, RequestID: r.ID})
+		return Errorf(CodeAuditUnavailable, "the revocation could not be recorded; the token may be revoked already; look at the request, and try again if it is not").Because(err)
 	case !won && winner.byClaim():
 		return d.revokeClaimed(ctx, caller, r)
 	case !won:

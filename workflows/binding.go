@@ -120,3 +120,45 @@ func (c *Client) claimNamespace(ctx context.Context, installation string) (owner
 	}
 	return c.owner(ctx)
 }
+
+// scheduleCheck is how often KeepSchedules looks.
+const scheduleCheck = 5 * time.Minute
+
+// KeepSchedules makes the schedules again, until ctx ends, if Temporal was emptied while
+// this process ran: reconciliation then gives every request that has not ended a new
+// workflow. A server that starts is refused there all the same.
+func (c *Client) KeepSchedules(ctx context.Context, of engine.Installation, ages engine.RetentionAges) {
+	tick := time.NewTicker(scheduleCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := c.restoreSchedules(ctx, of, ages); err != nil && ctx.Err() == nil {
+			c.log.Error("the schedules in Temporal could not be checked", "error", err)
+		}
+	}
+}
+
+func (c *Client) restoreSchedules(ctx context.Context, of engine.Installation, ages engine.RetentionAges) error {
+	owner, err := c.owner(ctx)
+	if err != nil || owner == of.ID() {
+		return err
+	}
+	if owner == "" {
+		c.log.Error("Temporal was emptied; requests that have not ended get new workflows. Stop all servers and start one once with --accept-temporal")
+		owner, err = c.claimNamespace(ctx, of.ID())
+	}
+	if err == nil && owner != of.ID() {
+		err = fmt.Errorf("the Temporal namespace belongs to the installation %s now, and this one is %s", owner, of.ID())
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.ScheduleRetention(ctx, ages); err != nil {
+		return err
+	}
+	return c.Reconcile(ctx)
+}

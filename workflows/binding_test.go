@@ -119,3 +119,23 @@ func TestFirstStartsAgainstDifferentTemporals(t *testing.T) {
 	}
 	refused(t, lost[0], "--accept-temporal")
 }
+
+// A node that runs while Temporal is emptied makes the schedules again, so that requests
+// which nobody asks for end too.
+func TestSchedulesOfAnEmptiedTemporalAreMadeAgain(t *testing.T) {
+	d := newTestbed(t, engine.SystemClock)
+	d.decide(d.order("req_1", engine.RoleOperator))
+	temporal, c, stop := temporalOn(t, d, t.TempDir()) // it has nothing of the installation
+	defer stop()
+	noError(t, c.restoreSchedules(t.Context(), d.installation("one"), engine.RetentionAges{}))
+	var done Reconciled
+	run := firstRun(t, temporal, reconciliationID)
+	resultOfRun(t, temporal, reconciliationID, temporal.GetWorkflow(t.Context(), run.WorkflowID, run.FirstExecutionRunID), &done)
+	if done.Resumed != 1 {
+		t.Errorf("%+v", done)
+	}
+	_, err := temporal.ScheduleClient().GetHandle(t.Context(), retentionID).Describe(t.Context())
+	noError(t, err)
+	noError(t, c.restoreSchedules(t.Context(), d.installation("one"), engine.RetentionAges{}))
+	refused(t, c.restoreSchedules(t.Context(), d.installation("two"), engine.RetentionAges{}), d.installation("one").ID())
+}

@@ -196,6 +196,15 @@ func (c *Client) send(ctx context.Context, requestID, name string, command any) 
 	return r, err
 }
 
+// ReportWithin sets in what time a backlog of reports is sent, 5 minutes by default.
+// Where other nodes run workflows, it must be shorter than the engine waits for the
+// report of a token whose life is over (30 seconds): they do not know what waits here.
+func (c *Client) ReportWithin(within time.Duration) {
+	c.reports.mu.Lock()
+	defer c.reports.mu.Unlock()
+	c.reports.within = within
+}
+
 // ReportReuse implements [engine.Workflows].
 func (c *Client) ReportReuse(t engine.Token) { c.reuses.add(t) }
 

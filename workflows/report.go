@@ -21,8 +21,8 @@ const (
 	reportQueue     = 200_000
 	reportSenders   = 4
 	reportAttempts  = 5
-	reportsASecond  = 10 // while downloads come in; also the burst
-	backlogSentIn   = 5 * time.Minute
+	reportsASecond  = 10              // while downloads come in; also the burst
+	backlogSentIn   = 5 * time.Minute // where one process has all workers
 	quietAfter      = 250 * time.Millisecond
 	attemptTimeout  = 5 * time.Second
 	firstRetryAfter = time.Second
@@ -43,7 +43,8 @@ type reporter struct {
 
 	mu     sync.Mutex
 	closed bool
-	last   time.Time // when the last report was added
+	last   time.Time     // when the last report was added
+	within time.Duration // in which a backlog is sent
 	// undelivered are the reports of the queue by request, for a workflow that
 	// asks before its signal arrives.
 	undelivered map[string]engine.SettlementReport
@@ -53,7 +54,7 @@ func newReporter(temporal client.Client, resume func(ctx context.Context, projec
 	ctx, stop := context.WithCancel(context.Background())
 	r := &reporter{
 		temporal: temporal, resume: resume, log: log, queue: make(chan engine.SettlementReport, reportQueue),
-		limit: rate.NewLimiter(reportsASecond, reportsASecond), stop: stop, undelivered: map[string]engine.SettlementReport{},
+		limit: rate.NewLimiter(reportsASecond, reportsASecond), stop: stop, undelivered: map[string]engine.SettlementReport{}, within: backlogSentIn,
 	}
 	for range reportSenders {
 		r.senders.Go(func() { r.run(ctx) })
@@ -107,13 +108,22 @@ func (r *reporter) forget(requestID string) {
 	delete(r.undelivered, requestID)
 }
 
+// delivered forgets a report, unless another one of the request has come meanwhile.
+func (r *reporter) delivered(report engine.SettlementReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.undelivered[report.RequestID] == report {
+		delete(r.undelivered, report.RequestID)
+	}
+}
+
 // awaitTurn waits until the next report may be sent.
 func (r *reporter) awaitTurn(ctx context.Context) error {
 	for {
 		r.mu.Lock()
-		quiet := r.closed || engine.SystemClock().Sub(r.last) >= quietAfter
+		quiet, within := r.closed || engine.SystemClock().Sub(r.last) >= quietAfter, r.within
 		r.mu.Unlock()
-		r.limit.SetLimit(reportsASecond + rate.Limit(float64(len(r.queue))/backlogSentIn.Seconds()))
+		r.limit.SetLimit(reportsASecond + rate.Limit(float64(len(r.queue))/within.Seconds()))
 		if quiet || r.limit.Allow() {
 			return ctx.Err()
 		}
@@ -135,7 +145,7 @@ func (r *reporter) run(ctx context.Context) {
 			r.addAgain(report)
 			continue
 		}
-		r.forget(report.RequestID)
+		r.delivered(report)
 	}
 }
 

@@ -137,7 +137,13 @@ func (c *Client) reconcile(ctx context.Context) (done Reconciled, err error) {
 // reconcileOne resumes a request that has no workflow. A workflow that let the
 // request's deadline pass looks at the request again.
 func (c *Client) reconcileOne(ctx context.Context, r engine.Request) (started bool, err error) {
-	started, err = c.resume(ctx, r.ProjectID, r.ID)
+	r, err = c.requests.Request(ctx, r.ProjectID, r.ID)
+	if errors.Is(err, engine.CodeNotFound) || err == nil && r.Status.Ended() {
+		return false, nil // meanwhile
+	}
+	if err == nil {
+		started, err = c.resume(ctx, r.ProjectID, r.ID)
+	}
 	if started || err != nil || !r.Overdue(c.clock()) {
 		return started, err
 	}

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -146,13 +147,14 @@ func (h *Hub) catchUp(ctx context.Context, system int64) (int64, error) {
 				return system, err
 			}
 		}
+		var failed []error
 		for chain, entries := range byChain {
 			if err := h.give(ctx, chain, entries); err != nil {
-				return system, err
+				failed = append(failed, fmt.Errorf("project %s: %w", chain, err)) // the other projects go on
 			}
 		}
-		if len(news) < feedPage {
-			return system, nil
+		if len(news) < feedPage || len(failed) > 0 {
+			return system, errors.Join(failed...)
 		}
 	}
 }

@@ -44,7 +44,7 @@ type Pace struct {
 func (p Pace) orDefault() Pace {
 	return Pace{
 		Poll: cmp.Or(p.Poll, 500*time.Millisecond), Heartbeat: cmp.Or(p.Heartbeat, 15*time.Second),
-		Recheck: cmp.Or(p.Recheck, time.Minute), SendTimeout: cmp.Or(p.SendTimeout, 10*time.Second),
+		Recheck: cmp.Or(p.Recheck, 15*time.Second), SendTimeout: cmp.Or(p.SendTimeout, 10*time.Second),
 	}
 }
 
@@ -221,7 +221,7 @@ func (st *Stream) write(found []entryEvents, to int64, fed bool) error {
 		}
 		changed = changed || o.rightsChanged
 	}
-	if changed || st.buffer.Len() > before && (!fed || st.checked == 0 || st.over()) {
+	if changed || st.buffer.Len() > before && (!fed || st.checked == 0 || st.due()) {
 		moment := st.rights.now()
 		if err := st.check(); err != nil {
 			st.buffer.Truncate(before)
@@ -235,8 +235,12 @@ func (st *Stream) write(found []entryEvents, to int64, fed bool) error {
 	return nil
 }
 
-// over reports whether the caller's credential has ended, as far as time decides.
-func (st *Stream) over() bool { return !st.ends.IsZero() && !st.clock().Before(st.ends) }
+// due reports whether the caller's credential has ended, as far as time decides, or
+// their rights were not read for a while.
+func (st *Stream) due() bool {
+	now := st.clock()
+	return !now.Before(st.checkAt) || !st.ends.IsZero() && !now.Before(st.ends)
+}
 
 // check reads the caller's rights.
 func (st *Stream) check() (err error) {
@@ -248,7 +252,7 @@ func (st *Stream) check() (err error) {
 // heartbeat keeps the connection open, and shows the server whether the client is
 // still there.
 func (st *Stream) heartbeat() error {
-	if st.over() || !st.clock().Before(st.checkAt) {
+	if st.due() {
 		if err := st.check(); err != nil {
 			return err
 		}

@@ -126,6 +126,9 @@ func (s *system) bootstrapServe(ctx context.Context, url string) error {
 		return err
 	}
 	if _, err := s.admin.CreateUser(ctx, engine.Caller{Principal: installer}, user, engine.Secret(ui.Password)); err != nil {
+		if filled, unknown := s.hasUsers(context.WithoutCancel(ctx)); filled || unknown != nil {
+			return errors.Join(err, unknown) // the user may be stored, and only the file has the password
+		}
 		return errors.Join(err, os.Remove(path))
 	}
 	s.log.Info("wrote the first administrator's password and API key to the bootstrap file", "file", path)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // promised is what an installation owes its users when it is carried to another store.
@@ -132,6 +134,7 @@ func TestMigrateToMongoDBAndBack(t *testing.T) {
 	to := []string{"COUNTERSIGN_MIGRATE_TO_MONGODB=" + uri}
 	for _, at := range []string{"migrated-download_requests", "migrated-audit_logs"} {
 		_, _ = migration(t, at, to, "--data", data)
+		refusesPart(t, filepath.Join(base, "node"), key, uri)
 	}
 	out, err := migration(t, "", to, "--data", data)
 	if err != nil || !strings.Contains(out, "keeper.file set to "+key) {
@@ -174,6 +177,18 @@ func TestMigrateToMongoDBAndBack(t *testing.T) {
 		return s.status(p.later.RequestID) == "consumed" && s.status(p.late.RequestID) == "consumed"
 	})
 	s.agreed()
+}
+
+// refusesPart starts a server on a target that has a part of the documents.
+func refusesPart(t *testing.T, data, key, uri string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary(t), "serve", "--data", data, "--keeper-file", key, "--listen", "127.0.0.1:0", "--listen-admin=")
+	cmd.Env = append(os.Environ(), "COUNTERSIGN_MONGODB_URI="+uri)
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "repeat that first") {
+		t.Errorf("a server on a part of the target: %v\n%s", err, out)
+	}
 }
 
 // migratedBack carries the installation of a server on MongoDB, which it stops, to a fresh

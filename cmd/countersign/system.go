@@ -170,6 +170,15 @@ func (s *system) openKeys(ctx context.Context) error {
 	if err != nil && !errors.Is(err, engine.CodeNotFound) {
 		return err
 	}
+	if !inUse { // the first start makes the key before it makes a user
+		filled, err := s.hasUsers(ctx)
+		if err != nil {
+			return err
+		}
+		if filled {
+			return errors.New("the database has users and no audit key, so it is not whole: if a migration to it was interrupted, repeat that first; otherwise restore the database from a backup")
+		}
+	}
 	s.keys, err = keys.Open(ctx, keys.Options{
 		Keeper: s.config.Keeper.URL, Previous: s.config.Keeper.Previous, KeyFile: s.config.Keeper.File, InUse: inUse, Logger: s.log,
 	})
@@ -256,7 +265,12 @@ func (s *system) startUseCases(ctx context.Context) error {
 	if err := s.workflows.ScheduleRetention(ctx, ages); err != nil {
 		return err
 	}
-	return s.workflows.Reconcile(ctx)
+	if err := s.workflows.Reconcile(ctx); err != nil {
+		return err
+	}
+	of := engine.Installation{Store: s.store, Key: s.auditKey, Clock: engine.SystemClock}
+	s.runUntilClose(func(ctx context.Context) { s.workflows.KeepSchedules(ctx, of, ages) })
+	return nil
 }
 
 // url is the public URL or, without one, a URL that works on this machine.

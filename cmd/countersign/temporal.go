@@ -47,6 +47,9 @@ func (s *system) openTemporal(ctx context.Context, accept bool) error {
 	}
 	s.onClose(func(context.Context) error { s.temporal.Close(); return nil })
 	s.workflows = workflows.NewClient(s.temporal, s.store, s.log)
+	if s.config.Temporal.Address != "" {
+		s.workflows.ReportWithin(20 * time.Second)
+	}
 	s.onClose(func(ctx context.Context) error { s.workflows.Close(ctx); return nil })
 	s.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "countersign_requests_resumed_total", Help: "Requests that Temporal had lost, and that got a new workflow.",
