@@ -72,7 +72,7 @@ func (n *Nodes) Run(ctx context.Context) {
 			n.Log.WarnContext(ctx, "the nodes of this installation could not be compared", "error", err)
 		}
 		select {
-		case <-time.After(rand.N(2 * nodeInterval)): // not always as long after the others
+		case <-time.After(rand.N(2 * nodeInterval)): //nolint:gosec // no secret: it keeps nodes from looking at each other always equally late
 			continue
 		case <-ctx.Done():
 		}
