@@ -72,14 +72,20 @@ func (c *Client) Resumed() uint64 { return c.resumed.Load() }
 // resumeIfOpen resumes a request for whose command or report no workflow was found. It returns
 // errEnded if the request has ended.
 func (c *Client) resumeIfOpen(ctx context.Context, projectID, requestID string) error {
-	r, err := c.requests.Request(ctx, projectID, requestID)
-	if errors.Is(err, engine.CodeNotFound) || err == nil && r.Status.Ended() {
-		return errEnded
-	}
+	_, err := c.unended(ctx, projectID, requestID)
 	if err == nil {
 		_, err = c.resume(ctx, projectID, requestID)
 	}
 	return err
+}
+
+// unended reads a request. It returns errEnded if the request has ended.
+func (c *Client) unended(ctx context.Context, projectID, requestID string) (engine.Request, error) {
+	r, err := c.requests.Request(ctx, projectID, requestID)
+	if errors.Is(err, engine.CodeNotFound) || err == nil && r.Status.Ended() {
+		return r, errEnded
+	}
+	return r, err
 }
 
 // reconciliationID names the schedule, so that a namespace has only one (binding.go).
@@ -137,8 +143,8 @@ func (c *Client) reconcile(ctx context.Context) (done Reconciled, err error) {
 // reconcileOne resumes a request that has no workflow. A workflow that let the
 // request's deadline pass looks at the request again.
 func (c *Client) reconcileOne(ctx context.Context, r engine.Request) (started bool, err error) {
-	r, err = c.requests.Request(ctx, r.ProjectID, r.ID)
-	if errors.Is(err, engine.CodeNotFound) || err == nil && r.Status.Ended() {
+	r, err = c.unended(ctx, r.ProjectID, r.ID)
+	if errors.Is(err, errEnded) {
 		return false, nil // meanwhile
 	}
 	if err == nil {

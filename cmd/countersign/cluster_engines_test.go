@@ -197,18 +197,9 @@ func (e *engines) awaitMongoDB(t *testing.T) {
 	e.mongodb.await(t, answers)
 }
 
-const temporalConfig = `
-log: {stdout: true, level: warn}
-persistence:
-  defaultStore: default
-  visibilityStore: visibility
-  numHistoryShards: 4
-  datastores:
-    default: {sql: {pluginName: postgres12, databaseName: temporal, connectAddr: "127.0.0.1:%[1]d", connectProtocol: tcp, user: postgres, maxConns: 20, maxIdleConns: 20}}
-    visibility: {sql: {pluginName: postgres12, databaseName: temporal_visibility, connectAddr: "127.0.0.1:%[1]d", connectProtocol: tcp, user: postgres, maxConns: 5, maxIdleConns: 5}}
-global:
-  membership: {maxJoinDuration: 30s, broadcastAddress: 127.0.0.1}
-services:
+// temporalServices are the services of one Temporal process. The first value is another
+// part's; the others are eight ports.
+const temporalServices = `services:
   frontend: {rpc: {grpcPort: %[2]d, membershipPort: %[3]d, bindOnLocalHost: true}}
   history: {rpc: {grpcPort: %[4]d, membershipPort: %[5]d, bindOnLocalHost: true}}
   matching: {rpc: {grpcPort: %[6]d, membershipPort: %[7]d, bindOnLocalHost: true}}
@@ -221,6 +212,19 @@ clusterMetadata:
   clusterInformation:
     active: {enabled: true, initialFailoverVersion: 1, rpcName: frontend, rpcAddress: "127.0.0.1:%[2]d"}
 `
+
+const temporalConfig = `
+log: {stdout: true, level: warn}
+persistence:
+  defaultStore: default
+  visibilityStore: visibility
+  numHistoryShards: 4
+  datastores:
+    default: {sql: {pluginName: postgres12, databaseName: temporal, connectAddr: "127.0.0.1:%[1]d", connectProtocol: tcp, user: postgres, maxConns: 20, maxIdleConns: 20}}
+    visibility: {sql: {pluginName: postgres12, databaseName: temporal_visibility, connectAddr: "127.0.0.1:%[1]d", connectProtocol: tcp, user: postgres, maxConns: 5, maxIdleConns: 5}}
+global:
+  membership: {maxJoinDuration: 30s, broadcastAddress: 127.0.0.1}
+` + temporalServices
 
 func (e *engines) startTemporal(t *testing.T) {
 	t.Helper()

@@ -56,6 +56,7 @@ func (s *system) sharedSettings() map[string]string {
 	}
 }
 
+// digest names a text in 16 characters.
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:8])

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -215,8 +213,7 @@ func (s *system) socketDir() string {
 	if len(dir) <= runtime.MaxSocketDir {
 		return dir
 	}
-	sum := sha256.Sum256([]byte(s.config.Data))
-	return filepath.Join(os.TempDir(), "countersign-"+hex.EncodeToString(sum[:8]))
+	return filepath.Join(os.TempDir(), "countersign-"+digest(s.config.Data))
 }
 
 // runUntilClose runs a task beside everything else. Its context ends when the system
@@ -268,8 +265,7 @@ func (s *system) startUseCases(ctx context.Context) error {
 	if err := s.workflows.Reconcile(ctx); err != nil {
 		return err
 	}
-	of := engine.Installation{Store: s.store, Key: s.auditKey, Clock: engine.SystemClock}
-	s.runUntilClose(func(ctx context.Context) { s.workflows.KeepSchedules(ctx, of, ages) })
+	s.runUntilClose(func(ctx context.Context) { s.workflows.KeepSchedules(ctx, s.installation(), ages) })
 	return nil
 }
 

@@ -54,7 +54,17 @@ func (s *system) openTemporal(ctx context.Context, accept bool) error {
 	s.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "countersign_requests_resumed_total", Help: "Requests that Temporal had lost, and that got a new workflow.",
 	}, func() float64 { return float64(s.workflows.Resumed()) }))
-	return s.workflows.Bind(ctx, options.Namespace, engine.Installation{Store: s.store, Key: s.auditKey, Clock: engine.SystemClock}, accept)
+	bind := func(ctx context.Context) error {
+		return s.workflows.Bind(ctx, options.Namespace, s.installation(), accept)
+	}
+	if s.config.Temporal.Address == "" {
+		return bind(ctx)
+	}
+	return s.awaitEngine(ctx, "Temporal", bind, temporalNotYet) // a new namespace is not known everywhere at once
+}
+
+func (s *system) installation() engine.Installation {
+	return engine.Installation{Store: s.store, Key: s.auditKey, Clock: engine.SystemClock}
 }
 
 // temporalOptions are those of a client of the configured Temporal service, or of a

@@ -5,7 +5,6 @@ package main
 import (
 	"encoding/pem"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,19 +30,8 @@ global:
       server: {certFile: %[1]s/server.pem, keyFile: %[1]s/server.key, requireClientAuth: true, clientCaFiles: [%[1]s/ca.pem]}
       client: {serverName: server.test, rootCaFiles: [%[1]s/ca.pem]}
     systemWorker: {certFile: %[1]s/client.pem, keyFile: %[1]s/client.key, client: {serverName: server.test, rootCaFiles: [%[1]s/ca.pem]}}
-services:
-  frontend: {rpc: {grpcPort: %[2]d, membershipPort: %[3]d, bindOnLocalHost: true}}
-  matching: {rpc: {grpcPort: %[4]d, membershipPort: %[5]d, bindOnLocalHost: true}}
-  history: {rpc: {grpcPort: %[6]d, membershipPort: %[7]d, bindOnLocalHost: true}}
-  worker: {rpc: {grpcPort: %[8]d, membershipPort: %[9]d, bindOnLocalHost: true}}
-clusterMetadata:
-  enableGlobalNamespace: false
-  failoverVersionIncrement: 10
-  masterClusterName: active
-  currentClusterName: active
-  clusterInformation: {active: {enabled: true, initialFailoverVersion: 1, rpcName: frontend, rpcAddress: "localhost:%[2]d"}}
 dcRedirectionPolicy: {policy: noop}
-`
+` + temporalServices
 
 // startSecuredTemporal returns the server's address and the folder of the certificates.
 func startSecuredTemporal(t *testing.T, a testAuthority) (address, dir string) {
@@ -53,18 +41,14 @@ func startSecuredTemporal(t *testing.T, a testAuthority) (address, dir string) {
 	a.issue(dir, "server")
 	a.issue(dir, "client")
 	values := []any{dir}
-	for range 8 {
-		_, port, err := net.SplitHostPort(unusedAddress(t))
-		noError(t, err)
-		number, err := net.LookupPort("tcp", port)
-		noError(t, err)
-		values = append(values, number)
+	for _, port := range freePorts(t, 8) {
+		values = append(values, port)
 	}
 	file := filepath.Join(dir, "temporal.yaml")
 	noError(t, os.WriteFile(file, fmt.Appendf(nil, securedTemporal, values...), 0o600))
 	log, err := os.Create(filepath.Join(dir, "temporal.log"))
 	noError(t, err)
-	cmd := exec.Command("../../bin/cluster/temporal-server", "--config-file", file, "--allow-no-auth", "start")
+	cmd := exec.Command(clusterProgram(t, "temporal-server"), "--config-file", file, "--allow-no-auth", "start")
 	cmd.Stdout, cmd.Stderr = log, log
 	noError(t, cmd.Start())
 	t.Cleanup(func() {
