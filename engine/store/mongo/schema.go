@@ -76,7 +76,7 @@ var indexes = []index{
 	{approvalsName, []string{"project_id", "requester.person", "-created_at", "-_id"}, false},
 	{approvalsName, []string{"request_id"}, true},
 	{tokensName, []string{"project_id", "kind", "-issued_at", "-_id"}, false},
-	{tokensName, []string{"expires_at"}, false},
+	{tokensName, []string{"expires_at", "_id"}, false},
 	{waitingName, []string{"entry.project_id", "order"}, false},
 	{auditName, []string{"ref"}, true},
 	{auditName, []string{"project_id", "-seq"}, true},
