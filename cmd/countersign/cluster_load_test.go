@@ -31,7 +31,7 @@ func decoded[T any](t *testing.T, text []byte) (v T) {
 
 // tokenLife is how long the tokens live, in seconds: longer than an outage, so that they can
 // be tried after it.
-const tokenLife = 60
+func tokenLife() int { return clusterTimes(30, 60) }
 
 // promise is a token that a caller got, and what became of it.
 type promise struct {
@@ -184,7 +184,7 @@ func (l *ledger) approved(on, next *node) {
 // tryMint asks for the RSA sample in a format, with a token of a short life.
 func (n *node) tryMint(format string) (int, []byte) {
 	return n.call("operator", http.MethodPost, n.project()+"/certificates/"+n.boot.Certificates[0].ID+"/downloads",
-		fmt.Sprintf(`{"format":%q,"passphrase":%q,"ttl_seconds":%d}`, format, testPassphrase, tokenLife))
+		fmt.Sprintf(`{"format":%q,"passphrase":%q,"ttl_seconds":%d}`, format, testPassphrase, tokenLife()))
 }
 
 func (n *node) vote(approvalID string) (int, []byte) {
