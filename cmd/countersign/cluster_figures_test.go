@@ -61,6 +61,7 @@ func p99(took []time.Duration) time.Duration { return took[len(took)*99/100] }
 // A used token that many callers ask one node for does not slow the other node down.
 // The factor is wanted to be 1.5 at most.
 func TestClusterFigureOfAHammeredNode(t *testing.T) {
+	wholeOnly(t)
 	c := startCluster(t)
 	c.allow()
 	n := measured(1000)
@@ -101,6 +102,7 @@ func TestClusterFigureOfAHammeredNode(t *testing.T) {
 // How many mints and redemptions one node and two do in a second, and which process
 // the machine works for meanwhile.
 func TestClusterFiguresOfThroughput(t *testing.T) {
+	wholeOnly(t)
 	c := startCluster(t)
 	c.allow()
 	both := c.nodes

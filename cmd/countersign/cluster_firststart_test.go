@@ -34,6 +34,7 @@ func first(t *testing.T, program, base, name, uri string, more ...string) (*serv
 // Of servers that make their first start on one store at the same moment, one makes the
 // administrator and the project, and says where the bootstrap file is.
 func TestClusterFirstStartsAtOnceMakeOneAdministrator(t *testing.T) {
+	wholeOnly(t)
 	program, base, c := binary(t), t.TempDir(), newCluster(t, 1)
 	noError(t, os.WriteFile(filepath.Join(base, "shared.key"), []byte(strings.Repeat("A", 43)+"=\n"), 0o600))
 	servers, files := []*server{}, []string{}

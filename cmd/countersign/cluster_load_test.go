@@ -22,6 +22,14 @@ func clusterTimes(few, many int) int {
 	return many
 }
 
+// wholeOnly leaves a test out of the short part, which the gate runs.
+func wholeOnly(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it is in the whole run: make test-cluster")
+	}
+}
+
 func decoded[T any](t *testing.T, text []byte) (v T) {
 	if err := json.Unmarshal(text, &v); err != nil {
 		t.Errorf("%v: %s", err, text)

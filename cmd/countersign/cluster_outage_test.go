@@ -93,6 +93,9 @@ func TestClusterOutagesCostNothingThatWasPromised(t *testing.T) {
 		{"the second node is cut from Temporal", func(*testing.T) func() func() { return c.cut(c.nodes[1].temporal) }},
 	} {
 		t.Run(o.name, func(t *testing.T) {
+			if o.name != "MongoDB is gone" {
+				wholeOnly(t)
+			}
 			defer c.in(t)()
 			c.survives(o.run(t))
 		})

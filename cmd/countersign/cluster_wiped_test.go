@@ -11,6 +11,7 @@ import (
 // The store is authoritative: under running nodes Temporal begins anew with an empty
 // database, and nothing that was promised is lost.
 func TestClusterAWipedTemporalCostsNothingThatWasPromised(t *testing.T) {
+	wholeOnly(t)
 	c := startCluster(t)
 	c.allow()
 	p := own(t, c.engines.temporal, "Temporal")
