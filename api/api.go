@@ -217,9 +217,7 @@ func New(o Options) (*Server, error) {
 	s.app.Use(s.observe)
 	s.huma = humafiber.New(s.app, documentation(o.Version))
 	s.registerEndpoints()
-	if err := s.document(); err != nil {
-		return nil, err
-	}
+	s.document()
 	return s, s.ui(o.UI)
 }
 

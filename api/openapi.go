@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
@@ -28,23 +29,23 @@ func documentation(version string) huma.Config {
 }
 
 // document registers the OpenAPI document, which is complete once every endpoint is
-// registered.
-func (s *Server) document() error {
+// registered. It is written when it is first asked for.
+func (s *Server) document() {
 	if problem := s.huma.OpenAPI().Components.Schemas.Map()["Problem"]; problem != nil {
 		for _, code := range slices.Sorted(maps.Keys(kinds)) {
 			problem.Properties["code"].Enum = append(problem.Properties["code"].Enum, string(code))
 		}
 		problem.AdditionalProperties = true
 	}
-	document, err := json.Marshal(s.huma.OpenAPI())
-	if err != nil {
-		return fmt.Errorf("write OpenAPI document: %w", err)
-	}
+	written := sync.OnceValues(func() ([]byte, error) { return json.Marshal(s.huma.OpenAPI()) })
 	s.publicPage("/openapi.json", func(c *fiber.Ctx) error {
+		text, err := written()
+		if err != nil {
+			return fmt.Errorf("write OpenAPI document: %w", err)
+		}
 		c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
-		return c.Send(document)
+		return c.Send(text)
 	})
-	return nil
 }
 
 // bodyOf documents a JSON body of type T.
