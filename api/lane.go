@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,17 +42,32 @@ const (
 	maxWait = 2 * time.Second
 	// waitingPerRunning is how many calls may wait for each one that may run.
 	waitingPerRunning = 2
+	// slowAfter is how long a call of a lane that adapts may run before it counts as slow.
+	slowAfter = engine.AnswerWithin / 2
+	// leastWidth is the width below which no lane becomes narrower.
+	leastWidth = 4
 )
 
 // lane bounds how many calls of a kind run and wait. Beyond its bounds a call is refused
 // at once, because the server would do the work only after the caller has given up. A nil
 // lane admits every call.
+//
+// A lane that adapts finds out how many calls the server can do at once: each slow call
+// makes it narrower by one, and as many quick ones as it is wide make it wider by one, up
+// to its setting. Without this, more callers than Temporal and the store can serve would
+// all be answered too late, and none in time.
 type lane struct {
 	running *semaphore.Weighted
 	inside  atomic.Int64 // running and waiting
-	most    int64
 	refused prometheus.Counter
 	refuse  func()
+	clock   engine.Clock
+
+	adapts bool
+	most   int64
+	mu     sync.Mutex
+	width  int64 // how many may run
+	quick  int64 // calls since it became as wide as it is
 }
 
 func newLanes(o Options, log *slog.Logger) (map[load]*lane, error) {
@@ -65,7 +81,8 @@ func newLanes(o Options, log *slog.Logger) (map[load]*lane, error) {
 	add := func(l load, kind string, most int) {
 		warn := &rate.Sometimes{First: 1, Interval: time.Minute}
 		lanes[l] = &lane{
-			running: semaphore.NewWeighted(int64(most)), most: int64(most) * (1 + waitingPerRunning), refused: refused.WithLabelValues(kind),
+			running: semaphore.NewWeighted(int64(most)), refused: refused.WithLabelValues(kind),
+			clock: o.Clock, adapts: l == minting, most: int64(most), width: int64(most),
 			refuse: func() {
 				warn.Do(func() {
 					log.Warn("calls are refused: too many are under way; see limits.mints, limits.redemptions and limits.calls", "kind", kind)
@@ -86,14 +103,41 @@ func (l *lane) enter(ctx context.Context) (leave func(), err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
-	if l.inside.Add(1) > l.most || l.running.Acquire(ctx, 1) != nil {
+	l.mu.Lock()
+	most := l.width * (1 + waitingPerRunning)
+	l.mu.Unlock()
+	if l.inside.Add(1) > most || l.running.Acquire(ctx, 1) != nil {
 		l.inside.Add(-1)
 		l.refused.Inc()
 		l.refuse()
 		return nil, engine.Errorf(engine.CodeUnavailable, "the server has too many calls of this kind under way; nothing was done; try again in a moment")
 	}
+	began := l.clock()
 	return func() {
-		l.running.Release(1)
+		l.running.Release(l.freed(l.clock().Sub(began)))
 		l.inside.Add(-1)
 	}, nil
+}
+
+// freed is how many calls may run instead of one that has ended.
+func (l *lane) freed(took time.Duration) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !l.adapts:
+		return 1
+	case took > slowAfter:
+		l.quick = 0
+		if l.width > leastWidth {
+			l.width--
+			return 0
+		}
+		return 1
+	}
+	if l.quick++; l.quick >= l.width && l.width < l.most {
+		l.quick = 0
+		l.width++
+		return 2
+	}
+	return 1
 }

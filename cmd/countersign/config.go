@@ -110,7 +110,7 @@ type LimitsConfig struct {
 	UnknownTokens         int `koanf:"unknown_tokens" default:"60" usage:"unknown tokens that an address may try per minute at each node"`
 	LiveTokens            int `koanf:"live_tokens" default:"10000" usage:"tokens of one person in a project that are neither consumed nor expired, counted for all nodes together"`
 	WaitingRequests       int `koanf:"waiting_requests" default:"100" usage:"requests of one person in a project that wait for approval, counted for all nodes together"`
-	Mints                 int `koanf:"mints" default:"64" usage:"mints, claims, votes and cancellations that may be under way at once; twice as many wait for at most 2s, and the others are answered 503"`
+	Mints                 int `koanf:"mints" default:"64" usage:"mints, claims, votes and cancellations that may be under way at once, fewer while they are slow; twice as many wait for at most 2s, and the others are answered 503"`
 	Redemptions           int `koanf:"redemptions" default:"64" usage:"redemptions that may be under way at once, with the same wait"`
 	Calls                 int `koanf:"calls" default:"256" usage:"other calls that may be under way at once, with the same wait"`
 }
