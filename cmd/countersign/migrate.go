@@ -158,8 +158,9 @@ func (s *system) openSource(ctx context.Context) error {
 // openTarget opens the store that gets everything.
 func (s *system) openTarget(ctx context.Context, uri, folder string) (engine.Store, error) {
 	target := &system{config: s.config, log: s.log}
-	target.config.MongoDB.URI = uri
+	target.config.MongoDB.URI = uri // as the user of the settings, which the source in SQLite does not need
 	if folder != "" {
+		target.config.MongoDB = MongoDBConfig{}
 		var err error
 		if target.config.Data, err = filepath.Abs(folder); err != nil {
 			return nil, fmt.Errorf("find the target's data folder: %w", err)

@@ -143,12 +143,16 @@ func (s *system) openAdapters(ctx context.Context, accept accepted) error {
 
 func (s *system) openStore(ctx context.Context) error {
 	var err error
-	if s.config.MongoDB.URI != "" {
+	settings := s.config.MongoDB
+	switch {
+	case settings.URI != "":
 		err = s.awaitEngine(ctx, "MongoDB", func(ctx context.Context) (err error) {
-			s.store, err = mongo.Open(ctx, s.config.MongoDB.URI)
+			s.store, err = mongo.OpenAs(ctx, settings.URI, mongo.Credential{UsernameFile: settings.UsernameFile, PasswordFile: settings.PasswordFile})
 			return err
 		}, mongo.NotYet)
-	} else {
+	case settings.PasswordFile != "":
+		err = errors.New("mongodb.password_file is set and mongodb.uri is not; set it, or leave out the file to use SQLite")
+	default:
 		s.store, err = sqlite.Open(ctx, databaseIn(s.config.Data))
 	}
 	if err != nil {
