@@ -123,7 +123,7 @@ func (s *system) openAdapters(ctx context.Context, accept accepted) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.openPlugins(ctx) })
 	group.Go(func() error {
-		if err := s.openStore(groupCtx); err != nil {
+		if err := s.openServedStore(groupCtx); err != nil {
 			return err
 		}
 		if err := s.openKeys(groupCtx); err != nil {
@@ -132,7 +132,7 @@ func (s *system) openAdapters(ctx context.Context, accept accepted) error {
 		if err := s.checkAnchor(groupCtx, accept.restore); err != nil {
 			return err
 		}
-		return s.openTemporal(ctx, accept.temporal)
+		return s.openTemporal(ctx, engine.FirstStart, accept.temporal)
 	})
 	err := group.Wait()
 	if s.host != nil { // only now: closers belong to one goroutine

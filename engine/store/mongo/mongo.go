@@ -47,6 +47,7 @@ type Store struct {
 	db       *driver.Database
 	audit    chains
 	auditKey []byte
+	hosts    []string
 
 	mu     sync.Mutex
 	closed bool
@@ -82,7 +83,7 @@ func open(ctx context.Context, uri string, c Credential, monitor *event.CommandM
 	if err != nil {
 		return nil, fault("connect to MongoDB", err)
 	}
-	s := &Store{client: client, db: client.Database(database)}
+	s := &Store{client: client, db: client.Database(database), hosts: opts.Hosts}
 	s.audit.store, s.audit.closing = s, make(chan struct{})
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())

@@ -22,6 +22,8 @@ import (
 	"go.mongodb.org/mongo-driver/bson"
 	driver "go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"github.com/countersign-dev/countersign/engine"
 )
 
 // Secured is a FerretDB process that demands TLS with a client certificate, and a user.
@@ -114,7 +116,7 @@ func (s *Secured) issue(name string, authority *x509.Certificate, signer *ecdsa.
 	s.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	s.must(err)
-	now := time.Now()
+	now := engine.SystemClock()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: fmt.Sprint(name, " ", now.UnixNano())},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
