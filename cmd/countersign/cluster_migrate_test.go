@@ -91,7 +91,7 @@ func (c *cluster) runsResumed(want int64) {
 		ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Second)
 		defer cancel()
 		n, err := temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
-			Namespace: c.namespace, Query: `ExecutionStatus = "Running" AND TaskQueue = "countersign" AND WorkflowType = "Resume"`,
+			Namespace: c.namespace, Query: `ExecutionStatus = "Running" AND TaskQueue = "countersign" AND WorkflowType = "ResumeDownload"`,
 		})
 		noError(c.t, err)
 		return n.Count == want
