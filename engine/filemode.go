@@ -23,9 +23,21 @@ func CheckFileMode(path string, mode, forbidden fs.FileMode) error {
 	}
 	can, did, command := "written", "changed it", "go-w"
 	if forbidden == SecretFile {
-		can, did, command = "read or written", "copied the key", "go-rwx"
+		can, did, command = "read or written", "copied it", "go-rwx"
 	}
 	return fmt.Errorf("%s can be %s by other users (mode %04o); make sure that nobody has %s, then run chmod %s %[1]s", path, can, mode.Perm(), did, command)
+}
+
+// ReadSecretFile reads a file that nobody else may read or write.
+func ReadSecretFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckFileMode(path, info.Mode(), SecretFile); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path) //nolint:gosec // the operator names the file
 }
 
 // CheckTrustedFiles refuses files and folders that other users may write. A path

@@ -13,6 +13,12 @@ import (
 // namespace an installation's requests run from there on.
 const ActionTemporalChanged = "temporal.changed"
 
+// Why a namespace is the first one of a store.
+const (
+	FirstStart = "first start"
+	Migrated   = "migrated to another store"
+)
+
 // Installation is what all processes on one database are. All fields must be set.
 type Installation struct {
 	Store InstallationStore

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/countersign-dev/countersign/engine/failpoint"
 )
@@ -51,6 +52,13 @@ type DocumentCopies interface {
 	ImportDocuments(ctx context.Context, kind string, documents []StoredDocument) error
 }
 
+// MigrationMark says of a store that its installation was carried to another one, which is
+// served since. To names the other store for people, without any credential.
+type MigrationMark struct {
+	To string    `json:"to"`
+	At time.Time `json:"at"`
+}
+
 // Migration carries an installation to another store. The source is not served
 // meanwhile. All fields must be set.
 type Migration struct {
@@ -80,21 +88,19 @@ type KindCount struct {
 // importBatch is how many documents are imported at once.
 const importBatch = 64
 
-// reasonMigrated is why a target has no Temporal namespace yet.
-const reasonMigrated = "migrated to another store"
-
 // Run copies what the target lacks, and verifies the target. It may be interrupted and
 // repeated. Before it writes, it refuses a source whose audit log does not verify, and
 // a target with documents that the source does not have. It leaves the target without
-// a Temporal namespace: the first server that starts on it gives it one.
+// a Temporal namespace, unless an earlier run was followed by one that gave it one for
+// the reason [Migrated]: else the first server that starts on it gives it one.
 func (m *Migration) Run(ctx context.Context) ([]KindCount, error) {
-	before, err := m.prepare(ctx)
+	source, err := m.prepare(ctx)
 	if err != nil {
 		return nil, err
 	}
 	present := map[string]documentSet{}
 	for _, kind := range DocumentKinds {
-		if _, present[kind], err = m.compare(ctx, kind, before); err != nil {
+		if _, present[kind], err = m.compare(ctx, kind); err != nil {
 			return nil, err
 		}
 	}
@@ -105,7 +111,7 @@ func (m *Migration) Run(ctx context.Context) ([]KindCount, error) {
 	}
 	var counts []KindCount
 	for _, kind := range DocumentKinds {
-		source, target, err := m.compare(ctx, kind, before)
+		source, target, err := m.compare(ctx, kind)
 		if err != nil {
 			return nil, err
 		}
@@ -114,7 +120,7 @@ func (m *Migration) Run(ctx context.Context) ([]KindCount, error) {
 		}
 		counts = append(counts, KindCount{kind, len(source), len(target)})
 	}
-	if err := m.unbind(ctx); err != nil {
+	if err := m.unbind(ctx, source); err != nil {
 		return nil, err
 	}
 	if err := m.verify(ctx, "target", m.Target); err != nil {
@@ -145,11 +151,11 @@ func (m *Migration) installation(store InstallationStore) Installation {
 }
 
 // unbind records that the target's requests do not run in the source's Temporal.
-func (m *Migration) unbind(ctx context.Context) error {
+func (m *Migration) unbind(ctx context.Context, source TemporalNamespace) error {
 	of := m.installation(m.Target)
 	before, err := of.Temporal(ctx)
-	if err == nil && before.ID != "" {
-		err = of.UseTemporal(ctx, before, TemporalNamespace{}, reasonMigrated)
+	if err == nil && before.ID != "" && before == source {
+		err = of.UseTemporal(ctx, before, TemporalNamespace{}, Migrated)
 	}
 	if err != nil {
 		return fmt.Errorf("leave the source's Temporal namespace: %w", err)
@@ -211,9 +217,8 @@ func (d StoredDocument) fingerprint() [16]byte {
 }
 
 // compare reads all documents of a kind. It returns an error that names those of the
-// target which the source does not have, but for the entry that [Migration.Run] adds to
-// the target last. before is the source's namespace.
-func (m *Migration) compare(ctx context.Context, kind string, before TemporalNamespace) (source, target documentSet, err error) {
+// target which the source does not have, but for the entries that a migration adds last.
+func (m *Migration) compare(ctx context.Context, kind string) (source, target documentSet, err error) {
 	source, target = documentSet{}, documentSet{}
 	err = m.Source.ExportDocuments(ctx, kind, func(d StoredDocument) error {
 		source[d.fingerprint()] = struct{}{}
@@ -230,7 +235,7 @@ func (m *Migration) compare(ctx context.Context, kind string, before TemporalNam
 		switch {
 		case known:
 			target[print] = struct{}{}
-		case kind == tableEntries && leaves(d, before):
+		case kind == tableEntries && ofMigration(d):
 		case len(foreign) < most:
 			foreign = append(foreign, d.ID)
 		}
@@ -246,12 +251,12 @@ func (m *Migration) compare(ctx context.Context, kind string, before TemporalNam
 	return source, target, nil
 }
 
-// leaves reports whether an audit entry is the one by which a target leaves its source's
-// namespace.
-func leaves(d StoredDocument, before TemporalNamespace) bool {
+// ofMigration reports whether an audit entry says that a target left its source's Temporal
+// namespace, or got one before a server ran on it.
+func ofMigration(d StoredDocument) bool {
 	var e AuditEntry
 	err := json.Unmarshal(d.JSON, &e)
-	return err == nil && before.ID != "" && e.Ref == temporalRef(before) && e.Detail["namespace_id"] == "" && e.Detail["reason"] == reasonMigrated
+	return err == nil && e.ProjectID == SystemChain && e.Action == ActionTemporalChanged && e.Detail["reason"] == Migrated
 }
 
 // copy imports the documents of a kind that the target does not have.

@@ -21,11 +21,11 @@ import (
 const memoInstallation = "countersign_installation"
 
 // Bind makes sure that a Temporal namespace is this installation's, and no other's, and
-// that the installation's requests run in no other. The first start gives the two to
-// each other. Later, an error says that they do not belong together, or that the
+// that the installation's requests run in no other. The first call gives the two to
+// each other, for a reason. Later, an error says that they do not belong together, or that the
 // namespace was emptied. With accept, Bind takes a namespace that belongs to nobody in
 // place of the one before: every request that has not ended gets a new workflow in it.
-func (c *Client) Bind(ctx context.Context, namespace string, of engine.Installation, accept bool) error {
+func (c *Client) Bind(ctx context.Context, namespace string, of engine.Installation, reason string, accept bool) error {
 	described, err := c.temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: namespace})
 	if err != nil {
 		return fmt.Errorf("read the Temporal namespace %q: %w", namespace, err)
@@ -57,15 +57,14 @@ func (c *Client) Bind(ctx context.Context, namespace string, of engine.Installat
 	if err != nil {
 		return err
 	}
-	return c.move(ctx, of, before, found)
-}
-
-// move records the namespace, unless another start does so at the same time.
-func (c *Client) move(ctx context.Context, of engine.Installation, before, found engine.TemporalNamespace) error {
-	reason := "first start"
 	if before.ID != "" {
 		reason = "accepted in place of " + before.ID
 	}
+	return c.move(ctx, of, before, found, reason)
+}
+
+// move records the namespace, unless another start does so at the same time.
+func (c *Client) move(ctx context.Context, of engine.Installation, before, found engine.TemporalNamespace, reason string) error {
 	err := of.UseTemporal(ctx, before, found, reason)
 	if !errors.Is(err, engine.CodeConflict) {
 		return err
@@ -77,9 +76,18 @@ func (c *Client) move(ctx context.Context, of engine.Installation, before, found
 	return err
 }
 
+// RefuseOwned returns an error if a namespace belongs to another installation.
+func (c *Client) RefuseOwned(ctx context.Context, namespace string, of engine.Installation) error {
+	owner, err := c.owner(ctx)
+	if err == nil && owner != "" && owner != of.ID() {
+		err = errOwned(engine.TemporalNamespace{Name: namespace}, owner, of.ID())
+	}
+	return err
+}
+
 func errOwned(found engine.TemporalNamespace, owner, own string) error {
-	return fmt.Errorf("the Temporal namespace %q (%s) belongs to the installation %s, and this database to %s: "+
-		"give each installation a namespace of its own by temporal.namespace, or correct the database's settings", found.Name, found.ID, owner, own)
+	return fmt.Errorf("the Temporal namespace %q belongs to the installation %s, and this database to %s: "+
+		"give each installation a namespace of its own by temporal.namespace, or correct the database's settings", found.Name, owner, own)
 }
 
 func errOtherTemporal(before, found engine.TemporalNamespace) error {

@@ -46,7 +46,7 @@ func TestAnInstallationKnowsItsTemporal(t *testing.T) {
 	d.decide(d.order("req_1", engine.RoleOperator))
 	starts := make(chan error)
 	for range 4 {
-		go func() { starts <- c.Bind(t.Context(), "countersign", d.installation("one"), false) }()
+		go func() { starts <- c.Bind(t.Context(), "countersign", d.installation("one"), engine.FirstStart, false) }()
 	}
 	for range 4 {
 		noError(t, <-starts)
@@ -67,13 +67,13 @@ func TestAnInstallationKnowsItsTemporal(t *testing.T) {
 
 	other := newTestbed(t, engine.SystemClock)
 	for _, accept := range []bool{false, true} {
-		refused(t, c.Bind(t.Context(), "countersign", other.installation("two"), accept), d.installation("one").ID(), other.installation("two").ID(), "temporal.namespace")
+		refused(t, c.Bind(t.Context(), "countersign", other.installation("two"), engine.FirstStart, accept), d.installation("one").ID(), other.installation("two").ID(), "temporal.namespace")
 	}
 	if got := other.changes(); len(got) != 0 {
 		t.Errorf("a start that was refused left %v", got)
 	}
 	noError(t, schedule.Pause(t.Context(), client.SchedulePauseOptions{Note: "an operator's"}))
-	noError(t, c.Bind(t.Context(), "countersign", d.installation("one"), false)) // a pause changes nothing
+	noError(t, c.Bind(t.Context(), "countersign", d.installation("one"), engine.FirstStart, false)) // a pause changes nothing
 	noError(t, schedule.Delete(t.Context()))
 	for missing := false; !missing; {
 		owner, err := c.owner(t.Context())
@@ -81,18 +81,18 @@ func TestAnInstallationKnowsItsTemporal(t *testing.T) {
 		missing = owner == ""
 	}
 	for range 2 {
-		refused(t, c.Bind(t.Context(), "countersign", d.installation("one"), false), "--accept-temporal")
+		refused(t, c.Bind(t.Context(), "countersign", d.installation("one"), engine.FirstStart, false), "--accept-temporal")
 	}
-	noError(t, c.Bind(t.Context(), "countersign", d.installation("one"), true))
+	noError(t, c.Bind(t.Context(), "countersign", d.installation("one"), engine.FirstStart, true))
 	stop()
 
 	_, c, stop = temporalOn(t, d, t.TempDir())
 	defer stop()
 	for range 2 {
-		refused(t, c.Bind(t.Context(), "countersign", d.installation("one"), false), "temporal.address", "--accept-temporal")
+		refused(t, c.Bind(t.Context(), "countersign", d.installation("one"), engine.FirstStart, false), "temporal.address", "--accept-temporal")
 	}
 	for _, accept := range []bool{true, true, false} {
-		noError(t, c.Bind(t.Context(), "countersign", d.installation("one"), accept))
+		noError(t, c.Bind(t.Context(), "countersign", d.installation("one"), engine.FirstStart, accept))
 	}
 	if got := strings.Join(d.changes(), " "); got != "accepted accepted first" {
 		t.Errorf("the audit log says %s", got)
@@ -106,7 +106,7 @@ func TestFirstStartsAgainstDifferentTemporals(t *testing.T) {
 	for range 2 {
 		_, c, stop := temporalOn(t, d, t.TempDir())
 		defer stop()
-		go func() { starts <- c.Bind(t.Context(), "countersign", d.installation("one"), false) }()
+		go func() { starts <- c.Bind(t.Context(), "countersign", d.installation("one"), engine.FirstStart, false) }()
 	}
 	var lost []error
 	for range 2 {

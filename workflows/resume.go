@@ -61,8 +61,6 @@ func (c *Client) resume(ctx context.Context, projectID, requestID string) (start
 	if err != nil {
 		return false, fmt.Errorf("resume request %s: %w", requestID, err)
 	}
-	c.resumed.Add(1)
-	c.log.Warn("a request had no workflow and got one", "request_id", requestID)
 	return true, nil
 }
 
@@ -74,9 +72,18 @@ func (c *Client) Resumed() uint64 { return c.resumed.Load() }
 func (c *Client) resumeIfOpen(ctx context.Context, projectID, requestID string) error {
 	_, err := c.unended(ctx, projectID, requestID)
 	if err == nil {
-		_, err = c.resume(ctx, projectID, requestID)
+		_, err = c.resumeLost(ctx, projectID, requestID)
 	}
 	return err
+}
+
+// resumeLost is resume for a request whose workflow Temporal should have.
+func (c *Client) resumeLost(ctx context.Context, projectID, requestID string) (started bool, err error) {
+	if started, err = c.resume(ctx, projectID, requestID); started {
+		c.resumed.Add(1)
+		c.log.Warn("a request had no workflow and got one", "request_id", requestID)
+	}
+	return started, err
 }
 
 // unended reads a request. It returns errEnded if the request has ended.
@@ -111,16 +118,27 @@ func Reconcile(ctx workflow.Context) (Reconciled, error) {
 // reconcilePage bounds what is read at once.
 const reconcilePage = 200
 
-// reconcile tries every request, so that one which fails does not keep the others from
-// their workflows.
+// reconcile compares all requests with their workflows.
 func (c *Client) reconcile(ctx context.Context) (done Reconciled, err error) {
+	return c.eachUnended(ctx, c.reconcileOne, func(done Reconciled) { activity.RecordHeartbeat(ctx, done) })
+}
+
+// StartAll gives each request that has not ended a workflow, in a Temporal that has none
+// of them yet, and where no worker runs. It may be repeated. It tells its progress.
+func (c *Client) StartAll(ctx context.Context, progress func(Reconciled)) (Reconciled, error) {
+	return c.eachUnended(ctx, func(ctx context.Context, r engine.Request) (bool, error) { return c.resume(ctx, r.ProjectID, r.ID) }, progress)
+}
+
+// eachUnended tries every request, so that one which fails does not keep the others from
+// their workflows.
+func (c *Client) eachUnended(ctx context.Context, start func(context.Context, engine.Request) (bool, error), progress func(Reconciled)) (done Reconciled, err error) {
 	for page := (engine.Page{Limit: reconcilePage}); ; {
 		requests, next, listErr := c.requests.UnendedRequests(ctx, page)
 		if listErr != nil {
 			return done, fmt.Errorf("list the requests that have not ended: %w", listErr)
 		}
 		for _, r := range requests {
-			started, failure := c.reconcileOne(ctx, r)
+			started, failure := start(ctx, r)
 			if ctx.Err() != nil {
 				return done, ctx.Err()
 			}
@@ -131,7 +149,7 @@ func (c *Client) reconcile(ctx context.Context) (done Reconciled, err error) {
 			if done.Requests++; started {
 				done.Resumed++
 			}
-			activity.RecordHeartbeat(ctx, done)
+			progress(done)
 		}
 		if page.Cursor = next; next == "" {
 			c.log.Info("the requests that have not ended were compared with their workflows", "requests", done.Requests, "resumed", done.Resumed)
@@ -148,7 +166,7 @@ func (c *Client) reconcileOne(ctx context.Context, r engine.Request) (started bo
 		return false, nil // meanwhile
 	}
 	if err == nil {
-		started, err = c.resume(ctx, r.ProjectID, r.ID)
+		started, err = c.resumeLost(ctx, r.ProjectID, r.ID)
 	}
 	if started || err != nil || !r.Overdue(c.clock()) {
 		return started, err

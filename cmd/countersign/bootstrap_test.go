@@ -117,6 +117,38 @@ func serveOn(t *testing.T, cmd *exec.Cmd, file string) *server {
 	return s
 }
 
+// First starts that cannot write their bootstrap file cost a later one a single wait at
+// most, and nobody is said to have made the administrator. A file that can never be
+// written is found before others wait for it.
+func TestFailedFirstStartsAreWaitedForOnce(t *testing.T) {
+	t.Parallel()
+	base, uri := t.TempDir(), mongoURI(t)
+	file := filepath.Join(base, "bootstrap.json")
+	serve := func(file string) *exec.Cmd {
+		cmd := exec.Command(binary(t), "serve", "--data", filepath.Join(base, "data"), "--listen", "127.0.0.1:0", "--listen-admin=", "--bootstrap", file)
+		cmd.Env = append(os.Environ(), "COUNTERSIGN_MONGODB_URI="+uri)
+		return cmd
+	}
+	fails := func(file, want string, waits int) {
+		t.Helper()
+		out, err := serve(file).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), want) || strings.Count(string(out), "waiting for it") != waits {
+			t.Fatalf("a start with the bootstrap file %s: %v\n%s", file, err, out)
+		}
+	}
+	noError(t, os.WriteFile(file, []byte("{}"), 0o600))
+	fails(filepath.Join(file, "under-a-file.json"), "write bootstrap file", 0)
+	fails(file, "move the file away", 0) // that it was tried is stored
+	fails(file, "move the file away", 1)
+	noError(t, os.Remove(file))
+	s := serveOn(t, serve(file), file)
+	log, err := os.ReadFile(s.log.Name())
+	noError(t, err)
+	if strings.Count(string(log), "waiting for it") != 1 || strings.Contains(string(log), "made the first administrator") {
+		t.Errorf("the start after two that failed:\n%s", log)
+	}
+}
+
 // A start without the key file of its installation makes none in its place: it would
 // open nothing.
 func TestALostKeyFileIsNotReplaced(t *testing.T) {

@@ -54,7 +54,7 @@ func TestClusterFirstStartsAtOnceMakeOneAdministrator(t *testing.T) {
 				return false
 			}
 			s.url = string(address[1])
-			elsewhere += strings.Count(string(text), "another server makes the first administrator")
+			elsewhere += strings.Count(string(text), "another server made the first administrator")
 			return true
 		})
 	}

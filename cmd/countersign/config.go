@@ -80,6 +80,9 @@ type AnchorConfig struct {
 // MongoDBConfig chooses the production store.
 type MongoDBConfig struct {
 	URI string `koanf:"uri" usage:"MongoDB connection string with a database name (default: SQLite in the data folder)"`
+
+	UsernameFile string `koanf:"username_file" usage:"file with the name of the MongoDB user; nobody else may read it (default: the user in mongodb.uri)"`
+	PasswordFile string `koanf:"password_file" usage:"file with the password of the MongoDB user, read again for each connection; nobody else may read it (default: the password in mongodb.uri)"`
 }
 
 // TemporalConfig chooses the Temporal service.
@@ -243,6 +246,9 @@ func (c *Config) complete() error {
 	}
 	if (c.Temporal.CertFile == "") != (c.Temporal.KeyFile == "") {
 		return errors.New("temporal.cert_file and temporal.key_file belong together; give both or neither")
+	}
+	if c.MongoDB.UsernameFile != "" && c.MongoDB.PasswordFile == "" {
+		return errors.New("mongodb.username_file needs mongodb.password_file")
 	}
 	if c.Plugins == "" {
 		program, err := os.Executable()

@@ -57,6 +57,7 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 		"limits: {connections: 0}":    "limits.connections",
 		"sandbox: {mode: strict}":     "sandbox.mode",
 		"drain: -1s":                  "drain",
+		"mongodb: {username_file: u}": "mongodb.password_file",
 		"]":                           "yaml",
 	} {
 		if _, err := load(t, file); err == nil || !strings.Contains(err.Error(), want) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
@@ -15,7 +16,8 @@ import (
 // Servers that share a store may make their first start at the same moment. One of them
 // makes the first administrator: the one whose document is stored first under the number
 // of the attempt. It has bootstrapWithin for that. The others wait longer, because it may
-// die meanwhile, and then try the next number.
+// die meanwhile, and then try the next number. Of the attempts that are stored when a
+// start begins, only the last one can be under way, so the start waits for no other.
 const (
 	bootstrapWithin = 10 * time.Second
 	bootstrapWait   = 15 * time.Second
@@ -32,14 +34,21 @@ type bootstrapAttempt struct {
 // winBootstrap reports whether this process must make the first administrator. If
 // another one does, it returns when that has happened.
 func (s *system) winBootstrap(ctx context.Context) (bool, error) {
-	for number := 1; ; number++ {
-		if filled, err := s.hasUsers(ctx); err != nil || filled {
-			return false, err
-		}
-		if s.config.MongoDB.URI == "" {
-			return true, nil // no other process can open the store
-		}
-		winner, mine, err := s.beginBootstrap(ctx, fmt.Sprintf("bootstrap/%d", number))
+	if filled, err := s.hasUsers(ctx); err != nil || filled {
+		return false, err
+	}
+	if err := canWriteBeside(s.config.Bootstrap); err != nil {
+		return false, fmt.Errorf("write bootstrap file: %w", err) // before others wait for it
+	}
+	if s.config.MongoDB.URI == "" {
+		return true, nil // no other process can open the store
+	}
+	number, err := s.lastAttempt(ctx)
+	if err != nil {
+		return false, err
+	}
+	for ; ; number++ {
+		winner, mine, err := s.beginBootstrap(ctx, attemptID(number))
 		if err != nil {
 			return false, err
 		}
@@ -47,14 +56,46 @@ func (s *system) winBootstrap(ctx context.Context) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if mine {
-			return !filled, nil
+		if mine || filled {
+			return mine && !filled, nil
 		}
-		s.log.InfoContext(ctx, "another server makes the first administrator; the bootstrap file is there, and none is written here", "host", winner.Host, "file", winner.File)
-		if filled, err = s.awaitUsers(ctx); err != nil || filled {
+		s.log.InfoContext(ctx, "a start of a server began to make the first administrator; waiting for it, in case it is still under way", "host", winner.Host, "file", winner.File, "at most", bootstrapWait)
+		if filled, err = s.awaitUsers(ctx); err != nil {
 			return false, err
 		}
+		if filled {
+			s.log.InfoContext(ctx, "another server made the first administrator; the bootstrap file is there, and none is written here", "host", winner.Host, "file", winner.File)
+			return false, nil
+		}
 	}
+}
+
+// lastAttempt is the number of the last attempt that is stored, or 1.
+func (s *system) lastAttempt(ctx context.Context) (int, error) {
+	for number := 1; ; number++ {
+		_, err := s.store.StoredDataKey(ctx, attemptID(number))
+		switch {
+		case errors.Is(err, engine.CodeNotFound):
+			return max(1, number-1), nil
+		case err != nil:
+			return 0, err
+		}
+	}
+}
+
+func attemptID(number int) string { return fmt.Sprintf("bootstrap/%d", number) }
+
+// canWriteBeside returns an error unless a file can be made where a path leads.
+func canWriteBeside(path string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	probe, err := os.CreateTemp(dir, ".countersign-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
 // beginBootstrap stores this process's attempt, unless another process was first. The

@@ -134,7 +134,7 @@ func TestMigrateToMongoDBAndBack(t *testing.T) {
 	to := []string{"COUNTERSIGN_MIGRATE_TO_MONGODB=" + uri}
 	for _, at := range []string{"migrated-download_requests", "migrated-audit_logs"} {
 		_, _ = migration(t, at, to, "--data", data)
-		refusesPart(t, filepath.Join(base, "node"), key, uri)
+		refusesStart(t, "repeat that first", []string{"COUNTERSIGN_MONGODB_URI=" + uri}, "--data", filepath.Join(base, "node"), "--keeper-file", key)
 	}
 	out, err := migration(t, "", to, "--data", data)
 	if err != nil || !strings.Contains(out, "keeper.file set to "+key) {
@@ -149,6 +149,7 @@ func TestMigrateToMongoDBAndBack(t *testing.T) {
 		t.Errorf("the source was changed: %v, was %v", after, before)
 	}
 
+	refusesStart(t, "was migrated to MongoDB at ", nil, "--data", data)
 	s = serveTarget(t, p, filepath.Join(base, "node"), key, uri)
 	s.agreed()
 	if got := fetchers(s, 4, p.used.Token); got["410 token_consumed"] != 4 {
@@ -179,15 +180,15 @@ func TestMigrateToMongoDBAndBack(t *testing.T) {
 	s.agreed()
 }
 
-// refusesPart starts a server on a target that has a part of the documents.
-func refusesPart(t *testing.T, data, key, uri string) {
+// refusesStart starts a server, which refuses for a reason.
+func refusesStart(t *testing.T, want string, env []string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary(t), "serve", "--data", data, "--keeper-file", key, "--listen", "127.0.0.1:0", "--listen-admin=")
-	cmd.Env = append(os.Environ(), "COUNTERSIGN_MONGODB_URI="+uri)
-	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "repeat that first") {
-		t.Errorf("a server on a part of the target: %v\n%s", err, out)
+	cmd := exec.CommandContext(ctx, binary(t), append([]string{"serve", "--listen", "127.0.0.1:0", "--listen-admin="}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), want) {
+		t.Errorf("a start with %v: %v\n%s\nwant %q", args, err, out, want)
 	}
 }
 
@@ -210,12 +211,19 @@ func migratedBack(s *server, p promised, base string, to []string) *server {
 	if out, err := migration(t, "", to, "--data", data); err == nil || !strings.Contains(out, "that the source does not have, or has otherwise: ") {
 		t.Errorf("a target that was served: %v\n%s", err, out)
 	}
+	mark := filepath.Join(back, "migrated.json") // as if the installation had been there before
+	noError(t, os.MkdirAll(back, 0o700))
+	noError(t, os.WriteFile(mark, []byte(`{"to":"MongoDB at earlier"}`), 0o600))
 	for _, at := range []string{"migrated-certificates", "migrated-audit_logs"} {
 		_, _ = migration(t, at, from, args...)
 	}
 	if out, err := migration(t, "", from, args...); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("the target still has the mark of an earlier migration")
+	}
+	refusesStart(t, "was migrated to SQLite in "+back, from, args[:4]...)
 	s = serveTarget(t, p, back, key, "")
 	s.agreed()
 	return s

@@ -123,7 +123,7 @@ func (s *system) openAdapters(ctx context.Context, accept accepted) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.openPlugins(ctx) })
 	group.Go(func() error {
-		if err := s.openStore(groupCtx); err != nil {
+		if err := s.openServedStore(groupCtx); err != nil {
 			return err
 		}
 		if err := s.openKeys(groupCtx); err != nil {
@@ -132,7 +132,7 @@ func (s *system) openAdapters(ctx context.Context, accept accepted) error {
 		if err := s.checkAnchor(groupCtx, accept.restore); err != nil {
 			return err
 		}
-		return s.openTemporal(ctx, accept.temporal)
+		return s.openTemporal(ctx, engine.FirstStart, accept.temporal)
 	})
 	err := group.Wait()
 	if s.host != nil { // only now: closers belong to one goroutine
@@ -143,12 +143,16 @@ func (s *system) openAdapters(ctx context.Context, accept accepted) error {
 
 func (s *system) openStore(ctx context.Context) error {
 	var err error
-	if s.config.MongoDB.URI != "" {
+	settings := s.config.MongoDB
+	switch {
+	case settings.URI != "":
 		err = s.awaitEngine(ctx, "MongoDB", func(ctx context.Context) (err error) {
-			s.store, err = mongo.Open(ctx, s.config.MongoDB.URI)
+			s.store, err = mongo.OpenAs(ctx, settings.URI, mongo.Credential{UsernameFile: settings.UsernameFile, PasswordFile: settings.PasswordFile})
 			return err
 		}, mongo.NotYet)
-	} else {
+	case settings.PasswordFile != "":
+		err = errors.New("mongodb.password_file is set and mongodb.uri is not; set it, or leave out the file to use SQLite")
+	default:
 		s.store, err = sqlite.Open(ctx, databaseIn(s.config.Data))
 	}
 	if err != nil {

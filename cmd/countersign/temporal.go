@@ -21,9 +21,9 @@ import (
 	"github.com/countersign-dev/countersign/workflows/embedded"
 )
 
-// openTemporal connects to Temporal. Payloads are encrypted under a key that all
-// processes of the installation share.
-func (s *system) openTemporal(ctx context.Context, accept bool) error {
+// openTemporal connects to Temporal, and binds the installation to it for a reason.
+// Payloads are encrypted under a key that all processes of the installation share.
+func (s *system) openTemporal(ctx context.Context, reason string, accept bool) error {
 	key, err := keys.DataKey(ctx, s.keys, s.store, "temporal-payloads")
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func (s *system) openTemporal(ctx context.Context, accept bool) error {
 		Name: "countersign_requests_resumed_total", Help: "Requests that Temporal had lost, and that got a new workflow.",
 	}, func() float64 { return float64(s.workflows.Resumed()) }))
 	bind := func(ctx context.Context) error {
-		return s.workflows.Bind(ctx, options.Namespace, s.installation(), accept)
+		return s.workflows.Bind(ctx, options.Namespace, s.installation(), reason, accept)
 	}
 	if s.config.Temporal.Address == "" {
 		return bind(ctx)
@@ -86,6 +86,28 @@ func (s *system) temporalOptions(ctx context.Context) (client.Options, error) {
 	}
 	s.onClose(func(context.Context) error { server.Stop(); return nil })
 	return server.ClientOptions(options), nil
+}
+
+// checkTemporal returns an error unless the service and the namespace are there, and the
+// namespace is free for this installation.
+func (s *system) checkTemporal(ctx context.Context) error {
+	options, err := s.temporalOptions(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.awaitEngine(ctx, "Temporal", func(ctx context.Context) error {
+		if err := s.dialTemporal(ctx, options); err != nil {
+			return err
+		}
+		defer s.temporal.Close()
+		reader := workflows.NewClient(s.temporal, s.store, s.log)
+		defer reader.Close(ctx)
+		return reader.RefuseOwned(ctx, options.Namespace, s.installation())
+	}, temporalNotYet)
+	if err != nil {
+		return fmt.Errorf("connect to Temporal at %s: %w", options.HostPort, err)
+	}
+	return nil
 }
 
 // dialTemporal connects to a Temporal service and looks for the namespace, which it makes

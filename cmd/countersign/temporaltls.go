@@ -44,7 +44,7 @@ func (c TemporalConfig) secure(options *client.Options) error {
 
 // apiKey reads the key for each call, so that a new one is used without a restart.
 func (c TemporalConfig) apiKey(context.Context) (string, error) {
-	text, err := readSecretFile(c.APIKeyFile)
+	text, err := engine.ReadSecretFile(c.APIKeyFile)
 	if err != nil {
 		return "", fmt.Errorf("read temporal.api_key_file: %w", err)
 	}
@@ -68,7 +68,7 @@ func (c TemporalConfig) tlsConfig() (*tls.Config, error) {
 		}
 	}
 	if c.CertFile != "" {
-		key, err := readSecretFile(c.KeyFile)
+		key, err := engine.ReadSecretFile(c.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("read temporal.key_file: %w", err)
 		}
@@ -84,18 +84,6 @@ func (c TemporalConfig) tlsConfig() (*tls.Config, error) {
 		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, nil
-}
-
-// readSecretFile reads a file that nobody else may read.
-func readSecretFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := engine.CheckFileMode(path, info.Mode(), engine.SecretFile); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path) //nolint:gosec // the operator names the file
 }
 
 // renewedTLS reads the files again for each connection, so that new certificates and

@@ -204,7 +204,7 @@ func newAPI(t *testing.T) *countedAPI {
 	ctx, log, clock := t.Context(), slog.New(slog.DiscardHandler), engine.SystemClock
 	uri, _ := servers[0].database(t)
 	s := &countedAPI{t: t, keys: map[string]engine.Secret{}, commands: &commands{count: map[string]int{}}}
-	store, err := mongo.OpenMonitored(ctx, uri, &event.CommandMonitor{Started: s.commands.started})
+	store, err := mongo.OpenMonitored(ctx, uri, mongo.Credential{}, &event.CommandMonitor{Started: s.commands.started})
 	noError(t, err)
 	t.Cleanup(func() { noError(t, store.Close()) })
 	sealer, err := keys.Open(ctx, keys.Options{KeyFile: filepath.Join(t.TempDir(), "key"), Logger: log})

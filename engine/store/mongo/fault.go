@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	driver "go.mongodb.org/mongo-driver/mongo"
+	wire "go.mongodb.org/mongo-driver/x/mongo/driver"
 	"go.mongodb.org/mongo-driver/x/mongo/driver/auth"
 	"go.mongodb.org/mongo-driver/x/mongo/driver/topology"
 
@@ -22,19 +23,47 @@ func fault(doing string, err error) error {
 	if errors.Is(err, driver.ErrNoDocuments) {
 		return engine.CodeNotFound
 	}
-	err = fmt.Errorf("%s: %w", doing, err)
 	_, handshakeFailed := errors.AsType[topology.ConnectionError](err) // the driver does not count it as a network error
+	err = fmt.Errorf("%s: %w", doing, withoutCredential(err))
 	if noServer(err) || temporary(err) || handshakeFailed || errors.Is(err, driver.ErrClientDisconnected) {
 		return engine.Errorf(engine.CodeUnavailable, "the database does not answer; try again").Because(err)
 	}
 	return err
 }
 
-// The codes with which a server refuses a credential, or what it may not do.
+// The codes with which a server refuses a credential, or what its user may not do.
 const (
 	unauthorized         = 13
 	authenticationFailed = 18
+	atlasError           = 8000
 )
+
+// refusal is that a server refuses a credential or a command. It leaves out the server's
+// text, which may name the user or quote the command.
+type refusal struct {
+	text  string
+	cause error
+}
+
+func (r *refusal) Error() string { return r.text }
+func (r *refusal) Unwrap() error { return r.cause }
+
+func withoutCredential(err error) error {
+	code := int32(0)
+	if e, ok := errors.AsType[wire.Error](err); ok { // of the first messages of a connection
+		code = e.Code
+	}
+	if e, ok := errors.AsType[driver.CommandError](err); ok {
+		code = e.Code
+	}
+	switch code {
+	case authenticationFailed, atlasError:
+		return &refusal{"MongoDB refused the user or the password; correct mongodb.username_file and mongodb.password_file, or the MongoDB URI", err}
+	case unauthorized:
+		return &refusal{"MongoDB demands a user, or another one; name one by mongodb.username_file and mongodb.password_file, or in the MongoDB URI, and give it the role readWrite on the database", err}
+	}
+	return err
+}
 
 // NotYet reports whether the error of Open is that no server answers, so that a later
 // call may succeed. A refused credential or certificate is not that.

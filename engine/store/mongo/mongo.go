@@ -32,29 +32,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
-	"time"
 
 	"go.mongodb.org/mongo-driver/event"
 	driver "go.mongodb.org/mongo-driver/mongo"
-	"go.mongodb.org/mongo-driver/mongo/options"
-	"go.mongodb.org/mongo-driver/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/mongo/readpref"
-	"go.mongodb.org/mongo-driver/mongo/writeconcern"
-	"go.mongodb.org/mongo-driver/x/mongo/driver/connstring"
 
 	"github.com/countersign-dev/countersign/engine"
-)
-
-const (
-	defaultDatabase = "countersign"
-	// selectWithin limits how long a call waits for a primary.
-	selectWithin = 5 * time.Second
-	// answerWithin limits an operation whose caller set no deadline.
-	answerWithin = 10 * time.Second
-	// indexWithin limits the making of the indexes, however large the collections are.
-	indexWithin = 10 * time.Minute
 )
 
 // Store implements engine.Store on a MongoDB database.
@@ -63,6 +47,7 @@ type Store struct {
 	db       *driver.Database
 	audit    chains
 	auditKey []byte
+	hosts    []string
 
 	mu     sync.Mutex
 	closed bool
@@ -75,13 +60,21 @@ var _ engine.Store = (*Store)(nil)
 // Open connects to the database that the URI names ("countersign" if it names
 // none), checks that its schema is one this program knows, and makes and checks
 // its indexes. The URI's timeouts, pool, TLS, credentials and retryWrites apply;
-// its write concern, read concern and read preference do not. No error holds any
-// part of the URI but host names.
-func Open(ctx context.Context, uri string) (*Store, error) { return open(ctx, uri, nil) }
+// its write concern, read concern and read preference do not. The files that it names
+// for TLS are read again for each connection. No error holds any part of the URI but
+// host names.
+func Open(ctx context.Context, uri string) (*Store, error) {
+	return open(ctx, uri, Credential{}, nil)
+}
 
-// open is Open with a monitor of the commands that are sent, unless it is nil.
-func open(ctx context.Context, uri string, monitor *event.CommandMonitor) (*Store, error) {
-	opts, database, err := clientOptions(uri)
+// OpenAs is Open as a user of whom files have the name and the password.
+func OpenAs(ctx context.Context, uri string, c Credential) (*Store, error) {
+	return open(ctx, uri, c, nil)
+}
+
+// open is OpenAs with a monitor of the commands that are sent, unless it is nil.
+func open(ctx context.Context, uri string, c Credential, monitor *event.CommandMonitor) (*Store, error) {
+	opts, database, err := clientOptions(uri, c)
 	if err != nil {
 		return nil, err
 	}
@@ -90,53 +83,12 @@ func open(ctx context.Context, uri string, monitor *event.CommandMonitor) (*Stor
 	if err != nil {
 		return nil, fault("connect to MongoDB", err)
 	}
-	s := &Store{client: client, db: client.Database(database)}
+	s := &Store{client: client, db: client.Database(database), hosts: opts.Hosts}
 	s.audit.store, s.audit.closing = s, make(chan struct{})
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
-}
-
-func clientOptions(uri string) (*options.ClientOptions, string, error) {
-	parsed, err := connstring.ParseAndValidate(uri)
-	if err != nil {
-		return nil, "", badURI(err)
-	}
-	database := parsed.Database
-	if database == "" {
-		database = defaultDatabase
-	}
-	opts := options.Client().ApplyURI(uri)
-	journal := true
-	opts.SetWriteConcern(&writeconcern.WriteConcern{W: "majority", Journal: &journal})
-	opts.SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary())
-	if opts.Timeout == nil {
-		opts.SetTimeout(answerWithin)
-	}
-	if opts.ServerSelectionTimeout == nil || *opts.ServerSelectionTimeout > selectWithin {
-		opts.SetServerSelectionTimeout(selectWithin)
-	}
-	if opts.ConnectTimeout == nil {
-		opts.SetConnectTimeout(selectWithin)
-	}
-	if opts.AppName == nil {
-		opts.SetAppName("countersign")
-	}
-	if err := opts.Validate(); err != nil {
-		return nil, "", badURI(err)
-	}
-	return opts, database, nil
-}
-
-// badURI describes the error of a URI without the parser's text, which may quote
-// credentials.
-func badURI(err error) error {
-	const text = "the MongoDB URI is not valid (it is not shown because it may contain a password)"
-	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return fmt.Errorf("%s: look up its hosts: %w", text, dns)
-	}
-	return errors.New(text + "; give mongodb://user:password@host:port/database?options with user and password percent-encoded")
 }
 
 // Ping implements engine.Store.

@@ -3,6 +3,7 @@ package mongo_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +56,106 @@ func TestLostAnswers(t *testing.T) {
 				t.Fatalf("the audit log contains %+v", entries)
 			}
 		})
+	}
+}
+
+// updates are calls that update or delete a document, which before has stored.
+var updates = map[string]struct {
+	command string // whose answer is lost
+	before  func(ctx context.Context, s *mongo.Store) error
+	call    func(ctx context.Context, s *mongo.Store, rec engine.Record) error
+	changed func(ctx context.Context, s *mongo.Store) bool
+}{
+	"member set": {commandOn("update", "members"), storedMember, func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+		viewer := member
+		viewer.Role = engine.RoleViewer
+		return s.SetMember(ctx, viewer, rec)
+	}, func(ctx context.Context, s *mongo.Store) bool {
+		m, err := s.Member(ctx, "prj", "user_a")
+		return err == nil && m.Role == engine.RoleViewer
+	}},
+	"member removed": {commandOn("update", "members"), storedMember, func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+		return s.RemoveMember(ctx, "prj", "user_a", noon, rec)
+	}, func(ctx context.Context, s *mongo.Store) bool {
+		_, err := s.Member(ctx, "prj", "user_a")
+		return errors.Is(err, engine.CodeNotFound)
+	}},
+	"password changed": {commandOn("update", "users"), storedUser, changesUser(engine.UserChange{PasswordHash: new("salted"), SignOut: true, IfEpoch: new(0)}),
+		func(ctx context.Context, s *mongo.Store) bool {
+			u, err := s.User(ctx, "user_a")
+			return err == nil && u.PasswordHash == "salted" && u.Epoch == 1
+		}},
+	"user disabled": {commandOn("update", "users"), storedUser, changesUser(engine.UserChange{Disabled: new(true), SignOut: true, IfEpoch: new(0)}),
+		func(ctx context.Context, s *mongo.Store) bool {
+			u, err := s.User(ctx, "user_a")
+			return err == nil && u.Disabled && u.Epoch == 1 && u.Losses.Disablings == 1
+		}},
+	"API key revoked": {commandOn("update", "api_keys"), func(ctx context.Context, s *mongo.Store) error {
+		return s.CreateAPIKey(ctx, apiKey, engine.Record{Audit: entry("other")})
+	}, func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+		return s.RevokeAPIKey(ctx, "prj", "key_a", noon, rec)
+	}, func(ctx context.Context, s *mongo.Store) bool {
+		k, err := s.APIKey(ctx, "key_a")
+		return err == nil && k.RevokedAt.Equal(noon)
+	}},
+	"session marked":  {commandOn("update", "sessions"), storedSession, endsSession, hasNoSession},
+	"session deleted": {commandOn("delete", "sessions"), storedSession, endsSession, hasNoSession},
+}
+
+// commandOn is how the messages of a command on a collection begin.
+func commandOn(name, collection string) string {
+	return fmt.Sprintf("\x02%s\x00%s%s\x00", name, string([]byte{byte(len(collection) + 1), 0, 0, 0}), collection) //nolint:gosec // they are short
+}
+
+func storedMember(ctx context.Context, s *mongo.Store) error {
+	return s.SetMember(ctx, member, engine.Record{Audit: entry("other")})
+}
+
+func storedUser(ctx context.Context, s *mongo.Store) error {
+	return s.CreateUser(ctx, engine.User{ID: "user_a", Username: "a"}, engine.Record{Audit: entry("other")})
+}
+
+func changesUser(change engine.UserChange) func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+	return func(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+		return s.ChangeUser(ctx, "user_a", change, rec)
+	}
+}
+
+func storedSession(ctx context.Context, s *mongo.Store) error {
+	return s.CreateSession(ctx, engine.Session{ID: "session_a", ExpiresAt: noon}, engine.Record{Audit: entry("other")})
+}
+
+func endsSession(ctx context.Context, s *mongo.Store, rec engine.Record) error {
+	return s.EndSession(ctx, "session_a", rec)
+}
+
+func hasNoSession(ctx context.Context, s *mongo.Store) bool {
+	_, err := s.Session(ctx, "session_a")
+	return errors.Is(err, engine.CodeNotFound)
+}
+
+// If an update, or its answer, is lost, the call goes on to its end: the change is stored
+// once, and has its audit entry. Of two calls that change the same, the later is refused
+// as before.
+func TestLostAnswersOfUpdates(t *testing.T) {
+	for name, u := range updates {
+		for what, lost := range map[string]fault{"answer": loseAnswer, "question": loseQuestion} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				s, p := throughProxy(t, "")
+				ctx, rec := t.Context(), engine.Record{Audit: entry("prj")}
+				if err := u.before(ctx, s); err != nil {
+					t.Fatal(err)
+				}
+				p.inject(lost, u.command, 1)
+				if err := u.call(ctx, s, rec); err != nil || p.faultsLeft() > 0 {
+					t.Fatalf("%v; %d faults are left", err, p.faultsLeft())
+				}
+				entries := wholeChain(t, s, "prj")
+				if !u.changed(ctx, s) || len(entries) != 1 || entries[0].Ref != rec.Audit.Ref {
+					t.Fatalf("changed: %v; the audit log contains %+v", u.changed(ctx, s), entries)
+				}
+			})
+		}
 	}
 }
 

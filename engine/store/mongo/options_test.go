@@ -23,7 +23,7 @@ func TestOptionsKeepWhatTheURISays(t *testing.T) {
 		{"mongodb://127.0.0.1/own?readPreference=secondary&serverSelectionTimeoutMS=60000", "own", selectWithin, answerWithin, nil},
 		{"mongodb://127.0.0.1/own?retryWrites=false&serverSelectionTimeoutMS=100&timeoutMS=700", "own", 100 * time.Millisecond, 700 * time.Millisecond, new(bool)},
 	} {
-		opts, database, err := clientOptions(c.uri)
+		opts, database, err := clientOptions(c.uri, Credential{})
 		if err != nil {
 			t.Fatal(err)
 		}

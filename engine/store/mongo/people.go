@@ -60,19 +60,31 @@ func (s *Store) ChangeUser(ctx context.Context, id string, change engine.UserCha
 	if change.IfEpoch != nil {
 		key = append(key, bson.E{Key: "epoch", Value: *change.IfEpoch})
 	}
-	return s.change(rec, func() (bool, error) {
+	return s.update(ctx, rec, func(ctx context.Context, again bool) (bool, error) {
 		updated, err := s.db.Collection(usersName).UpdateOne(ctx, key, update)
 		if err != nil {
 			return false, fault("change user", err)
 		}
 		if updated.MatchedCount == 0 {
-			if _, err := s.User(ctx, id); err != nil {
+			u, err := s.User(ctx, id)
+			if err != nil {
 				return false, err
 			}
-			return false, engine.CodeConflict // the user's epoch is another one
+			if !again || !hasChanged(u, change) {
+				return false, engine.CodeConflict // the user's epoch is another one
+			}
 		}
 		return true, s.record(ctx, rec)
 	})
+}
+
+// hasChanged reports whether a user is as the change of a user with the epoch before
+// leaves them. The hash of a password has a salt, so no other change sets the same.
+func hasChanged(u engine.User, change engine.UserChange) bool {
+	return change.SignOut && change.IfEpoch != nil && u.Epoch == *change.IfEpoch+1 &&
+		(change.PasswordHash == nil || u.PasswordHash == *change.PasswordHash) &&
+		(change.Disabled == nil || u.Disabled == *change.Disabled) &&
+		(change.SystemAdmin == nil || u.SystemAdmin == *change.SystemAdmin)
 }
 
 // memberDocument is a member under project/user. RemovedBy is the audit entry of the
@@ -94,7 +106,7 @@ func newMemberDocument(m engine.Member) memberDocument {
 // SetMember implements engine.People.
 func (s *Store) SetMember(ctx context.Context, m engine.Member, rec engine.Record) error {
 	c, key := s.db.Collection(membersName), byID(memberKey(m.ProjectID, m.UserID))
-	return s.change(rec, func() (bool, error) {
+	return s.update(ctx, rec, func(ctx context.Context, _ bool) (bool, error) {
 		for try := 0; ; try++ { // until no other caller comes between
 			updated, err := c.UpdateOne(ctx, append(key, notRemoved), bson.D{{Key: "$set", Value: bson.D{{Key: "role", Value: string(m.Role)}}}})
 			if err != nil {
@@ -147,7 +159,7 @@ func (s *Store) addMember(ctx context.Context, m engine.Member) (added bool, err
 // RemoveMember implements engine.People.
 func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, at time.Time, rec engine.Record) error {
 	c, key := s.db.Collection(membersName), byID(memberKey(projectID, userID))
-	return s.change(rec, func() (bool, error) {
+	return s.update(ctx, rec, func(ctx context.Context, _ bool) (bool, error) {
 		entry, err := encode(rec.Audit)
 		if err != nil {
 			return false, err
@@ -234,7 +246,7 @@ func (s *Store) APIKeys(ctx context.Context, projectID string, page engine.Page)
 // RevokeAPIKey implements engine.People. Revoking a revoked key changes nothing but
 // is recorded too, under its own Ref.
 func (s *Store) RevokeAPIKey(ctx context.Context, projectID, id string, at time.Time, rec engine.Record) error {
-	return s.change(rec, func() (bool, error) {
+	return s.update(ctx, rec, func(ctx context.Context, _ bool) (bool, error) {
 		c, key := s.db.Collection(apiKeysName), bson.D{{Key: "_id", Value: id}, {Key: "project_id", Value: projectID}}
 		live := append(bson.D{{Key: "revoked_at", Value: time.Time{}}}, key...)
 		revoked, err := c.UpdateOne(ctx, live, bson.D{{Key: "$set", Value: bson.D{{Key: "revoked_at", Value: at}}}})

@@ -103,6 +103,31 @@ func (s *Store) change(rec engine.Record, write func() (changed bool, err error)
 	return err
 }
 
+// update is change for a write of which a lost answer does not tell whether it was done,
+// because it updates or deletes a document. The write is then done again, so that a
+// change that is stored gets its record. again says so.
+func (s *Store) update(ctx context.Context, rec engine.Record, write func(ctx context.Context, again bool) (changed bool, err error)) error {
+	return s.change(rec, func() (bool, error) {
+		if ctx.Err() != nil {
+			return false, fault("write", ctx.Err())
+		}
+		changed, err := write(ctx, false)
+		if !maybeWritten(err) {
+			return changed, err
+		}
+		ctx, cancel := engine.Finishing(ctx)
+		defer cancel()
+		changed, err = write(ctx, true)
+		if err == nil || maybeWritten(err) {
+			return changed, err
+		}
+		if recorded, unknown := s.recorded(ctx, rec); unknown == nil && recorded {
+			return true, nil // the first time did all, and nothing was left to change
+		}
+		return changed, err
+	})
+}
+
 // notRemoved selects the documents that are not being removed.
 var notRemoved = bson.E{Key: "removed_by", Value: nil}
 
@@ -110,7 +135,7 @@ var notRemoved = bson.E{Key: "removed_by", Value: nil}
 // marks the document with the record's Ref: readers then ignore the document, and
 // the same call can complete the removal after a crash.
 func (s *Store) remove(ctx context.Context, c *driver.Collection, key bson.D, rec engine.Record) error {
-	return s.change(rec, func() (bool, error) {
+	return s.update(ctx, rec, func(ctx context.Context, _ bool) (bool, error) {
 		mark := bson.E{Key: "removed_by", Value: rec.Audit.Ref}
 		marked, err := c.UpdateOne(ctx, append(bson.D{notRemoved}, key...), bson.D{{Key: "$set", Value: bson.D{mark}}})
 		if err != nil {

@@ -50,7 +50,7 @@ func TestOlderCertificatesAreFound(t *testing.T) {
 func TestSearchesAskForGrams(t *testing.T) {
 	uri, _ := servers[0].database(t)
 	var asked bson.Raw
-	s, err := mongo.OpenMonitored(t.Context(), uri, &event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
+	s, err := mongo.OpenMonitored(t.Context(), uri, mongo.Credential{}, &event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
 		if e.CommandName == "find" && e.Command.Lookup("find").StringValue() == "certificates" {
 			asked = e.Command
 		}
