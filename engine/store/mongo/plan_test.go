@@ -165,7 +165,7 @@ func (s shape) servedBy(members []string) bool {
 // monitored opens a store whose commands are collected.
 func (s *shapes) monitored(t *testing.T, uri string) engine.Store {
 	t.Helper()
-	store, err := mongo.OpenMonitored(t.Context(), uri, &event.CommandMonitor{Started: s.started})
+	store, err := mongo.OpenMonitored(t.Context(), uri, mongo.Credential{}, &event.CommandMonitor{Started: s.started})
 	noError(t, err)
 	t.Cleanup(func() { noError(t, store.Close()) })
 	return observed{store, s}
