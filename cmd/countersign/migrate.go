@@ -98,7 +98,7 @@ func migrate(cmd *cobra.Command, config Config, uri, folder string) (err error) 
 	var last time.Time
 	m := engine.Migration{
 		Source: s.store, Target: target, Key: s.auditKey, Clock: engine.SystemClock,
-		Ages: engine.RetentionAges{Tokens: config.Retention.Tokens, Requests: config.Retention.Requests},
+		Ages: config.Retention.ages(),
 		Progress: func(kind string, documents int) {
 			if now := engine.SystemClock(); now.Sub(last) > progressEvery {
 				log.InfoContext(ctx, "copying", "kind", kind, "documents", documents)
