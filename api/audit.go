@@ -121,7 +121,7 @@ func (s *Server) verifyAudit(ctx context.Context, k *call, in *verifyInput) (*ve
 		return nil, err
 	}
 	verdict := wire.AuditVerdict{
-		OK: v.OK, After: after.Seq, Entries: v.Entries, Head: wire.AuditHead(v.Head), BrokenAt: v.BrokenAt, Problem: v.Problem,
+		OK: v.OK, BeginsAt: v.BeginsAt, After: after.Seq, Entries: v.Entries, Head: wire.AuditHead(v.Head), BrokenAt: v.BrokenAt, Problem: v.Problem,
 	}
 	for _, d := range v.Disagreements {
 		verdict.Disagreements = append(verdict.Disagreements, wire.AuditDisagreement(d))

@@ -68,9 +68,9 @@ func TestAuditLog(t *testing.T) {
 func TestVerifyAudit(t *testing.T) {
 	f := newFixture(t)
 	a := f.do("admin", "GET", "{p}/audit-logs/verify", "").is(200)
-	members(t, a.body, "ok", "entries", "head")
+	members(t, a.body, "ok", "begins_at", "entries", "head")
 	v := read[wire.AuditVerdict](a)
-	if !v.OK || v.Entries != v.Head.Seq || v.Head.Seq == 0 || len(v.Head.Hash) != 64 {
+	if !v.OK || v.BeginsAt != 1 || v.Entries != v.Head.Seq || v.Head.Seq == 0 || len(v.Head.Hash) != 64 {
 		t.Fatalf("%+v", v)
 	}
 	anchored := func(seq int64, hash string) wire.AuditVerdict {

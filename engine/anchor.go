@@ -129,7 +129,8 @@ func (a *Anchors) chains(ctx context.Context, anchored map[string]AuditHead) ([]
 	return slices.Sorted(maps.Keys(names)), err
 }
 
-// require returns a [Behind] unless the database has the anchored entry, unchanged.
+// require returns a [Behind] unless the database has the anchored entry, unchanged, or
+// retention has deleted it.
 func (a *Anchors) require(ctx context.Context, chain string, anchored AuditHead) error {
 	if has, err := hasEntry(ctx, a.Store, a.Key, chain, anchored); err != nil || has {
 		return err
@@ -159,6 +160,11 @@ func (a *Anchors) follow(ctx context.Context, chain string, one, other AuditHead
 		}
 	}
 	found, err := verifyAfter(ctx, a.Store, a.Key, chain, anchored[0], AuditHead{}, func(AuditEntry) {})
+	if err == nil && !found.OK { // retention may have deleted entries behind the anchored one
+		found, err = fromBeginning(ctx, a.Store, a.Key, chain, func(from cut) (AuditVerification, error) {
+			return verifyFrom(ctx, a.Store, a.Key, chain, from, anchored[0], AuditHead{}, func(AuditEntry) {})
+		})
+	}
 	if err == nil && !found.OK {
 		err = fmt.Errorf("the audit chain %s is broken at entry %d: %s", chain, found.BrokenAt, found.Problem)
 	}

@@ -23,6 +23,15 @@ func (c *chain) AuditAfter(_ context.Context, _ string, seq int64, limit int) ([
 	return page, nil
 }
 
+func (c *chain) AuditEntries(_ context.Context, q AuditQuery) (found []AuditEntry, next string, err error) {
+	for _, e := range c.entries {
+		if e.Action == q.Action {
+			found = append([]AuditEntry{e}, found...)
+		}
+	}
+	return found, "", nil
+}
+
 var testKey = []byte("audit key")
 
 func newChain(n int) *chain {

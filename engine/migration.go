@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,6 +69,8 @@ type Migration struct {
 	Clock          Clock
 	// Progress is told from time to time how many documents of a kind are in the target.
 	Progress func(kind string, documents int)
+
+	begins map[string]int64 // the number with which each audit chain of the source begins
 }
 
 // MigrationStore is what [Migration] needs of a store; [Store] documents the methods.
@@ -123,7 +126,7 @@ func (m *Migration) Run(ctx context.Context) ([]KindCount, error) {
 	if err := m.unbind(ctx, source); err != nil {
 		return nil, err
 	}
-	if err := m.verify(ctx, "target", m.Target); err != nil {
+	if _, err := m.verify(ctx, "target", m.Target); err != nil {
 		return nil, err
 	}
 	return counts, m.refuseAnyServed(ctx) // one may have started meanwhile
@@ -137,7 +140,7 @@ func (m *Migration) prepare(ctx context.Context) (before TemporalNamespace, err 
 	if err := m.Source.CompleteDocuments(ctx); err != nil {
 		return before, fmt.Errorf("complete the source: %w", err)
 	}
-	if err := m.verify(ctx, "source", m.Source); err != nil {
+	if m.begins, err = m.verify(ctx, "source", m.Source); err != nil {
 		return before, err
 	}
 	if before, err = m.installation(m.Source).Temporal(ctx); err != nil {
@@ -181,31 +184,47 @@ func (m *Migration) refuseServed(ctx context.Context, name string, store Migrati
 	return nil
 }
 
-// verify checks every chain of a store, and the documents with it.
-func (m *Migration) verify(ctx context.Context, name string, store MigrationStore) error {
+// verify checks every chain of a store, and the documents with it. It returns the number
+// with which each begins.
+func (m *Migration) verify(ctx context.Context, name string, store MigrationStore) (begins map[string]int64, err error) {
 	chains := []string{SystemChain}
-	err := eachOf(func(page Page) ([]Project, string, error) { return store.Projects(ctx, "", page) }, func(p Project) error {
+	err = eachOf(func(page Page) ([]Project, string, error) { return store.Projects(ctx, "", page) }, func(p Project) error {
 		chains = append(chains, p.ID)
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("list the projects of the %s: %w", name, err)
+		return nil, fmt.Errorf("list the projects of the %s: %w", name, err)
 	}
+	begins = map[string]int64{}
 	verifier := Verifier{Store: store, Key: m.Key, Ages: m.Ages, Clock: m.Clock}
 	for _, chain := range chains {
 		found, err := verifier.Verify(ctx, chain, AuditHead{})
 		switch {
 		case err != nil:
-			return fmt.Errorf("verify the %s: %w", name, err)
+			return nil, fmt.Errorf("verify the %s: %w", name, err)
 		case found.BrokenAt > 0:
-			return fmt.Errorf("the %s is not whole: entry %d of the audit chain %s: %s", name, found.BrokenAt, chain, found.Problem)
+			return nil, fmt.Errorf("the %s is not whole: entry %d of the audit chain %s: %s", name, found.BrokenAt, chain, found.Problem)
 		case !found.OK:
 			d := found.Disagreements[0]
-			return fmt.Errorf("the %s is not whole: %d documents do not agree with the audit chain %s, among them %s %s: %s. If its server was killed, start it once and stop it, which completes what was under way",
+			return nil, fmt.Errorf("the %s is not whole: %d documents do not agree with the audit chain %s, among them %s %s: %s. If its server was killed, start it once and stop it, which completes what was under way",
 				name, len(found.Disagreements), chain, d.Document, d.ID, d.Problem)
 		}
+		begins[chain] = found.BeginsAt
 	}
-	return nil
+	return begins, nil
+}
+
+// export visits the documents of a kind, without audit entries that retention is about to
+// delete: some of them may be gone.
+func (m *Migration) export(ctx context.Context, store MigrationStore, kind string, visit func(StoredDocument) error) error {
+	return store.ExportDocuments(ctx, kind, func(d StoredDocument) error {
+		if at := strings.LastIndexByte(d.ID, '/'); kind == tableEntries && at >= 0 {
+			if seq, err := strconv.ParseInt(d.ID[at+1:], 10, 64); err == nil && seq < m.begins[d.ID[:at]] {
+				return nil
+			}
+		}
+		return visit(d)
+	})
 }
 
 // documentSet has the fingerprints of documents: of their ids and contents together.
@@ -220,7 +239,7 @@ func (d StoredDocument) fingerprint() [16]byte {
 // target which the source does not have, but for the entries that a migration adds last.
 func (m *Migration) compare(ctx context.Context, kind string) (source, target documentSet, err error) {
 	source, target = documentSet{}, documentSet{}
-	err = m.Source.ExportDocuments(ctx, kind, func(d StoredDocument) error {
+	err = m.export(ctx, m.Source, kind, func(d StoredDocument) error {
 		source[d.fingerprint()] = struct{}{}
 		return nil
 	})
@@ -229,7 +248,7 @@ func (m *Migration) compare(ctx context.Context, kind string) (source, target do
 	}
 	const most = 5
 	var foreign []string
-	err = m.Target.ExportDocuments(ctx, kind, func(d StoredDocument) error {
+	err = m.export(ctx, m.Target, kind, func(d StoredDocument) error {
 		print := d.fingerprint()
 		_, known := source[print]
 		switch {
@@ -279,7 +298,7 @@ func (m *Migration) copy(ctx context.Context, kind string, present documentSet) 
 		failpoint.Hit("migrated-" + kind)
 		return nil
 	}
-	err := m.Source.ExportDocuments(ctx, kind, func(d StoredDocument) error {
+	err := m.export(ctx, m.Source, kind, func(d StoredDocument) error {
 		if _, has := present[d.fingerprint()]; has {
 			return nil
 		}

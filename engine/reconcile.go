@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
+	"strconv"
 	"time"
 )
 
@@ -38,9 +40,15 @@ const maxDisagreements = 100
 // its age. The documents of the system chain are those of no project. Verify also
 // compares the documents with the columns by which they are found.
 func (v *Verifier) Verify(ctx context.Context, chain string, anchor AuditHead) (AuditVerification, error) {
+	return fromBeginning(ctx, v.Store, v.Key, chain, func(from cut) (AuditVerification, error) {
+		return v.verifyWhole(ctx, chain, from, anchor)
+	})
+}
+
+func (v *Verifier) verifyWhole(ctx context.Context, chain string, from cut, anchor AuditHead) (AuditVerification, error) {
 	c := v.comparison(chain)
 	c.whole = true
-	verdict, err := verifyAfter(ctx, v.Store, v.Key, chain, AuditHead{}, anchor, c.note)
+	verdict, err := verifyChain(ctx, v.Store, v.Key, chain, from, anchor, c.note)
 	if err != nil || !verdict.OK {
 		return verdict, err
 	}
@@ -60,13 +68,19 @@ func (v *Verifier) Verify(ctx context.Context, chain string, anchor AuditHead) (
 			return verdict, fmt.Errorf("verify %s: %w", k.table, err)
 		}
 	}
-	return c.conclude(ctx, verdict, AuditHead{}, suspects)
+	return c.conclude(ctx, verdict, from.head, suspects)
 }
 
 // VerifyAfter is Verify for the part of a chain that follows a head, and for the
 // documents that were written with it. The head is one that was verified and stored
 // elsewhere: its entry must still be in the chain.
 func (v *Verifier) VerifyAfter(ctx context.Context, chain string, head AuditHead) (AuditVerification, error) {
+	return fromBeginning(ctx, v.Store, v.Key, chain, func(from cut) (AuditVerification, error) {
+		return v.verifyAfter(ctx, chain, from, head)
+	})
+}
+
+func (v *Verifier) verifyAfter(ctx context.Context, chain string, from cut, head AuditHead) (AuditVerification, error) {
 	if head.Seq > 0 {
 		has, err := hasEntry(ctx, v.Store, v.Key, chain, head)
 		if err != nil {
@@ -77,11 +91,11 @@ func (v *Verifier) VerifyAfter(ctx context.Context, chain string, head AuditHead
 		}
 	}
 	c := v.comparison(chain)
-	verdict, err := verifyAfter(ctx, v.Store, v.Key, chain, head, AuditHead{}, c.note)
+	verdict, err := verifyFrom(ctx, v.Store, v.Key, chain, from, head, AuditHead{}, c.note)
 	if err != nil || !verdict.OK {
 		return verdict, err
 	}
-	return c.conclude(ctx, verdict, head, nil)
+	return c.conclude(ctx, verdict, from.behind(head), nil)
 }
 
 // comparison is one run of a verifier. latest has, for each document that an entry
@@ -92,6 +106,7 @@ type comparison struct {
 	*Verifier
 	chain  string
 	whole  bool
+	later  bool // the entries that the log had at first were read
 	seed   maphash.Seed
 	latest map[uint64]mention
 	// downloads has the settlements of tokens whose files were downloaded, with the
@@ -132,12 +147,23 @@ func (c *comparison) mention(d DocumentDigest) mention {
 	return m
 }
 
-// note keeps what an entry says of its documents.
+// note keeps what an entry says of its documents. A document did not change with an entry
+// that restates it, and may have changed just before that entry: it restates entries up to
+// a number, and what a later one says of the same version stands. Where only changes are
+// of interest, it says nothing.
 func (c *comparison) note(e AuditEntry) {
+	stands, restates := int64(math.MaxInt64), e.Action == ActionAuditRestated
+	if restates {
+		if c.later || !c.whole {
+			return
+		}
+		stands, _ = strconv.ParseInt(e.Detail["through"], 10, 64)
+	}
 	for _, d := range e.Documents {
 		m := c.mention(d)
 		m.seq = e.Seq
-		if before, ok := c.latest[c.key(d)]; !ok || m.version >= before.version {
+		before, ok := c.latest[c.key(d)]
+		if !ok || m.version > before.version || m.version == before.version && before.seq <= stands {
 			c.latest[c.key(d)] = m
 		}
 		if d.Document == tableTokens && e.Action == ActionCertificateDownloaded {
@@ -209,6 +235,7 @@ func (c *comparison) conclude(ctx context.Context, verdict AuditVerification, fr
 
 // noteLater checks what was appended since the verdict's head.
 func (c *comparison) noteLater(ctx context.Context, verdict AuditVerification) (AuditVerification, error) {
+	c.later = true
 	later, err := verifyAfter(ctx, c.Store, c.Key, c.chain, verdict.Head, AuditHead{}, c.note)
 	later.Entries += verdict.Entries
 	return later, err
@@ -239,7 +266,9 @@ func (c *comparison) recheckMentioned(ctx context.Context, from AuditHead) error
 // maybeDeleted reports whether retention may have deleted a document that was written
 // at a time.
 func (c *comparison) maybeDeleted(d DocumentDigest, written time.Time) bool {
-	age := map[string]time.Duration{tableTokens: c.Ages.Tokens, tableRequests: c.Ages.Requests, tableApprovals: c.Ages.Requests}[d.Document]
+	age := map[string]time.Duration{
+		tableTokens: c.Ages.Tokens, tableRequests: c.Ages.Requests, tableApprovals: c.Ages.Requests, tableEvents: c.Ages.Events,
+	}[d.Document]
 	return age > 0 && c.Clock().Sub(written) > age
 }
 

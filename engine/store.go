@@ -151,6 +151,9 @@ type Certificates interface {
 	Certificates(ctx context.Context, projectID, query string, page Page) ([]Certificate, string, error)
 	SealedKey(ctx context.Context, certificateID string) (SealedKey, error)
 	Events(ctx context.Context, q EventQuery) ([]Event, string, error)
+	// PurgeEvents deletes at most limit events of all certificates from before a time and
+	// returns their number.
+	PurgeEvents(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // EventQuery selects a certificate's timeline, or the events of one request if
@@ -280,6 +283,10 @@ type AuditLog interface {
 	// AuditWaiting counts the entries of all chains that are durable and have no number
 	// yet, and says when the first of them was appended: the zero time if there is none.
 	AuditWaiting(ctx context.Context) (entries int, since time.Time, err error)
+	// PurgeAudit deletes at most limit entries of a chain up to a number, oldest first, and
+	// returns how many. The chain goes on with the numbers that it has. A store that looks
+	// by an entry's Ref whether a change is complete takes it for complete from then on.
+	PurgeAudit(ctx context.Context, chain string, through int64, limit int) (int, error)
 }
 
 // DataKeys keeps the keys of the installation, each wrapped by a keeper.

@@ -18,9 +18,11 @@ type Disagreement struct {
 
 // AuditVerification is the result of checking a chain. Problem says what is wrong
 // with the first bad entry, BrokenAt its sequence number. Entries counts those that
-// were checked. Disagreements are the first 100 of those that were found.
+// were checked. The chain begins with the entry BeginsAt, which is 1 unless retention
+// deleted the entries before it. Disagreements are the first 100 of those that were found.
 type AuditVerification struct {
 	OK            bool
+	BeginsAt      int64
 	Entries       int64
 	Head          AuditHead
 	BrokenAt      int64
@@ -30,16 +32,31 @@ type AuditVerification struct {
 
 const verifyPage = 1000
 
-// AuditReader reads a chain in order; see [AuditLog].
+// AuditReader reads chains; [AuditLog] documents the methods.
 type AuditReader interface {
+	AuditEntries(ctx context.Context, q AuditQuery) ([]AuditEntry, string, error)
 	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]AuditEntry, error)
 }
 
-// VerifyAudit checks a chain from its first entry, under the audit key, and finds
-// every change, gap and reordering. It finds that entries are missing at the end only
-// if a head that was stored elsewhere is given as anchor (zero for none).
+// VerifyAudit checks a chain from where it begins, under the audit key, and finds
+// every change, gap and reordering. A chain begins with entry 1, or behind the entries
+// that retention deleted: a later entry of the chain says up to which and what the hash
+// of that one was, so that nobody without the key can delete more, or fewer. It finds
+// that entries are missing at the end only if a head that was stored elsewhere is given
+// as anchor (zero for none). An anchor before the beginning is in the part that was
+// deleted.
 func VerifyAudit(ctx context.Context, log AuditReader, key []byte, chain string, anchor AuditHead) (AuditVerification, error) {
-	return verifyAfter(ctx, log, key, chain, AuditHead{}, anchor, func(AuditEntry) {})
+	return fromBeginning(ctx, log, key, chain, func(from cut) (AuditVerification, error) {
+		return verifyChain(ctx, log, key, chain, from, anchor, func(AuditEntry) {})
+	})
+}
+
+// verifyChain checks a whole chain, with what is left of its deleted part.
+func verifyChain(ctx context.Context, log AuditReader, key []byte, chain string, from cut, anchor AuditHead, visit func(AuditEntry)) (AuditVerification, error) {
+	if deleted, err := verifyDeleted(ctx, log, key, chain, from); err != nil || !deleted.OK {
+		return deleted, err
+	}
+	return verifyFrom(ctx, log, key, chain, from, AuditHead{}, anchor, visit)
 }
 
 // verifyAfter checks the part of a chain that follows a head, and visits its entries.
@@ -70,13 +87,18 @@ func verifyAfter(ctx context.Context, log AuditReader, key []byte, chain string,
 	return verdict, nil
 }
 
-// hasEntry reports whether a chain has the entry of a head, unchanged.
+// hasEntry reports whether a chain has the entry of a head, unchanged, or has deleted it
+// by a cut.
 func hasEntry(ctx context.Context, log AuditReader, key []byte, chain string, head AuditHead) (bool, error) {
 	found, err := log.AuditAfter(ctx, chain, head.Seq-1, 1)
 	if err != nil {
 		return false, fmt.Errorf("read audit chain %s: %w", chain, err)
 	}
-	return len(found) == 1 && found[0].Seq == head.Seq && found[0].Hash == head.Hash && found[0].digest(key) == head.Hash, nil
+	if len(found) == 1 && found[0].Seq == head.Seq {
+		return found[0].Hash == head.Hash && found[0].digest(key) == head.Hash, nil
+	}
+	from, err := beginning(ctx, log, key, chain)
+	return err == nil && from.has(head), err
 }
 
 func (e AuditEntry) checkAfter(key []byte, chain string, head, anchor AuditHead) string {

@@ -3,6 +3,7 @@ package workflows
 import (
 	"context"
 	"sync"
+	"time"
 
 	"go.temporal.io/sdk/activity"
 
@@ -91,11 +92,30 @@ func (a *activities) purge(ctx context.Context, ages engine.RetentionAges) (engi
 			return total, err
 		}
 		if total = total.Plus(batch); !more {
-			return total, nil
+			break
 		}
 		activity.RecordHeartbeat(ctx, total)
 	}
+	entries, err := a.retention.PurgeAudit(ctx, ages, heartbeats(ctx, total))
+	total.Entries = entries
+	return total, err
 }
+
+// heartbeats returns a function that may be called often, by several goroutines.
+func heartbeats(ctx context.Context, total engine.Purged) func() {
+	var mu sync.Mutex
+	var last time.Time
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := engine.SystemClock(); now.Sub(last) > heartbeatEvery {
+			activity.RecordHeartbeat(ctx, total)
+			last = now
+		}
+	}
+}
+
+const heartbeatEvery = 10 * time.Second
 
 // waitingCallers are the callers in this process who wait for the policy's
 // decision on their request.

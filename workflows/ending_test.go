@@ -147,3 +147,26 @@ func TestWaitingCallersAreAnsweredOnce(t *testing.T) {
 		t.Errorf("%d callers are still waiting", len(w.waiting))
 	}
 }
+
+// The activity of retention also purges the audit log, after everything else.
+func TestRetentionPurgesTheAuditLog(t *testing.T) {
+	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	d := newTestbed(t, func() time.Time { return now })
+	a := d.activities()
+	const day = 24 * time.Hour
+	ages := engine.RetentionAges{Tokens: 30 * day, Requests: 30 * day, Events: 30 * day, Audit: 60 * day}
+	a.retention.Audit = &engine.AuditPurge{Store: d.store, Clock: d.transitions.Clock, Log: d.transitions.Log}
+	noError(t, d.store.Append(t.Context(), engine.AuditEntry{Ref: "old", ProjectID: engine.SystemChain, Time: now}))
+	env := (&testsuite.WorkflowTestSuite{}).NewTestActivityEnvironment()
+	env.RegisterActivity(a.purge)
+	now = now.Add(61 * day)
+	value, err := env.ExecuteActivity(a.purge, ages)
+	noError(t, err)
+	var purged engine.Purged
+	noError(t, value.Get(&purged))
+	left, err := d.store.AuditAfter(t.Context(), engine.SystemChain, 0, 9)
+	noError(t, err)
+	if purged.Entries != 1 || a.retention.Audit.Failures() > 0 || len(left) != 1 || left[0].Action != engine.ActionAuditPurged {
+		t.Errorf("purged %+v, %d failures, %+v is left", purged, a.retention.Audit.Failures(), left)
+	}
+}

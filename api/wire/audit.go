@@ -39,6 +39,7 @@ type AuditDisagreement struct {
 // are compared only then.
 type AuditVerdict struct {
 	OK       bool      `json:"ok"`
+	BeginsAt int64     `json:"begins_at" doc:"Sequence number of the first entry of the chain: 1, unless retention deleted the entries before it, as a later entry of the chain proves"`
 	After    int64     `json:"after,omitempty" doc:"The anchored entry behind which the check began; absent if it began with the first entry"`
 	Entries  int64     `json:"entries" doc:"Number of correct entries"`
 	Head     AuditHead `json:"head" doc:"The last correct entry"`

@@ -118,15 +118,19 @@ func detailText(d map[string]string) string {
 func auditVerifyCommand(o *clientOptions) *cobra.Command {
 	var anchor string
 	var sinceAnchor bool
+	var archives []string
 	cmd := &cobra.Command{
-		Use:   "verify [--anchor SEQ:HASH | --since-anchor]",
+		Use:   "verify [--anchor SEQ:HASH | --since-anchor] [--archive FILE]...",
 		Short: "Check the audit log, and compare the documents with it",
 		Long: "Check the hash chain of the audit log for a change, a gap or a reordering, and compare the documents\n" +
 			"with it: each must be as its latest entry says, and none may be missing. It prints the head of the\n" +
 			"chain. Note the head elsewhere: given as --anchor later, it shows whether entries were removed at the\n" +
 			"end, or the whole chain rewritten. The server also stores heads outside the database by itself; with\n" +
 			"--since-anchor only what follows the last of these is checked. The exit code is 1 if the chain is broken, or if a document and\n" +
-			"the log do not agree.",
+			"the log do not agree.\n\n" +
+			"If retention deleted the beginning of the chain, a later entry says up to which number, and proves it.\n" +
+			"With --archive, a file to which these entries were written before is checked too: its entries follow one\n" +
+			"another, and its SHA-256 is in the chain, or in another file that is given and proven.",
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, s *session, _ []string) error {
 			head, err := parseAnchor(anchor)
@@ -139,11 +143,12 @@ func auditVerifyCommand(o *clientOptions) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.showAuditVerdict(v)
+			return s.verifyArchives(ctx, v, archives)
 		}),
 	}
 	cmd.Flags().StringVar(&anchor, "anchor", "", "a head that was noted earlier and must still be in the chain, as SEQ:HASH")
 	cmd.Flags().BoolVar(&sinceAnchor, "since-anchor", false, "check only what follows the head that the server last stored outside the database")
+	cmd.Flags().StringArrayVar(&archives, "archive", nil, "a file with entries that retention deleted; may be given several times")
 	cmd.MarkFlagsMutuallyExclusive("anchor", "since-anchor")
 	return cmd
 }
@@ -160,12 +165,15 @@ func parseAnchor(text string) (wire.AuditHead, error) {
 	return wire.AuditHead{Seq: seq, Hash: hash}, nil
 }
 
-func (s *session) showAuditVerdict(v wire.AuditVerdict) error {
+func (s *session) showAuditVerdict(v wire.AuditVerdict, more [][]string) error {
 	result := "intact"
 	if v.BrokenAt > 0 {
 		result = "broken"
 	}
 	rows := [][]string{{"Chain", result}}
+	if v.BeginsAt > 1 {
+		rows = append(rows, []string{"Begins at", strconv.FormatInt(v.BeginsAt, 10) + ", because retention deleted the entries before"})
+	}
 	if v.After > 0 {
 		rows = append(rows, []string{"Checked after", strconv.FormatInt(v.After, 10)})
 	}
@@ -173,7 +181,7 @@ func (s *session) showAuditVerdict(v wire.AuditVerdict) error {
 	for _, d := range v.Disagreements {
 		rows = append(rows, []string{d.Document, d.ID + ": " + d.Problem})
 	}
-	err := s.show(v, rows...)
+	err := s.show(v, append(rows, more...)...)
 	switch {
 	case err != nil || v.OK:
 		return err

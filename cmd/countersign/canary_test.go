@@ -80,6 +80,11 @@ func TestSecretsAreNowhereInClear(t *testing.T) {
 	searchFiles(t, base, canaries) // while it runs: write-ahead logs, sockets' folders
 	s.stop()
 	searchFiles(t, base, canaries)
+	archive := filepath.Join(base, "archive")
+	noError(t, os.Mkdir(archive, 0o700))
+	s.purge(archive)
+	archived(t, archive, s.boot.ProjectID)
+	searchFiles(t, base, canaries)
 }
 
 // searchFiles looks into every file but the bootstrap file, which is there to

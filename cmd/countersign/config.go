@@ -100,10 +100,19 @@ type TemporalConfig struct {
 	CreateNamespace bool `koanf:"create_namespace" default:"false" usage:"make the namespace if it is missing; it keeps workflows for 72h after their end"`
 }
 
-// RetentionConfig says how long ended tokens and requests are kept.
+// RetentionConfig says how long ended tokens and requests, certificates' events and audit
+// entries are kept, and where audit entries go then. engine/anchor lists the URLs.
 type RetentionConfig struct {
 	Tokens   time.Duration `koanf:"tokens" default:"720h" usage:"how long records of ended tokens are kept, at least 720h"`
 	Requests time.Duration `koanf:"requests" default:"0s" usage:"how long ended requests are kept; 0 keeps them forever"`
+	Events   time.Duration `koanf:"events" default:"0s" usage:"how long the events of certificates' timelines are kept, at least as long as tokens; 0 keeps them forever"`
+	Audit    time.Duration `koanf:"audit" default:"0s" usage:"how long audit entries are kept, at least 720h longer than requests and events, which must not be 0 then; 0 keeps them forever"`
+	Archive  string        `koanf:"archive" usage:"folder to which audit entries are written before they are deleted: a path, or a file, s3, azblob or https URL (default: they are not archived)"`
+}
+
+// ages are for how long documents are kept.
+func (c RetentionConfig) ages() engine.RetentionAges {
+	return engine.RetentionAges{Tokens: c.Tokens, Requests: c.Requests, Events: c.Events, Audit: c.Audit, Archived: c.Archive != ""}
 }
 
 // LimitsConfig limits what callers may try, and what one person may have at a time.
@@ -260,11 +269,8 @@ func (c *Config) complete() error {
 	if c.Sandbox.Mode != sandbox.ModeBestEffort && c.Sandbox.Mode != sandbox.ModeRequire {
 		return fmt.Errorf("sandbox.mode must be %s or %s", sandbox.ModeBestEffort, sandbox.ModeRequire)
 	}
-	if c.Retention.Tokens < engine.MinTokenAge {
-		return errors.New("retention.tokens must be at least 720h, because records of ended tokens are evidence")
-	}
-	if c.Retention.Requests != 0 && c.Retention.Requests < c.Retention.Tokens {
-		return errors.New("retention.requests must be 0 or at least retention.tokens")
+	if err := c.Retention.ages().Check(); err != nil {
+		return err
 	}
 	if c.Sessions.Idle < time.Second || c.Sessions.Life < c.Sessions.Idle {
 		return errors.New("sessions.idle must be at least 1s, and sessions.life at least sessions.idle")

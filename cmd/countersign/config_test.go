@@ -49,20 +49,29 @@ func TestFlagsOverrideVariablesAndTheFile(t *testing.T) {
 
 func TestWrongSettingsAreRefused(t *testing.T) {
 	for file, want := range map[string]string{
-		"lisen: 127.0.0.1:1":          "lisen",
-		"retention: {tokens: 1h}":     "retention.tokens",
-		"retention: {tokens: soon}":   "tokens",
-		"retention: {requests: 1h}":   "retention.requests",
-		"limits: {unknown_tokens: 0}": "limits.unknown_tokens",
-		"limits: {connections: 0}":    "limits.connections",
-		"sandbox: {mode: strict}":     "sandbox.mode",
-		"drain: -1s":                  "drain",
-		"mongodb: {username_file: u}": "mongodb.password_file",
-		"]":                           "yaml",
+		"lisen: 127.0.0.1:1":                                      "lisen",
+		"retention: {tokens: 1h}":                                 "retention.tokens",
+		"retention: {tokens: soon}":                               "tokens",
+		"retention: {requests: 1h}":                               "retention.requests",
+		"retention: {requests: 720h, events: 1h}":                 "retention.events",
+		"retention: {audit: 9999h}":                               "retention.audit needs",
+		"retention: {audit: 9999h, events: 720h}":                 "retention.audit needs",
+		"retention: {audit: 1439h, events: 720h, requests: 720h}": "at least 720h longer",
+		"retention: {audit: 1500h, events: 720h, requests: 800h}": "at least 720h longer",
+		"retention: {audit: -1h, events: 720h, requests: 720h}":   "retention.audit",
+		"limits: {unknown_tokens: 0}":                             "limits.unknown_tokens",
+		"limits: {connections: 0}":                                "limits.connections",
+		"sandbox: {mode: strict}":                                 "sandbox.mode",
+		"drain: -1s":                                              "drain",
+		"mongodb: {username_file: u}":                             "mongodb.password_file",
+		"]":                                                       "yaml",
 	} {
 		if _, err := load(t, file); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error that names %s", file, err, want)
 		}
+	}
+	if _, err := load(t, "retention: {audit: 1440h, events: 720h, requests: 720h}"); err != nil {
+		t.Error(err)
 	}
 	if _, err := loadConfig("/nowhere/config.yaml", pflag.NewFlagSet("", 0)); err == nil {
 		t.Error("a file that is not there is taken")

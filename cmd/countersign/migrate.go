@@ -138,7 +138,7 @@ func (s *system) copyTo(ctx context.Context, target engine.Store) (said string, 
 	log := s.every(progressEvery)
 	m := engine.Migration{
 		Source: s.store, Target: target, Key: s.auditKey, Clock: engine.SystemClock,
-		Ages:     engine.RetentionAges{Tokens: s.config.Retention.Tokens, Requests: s.config.Retention.Requests},
+		Ages:     s.config.Retention.ages(),
 		Progress: func(kind string, documents int) { log(ctx, "copying", "kind", kind, "documents", documents) },
 	}
 	counts, err := m.Run(ctx)

@@ -255,10 +255,13 @@ func (s *system) startUseCases(ctx context.Context) error {
 		Store: s.store, Keys: s.keys, Clock: engine.SystemClock, Log: s.log, PublicURL: strings.TrimSuffix(s.config.PublicURL, "/"),
 		Notifier: notify.New(notify.Options{AllowHosts: s.config.Notifications.AllowHosts, Clock: engine.SystemClock}),
 	}
-	ages := engine.RetentionAges{Tokens: s.config.Retention.Tokens, Requests: s.config.Retention.Requests}
+	ages := s.config.Retention.ages()
 	s.verifier = &engine.Verifier{Store: s.store, Key: s.auditKey, Ages: ages, Clock: engine.SystemClock, Wait: 2 * time.Second}
 	transitions := &engine.Transitions{Store: s.store, Policy: s.policy, Reports: s.workflows, Clock: engine.SystemClock, Log: s.log}
-	retention := &engine.Retention{Store: s.store, Clock: engine.SystemClock}
+	retention, err := s.openRetention(ctx)
+	if err != nil {
+		return err
+	}
 	if err := s.workflows.Work(transitions, retention, s.notifications); err != nil {
 		return err
 	}

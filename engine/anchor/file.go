@@ -1,9 +1,11 @@
 package anchor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -16,8 +18,7 @@ import (
 // file is a file that is replaced as a whole. Its mode is 0600.
 type file string
 
-// ReadAnchor implements [engine.AnchorTarget].
-func (f file) ReadAnchor(context.Context) (_ []byte, err error) {
+func (f file) open(context.Context) (io.ReadCloser, error) {
 	in, err := os.OpenFile(string(f), os.O_RDONLY|syscall.O_NONBLOCK, 0) // to open a pipe would wait for its writer
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, engine.CodeNotFound
@@ -25,26 +26,24 @@ func (f file) ReadAnchor(context.Context) (_ []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, in.Close()) }()
 	info, err := in.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is not a regular file", f)
 	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, in.Close())
 	}
-	return readBounded(in)
+	return in, nil
 }
 
-// WriteAnchor implements [engine.AnchorTarget].
-func (f file) WriteAnchor(_ context.Context, text []byte) (err error) {
+func (f file) write(_ context.Context, _ string, text io.Reader) (err error) {
 	folder := filepath.Dir(string(f))
 	pending, err := renameio.NewPendingFile(string(f), renameio.WithTempDir(folder)) // mode 0600
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, pending.Cleanup()) }()
-	if _, err := pending.Write(text); err != nil {
+	if _, err := io.Copy(pending, text); err != nil {
 		return err
 	}
 	if err := pending.CloseAtomicallyReplace(); err != nil {
@@ -55,6 +54,16 @@ func (f file) WriteAnchor(_ context.Context, text []byte) (err error) {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func (f file) in(name string) place { return file(filepath.Join(string(f), name)) }
+
+// ReadAnchor implements [engine.AnchorTarget].
+func (f file) ReadAnchor(ctx context.Context) ([]byte, error) { return readAnchor(ctx, f) }
+
+// WriteAnchor implements [engine.AnchorTarget].
+func (f file) WriteAnchor(ctx context.Context, text []byte) error {
+	return f.write(ctx, mediaTypeAnchor, bytes.NewReader(text))
 }
 
 // String implements [engine.AnchorTarget].

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -107,4 +108,23 @@ func (s *Store) Events(ctx context.Context, q engine.EventQuery) ([]engine.Event
 	return list(ctx, s.db.Collection(eventsName), filter, q.Page, "time", func(e engine.Event) engine.Cursor {
 		return engine.Cursor{Time: e.Time, ID: e.ID}
 	})
+}
+
+// PurgeEvents implements engine.Certificates.
+func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (int, error) {
+	if err := s.begin(); err != nil {
+		return 0, err
+	}
+	defer s.end()
+	c := s.db.Collection(eventsName)
+	docs, err := findAll[engine.Event](ctx, c, bson.D{{Key: "time", Value: bson.D{{Key: "$lt", Value: before}}}},
+		options.Find().SetSort(bson.D{{Key: "time", Value: 1}}).SetLimit(int64(limit)).SetProjection(bson.D{{Key: "_id", Value: 1}}))
+	if err != nil {
+		return 0, err
+	}
+	ids := make([]string, 0, len(docs))
+	for _, d := range docs {
+		ids = append(ids, d.ID)
+	}
+	return deleteByID(ctx, c, ids)
 }

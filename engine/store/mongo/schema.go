@@ -61,6 +61,7 @@ var indexes = []index{
 	{certificatesName, []string{"project_id", "grams", "-created_at", "-_id"}, false},
 	{eventsName, []string{"project_id", "certificate_id", "-time", "-_id"}, false},
 	{eventsName, []string{"project_id", "certificate_id", "request_id", "-time", "-_id"}, false},
+	{eventsName, []string{"time"}, false},
 	{policiesName, []string{"project_id", "-version"}, false},
 	{requestsName, []string{"-created_at", "-_id"}, false},
 	{requestsName, []string{"project_id", "-created_at", "-_id"}, false},

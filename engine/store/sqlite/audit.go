@@ -90,6 +90,14 @@ func (s *Store) AuditNews(ctx context.Context, after map[string]int64, limit int
 	return scan(ctx, s.reading, auditRow, query+" WHERE project_id = json_each.key AND seq > json_each.value LIMIT ?", string(places), limit)
 }
 
+// PurgeAudit implements [engine.AuditLog].
+func (s *Store) PurgeAudit(ctx context.Context, chain string, through int64, limit int) (int, error) {
+	return update(ctx, s, func(tx tx) (int, error) { return tx.exec(purgeAudit, chain, chain, through, limit) })
+}
+
+const purgeAudit = `DELETE FROM audit_logs WHERE project_id = ? AND seq IN (
+  SELECT seq FROM audit_logs WHERE project_id = ? AND seq <= ? ORDER BY seq LIMIT ?)`
+
 // auditRow reads an entry. One that differs from its columns, or cannot be read, has no
 // hash, so that a verification finds it.
 func auditRow(rows *sql.Rows) (e engine.AuditEntry, err error) {

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"time"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -43,6 +44,14 @@ func (s *Store) Events(ctx context.Context, q engine.EventQuery) ([]engine.Event
 	from, args := eventsFrom(q)
 	return list[engine.Event](ctx, s.reading, q.Page, "time, id", from, args...)
 }
+
+// PurgeEvents implements [engine.Certificates].
+func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (int, error) {
+	return update(ctx, s, func(tx tx) (int, error) { return tx.exec(purgeEvents, ms(before), limit) })
+}
+
+const purgeEvents = `DELETE FROM certificate_events WHERE (project_id, certificate_id, time, id) IN (
+  SELECT project_id, certificate_id, time, id FROM certificate_events WHERE time < ? ORDER BY time LIMIT ?)`
 
 // eventsFrom names the index for the events of one request, because SQLite would
 // choose to read the whole timeline, in whose order the table is stored.

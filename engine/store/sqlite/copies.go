@@ -107,13 +107,13 @@ var copies = map[string]copied{
 }
 
 // insertEntry inserts an entry that has its number and hash. Those before it must be
-// there.
+// there, but for the beginning of a chain that retention deleted.
 func (tx tx) insertEntry(_ string, e engine.AuditEntry) (bool, error) {
 	head, beside, err := tx.head(e.ProjectID)
 	if err != nil {
 		return false, err
 	}
-	if e.Seq > head.Seq+1 {
+	if head.Seq > 0 && e.Seq > head.Seq+1 {
 		return false, fmt.Errorf("audit entry %d of %s follows entry %d", e.Seq, e.ProjectID, head.Seq)
 	}
 	return entries.insert(tx, e, beside...)

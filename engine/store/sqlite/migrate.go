@@ -14,10 +14,13 @@ var schema string
 // migrations lead from an empty database to today's schema; user_version counts
 // those that were applied. Add new ones at the end, and never change one that was
 // released.
-var migrations = []string{schema, unendedRequests, gramsSchema}
+var migrations = []string{schema, unendedRequests, gramsSchema, eventTimes}
 
 // unendedRequests finds the requests that have not ended without those that have.
 const unendedRequests = "CREATE INDEX requests_unended ON download_requests (created_at, id) WHERE ended_at IS NULL"
+
+// eventTimes finds the oldest events of all certificates.
+const eventTimes = "CREATE INDEX events_time ON certificate_events (time)"
 
 // migrate applies the missing migrations, each in a transaction of its own, and
 // checks that writes to the database are durable.

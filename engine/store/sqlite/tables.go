@@ -135,15 +135,16 @@ var targets = table[engine.NotificationTarget]{
 	values: func(t engine.NotificationTarget, _ ...any) []any { return []any{t.ID, t.ProjectID, ms(t.CreatedAt)} },
 }
 
-// latest_time and max_delay follow from the entry before, too (schema.sql).
+// latest_time and max_delay follow from the entry before, too (schema.sql). If that was
+// deleted by retention, they may be any that a query by time can rely on: the row's own,
+// from which values makes other ones unless time <= latest_time <= time + max_delay.
 var entries = table[engine.AuditEntry]{
 	name: "audit_logs",
 	columns: []string{
 		"project_id", "seq", "ref", "hash", "time", "latest_time", "max_delay", "action", "actor_id", "person", "certificate_id", "request_id",
 	},
 	beside: []string{
-		"(SELECT b.latest_time FROM audit_logs b WHERE b.project_id = audit_logs.project_id AND b.seq = audit_logs.seq - 1)",
-		"(SELECT b.max_delay FROM audit_logs b WHERE b.project_id = audit_logs.project_id AND b.seq = audit_logs.seq - 1)",
+		ofEntryBefore("latest_time"), ofEntryBefore("max_delay"),
 	},
 	values: func(e engine.AuditEntry, beside ...any) []any {
 		at := ms(e.Time)
@@ -157,6 +158,10 @@ var entries = table[engine.AuditEntry]{
 			e.ProjectID, e.Seq, e.Ref, e.Hash, at, latest, delay, e.Action, e.Actor.ID, e.Actor.Person, orNull(e.CertificateID), orNull(e.RequestID),
 		}
 	},
+}
+
+func ofEntryBefore(column string) string {
+	return "coalesce((SELECT b." + column + " FROM audit_logs b WHERE b.project_id = audit_logs.project_id AND b.seq = audit_logs.seq - 1), iif(seq > 1, " + column + ", NULL))"
 }
 
 // A data key does not name its id. It opens under no other (package keys).

@@ -21,6 +21,8 @@ var auditContracts = []contract{
 	{"news", auditNews},
 	{"listing", auditListing},
 	{"listing of a foreign cursor", auditForeignCursor},
+	{"purge", auditPurge},
+	{"purge of removals", auditPurgeRemovals},
 }
 
 func auditAppend(t *testing.T, s engine.Store) {
@@ -247,5 +249,72 @@ func auditNews(t *testing.T, s engine.Store) {
 		if n != 0 {
 			t.Errorf("%d entries of %s are missing", n, chain)
 		}
+	}
+}
+
+// The oldest entries of one chain are purged up to a number, in batches. The chain goes on
+// with its numbers, and its entries are as they were.
+func auditPurge(t *testing.T, s engine.Store) {
+	ctx, project, other := t.Context(), engine.NewID("prj"), engine.NewID("prj")
+	for i := range 9 {
+		e := record(project)
+		e.Audit.Time = noon.Add(time.Duration(-i) * time.Minute)
+		ok(t, s.Append(ctx, e.Audit))
+		ok(t, s.Append(ctx, entry(other)))
+	}
+	all, others := chain(t, s, project), chain(t, s, other)
+	for i, want := range []int{2, 1, 0} {
+		same(t, get[int](t)(s.PurgeAudit(ctx, project, 3, 2)), want)
+		same(t, get[[]engine.AuditEntry](t)(s.AuditAfter(ctx, project, 0, 99)), all[min(2*i+2, 3):])
+	}
+	ok(t, s.Append(ctx, entry(project)))
+	left := get[[]engine.AuditEntry](t)(s.AuditAfter(ctx, project, 8, 99))
+	same(t, len(left), 2)
+	same(t, left[1].PrevHash, all[8].Hash)
+	for _, q := range []engine.AuditQuery{{From: noon.Add(-6 * time.Minute)}, {To: noon.Add(-4 * time.Minute)}} {
+		q.ProjectID = project
+		want := 0
+		for _, e := range append(all[3:], left[1]) {
+			if (q.From.IsZero() || !e.Time.Before(q.From)) && (q.To.IsZero() || e.Time.Before(q.To)) {
+				want++
+			}
+		}
+		same(t, len(walk(t, auditLister(t, s, q), 3)), want)
+	}
+	same(t, chain(t, s, other), others)
+}
+
+// When the entry of a removal is purged, the removal stays: nothing is removed again, is
+// recorded again or comes back.
+func auditPurgeRemovals(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), storedProject(t, s)
+	m, target := newMember(project.ID, "user_bob"), newTarget(project.ID)
+	removal, deletion := record(project.ID), record(project.ID)
+	removal.Audit.Documents = []engine.DocumentDigest{{Document: "members", ID: m.UserID}}
+	deletion.Audit.Documents = []engine.DocumentDigest{{Document: "notification_targets", ID: target.ID}}
+	ok(t, s.SetMember(ctx, m, record(project.ID)))
+	ok(t, s.RemoveMember(ctx, project.ID, m.UserID, noon, removal))
+	ok(t, s.CreateNotificationTarget(ctx, target, 5, record(project.ID)))
+	ok(t, s.DeleteNotificationTarget(ctx, project.ID, target.ID, deletion))
+	last := record(project.ID)
+	ok(t, s.Append(ctx, last.Audit))
+	entries := chain(t, s, project.ID)
+	same(t, get[int](t)(s.PurgeAudit(ctx, project.ID, entries[len(entries)-2].Seq, 100)), len(entries)-1)
+	if err := s.RemoveMember(ctx, project.ID, m.UserID, noon.Add(time.Hour), record(project.ID)); !errors.Is(err, engine.CodeNotFound) {
+		t.Errorf("removing a former member again gives %v", err)
+	}
+	ok(t, s.CompleteDocuments(ctx))
+	same(t, get[[]engine.AuditEntry](t)(s.AuditAfter(ctx, project.ID, 0, 99)), entries[len(entries)-1:])
+	if _, err := s.NotificationTarget(ctx, project.ID, target.ID); !errors.Is(err, engine.CodeNotFound) {
+		t.Errorf("the target that was deleted gives %v", err)
+	}
+	again := record(project.ID)
+	ok(t, s.SetMember(ctx, m, again))
+	left := get[[]engine.AuditEntry](t)(s.AuditAfter(ctx, project.ID, 0, 99))
+	if len(left) != 2 || left[1].Ref != again.Audit.Ref {
+		t.Errorf("the log has %+v", left)
+	}
+	if back := get[engine.Member](t)(s.Member(ctx, project.ID, m.UserID)); !back.FormerUntil.Equal(noon) {
+		t.Errorf("the member was there before until %s", back.FormerUntil)
 	}
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ var certificateContracts = []contract{
 	{"listing while it grows", certificateListingGrows},
 	{"search", certificateSearch},
 	{"timeline", certificateTimeline},
+	{"purge of events", certificatePurgeEvents},
 }
 
 func newCertificate(projectID, name string) engine.Certificate {
@@ -190,4 +192,28 @@ func certificateTimeline(t *testing.T, s engine.Store) {
 		lists(t, of(other.ID), nil)
 	}
 	lists(t, timeline(t, s, engine.NewID("prj"), c.ID), nil)
+}
+
+// Only events from before a time are purged, in batches, of all certificates.
+func certificatePurgeEvents(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	before := noon.Add(-1000 * time.Hour)
+	var kept []engine.Event
+	for i := range 7 {
+		rec := record(project)
+		rec.Event = event(project, fmt.Sprint("cert_", i%2))
+		rec.Event.Time = before.Add(time.Duration(i-5) * time.Minute)
+		ok(t, s.CreateCertificate(ctx, newCertificate(project, "www"), nil, rec))
+		if i >= 5 {
+			kept = append(kept, *rec.Event)
+		}
+	}
+	for _, want := range []int{2, 2, 1, 0} {
+		same(t, get[int](t)(s.PurgeEvents(ctx, before, 2)), want)
+	}
+	for i, want := range []engine.Event{kept[1], kept[0]} {
+		left, _, err := s.Events(ctx, engine.EventQuery{ProjectID: project, CertificateID: fmt.Sprint("cert_", i), Page: engine.Page{Limit: 9}})
+		ok(t, err)
+		same(t, left, []engine.Event{want})
+	}
 }

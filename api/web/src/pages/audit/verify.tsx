@@ -41,6 +41,7 @@ function Result({ verified: v }: { verified: Schemas["AuditVerdict"] & { at: str
     >
       <Text size="sm">
         {v.broken_at && `${v.problem} The ${v.entries} entries before it are intact. `}
+        {v.begins_at > 1 && `The chain begins with entry ${v.begins_at}: retention deleted the entries before it, and a later entry proves which. `}
         {!v.ok && "Copy the log and the database before you do anything else. "}
         Verified <Time at={v.at} />.
       </Text>
