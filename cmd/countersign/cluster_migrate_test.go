@@ -26,7 +26,7 @@ func TestClusterMigrateToTemporal(t *testing.T) {
 	c, base := newCluster(t, 1), t.TempDir()
 	data := filepath.Join(base, "data")
 	s := startSmall(t, binary(t), data)
-	p := s.promises(0)
+	p := s.promises(1, 0)
 	s.stop()
 	key := filepath.Join(data, "keys", "local.key")
 	to := []string{"COUNTERSIGN_MIGRATE_TO_MONGODB=" + c.uri}
@@ -60,12 +60,12 @@ func TestClusterMigrateToTemporal(t *testing.T) {
 	cmd := serve(filepath.Join(base, "node"), "--temporal-address", c.engines.temporalAddress, "--temporal-namespace", c.namespace, "--public-url", "")
 	node := serveOn(t, cmd, filepath.Join(base, "bootstrap.json"))
 	node.dir, node.mongoURI, node.keyFile, node.boot = filepath.Join(base, "node"), c.uri, key, p.boot
-	node.once("a live token of before", p.live.Token)
-	node.refused("approve", http.StatusOK, "")(node.decide("approver", p.pending, "approve"))
-	node.claimsAndFetches(p.pending)
+	node.once("a live token of before", p.live[0].Token)
+	node.refused("approve", http.StatusOK, "")(node.decide("approver", p.pending[0], "approve"))
+	node.claimsAndFetches(p.pending[0])
 	node.claimsAndFetches(p.claimed)
 	eventually(t, "the requests to end", func() bool {
-		return node.status(p.live.RequestID) == "consumed" && node.status(p.pending.RequestID) == "consumed" && node.status(p.claimed.RequestID) == "consumed"
+		return node.status(p.live[0].RequestID) == "consumed" && node.status(p.pending[0].RequestID) == "consumed" && node.status(p.claimed.RequestID) == "consumed"
 	})
 	node.agreed()
 }

@@ -18,41 +18,59 @@ import (
 
 // promised is what an installation owes its users when it is carried to another store.
 type promised struct {
-	boot                    bootstrapFile
-	live, late              minted // tokens that nobody has used: of a mint, and of a claim
-	pending, later, claimed waiting
-	used                    minted
+	boot           bootstrapFile
+	live           []minted // tokens that nobody has used
+	late           minted   // one of a claim
+	pending        []waiting
+	later, claimed waiting
+	used           minted
 }
 
-// promises makes requests of every state. Those named later are for the way back.
-func (s *server) promises(extra int) promised {
+// promises makes requests of every state: so many that wait, as many unused tokens, and so
+// many that have ended. Those named later are for the way back.
+func (s *server) promises(many, ended int) promised {
 	s.t.Helper()
 	s.must(http.StatusOK, nil, "admin", http.MethodPut, s.project()+"/certificate-policy",
 		`{"allow_key_export":true,"approval":{"mode":"key_export","required_approvals":1,"ttl_seconds":3600,"claim_window_seconds":3600},
 		"token_ttl_seconds":3600,"min_passphrase_length":8,"allow_legacy_encryption":true}`)
-	p := promised{live: s.mint(0, "fullchain", `,"ttl_seconds":3600`), used: s.mint(0, "fullchain")}
+	p := promised{used: s.mint(0, "fullchain")}
 	if status, _ := s.fetch(p.used.Token); status != http.StatusOK {
 		s.t.Fatalf("download: %d", status)
 	}
-	p.pending, p.later, p.claimed = s.waits("operator", "key"), s.waits("operator", "key"), s.waits("operator", "key")
+	for range many {
+		p.live = append(p.live, s.mint(0, "fullchain", `,"ttl_seconds":3600`))
+		p.pending = append(p.pending, s.waits("operator", "key"))
+	}
+	p.later, p.claimed = s.waits("operator", "key"), s.waits("operator", "key")
 	s.refused("approve", http.StatusOK, "")(s.decide("approver", p.claimed, "approve"))
 	twice := s.waits("operator", "key")
 	s.refused("approve", http.StatusOK, "")(s.decide("approver", twice, "approve"))
 	for range 2 { // the second claim revokes the first token
 		s.must(http.StatusCreated, &p.late, "operator", http.MethodPost, s.project()+"/requests/"+twice.RequestID+"/token", "{}")
 	}
-	denied, cancelled := s.waits("operator", "key"), s.waits("operator", "key")
-	s.refused("deny", http.StatusOK, "")(s.decide("approver", denied, "deny"))
-	s.must(http.StatusOK, nil, "operator", http.MethodPost, s.project()+"/requests/"+cancelled.RequestID+"/cancel", "{}")
-	for range extra {
-		m := s.mint(0, "cert")
-		if status, _ := s.fetch(m.Token); status != http.StatusOK {
-			s.t.Fatalf("download: %d", status)
-		}
+	for i := range ended {
+		s.ends(i)
 	}
 	eventually(s.t, "the used token's request to be consumed", func() bool { return s.status(p.used.RequestID) == "consumed" })
 	p.boot = s.boot
 	return p
+}
+
+// ends makes a request and takes it to one of the ends that a call brings about.
+func (s *server) ends(which int) {
+	s.t.Helper()
+	switch which % 4 {
+	case 0:
+		if status, _ := s.fetch(s.mint(0, "cert").Token); status != http.StatusOK {
+			s.t.Fatalf("download: %d", status)
+		}
+	case 1:
+		s.refused("deny", http.StatusOK, "")(s.decide("approver", s.waits("operator", "key"), "deny"))
+	case 2:
+		s.must(http.StatusOK, nil, "operator", http.MethodPost, s.project()+"/requests/"+s.waits("operator", "key").RequestID+"/cancel", "{}")
+	case 3:
+		s.must(http.StatusNoContent, nil, "operator", http.MethodDelete, s.project()+"/requests/"+s.mint(0, "cert").RequestID+"/token", "")
+	}
 }
 
 // once redeems a token by several callers.
@@ -120,13 +138,10 @@ func migration(t *testing.T, killedAt string, env []string, args ...string) (str
 // source stays as it was.
 func TestMigrateToMongoDBAndBack(t *testing.T) {
 	t.Parallel()
-	base, uri, extra := t.TempDir(), mongoURI(t), 12
-	if soak {
-		extra = 10_000
-	}
+	base, uri := t.TempDir(), mongoURI(t)
 	data := filepath.Join(base, "data")
-	s := startSmall(t, binary(t), data)
-	p := s.promises(extra)
+	s := startSmall(t, binary(t), data, "COUNTERSIGN_LIMITS_WAITING_REQUESTS=1000")
+	p := s.promises(times(1, 100), times(12, 10_000))
 	s.stop()
 	key := filepath.Join(data, "keys", "local.key")
 
@@ -155,13 +170,17 @@ func TestMigrateToMongoDBAndBack(t *testing.T) {
 	if got := fetchers(s, 4, p.used.Token); got["410 token_consumed"] != 4 {
 		t.Errorf("a token of before that was used: %v", got)
 	}
-	s.once("a live token of before", p.live.Token)
-	s.refused("approve", http.StatusOK, "")(s.decide("approver", p.pending, "approve"))
-	s.claimsAndFetches(p.pending)
+	ending := []string{p.claimed.RequestID}
 	s.claimsAndFetches(p.claimed)
-	eventually(t, "the requests to end", func() bool {
-		return s.status(p.live.RequestID) == "consumed" && s.status(p.pending.RequestID) == "consumed" && s.status(p.claimed.RequestID) == "consumed"
-	})
+	for i, live := range p.live {
+		s.once("a live token of before", live.Token)
+		s.refused("approve", http.StatusOK, "")(s.decide("approver", p.pending[i], "approve"))
+		s.claimsAndFetches(p.pending[i])
+		ending = append(ending, live.RequestID, p.pending[i].RequestID)
+	}
+	for _, id := range ending {
+		eventually(t, "the request to end", func() bool { return s.status(id) == "consumed" })
+	}
 	s.agreed()
 	if out, err := migration(t, "", to, "--data", data); err == nil || !strings.Contains(out, "runs on the target") {
 		t.Errorf("a target that is served: %v\n%s", err, out)
@@ -171,7 +190,7 @@ func TestMigrateToMongoDBAndBack(t *testing.T) {
 	s.refused("approve", http.StatusOK, "")(s.decide("approver", p.later, "approve"))
 	s.claimsAndFetches(p.later)
 	s.once("a token of the first store", p.late.Token)
-	if got := fetchers(s, 4, p.live.Token); got["410 token_consumed"] != 4 {
+	if got := fetchers(s, 4, p.live[0].Token); got["410 token_consumed"] != 4 {
 		t.Errorf("a token that was used in the second store: %v", got)
 	}
 	eventually(t, "the requests to end", func() bool {
