@@ -190,9 +190,11 @@ func (l *ledger) approved(on, next *node) {
 }
 
 // tryMint asks for the RSA sample in a format, with a token of a short life.
-func (n *node) tryMint(format string) (int, []byte) {
+func (n *node) tryMint(format string) (int, []byte) { return n.tryMintFor(format, tokenLife()) }
+
+func (n *node) tryMintFor(format string, seconds int) (int, []byte) {
 	return n.call("operator", http.MethodPost, n.project()+"/certificates/"+n.boot.Certificates[0].ID+"/downloads",
-		fmt.Sprintf(`{"format":%q,"passphrase":%q,"ttl_seconds":%d}`, format, testPassphrase, tokenLife()))
+		fmt.Sprintf(`{"format":%q,"passphrase":%q,"ttl_seconds":%d}`, format, testPassphrase, seconds))
 }
 
 func (n *node) vote(approvalID string) (int, []byte) {

@@ -77,7 +77,7 @@ func TestClusterAMintedTokenWorksAtOnceOnTheOtherNode(t *testing.T) {
 
 func mintedTokensWorkOnTheOtherNode(c *cluster, mints int) {
 	l := &ledger{answers: map[string]*answer{}}
-	timed(32, mints, func(i int) { l.mintAndFetch(c.nodes[i%2], c.nodes[(i+1)%2]) })
+	timed(32, mints, func(i int) { l.redeem(c.nodes[(i+1)%2], l.mint(c.nodes[i%2])) })
 	c.t.Logf("%d mints, each fetched at once from the other node:\n%s", mints, l.table())
 	delivered := 0
 	for _, p := range l.promises {
@@ -96,19 +96,16 @@ func mintedTokensWorkOnTheOtherNode(c *cluster, mints int) {
 	c.nodes[0].auditOK()
 }
 
-// mintAndFetch mints, again after a while if the node has too much to do, and redeems.
-func (l *ledger) mintAndFetch(on, other *node) {
+// mint mints, again after a while if the node has too much to do.
+func (l *ledger) mint(on *node) *promise {
 	for {
-		status, body := l.did("mint", func() (int, []byte) { return on.tryMint("fullchain") })
-		if status == http.StatusServiceUnavailable {
-			hold(time.Second)
-			continue
+		status, body := l.did("mint", func() (int, []byte) { return on.tryMintFor("fullchain", 3600) })
+		if status == http.StatusCreated {
+			return l.promised(decoded[minted](on.cluster.t, body))
 		}
-		if status != http.StatusCreated {
-			on.cluster.t.Errorf("mint: %d %s", status, body)
-			return
+		if status != http.StatusServiceUnavailable {
+			on.cluster.t.Fatalf("mint: %d %s", status, body)
 		}
-		l.redeem(other, l.promised(decoded[minted](on.cluster.t, body)))
-		return
+		hold(time.Second)
 	}
 }
