@@ -112,11 +112,11 @@ e2e: tools-test build ## run the end-to-end tests alone
 # The servers of the cluster tests are built from go.mod's versions. PostgreSQL's
 # programs may be outside PATH, so the tests look for them.
 .PHONY: test-cluster
-test-cluster: tools-go build ## run several nodes on real engines: all in 10 minutes, with SHORT=1 a part in 3
+test-cluster: tools-go build ## run several nodes on real engines; with SHORT=1 a part, with COUNTERSIGN_SOAK=1 for hours
 	$(call need,haproxy,install it (Debian: apt-get install haproxy); nodes are restarted behind it)
 	$(GO) build -o $(BIN)/cluster/temporal-server go.temporal.io/server/cmd/server
 	$(GO) build -o $(BIN)/cluster/temporal-sql-tool go.temporal.io/server/cmd/tools/sql
-	$(GO) test -vet=off -tags cluster -count 1 -timeout 15m -v -run TestCluster $(if $(SHORT),-short) ./cmd/countersign
+	$(GO) test -vet=off -tags cluster -count 1 -timeout $(if $(COUNTERSIGN_SOAK),4h,30m) -v -run TestCluster $(if $(SHORT),-short) ./cmd/countersign
 
 .PHONY: lint
 lint: tools-go ## run the linters and check that workflows are deterministic

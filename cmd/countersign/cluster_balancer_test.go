@@ -79,7 +79,7 @@ func TestClusterARollingRestartFailsNoCall(t *testing.T) {
 	through.url = url
 	c.nodes = []*node{{server: &through, cluster: c}}
 	stop := c.load(8)
-	for range clusterTimes(1, 3) {
+	for range times(1, 3) {
 		for i, n := range direct {
 			n.stop()
 			n.restart()

@@ -14,14 +14,6 @@ import (
 	"time"
 )
 
-// clusterTimes is how often a test repeats something: in the short part, and in all.
-func clusterTimes(few, many int) int {
-	if testing.Short() {
-		return few
-	}
-	return many
-}
-
 // wholeOnly leaves a test out of the short part, which the gate runs.
 func wholeOnly(t *testing.T) {
 	t.Helper()
@@ -39,7 +31,7 @@ func decoded[T any](t *testing.T, text []byte) (v T) {
 
 // tokenLife is how long the tokens live, in seconds: longer than an outage, so that they can
 // be tried after it.
-func tokenLife() int { return clusterTimes(30, 60) }
+func tokenLife() int { return times(30, 60) }
 
 // promise is a token that a caller got, and what became of it.
 type promise struct {

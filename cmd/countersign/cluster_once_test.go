@@ -47,7 +47,7 @@ func inDatabases(t *testing.T, n int, run func(c *cluster, n int)) {
 }
 
 func TestClusterOneOfManyCallersOnTwoNodesGetsTheFile(t *testing.T) {
-	inDatabases(t, clusterTimes(10, 200), oneOfManyCallersGetsTheFile)
+	inDatabases(t, times(10, 200), oneOfManyCallersGetsTheFile)
 }
 
 func oneOfManyCallersGetsTheFile(c *cluster, tokens int) {
@@ -72,7 +72,7 @@ func oneOfManyCallersGetsTheFile(c *cluster, tokens int) {
 // at once, whichever node's worker took the decision. A call that finds the store busy
 // is told so.
 func TestClusterAMintedTokenWorksAtOnceOnTheOtherNode(t *testing.T) {
-	inDatabases(t, clusterTimes(64, 5000), mintedTokensWorkOnTheOtherNode)
+	inDatabases(t, times(64, 5000), mintedTokensWorkOnTheOtherNode)
 }
 
 func mintedTokensWorkOnTheOtherNode(c *cluster, mints int) {

@@ -11,7 +11,7 @@ import (
 )
 
 // outage is how long an engine is away, and calm how long the load runs before and after.
-func outage() time.Duration { return time.Duration(clusterTimes(8, 20)) * time.Second }
+func outage() time.Duration { return time.Duration(times(8, 20)) * time.Second }
 
 const calm = 2 * time.Second
 
