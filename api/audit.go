@@ -120,6 +120,10 @@ func (s *Server) verifyAudit(ctx context.Context, k *call, in *verifyInput) (*ve
 	if err != nil {
 		return nil, err
 	}
+	if in.AnchorSeq > 0 && in.AnchorSeq < v.BeginsAt-1 {
+		return nil, engine.Errorf(engine.CodeInvalidRequest,
+			"the entry %d was deleted, because the chain begins at %d; give a later anchor, or none, and prove the archive that has the entry", in.AnchorSeq, v.BeginsAt)
+	}
 	verdict := wire.AuditVerdict{
 		OK: v.OK, BeginsAt: v.BeginsAt, After: after.Seq, Entries: v.Entries, Head: wire.AuditHead(v.Head), BrokenAt: v.BrokenAt, Problem: v.Problem,
 	}

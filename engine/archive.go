@@ -69,7 +69,7 @@ func (c *cutting) writeEntries(ctx context.Context, to io.Writer) (err error) {
 	lines := json.NewEncoder(buffered)
 	var failure error
 	last := c.from.head
-	err = c.verified(c.each(ctx, c.through.Seq, func(e AuditEntry) {
+	err = verified(c.each(ctx, c.through.Seq, func(e AuditEntry) {
 		if failure == nil {
 			failure = lines.Encode(e)
 		}

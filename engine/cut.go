@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 )
@@ -111,8 +112,15 @@ func verifyFrom(ctx context.Context, log AuditReader, key []byte, chain string, 
 // verifyDeleted checks the entries that were deleted by the word of a cut and are still
 // there, because deleting them has not ended, or because somebody inserted them. Each
 // must be as it was written. One behind the cut that is authentic is in its place, and so
-// it ends the search.
+// it ends the search. No entry has a number below 1.
 func verifyDeleted(ctx context.Context, log AuditReader, key []byte, chain string, from cut) (AuditVerification, error) {
+	first, err := log.AuditAfter(ctx, chain, math.MinInt64, 1)
+	if err != nil {
+		return AuditVerification{}, fmt.Errorf("verify audit chain: %w", err)
+	}
+	if len(first) > 0 && first[0].Seq < 1 {
+		return AuditVerification{BrokenAt: 1, Problem: fmt.Sprintf("the chain has an entry of the number %d", first[0].Seq)}, nil
+	}
 	for at := int64(0); at < from.head.Seq; {
 		page, err := log.AuditAfter(ctx, chain, at, verifyPage)
 		if err != nil {

@@ -27,7 +27,7 @@ type AuditPurge struct {
 	Log     *slog.Logger
 
 	mu       sync.Mutex
-	tried    map[string]time.Time // when each chain was last read
+	next     map[string]time.Time // when each chain is looked at again
 	failures int
 }
 
@@ -42,6 +42,9 @@ type AuditPurgeStore interface {
 const (
 	// purgeEvery is the time between two cuts of a chain, for which the chain is read.
 	purgeEvery = 24 * time.Hour
+	// maxCut is how many entries one cut deletes. It bounds the memory that a cut needs, and
+	// the size of its archive.
+	maxCut = 1_000_000
 	// restateBatch is how many documents one entry restates. With their names and digests
 	// they need less than a third of the 128 KiB that an entry may have in MongoDB.
 	restateBatch = 200
@@ -92,42 +95,64 @@ func (p *AuditPurge) fail(ctx context.Context, chain string, err error) {
 	p.Log.ErrorContext(ctx, "an audit chain could not be purged", "chain", chain, "error", err)
 }
 
-// purge completes the latest cut of a chain, and cuts it again if a day has passed.
+// purge completes the latest cut of a chain, and cuts it again if a day has passed. It
+// looks at a chain once a day.
 func (p *AuditPurge) purge(ctx context.Context, chain string, ages RetentionAges, beat func()) (deleted int, err error) {
+	now := p.Clock()
+	if !p.due(chain, now) {
+		return 0, nil
+	}
 	from, err := beginning(ctx, p.Store, p.Key, chain)
 	if err != nil {
 		return 0, err
 	}
-	if deleted, err = deleteThrough(ctx, p.Store, chain, from, beat); err != nil {
-		return deleted, err
-	}
-	now := p.Clock()
-	first, err := p.Store.AuditAfter(ctx, chain, from.head.Seq, 1)
-	if err != nil || len(first) == 0 || !first[0].Time.Before(now.Add(-ages.Audit)) || !p.due(chain, from, now) {
-		return deleted, err
-	}
-	v := &Verifier{Store: p.Store, Key: p.Key, Ages: ages, Clock: p.Clock}
-	c := &cutting{AuditPurge: p, comparison: v.comparison(chain), from: from, before: now.Add(-ages.Audit), beat: beat}
-	c.whole = true
-	next, err := c.cut(ctx)
+	first, err := p.Store.AuditAfter(ctx, chain, 0, 1)
 	if err != nil {
-		return deleted, err
+		return 0, err
 	}
-	n, err := deleteThrough(ctx, p.Store, chain, next, beat)
-	return deleted + n, err
+	if len(first) > 0 && first[0].Seq <= from.head.Seq { // an earlier run did not end
+		if err := verified(verifyChain(ctx, p.Store, p.Key, chain, from, AuditHead{}, func(AuditEntry) { beat() })); err != nil {
+			return 0, err
+		}
+		if deleted, err = deleteThrough(ctx, p.Store, chain, from, beat); err != nil {
+			return deleted, err
+		}
+		if first, err = p.Store.AuditAfter(ctx, chain, 0, 1); err != nil {
+			return deleted, err
+		}
+	}
+	if len(first) == 0 || !first[0].Time.Before(now.Add(-ages.Audit)) || now.Sub(from.at) < purgeEvery {
+		return deleted, nil
+	}
+	for more := true; more; {
+		v := &Verifier{Store: p.Store, Key: p.Key, Ages: ages, Clock: p.Clock}
+		c := &cutting{AuditPurge: p, comparison: v.comparison(chain), from: from, before: now.Add(-ages.Audit), beat: beat}
+		c.whole = true
+		next, err := c.cut(ctx)
+		if err != nil {
+			return deleted, err
+		}
+		n, err := deleteThrough(ctx, p.Store, chain, next, beat)
+		if deleted += n; err != nil {
+			return deleted, err
+		}
+		more, from = next.head.Seq-from.head.Seq >= maxCut, next
+	}
+	return deleted, nil
 }
 
-// due reports whether a chain may be read and cut, and notes that it is.
-func (p *AuditPurge) due(chain string, from cut, now time.Time) bool {
+// due reports whether a chain is to be looked at, and notes when it will be again. That
+// is so after a failure, too: the chain may have millions of entries.
+func (p *AuditPurge) due(chain string, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now.Sub(from.at) < purgeEvery || now.Sub(p.tried[chain]) < purgeEvery {
+	if now.Before(p.next[chain]) {
 		return false
 	}
-	if p.tried == nil {
-		p.tried = map[string]time.Time{}
+	if p.next == nil {
+		p.next = map[string]time.Time{}
 	}
-	p.tried[chain] = now
+	p.next[chain] = now.Add(purgeEvery)
 	return true
 }
 
@@ -194,7 +219,7 @@ func (c *cutting) cut(ctx context.Context) (cut, error) {
 		err = errors.New("the entry that says which entries are deleted is not in the chain")
 	}
 	if err == nil {
-		err = c.verified(verifyFrom(ctx, c.Store, c.Key, c.chain, next, c.head, AuditHead{}, func(AuditEntry) { c.beat() }))
+		err = verified(verifyFrom(ctx, c.Store, c.Key, c.chain, next, c.head, AuditHead{}, func(AuditEntry) { c.beat() }))
 	}
 	return next, err
 }
@@ -204,22 +229,24 @@ func (c *cutting) entry(action, ref string, detail map[string]string) AuditEntry
 }
 
 // verified returns an error that says where a chain is broken.
-func (c *cutting) verified(v AuditVerification, err error) error {
+func verified(v AuditVerification, err error) error {
 	if err == nil && !v.OK {
 		err = fmt.Errorf("it is broken at entry %d: %s", v.BrokenAt, v.Problem)
 	}
 	return err
 }
 
-// read verifies the chain and learns what its entries say of documents.
+// read verifies the chain and learns what its entries say of the documents that those to
+// delete mention.
 func (c *cutting) read(ctx context.Context) error {
 	young := false
 	v, err := verifyFrom(ctx, c.Store, c.Key, c.chain, c.from, AuditHead{}, AuditHead{}, func(e AuditEntry) {
 		c.beat()
-		c.note(e)
-		if young = young || !e.Time.Before(c.before); !young {
+		if young = young || !e.Time.Before(c.before) || e.Seq-c.from.head.Seq > maxCut; !young {
 			c.through = AuditHead{e.Seq, e.Hash}
 		}
+		c.known = young
+		c.note(e)
 		switch e.Action {
 		case ActionAuditRestated:
 			head, _ := strconv.ParseInt(e.Detail["head"], 10, 64)
@@ -229,7 +256,7 @@ func (c *cutting) read(ctx context.Context) error {
 		}
 	})
 	c.head = v.Head
-	return c.verified(v, err)
+	return verified(v, err)
 }
 
 // choose decides up to which entry the chain is deleted, and returns the documents that no
@@ -243,7 +270,7 @@ func (c *cutting) choose(ctx context.Context) (documents []DocumentDigest, err e
 		seq int64
 	}
 	var found []mentioned
-	err = c.verified(c.each(ctx, last, func(e AuditEntry) {
+	err = verified(c.each(ctx, last, func(e AuditEntry) {
 		c.through = AuditHead{e.Seq, e.Hash}
 		for _, d := range e.Documents {
 			if held > 0 || failure != nil || d.Digest == "" || c.latest[c.comparison.key(d)].seq != e.Seq {
@@ -321,7 +348,7 @@ func (c *cutting) exists(ctx context.Context, d DocumentDigest) (bool, error) {
 // headAt reads the head of the chain up to an entry.
 func (c *cutting) headAt(ctx context.Context, seq int64) (head AuditHead, err error) {
 	head = c.from.head
-	err = c.verified(c.each(ctx, seq, func(e AuditEntry) { head = AuditHead{e.Seq, e.Hash} }))
+	err = verified(c.each(ctx, seq, func(e AuditEntry) { head = AuditHead{e.Seq, e.Hash} }))
 	return head, err
 }
 

@@ -215,6 +215,11 @@ var cutTamperings = map[string]func(h history) []engine.AuditEntry{
 	"a deleted entry is there again, in the place of another": func(h history) []engine.AuditEntry {
 		return append(with(between(h.all, 2, 2), 2, func(e *engine.AuditEntry) { e.Seq = 1 }), h.left...)
 	},
+	"an entry is invented below the first number": func(h history) []engine.AuditEntry {
+		invented := h.cuts[0]
+		invented.Seq, invented.Ref = -1, "purged/invented"
+		return append([]engine.AuditEntry{invented}, h.left...)
+	},
 	"an entry is invented in the deleted part": func(h history) []engine.AuditEntry {
 		invented := h.all[1]
 		invented.Link([]byte("forger's"), head(h.all[:1]))
@@ -273,7 +278,23 @@ func TestTamperingWithACutIsFound(t *testing.T) {
 		if said, _ := o.said(project, last); said != "" {
 			t.Errorf("the chain as it was: %s", said)
 		}
+		// What is wrong in the deleted part is evidence, which the next run does not delete.
+		rewrite(slices.Concat(system, cutTamperings["a deleted entry is there again, changed"](h)))
+		o.pass(day)
+		if o.purge(o.store); o.failed != 1 || o.entries(project)[0].Seq != 2 {
+			t.Errorf("%d failures, and the chain begins with %d, want 2", o.failed, o.entries(project)[0].Seq)
+		}
 	})
+}
+
+// One entry that cannot be read is named by the verification, whatever it says that it is.
+func TestAnUnreadableCutIsNamed(t *testing.T) {
+	o := newOld(newNode(t, newDatabase(t), newPlace(t)))
+	o.purged()
+	o.tamper("UPDATE audit_logs SET doc = 'unreadable' WHERE action = 'audit.purged'")
+	if said, _ := o.said(o.requester.Project.ID, engine.AuditHead{}); !strings.HasPrefix(said, "broken at ") {
+		t.Errorf("the verification says: %s", said)
+	}
 }
 
 // A document whose entry was deleted cannot be changed, deleted or inserted unseen.

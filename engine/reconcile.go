@@ -107,6 +107,7 @@ type comparison struct {
 	chain  string
 	whole  bool
 	later  bool // the entries that the log had at first were read
+	known  bool // only documents that earlier entries mention are noted
 	seed   maphash.Seed
 	latest map[uint64]mention
 	// downloads has the settlements of tokens whose files were downloaded, with the
@@ -163,6 +164,9 @@ func (c *comparison) note(e AuditEntry) {
 		m := c.mention(d)
 		m.seq = e.Seq
 		before, ok := c.latest[c.key(d)]
+		if c.known && !ok {
+			continue
+		}
 		if !ok || m.version > before.version || m.version == before.version && before.seq <= stands {
 			c.latest[c.key(d)] = m
 		}

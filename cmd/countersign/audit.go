@@ -120,7 +120,7 @@ func auditVerifyCommand(o *clientOptions) *cobra.Command {
 	var sinceAnchor bool
 	var archives []string
 	cmd := &cobra.Command{
-		Use:   "verify [--anchor SEQ:HASH | --since-anchor] [--archive FILE]...",
+		Use:   "verify [--anchor SEQ:HASH] [--archive FILE]... | --since-anchor",
 		Short: "Check the audit log, and compare the documents with it",
 		Long: "Check the hash chain of the audit log for a change, a gap or a reordering, and compare the documents\n" +
 			"with it: each must be as its latest entry says, and none may be missing. It prints the head of the\n" +
@@ -130,7 +130,8 @@ func auditVerifyCommand(o *clientOptions) *cobra.Command {
 			"the log do not agree.\n\n" +
 			"If retention deleted the beginning of the chain, a later entry says up to which number, and proves it.\n" +
 			"With --archive, a file to which these entries were written before is checked too: its entries follow one\n" +
-			"another, and its SHA-256 is in the chain, or in another file that is given and proven.",
+			"another, and its SHA-256 is in the chain, or in another file that is given and proven. A file of a run\n" +
+			"that was interrupted is not proven: a later file has its entries again.",
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, s *session, _ []string) error {
 			head, err := parseAnchor(anchor)
@@ -150,6 +151,7 @@ func auditVerifyCommand(o *clientOptions) *cobra.Command {
 	cmd.Flags().BoolVar(&sinceAnchor, "since-anchor", false, "check only what follows the head that the server last stored outside the database")
 	cmd.Flags().StringArrayVar(&archives, "archive", nil, "a file with entries that retention deleted; may be given several times")
 	cmd.MarkFlagsMutuallyExclusive("anchor", "since-anchor")
+	cmd.MarkFlagsMutuallyExclusive("archive", "since-anchor") // only a whole verification proves an archive
 	return cmd
 }
 

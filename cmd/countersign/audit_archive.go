@@ -31,9 +31,9 @@ func proofOf(detail map[string]string) proof {
 }
 
 // proveArchives checks that the files are what was archived before it was deleted from the
-// chain. The SHA-256 of each must be in an entry of the chain, which the server has
-// verified, or in one of another file that is proven. It returns a row for each.
-func (s *session) proveArchives(ctx context.Context, paths []string) (rows [][]string, err error) {
+// chain. The SHA-256 of each must be in an entry of the part of the chain that the server
+// has verified, or in one of another file that is proven. It returns a row for each.
+func (s *session) proveArchives(ctx context.Context, v wire.AuditVerdict, paths []string) (rows [][]string, err error) {
 	proofs := map[proof]bool{}
 	cuts, err := readPages(maxProofs, func(at client.Paging) (wire.Page[wire.AuditEntry], error) {
 		return s.AuditLogs(ctx, s.project, client.AuditQuery{Action: engine.ActionAuditPurged, Paging: at})
@@ -42,7 +42,9 @@ func (s *session) proveArchives(ctx context.Context, paths []string) (rows [][]s
 		return nil, err
 	}
 	for _, e := range cuts.Items {
-		proofs[proofOf(e.Detail)] = true
+		if v.BeginsAt <= e.Seq && e.Seq <= v.Head.Seq {
+			proofs[proofOf(e.Detail)] = true
+		}
 	}
 	files := make([]*archivedFile, len(paths))
 	for i, path := range paths {
@@ -91,11 +93,12 @@ func readArchivedFile(path string) (f *archivedFile, err error) {
 	return f, nil
 }
 
-// verifyArchives shows the verdict of the chain with what the archives are proven to be.
+// verifyArchives shows the verdict of the chain with what the archives are proven to be. A
+// chain that does not agree with the database proves nothing.
 func (s *session) verifyArchives(ctx context.Context, v wire.AuditVerdict, paths []string) error {
-	if v.BrokenAt > 0 || len(paths) == 0 {
+	if !v.OK || len(paths) == 0 {
 		return s.showAuditVerdict(v, nil)
 	}
-	rows, err := s.proveArchives(ctx, paths)
+	rows, err := s.proveArchives(ctx, v, paths)
 	return errors.Join(s.showAuditVerdict(v, rows), err)
 }

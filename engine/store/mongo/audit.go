@@ -24,14 +24,6 @@ func newAuditDocument(e engine.AuditEntry) auditDocument {
 	return auditDocument{ID: fmt.Sprintf("%s/%019d", e.ProjectID, e.Seq), AuditEntry: e}
 }
 
-func entriesOf(docs []auditDocument) []engine.AuditEntry {
-	entries := make([]engine.AuditEntry, 0, len(docs))
-	for _, d := range docs {
-		entries = append(entries, d.AuditEntry)
-	}
-	return entries
-}
-
 // UseAuditKey implements engine.AuditLog. It has the entries linked that an earlier
 // process left.
 func (s *Store) UseAuditKey(ctx context.Context, key []byte) error {
@@ -65,7 +57,8 @@ func (s *Store) AuditWaiting(ctx context.Context) (entries int, since time.Time,
 	return int(n), time.Unix(0, first[0].Order).UTC(), nil
 }
 
-// AuditEntries implements engine.AuditLog. Its cursor is a sequence number.
+// AuditEntries implements engine.AuditLog. Its cursor is a sequence number. An entry that is
+// not in its place, or cannot be read, has no hash.
 func (s *Store) AuditEntries(ctx context.Context, q engine.AuditQuery) ([]engine.AuditEntry, string, error) {
 	filter, err := auditFilter(q)
 	if err != nil {
@@ -74,14 +67,13 @@ func (s *Store) AuditEntries(ctx context.Context, q engine.AuditQuery) ([]engine
 	if err := s.audit.linker(q.ProjectID).link(ctx, maxLinkTries); err != nil {
 		return nil, "", err
 	}
-	docs, err := findAll[auditDocument](ctx, s.db.Collection(auditName), filter,
-		options.Find().SetSort(bson.D{{Key: "seq", Value: -1}}).SetLimit(int64(q.Limit)+1))
-	if err != nil || len(docs) <= q.Limit {
-		return entriesOf(docs), "", err
+	entries, err := s.auditRows(ctx, filter, options.Find().SetSort(bson.D{{Key: "seq", Value: -1}}).SetLimit(int64(q.Limit)+1))
+	if err != nil || len(entries) <= q.Limit {
+		return entries, "", err
 	}
-	docs = docs[:q.Limit]
-	last := strconv.FormatInt(docs[q.Limit-1].Seq, 10)
-	return entriesOf(docs), engine.Cursor{ID: last}.String(), nil
+	entries = entries[:q.Limit]
+	last := strconv.FormatInt(entries[q.Limit-1].Seq, 10)
+	return entries, engine.Cursor{ID: last}.String(), nil
 }
 
 func auditFilter(q engine.AuditQuery) (bson.D, error) {

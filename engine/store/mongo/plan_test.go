@@ -39,8 +39,8 @@ type shapes struct {
 	ignore bool
 }
 
-// observed is a store whose commands are collected, but for the check of the columns,
-// which reads whole collections.
+// observed is a store whose commands are collected, but for those of the check of the
+// columns and of migrations, which read whole collections.
 type observed struct {
 	*mongo.Store
 	shapes *shapes
@@ -50,6 +50,12 @@ func (o observed) Misplaced(ctx context.Context, projectID string) ([]engine.Dis
 	o.shapes.ignoring(true)
 	defer o.shapes.ignoring(false)
 	return o.Store.Misplaced(ctx, projectID)
+}
+
+func (o observed) CompleteDocuments(ctx context.Context) error {
+	o.shapes.ignoring(true)
+	defer o.shapes.ignoring(false)
+	return o.Store.CompleteDocuments(ctx)
 }
 
 func (s *shapes) ignoring(ignore bool) {
