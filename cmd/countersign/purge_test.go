@@ -63,14 +63,14 @@ func TestAnArchiveIsProven(t *testing.T) {
 	s.purge(folder)
 	s = start(t, program, dir)
 	s.boot = boot
-	verify := func(path string) (string, error) {
-		cmd := exec.Command(program, "audit", "verify", "--archive", path)
+	verify := func(how ...string) (string, error) {
+		cmd := exec.Command(program, append([]string{"audit", "verify"}, how...)...)
 		cmd.Env = append(os.Environ(), "COUNTERSIGN_SERVER="+s.url, "COUNTERSIGN_API_KEY="+s.key("admin"), "COUNTERSIGN_PROJECT="+s.boot.ProjectID)
 		said, err := cmd.CombinedOutput()
 		return string(said), err
 	}
 	file := archived(t, folder, s.boot.ProjectID)[0]
-	said, err := verify(file)
+	said, err := verify("--archive", file)
 	if err != nil || !strings.Contains(said, "because retention deleted the entries before") || !strings.Contains(said, "as they were deleted") {
 		t.Errorf("%v: %s", err, said)
 	}
@@ -88,9 +88,12 @@ func TestAnArchiveIsProven(t *testing.T) {
 	} {
 		path := filepath.Join(base, "changed.jsonl")
 		noError(t, os.WriteFile(path, changed, 0o600))
-		if said, err := verify(path); err == nil {
+		if said, err := verify("--archive", path); err == nil {
 			t.Errorf("%s: %s", name, said)
 		}
+	}
+	if said, err := verify("--anchor", "1:"+strings.Repeat("0", 64)); err == nil || !strings.Contains(said, "give a later anchor") {
+		t.Errorf("an anchor in the deleted part: %v: %s", err, said)
 	}
 	s.fetch(s.mint(0, "fullchain").Token) // the server goes on
 	s.auditOK()
