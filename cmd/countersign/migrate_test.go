@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -228,9 +227,7 @@ func TestAMarkIsReadAgainBeforeServing(t *testing.T) {
 	db, err := driver.Connect(t.Context(), options.Client().ApplyURI(uri))
 	noError(t, err)
 	defer func() { noError(t, db.Disconnect(context.Background())) }()
-	at, err := url.Parse(uri)
-	noError(t, err)
-	schema := db.Database(strings.TrimPrefix(at.Path, "/")).Collection("schema")
+	schema := db.Database("countersign").Collection("schema")
 	var once sync.Once
 	anchor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		once.Do(func() { // the server has opened its store, and waits for this answer
