@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -54,13 +55,13 @@ const (
 //
 // A lane that adapts finds out how many calls the server can do at once: each slow call
 // makes it narrower by one, and as many quick ones as it is wide make it wider by one, up
-// to its setting. Without this, more callers than Temporal and the store can serve would
+// to its setting. A call that did not do its work is not a quick one. Without this, more callers than Temporal and the store can serve would
 // all be answered too late, and none in time.
 type lane struct {
 	running *semaphore.Weighted
 	inside  atomic.Int64 // running and waiting
 	refused prometheus.Counter
-	refuse  func()
+	warn    func(narrowed bool) // that a call was refused
 	clock   engine.Clock
 
 	adapts bool
@@ -78,49 +79,68 @@ func newLanes(o Options, log *slog.Logger) (map[load]*lane, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	lanes := map[load]*lane{}
+	var errs []error
 	add := func(l load, kind string, most int) {
-		warn := &rate.Sometimes{First: 1, Interval: time.Minute}
 		lanes[l] = &lane{
 			running: semaphore.NewWeighted(int64(most)), refused: refused.WithLabelValues(kind),
-			clock: o.Clock, adapts: l == minting, most: int64(most), width: int64(most),
-			refuse: func() {
-				warn.Do(func() {
-					log.Warn("calls are refused: too many are under way; see limits.mints, limits.redemptions and limits.calls", "kind", kind)
-				})
-			},
+			clock: o.Clock, adapts: l == minting, most: int64(most), width: int64(most), warn: warner(log, kind),
 		}
+		errs = append(errs, o.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_calls_allowed", ConstLabels: prometheus.Labels{"kind": kind},
+			Help: "Calls of each kind that may be under way at once: those of the settings, or fewer mints while they are slow.",
+		}, func() float64 { return float64(lanes[l].allowed()) })))
 	}
 	add(minting, "mint", cmp.Or(o.Mints, 64))
 	add(redeeming, "redeem", cmp.Or(o.Redemptions, 64))
 	add(ordinary, "other", cmp.Or(o.Calls, 256))
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
 	return lanes, nil
 }
 
-// enter waits until the call may run. The caller must call leave when it has ended.
-func (l *lane) enter(ctx context.Context) (leave func(), err error) {
+// warner returns a function that logs, once a minute at most, why calls are refused.
+func warner(log *slog.Logger, kind string) func(narrowed bool) {
+	sometimes := &rate.Sometimes{First: 1, Interval: time.Minute}
+	return func(narrowed bool) {
+		text := "calls are refused: too many are under way; see limits.mints, limits.redemptions and limits.calls"
+		if narrowed {
+			text = fmt.Sprintf("calls are refused: mints take more than %v, so fewer may be under way than limits.mints says; Temporal or the database is slow", slowAfter)
+		}
+		sometimes.Do(func() { log.Warn(text, "kind", kind) })
+	}
+}
+
+// allowed is how many calls may run.
+func (l *lane) allowed() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.width
+}
+
+// enter waits until the call may run. The caller must call leave when it has ended, and say
+// whether it did its work.
+func (l *lane) enter(ctx context.Context) (leave func(done bool), err error) {
 	if l == nil {
-		return func() {}, nil
+		return func(bool) {}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
-	l.mu.Lock()
-	most := l.width * (1 + waitingPerRunning)
-	l.mu.Unlock()
-	if l.inside.Add(1) > most || l.running.Acquire(ctx, 1) != nil {
+	if l.inside.Add(1) > l.allowed()*(1+waitingPerRunning) || l.running.Acquire(ctx, 1) != nil {
 		l.inside.Add(-1)
 		l.refused.Inc()
-		l.refuse()
+		l.warn(l.allowed() < l.most)
 		return nil, engine.Errorf(engine.CodeUnavailable, "the server has too many calls of this kind under way; nothing was done; try again in a moment")
 	}
 	began := l.clock()
-	return func() {
-		l.running.Release(l.freed(l.clock().Sub(began)))
+	return func(done bool) {
+		l.running.Release(l.freed(l.clock().Sub(began), done))
 		l.inside.Add(-1)
 	}, nil
 }
 
 // freed is how many calls may run instead of one that has ended.
-func (l *lane) freed(took time.Duration) int64 {
+func (l *lane) freed(took time.Duration, done bool) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -132,6 +152,8 @@ func (l *lane) freed(took time.Duration) int64 {
 			l.width--
 			return 0
 		}
+		return 1
+	case !done:
 		return 1
 	}
 	if l.quick++; l.quick >= l.width && l.width < l.most {

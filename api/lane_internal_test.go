@@ -1,11 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // wide is how many calls of a lane may run.
@@ -35,7 +38,7 @@ func TestALaneOfMintsFindsItsWidth(t *testing.T) {
 			if !l.running.TryAcquire(1) {
 				t.Fatal("no call may run")
 			}
-			l.running.Release(l.freed(took))
+			l.running.Release(l.freed(took, true))
 		}
 		return wide(t, l)
 	}
@@ -56,5 +59,51 @@ func TestALaneOfMintsFindsItsWidth(t *testing.T) {
 		if got := calls(lanes[kind], 100, time.Minute); got != want {
 			t.Errorf("lane %d is %d wide, want %d", kind, got, want)
 		}
+	}
+}
+
+// How many calls may run is shown, and who is refused by a lane that became narrower is
+// told to the operator as slow mints: a higher setting would not help.
+func TestANarrowLaneSaysWhy(t *testing.T) {
+	var log bytes.Buffer
+	registry := prometheus.NewRegistry()
+	lanes, err := newLanes(Options{Registry: registry, Mints: 6, Redemptions: 1, Clock: time.Now}, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuse := func(kind load, want string, not ...string) {
+		t.Helper()
+		log.Reset()
+		l := lanes[kind]
+		l.inside.Add(1000)
+		if _, err := l.enter(t.Context()); err == nil {
+			t.Error("the call was admitted")
+		}
+		l.inside.Add(-1000)
+		for _, text := range not {
+			if strings.Contains(log.String(), text) {
+				t.Errorf("the log has %q: %s", text, log.String())
+			}
+		}
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %q: %s", want, log.String())
+		}
+	}
+	refuse(redeeming, "limits.redemptions", "slow")
+	mints := lanes[minting]
+	mints.freed(slowAfter+1, true)
+	for range 100 { // what is refused at once says nothing of how quick mints are
+		mints.freed(0, false)
+	}
+	refuse(minting, "take more than 5s", "see limits.mints")
+	err = testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP countersign_calls_allowed Calls of each kind that may be under way at once: those of the settings, or fewer mints while they are slow.
+# TYPE countersign_calls_allowed gauge
+countersign_calls_allowed{kind="mint"} 5
+countersign_calls_allowed{kind="other"} 256
+countersign_calls_allowed{kind="redeem"} 1
+`), "countersign_calls_allowed")
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -94,7 +94,7 @@ func (s *Server) guard(e endpoint) func(huma.Context, func(huma.Context)) {
 			s.answer(c, huma.ErrorWithHeaders(p, headersOf(p)))
 			return
 		}
-		defer leave()
+		defer func() { leave(c.Response().StatusCode() < http.StatusMultipleChoices) }()
 		err = s.admit(ctx, c, k, e.access)
 		if err == nil {
 			err = readable(c)

@@ -67,6 +67,9 @@ type Migration struct {
 	Key            []byte // of the audit log
 	Ages           RetentionAges
 	Clock          Clock
+	// MarkSource is called before the target gets its keys, without which no server starts
+	// on it. No server starts on the source from then on.
+	MarkSource func(ctx context.Context) error
 	// Progress is told from time to time how many documents of a kind are in the target.
 	Progress func(kind string, documents int)
 
@@ -92,7 +95,7 @@ type KindCount struct {
 const importBatch = 64
 
 // Run copies what the target lacks, and verifies the target. It may be interrupted and
-// repeated. Before it writes, it refuses a source whose audit log does not verify, and
+// repeated: at no moment can both be served. Before it writes, it refuses a source whose audit log does not verify, and
 // a target with documents that the source does not have. It leaves the target without
 // a Temporal namespace, unless an earlier run was followed by one that gave it one for
 // the reason [Migrated]: else the first server that starts on it gives it one.
@@ -108,6 +111,11 @@ func (m *Migration) Run(ctx context.Context) ([]KindCount, error) {
 		}
 	}
 	for _, kind := range DocumentKinds {
+		if kind == tableDataKeys {
+			if err := m.leaveSource(ctx); err != nil {
+				return nil, err
+			}
+		}
 		if err := m.copy(ctx, kind, present[kind]); err != nil {
 			return nil, fmt.Errorf("copy %s: %w", kind, err)
 		}
@@ -130,6 +138,16 @@ func (m *Migration) Run(ctx context.Context) ([]KindCount, error) {
 		return nil, err
 	}
 	return counts, m.refuseAnyServed(ctx) // one may have started meanwhile
+}
+
+// leaveSource marks the source. A server that started on it since the first look, and read
+// that it has no mark, is found now or refuses by itself: it reads the mark again after it
+// has registered as a node.
+func (m *Migration) leaveSource(ctx context.Context) error {
+	if err := m.MarkSource(ctx); err != nil {
+		return fmt.Errorf("mark the source as migrated: %w", err)
+	}
+	return m.refuseAnyServed(ctx)
 }
 
 // prepare checks and completes the source, and returns its Temporal namespace.

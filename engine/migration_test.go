@@ -1,7 +1,9 @@
 package engine_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,8 +18,11 @@ func migrationBetween(s *shop, target *node) (*engine.Migration, engine.Store, e
 	return &engine.Migration{
 		Source: from, Target: to, Key: auditKey, Ages: engine.RetentionAges{Tokens: engine.MinTokenAge},
 		Clock: func() time.Time { return s.now }, Progress: func(string, int) {},
+		MarkSource: marksNothing,
 	}, from, to
 }
+
+func marksNothing(context.Context) error { return nil }
 
 // importUnknown stores a user whom the audit log does not know.
 func importUnknown(t *testing.T, s engine.Store) {
@@ -106,5 +111,34 @@ func TestAMigrationRefuses(t *testing.T) {
 				t.Errorf("the target had %d documents and has %d", before, after)
 			}
 		})
+	}
+}
+
+// A server that starts on the source between the first look and the mark is found before
+// the target has what a server needs to start on it.
+func TestAMigrationFindsALateServer(t *testing.T) {
+	dir, ctx := t.TempDir(), t.Context()
+	s := newShop(newNode(t, filepath.Join(dir, "from.db"), filepath.Join(dir, "anchor.json")))
+	m, from, to := migrationBetween(s, newNode(t, filepath.Join(dir, "to.db"), filepath.Join(dir, "other.json")))
+	_, err := from.DataKey(ctx, "codec", engine.SealedKey{KeeperID: "local"})
+	ok(t, err)
+	marked := 0
+	m.MarkSource = func(ctx context.Context) error {
+		if marked++; marked > 1 {
+			return nil
+		}
+		return from.PutNode(ctx, engine.Node{ID: "node_a", Host: "far", SeenAt: m.Clock()})
+	}
+	if _, err := m.Run(ctx); err == nil || !strings.Contains(err.Error(), "a server on far runs on the source") {
+		t.Errorf("%v", err)
+	}
+	if _, err := to.StoredDataKey(ctx, "codec"); !errors.Is(err, engine.CodeNotFound) {
+		t.Errorf("the target has a key: %v", err)
+	}
+	ok(t, from.RemoveNode(ctx, "node_a"))
+	_, err = m.Run(ctx)
+	ok(t, err)
+	if _, err := to.StoredDataKey(ctx, "codec"); err != nil || marked != 2 {
+		t.Errorf("repeated: %v, marked %d times", err, marked)
 	}
 }

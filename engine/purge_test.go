@@ -257,6 +257,7 @@ func TestAnInstallationWithACutIsMigrated(t *testing.T) {
 		target := newNode(t, newDatabase(t), newPlace(t))
 		m := &engine.Migration{
 			Source: o.store, Target: target.Store.(engine.Store), Key: auditKey, Ages: oldAges, Clock: o.Clock, Progress: func(string, int) {},
+			MarkSource: marksNothing,
 		}
 		for range 2 {
 			_, err := m.Run(t.Context())

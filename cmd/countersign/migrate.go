@@ -34,8 +34,8 @@ to which the target is bound from then on; the other temporal settings, such as 
 namespace and TLS, are the target's. Without it, the first start of a server on the target
 does so, in the Temporal of that server's settings.
 
-When all is done, the source is marked: no server starts on it any more, because both
-would hand out the same tokens.
+Before the target has all that a server needs to start, the source is marked: no server
+starts on it any more, because both would hand out the same tokens.
 
 A URI with a password belongs into COUNTERSIGN_MIGRATE_TO_MONGODB, because others can see
 arguments. The target's user and password may also be in the files that
@@ -117,16 +117,19 @@ func migrate(cmd *cobra.Command, config Config, to migrationTarget) (err error) 
 			return err
 		}
 	}
-	said, err := s.copyTo(ctx, target.store)
+	said, err := s.copyTo(ctx, target)
 	if err == nil && to.temporal != "" {
 		var started string
 		started, err = target.startRequests(ctx)
 		said += started
 	}
 	if err == nil {
-		err = s.mark(ctx, target)
+		err = target.unmark(ctx)
 	}
 	if err != nil {
+		if _, none := s.marks().Migrated(ctx); none == nil {
+			err = fmt.Errorf("%w (no server starts on the source, which is marked as migrated already)", err)
+		}
 		return fmt.Errorf("migrate: %w", err)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s%s", said, s.whatNext(to))
@@ -134,12 +137,13 @@ func migrate(cmd *cobra.Command, config Config, to migrationTarget) (err error) 
 }
 
 // copyTo copies all documents, and returns what it says of them.
-func (s *system) copyTo(ctx context.Context, target engine.Store) (said string, err error) {
+func (s *system) copyTo(ctx context.Context, target *system) (said string, err error) {
 	log := s.every(progressEvery)
 	m := engine.Migration{
-		Source: s.store, Target: target, Key: s.auditKey, Clock: engine.SystemClock,
-		Ages:     s.config.Retention.ages(),
-		Progress: func(kind string, documents int) { log(ctx, "copying", "kind", kind, "documents", documents) },
+		Source: s.store, Target: target.store, Key: s.auditKey, Clock: engine.SystemClock,
+		Ages:       s.config.Retention.ages(),
+		MarkSource: func(ctx context.Context) error { return s.markMigratedTo(ctx, target) },
+		Progress:   func(kind string, documents int) { log(ctx, "copying", "kind", kind, "documents", documents) },
 	}
 	counts, err := m.Run(ctx)
 	for _, c := range counts {

@@ -7,13 +7,19 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+	driver "go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
 )
 
 // promised is what an installation owes its users when it is carried to another store.
@@ -133,8 +139,8 @@ func migration(t *testing.T, killedAt string, env []string, args ...string) (str
 	return string(out), err
 }
 
-// An installation is carried from SQLite to MongoDB and back. Each way is killed twice in
-// the middle. Nothing that was promised is lost, nothing can be used twice, and the
+// An installation is carried from SQLite to MongoDB and back. Each way is killed in the
+// middle, and one when the target is whole: the source is not served any more then. Nothing that was promised is lost, nothing can be used twice, and the
 // source stays as it was.
 func TestMigrateToMongoDBAndBack(t *testing.T) {
 	t.Parallel()
@@ -151,6 +157,8 @@ func TestMigrateToMongoDBAndBack(t *testing.T) {
 		_, _ = migration(t, at, to, "--data", data)
 		refusesStart(t, "repeat that first", []string{"COUNTERSIGN_MONGODB_URI=" + uri}, "--data", filepath.Join(base, "node"), "--keeper-file", key)
 	}
+	_, _ = migration(t, "migrated-data_keys", to, "--data", data) // the target is whole, and the command has not ended
+	refusesStart(t, "was migrated to MongoDB at ", nil, "--data", data)
 	out, err := migration(t, "", to, "--data", data)
 	if err != nil || !strings.Contains(out, "keeper.file set to "+key) {
 		t.Fatalf("%v\n%s", err, out)
@@ -208,6 +216,35 @@ func refusesStart(t *testing.T, want string, env []string, args ...string) {
 	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), want) {
 		t.Errorf("a start with %v: %v\n%s\nwant %q", args, err, out, want)
+	}
+}
+
+// A server that has read that its database has no mark, and waits for something then, does
+// not serve the database that a migration marks meanwhile.
+func TestAMarkIsReadAgainBeforeServing(t *testing.T) {
+	t.Parallel()
+	uri := mongoURI(t)
+	db, err := driver.Connect(t.Context(), options.Client().ApplyURI(uri))
+	noError(t, err)
+	defer func() { noError(t, db.Disconnect(context.Background())) }()
+	schema := db.Database("countersign").Collection("schema")
+	var once sync.Once
+	anchor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		once.Do(func() { // the server has opened its store, and waits for this answer
+			if n, err := schema.CountDocuments(context.Background(), bson.D{{Key: "_id", Value: "schema"}}); err != nil || n != 1 {
+				t.Errorf("the store is not open: %d, %v", n, err)
+			}
+			if _, err := schema.InsertOne(context.Background(), bson.D{{Key: "_id", Value: "migrated"}, {Key: "to", Value: "elsewhere"}, {Key: "at", Value: time.Now()}}); err != nil {
+				t.Error(err)
+			}
+		})
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer anchor.Close()
+	refusesStart(t, "was migrated to elsewhere at ", []string{"COUNTERSIGN_MONGODB_URI=" + uri},
+		"--data", filepath.Join(t.TempDir(), "node"), "--anchor-url", anchor.URL+"/anchor.json", "--public-url", "")
+	if n, err := schema.Database().Collection("nodes").CountDocuments(t.Context(), bson.D{}); err != nil || n != 0 {
+		t.Errorf("%d nodes are registered, %v", n, err)
 	}
 }
 

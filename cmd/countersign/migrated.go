@@ -64,18 +64,20 @@ func (s *system) refuseMigrated(ctx context.Context) error {
 		"If that migration was abandoned and no server has ever run there, %s", m.To, m.At.Format(time.RFC3339), remedy)
 }
 
-// mark marks the source of a migration, and takes the mark of an earlier one from its
-// target. The order leaves no moment in which both can be served.
-func (s *system) mark(ctx context.Context, target *system) error {
+// markMigratedTo marks the source of a migration.
+func (s *system) markMigratedTo(ctx context.Context, target *system) error {
 	host, _ := os.Hostname() // it is only shown
 	to := "SQLite in " + target.config.Data + " on " + host
 	if m, ok := target.store.(*mongo.Store); ok {
 		to = "MongoDB at " + m.Hosts()
 	}
-	if err := s.marks().MarkMigrated(ctx, engine.MigrationMark{To: to, At: engine.SystemClock()}); err != nil {
-		return fmt.Errorf("mark the source as migrated: %w", err)
-	}
-	if err := target.marks().UnmarkMigrated(ctx); err != nil {
+	return s.marks().MarkMigrated(ctx, engine.MigrationMark{To: to, At: engine.SystemClock()})
+}
+
+// unmark takes the mark of an earlier migration from the target of one. It comes last, so
+// that no server starts on the target before its source is marked and all is done.
+func (s *system) unmark(ctx context.Context) error {
+	if err := s.marks().UnmarkMigrated(ctx); err != nil {
 		return fmt.Errorf("take away the mark of an earlier migration from the target: %w", err)
 	}
 	return nil

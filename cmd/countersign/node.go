@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -13,8 +14,9 @@ import (
 )
 
 // compareNodes finds out whether the other nodes of the installation have the same
-// settings, until the system closes.
-func (s *system) compareNodes() {
+// settings, until the system closes. From then on a migration finds this node; one that
+// began before has marked the store, so the mark is read again.
+func (s *system) compareNodes(ctx context.Context) error {
 	host, _ := os.Hostname() // it is only shown
 	s.nodes = &engine.Nodes{Store: s.store, ID: engine.NewID("node"), Host: host, Settings: s.sharedSettings, Clock: engine.SystemClock, Log: s.log}
 	s.metrics.MustRegister(
@@ -30,7 +32,17 @@ func (s *system) compareNodes() {
 			}
 			return float64(differing)
 		}))
+	shared := s.config.MongoDB.URI != "" // the lock of the data folder keeps a migration from SQLite
+	if shared {
+		if err := s.nodes.Compare(ctx); err != nil {
+			return fmt.Errorf("register this node: %w", err)
+		}
+	}
 	s.runUntilClose(s.nodes.Run)
+	if shared {
+		return s.refuseMigrated(ctx)
+	}
+	return nil
 }
 
 // sharedSettings are the settings that must be the same on all nodes. A text that may

@@ -239,6 +239,9 @@ func (s *system) runUntilClose(task func(ctx context.Context)) {
 // startUseCases wires the domain's use cases to the adapters, and starts the
 // worker and the retention of the workflows.
 func (s *system) startUseCases(ctx context.Context) error {
+	if err := s.compareNodes(ctx); err != nil {
+		return err
+	}
 	refusals := &engine.Refusals{Store: s.store, Clock: engine.SystemClock, Log: s.log}
 	s.runUntilClose(refusals.Run)
 	s.downloads = &engine.Downloads{
@@ -265,7 +268,6 @@ func (s *system) startUseCases(ctx context.Context) error {
 	if err := s.workflows.Work(transitions, retention, s.notifications); err != nil {
 		return err
 	}
-	s.compareNodes()
 	if err := s.workflows.ScheduleRetention(ctx, ages); err != nil {
 		return err
 	}

@@ -24,14 +24,15 @@ func fault(doing string, err error) error {
 		return engine.CodeNotFound
 	}
 	_, handshakeFailed := errors.AsType[topology.ConnectionError](err) // the driver does not count it as a network error
-	err = fmt.Errorf("%s: %w", doing, withoutCredential(err))
+	err = fmt.Errorf("%s: %w", doing, withoutCredential(err, handshakeFailed))
 	if noServer(err) || temporary(err) || handshakeFailed || errors.Is(err, driver.ErrClientDisconnected) {
 		return engine.Errorf(engine.CodeUnavailable, "the database does not answer; try again").Because(err)
 	}
 	return err
 }
 
-// The codes with which a server refuses a credential, or what its user may not do.
+// The codes with which a server refuses a credential, or what its user may not do. Atlas
+// gives its own for a full quota and a command that it does not allow, too.
 const (
 	unauthorized         = 13
 	authenticationFailed = 18
@@ -48,7 +49,7 @@ type refusal struct {
 func (r *refusal) Error() string { return r.text }
 func (r *refusal) Unwrap() error { return r.cause }
 
-func withoutCredential(err error) error {
+func withoutCredential(err error, handshakeFailed bool) error {
 	code := int32(0)
 	if e, ok := errors.AsType[wire.Error](err); ok { // of the first messages of a connection
 		code = e.Code
@@ -58,6 +59,9 @@ func withoutCredential(err error) error {
 	}
 	switch code {
 	case authenticationFailed, atlasError:
+		if !handshakeFailed {
+			return &refusal{fmt.Sprintf("MongoDB refused a command with code %d; its log, or in Atlas the alerts and limits of the cluster, say why", code), err}
+		}
 		return &refusal{"MongoDB refused the user or the password; correct mongodb.username_file and mongodb.password_file, or the MongoDB URI", err}
 	case unauthorized:
 		return &refusal{"MongoDB demands a user, or another one; name one by mongodb.username_file and mongodb.password_file, or in the MongoDB URI, and give it the role readWrite on the database", err}

@@ -159,6 +159,45 @@ func TestLostAnswersOfUpdates(t *testing.T) {
 	}
 }
 
+// While the answer to a call that removes a member is lost, others add the person again,
+// and may remove and add them once more: the call does not remove them again, of which
+// nothing would be in the audit log.
+func TestALostAnswerChangesNothingThatCameAfter(t *testing.T) {
+	for name, again := range map[string]int{"added": 1, "added, removed and added": 2} {
+		t.Run(name, func(t *testing.T) {
+			uri, _ := servers[0].database(t)
+			other := open(t, uri)
+			uri, p := behindProxy(t, uri)
+			s, ctx, rec := open(t, uri), t.Context(), engine.Record{Audit: entry("prj")}
+			if err := storedMember(ctx, s); err != nil {
+				t.Fatal(err)
+			}
+			p.after = func() {
+				for i := range again {
+					if i > 0 {
+						if err := other.RemoveMember(ctx, "prj", "user_a", noon.Add(time.Hour), engine.Record{Audit: entry("prj")}); err != nil {
+							t.Error(err)
+						}
+					}
+					if err := other.SetMember(ctx, member, engine.Record{Audit: entry("prj")}); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			p.inject(loseAnswer, commandOn("update", "members"), 1)
+			if err := s.RemoveMember(ctx, "prj", "user_a", noon, rec); err != nil || p.faultsLeft() > 0 {
+				t.Fatalf("%v; %d faults are left", err, p.faultsLeft())
+			}
+			if _, err := s.Member(ctx, "prj", "user_a"); err != nil {
+				t.Errorf("who was added again: %v", err)
+			}
+			if entries := wholeChain(t, s, "prj"); len(entries) != 2*again || entries[0].Ref != rec.Audit.Ref {
+				t.Errorf("the audit log contains %+v", entries)
+			}
+		})
+	}
+}
+
 // The answer to a batch of audit entries is lost while others wait: each entry is
 // stored once, and the chain is complete.
 func TestLostAnswerOfABatch(t *testing.T) {

@@ -197,6 +197,30 @@ func TestOpenMakesMissingIndexes(t *testing.T) {
 	})
 }
 
+// Open drops an index that another one has replaced, also if several nodes start at once.
+func TestOpenDropsReplacedIndexes(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s server) {
+		uri, db := s.database(t)
+		open(t, uri)
+		before := indexNames(t, db)
+		if _, err := db.Collection("download_tokens").Indexes().CreateOne(t.Context(), driver.IndexModel{Keys: bson.D{{Key: "expires_at", Value: 1}}}); err != nil {
+			t.Fatal(err)
+		}
+		together(make([]*mongo.Store, 1), 3, func(*mongo.Store, int) {
+			store, err := mongo.Open(t.Context(), uri)
+			if err == nil {
+				err = store.Close()
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		if after := indexNames(t, db); !slices.Equal(before, after) {
+			t.Fatalf("indexes are %v, were %v", after, before)
+		}
+	})
+}
+
 func indexNames(t *testing.T, db *driver.Database) []string {
 	t.Helper()
 	var names []string

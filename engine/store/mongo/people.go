@@ -159,13 +159,17 @@ func (s *Store) addMember(ctx context.Context, m engine.Member) (added bool, err
 // RemoveMember implements engine.People.
 func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, at time.Time, rec engine.Record) error {
 	c, key := s.db.Collection(membersName), byID(memberKey(projectID, userID))
-	return s.update(ctx, rec, func(ctx context.Context, _ bool) (bool, error) {
+	return s.update(ctx, rec, func(ctx context.Context, again bool) (bool, error) {
 		entry, err := encode(rec.Audit)
 		if err != nil {
 			return false, err
 		}
+		present := append(key, notRemoved)
+		if again { // who has this time was removed by the first try, and is a member again
+			present = append(present, bson.E{Key: "former_until", Value: bson.D{{Key: "$ne", Value: at}}})
+		}
 		for {
-			removed, err := c.UpdateOne(ctx, append(key, notRemoved), bson.D{{Key: "$set", Value: bson.D{
+			removed, err := c.UpdateOne(ctx, present, bson.D{{Key: "$set", Value: bson.D{
 				{Key: "removed_by", Value: entry}, {Key: "former_until", Value: at},
 			}}})
 			if err != nil {
@@ -179,6 +183,9 @@ func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, at t
 				return false, err
 			}
 			if former.RemovedBy == nil {
+				if again && former.FormerUntil.Equal(at) {
+					return false, engine.CodeNotFound
+				}
 				continue // they became a member again meanwhile
 			}
 			added, err := s.completeRemoval(ctx, former)

@@ -32,6 +32,7 @@ type proxy struct {
 	text  string
 	fault fault
 	times int
+	after func() // is called when a question whose answer is lost was answered
 }
 
 // behindProxy returns the URI of the same database through a proxy.
@@ -133,6 +134,9 @@ func (p *proxy) answers(client, server net.Conn, answerLost chan struct{}) {
 		}
 		select {
 		case <-answerLost:
+			if p.after != nil {
+				p.after()
+			}
 			return
 		default:
 		}

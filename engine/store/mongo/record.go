@@ -103,10 +103,23 @@ func (s *Store) change(rec engine.Record, write func() (changed bool, err error)
 	return err
 }
 
-// update is change for a write of which a lost answer does not tell whether it was done,
+// update is repeated for a write that is not done again once its record is stored: others
+// may have changed the document since, and the log would not say that it was changed back.
+func (s *Store) update(ctx context.Context, rec engine.Record, write func(ctx context.Context, again bool) (changed bool, err error)) error {
+	return s.repeated(ctx, rec, func(ctx context.Context, again bool) (bool, error) {
+		if again {
+			if recorded, err := s.recorded(ctx, rec); err != nil || recorded {
+				return recorded, err
+			}
+		}
+		return write(ctx, again)
+	})
+}
+
+// repeated is change for a write of which a lost answer does not tell whether it was done,
 // because it updates or deletes a document. The write is then done again, so that a
 // change that is stored gets its record. again says so.
-func (s *Store) update(ctx context.Context, rec engine.Record, write func(ctx context.Context, again bool) (changed bool, err error)) error {
+func (s *Store) repeated(ctx context.Context, rec engine.Record, write func(ctx context.Context, again bool) (changed bool, err error)) error {
 	return s.change(rec, func() (bool, error) {
 		if ctx.Err() != nil {
 			return false, fault("write", ctx.Err())
@@ -135,7 +148,7 @@ var notRemoved = bson.E{Key: "removed_by", Value: nil}
 // marks the document with the record's Ref: readers then ignore the document, and
 // the same call can complete the removal after a crash.
 func (s *Store) remove(ctx context.Context, c *driver.Collection, key bson.D, rec engine.Record) error {
-	return s.update(ctx, rec, func(ctx context.Context, _ bool) (bool, error) {
+	return s.repeated(ctx, rec, func(ctx context.Context, _ bool) (bool, error) {
 		mark := bson.E{Key: "removed_by", Value: rec.Audit.Ref}
 		marked, err := c.UpdateOne(ctx, append(bson.D{notRemoved}, key...), bson.D{{Key: "$set", Value: bson.D{mark}}})
 		if err != nil {

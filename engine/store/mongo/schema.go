@@ -89,6 +89,10 @@ var indexes = []index{
 	{auditName, []string{"project_id", "request_id", "-seq"}, false},
 }
 
+// replaced are the names of indexes of earlier versions, by collection. Another index
+// serves what they served.
+var replaced = map[string]string{tokensName: "expires_at_1"}
+
 func (i index) keys() bson.D {
 	var keys bson.D
 	for _, member := range i.members {
@@ -124,6 +128,11 @@ func (s *Store) prepare(ctx context.Context) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(byCollection)) {
 		if err := ensureIndexes(ctx, s.db.Collection(name), byCollection[name]); err != nil {
+			return err
+		}
+	}
+	for collection, name := range replaced {
+		if err := dropIndex(ctx, s.db.Collection(collection), name); err != nil {
 			return err
 		}
 	}
@@ -183,6 +192,19 @@ func ensureIndexes(ctx context.Context, c *driver.Collection, wanted []index) er
 		if err := i.check(i.in(found)); err != nil {
 			return fmt.Errorf("index %s of collection %s: %w", i.name(), c.Name(), err)
 		}
+	}
+	return nil
+}
+
+// dropIndex drops an index unless it is missing: another node may drop it meanwhile.
+func dropIndex(ctx context.Context, c *driver.Collection, name string) error {
+	const indexNotFound = 27
+	_, err := c.Indexes().DropOne(ctx, name)
+	if e, ok := errors.AsType[driver.ServerError](err); ok && e.HasErrorCode(indexNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fault(fmt.Sprintf("drop index %s of collection %s", name, c.Name()), err)
 	}
 	return nil
 }
