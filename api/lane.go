@@ -55,8 +55,9 @@ const (
 //
 // A lane that adapts finds out how many calls the server can do at once: each slow call
 // makes it narrower by one, and as many quick ones as it is wide make it wider by one, up
-// to its setting. A call that did not do its work is not a quick one. Without this, more callers than Temporal and the store can serve would
-// all be answered too late, and none in time.
+// to its setting. A call that did not do its work is not a quick one. Without this, more
+// callers than Temporal and the store can serve would all be answered too late, and none
+// in time.
 type lane struct {
 	running *semaphore.Weighted
 	inside  atomic.Int64 // running and waiting
