@@ -54,12 +54,16 @@ func oneOfManyCallersGetsTheFile(c *cluster, tokens int) {
 	const callers = 64
 	sum := map[string]int{}
 	for i := range tokens {
-		got := c.fetchers(callers, c.nodes[i%2].mint(0, "fullchain").Token)
-		if got["200 "] != 1 || got["410 token_consumed"]+got["503 unavailable"] != callers-1 {
-			c.t.Fatalf("%d callers on two nodes, one token: %v", callers, got)
-		}
-		for answer, count := range got {
-			sum[answer] += count
+		token, given := (&ledger{answers: map[string]*answer{}}).mint(c.nodes[i%2]).token, 0
+		for given == 0 { // all may be told to try again
+			got := c.fetchers(callers, token)
+			given = got["200 "]
+			if given > 1 || given+got["410 token_consumed"]+got["503 unavailable"] != callers || given == 0 && got["410 token_consumed"] > 0 {
+				c.t.Fatalf("%d callers on two nodes, one token: %v", callers, got)
+			}
+			for answer, count := range got {
+				sum[answer] += count
+			}
 		}
 	}
 	c.t.Logf("%d tokens, %d callers each: %v", tokens, callers, sum)
