@@ -70,6 +70,7 @@ func own(t *testing.T, p *process, name string) *process {
 }
 
 func TestClusterOutagesCostNothingThatWasPromised(t *testing.T) {
+	wholeOnly(t)
 	c := startCluster(t)
 	c.allow()
 	e := c.engines
@@ -93,9 +94,6 @@ func TestClusterOutagesCostNothingThatWasPromised(t *testing.T) {
 		{"the second node is cut from Temporal", func(*testing.T) func() func() { return c.cut(c.nodes[1].temporal) }},
 	} {
 		t.Run(o.name, func(t *testing.T) {
-			if o.name != "MongoDB is gone" {
-				wholeOnly(t)
-			}
 			defer c.in(t)()
 			c.survives(o.run(t))
 		})
