@@ -133,7 +133,7 @@ func (s *system) awaitUsers(ctx context.Context) (bool, error) {
 	defer tick.Stop()
 	for {
 		filled, err := s.hasUsers(ctx)
-		if filled || err != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		if filled || err != nil && !errors.Is(err, context.DeadlineExceeded) { // the call may end before ctx says so
 			return filled, err
 		}
 		select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -37,11 +38,11 @@ func (s *system) compareNodes(ctx context.Context) error {
 		if err := s.nodes.Compare(ctx); err != nil {
 			return fmt.Errorf("register this node: %w", err)
 		}
+		if err := s.refuseMigrated(ctx); err != nil {
+			return errors.Join(err, s.store.RemoveNode(ctx, s.nodes.ID))
+		}
 	}
 	s.runUntilClose(s.nodes.Run)
-	if shared {
-		return s.refuseMigrated(ctx)
-	}
 	return nil
 }
 
