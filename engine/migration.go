@@ -95,10 +95,11 @@ type KindCount struct {
 const importBatch = 64
 
 // Run copies what the target lacks, and verifies the target. It may be interrupted and
-// repeated: at no moment can both be served. Before it writes, it refuses a source whose audit log does not verify, and
-// a target with documents that the source does not have. It leaves the target without
-// a Temporal namespace, unless an earlier run was followed by one that gave it one for
-// the reason [Migrated]: else the first server that starts on it gives it one.
+// repeated: at no moment can both be served. Before it writes, it refuses a source whose
+// audit log does not verify, and a target with documents that the source does not have. It
+// leaves the target without a Temporal namespace, unless an earlier run was followed by one
+// that gave it one for the reason [Migrated]: else the first server that starts on it gives
+// it one.
 func (m *Migration) Run(ctx context.Context) ([]KindCount, error) {
 	source, err := m.prepare(ctx)
 	if err != nil {

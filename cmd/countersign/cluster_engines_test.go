@@ -254,9 +254,14 @@ func (e *engines) createTemporalDatabases(t *testing.T) {
 	}
 }
 
+// temporalOptions are those of a client of a namespace, which logs nothing.
+func (e *engines) temporalOptions(namespace string) client.Options {
+	return client.Options{HostPort: e.temporalAddress, Namespace: namespace, Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))}
+}
+
 func (e *engines) awaitTemporal(t *testing.T) {
 	t.Helper()
-	c, err := client.NewNamespaceClient(client.Options{HostPort: e.temporalAddress, Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	c, err := client.NewNamespaceClient(e.temporalOptions(""))
 	noError(t, err)
 	defer c.Close()
 	answers := func() bool {
@@ -275,8 +280,7 @@ func (e *engines) awaitTemporal(t *testing.T) {
 // makeNamespace makes a namespace of Temporal, and waits until it can be used.
 func (e *engines) makeNamespace(t *testing.T, name string) {
 	t.Helper()
-	log := sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))
-	c, err := client.NewNamespaceClient(client.Options{HostPort: e.temporalAddress, Logger: log})
+	c, err := client.NewNamespaceClient(e.temporalOptions(""))
 	noError(t, err)
 	defer c.Close()
 	eventually(t, "a new namespace", func() bool {
@@ -286,7 +290,7 @@ func (e *engines) makeNamespace(t *testing.T, name string) {
 		_, exists := err.(*serviceerror.NamespaceAlreadyExists) //nolint:errorlint // the SDK does not wrap it
 		return err == nil || exists
 	})
-	user, err := client.NewLazyClient(client.Options{HostPort: e.temporalAddress, Namespace: name, Logger: log})
+	user, err := client.NewLazyClient(e.temporalOptions(name))
 	noError(t, err)
 	defer user.Close()
 	eventually(t, "a namespace that Temporal knows everywhere", func() bool {

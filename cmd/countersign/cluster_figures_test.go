@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"slices"
@@ -18,7 +17,6 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	sdklog "go.temporal.io/sdk/log"
 
 	"github.com/countersign-dev/countersign/engine/store/mongo/mongotest"
 )
@@ -130,9 +128,7 @@ func TestClusterFiguresOfThroughput(t *testing.T) {
 func (c *cluster) lateTasks() (workflows, late int) {
 	t := c.t
 	t.Helper()
-	temporal, err := client.NewLazyClient(client.Options{
-		HostPort: c.engines.temporalAddress, Namespace: c.namespace, Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)),
-	})
+	temporal, err := client.NewLazyClient(c.engines.temporalOptions(c.namespace))
 	noError(t, err)
 	defer temporal.Close()
 	for next := []byte(nil); workflows == 0 || len(next) > 0; {
@@ -159,7 +155,7 @@ func (c *cluster) lateTasks() (workflows, late int) {
 // tokens mints with that many callers, on the nodes by turns.
 func (c *cluster) tokens(callers, n int) []string {
 	tokens := make([]string, n)
-	l := &ledger{answers: map[string]*answer{}}
+	l := newLedger()
 	timed(callers, n, func(i int) { tokens[i] = l.mint(c.nodes[i%len(c.nodes)]).token })
 	return tokens
 }

@@ -18,7 +18,7 @@ func TestClusterAKilledNodeLosesNothing(t *testing.T) {
 				c := startCluster(t)
 				c.allow()
 				n := c.nodes[i]
-				ledgers := &ledger{answers: map[string]*answer{}}
+				ledgers := newLedger()
 				for range times(1, 20) {
 					ledgers.add(c.killedAt(n, point))
 				}

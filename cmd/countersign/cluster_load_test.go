@@ -49,6 +49,8 @@ type ledger struct {
 	accepted []string // requests that wait for an approval
 }
 
+func newLedger() *ledger { return &ledger{answers: map[string]*answer{}} }
+
 type answer struct {
 	count   int
 	longest time.Duration
@@ -122,7 +124,7 @@ const pace = 100 * time.Millisecond
 // answers. Each mints and redeems, now with an approval and now without, by turns on
 // its node and on the next.
 func (c *cluster) load(callers int) (stop func() *ledger) {
-	l := &ledger{answers: map[string]*answer{}}
+	l := newLedger()
 	stopped := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range callers * len(c.nodes) {

@@ -84,7 +84,7 @@ func (c *cluster) count(collection string) int64 {
 // runsResumed waits until so many requests have a workflow, while no node runs.
 func (c *cluster) runsResumed(want int64) {
 	c.t.Helper()
-	temporal, err := client.Dial(client.Options{HostPort: c.engines.temporalAddress, Namespace: c.namespace})
+	temporal, err := client.Dial(c.engines.temporalOptions(c.namespace))
 	noError(c.t, err)
 	defer temporal.Close()
 	eventually(c.t, "workflows of the requests", func() bool {

@@ -54,7 +54,7 @@ func oneOfManyCallersGetsTheFile(c *cluster, tokens int) {
 	const callers = 64
 	sum := map[string]int{}
 	for i := range tokens {
-		token, given := (&ledger{answers: map[string]*answer{}}).mint(c.nodes[i%2]).token, 0
+		token, given := newLedger().mint(c.nodes[i%2]).token, 0
 		for given == 0 { // all may be told to try again
 			got := c.fetchers(callers, token)
 			given = got["200 "]
@@ -80,7 +80,7 @@ func TestClusterAMintedTokenWorksAtOnceOnTheOtherNode(t *testing.T) {
 }
 
 func mintedTokensWorkOnTheOtherNode(c *cluster, mints int) {
-	l := &ledger{answers: map[string]*answer{}}
+	l := newLedger()
 	timed(32, mints, func(i int) { l.redeem(c.nodes[(i+1)%2], l.mint(c.nodes[i%2])) })
 	c.t.Logf("%d mints, each fetched at once from the other node:\n%s", mints, l.table())
 	delivered := 0

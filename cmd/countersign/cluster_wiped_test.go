@@ -15,7 +15,7 @@ func TestClusterAWipedTemporalCostsNothingThatWasPromised(t *testing.T) {
 	c := startCluster(t)
 	c.allow()
 	p := own(t, c.engines.temporal, "Temporal")
-	l := &ledger{answers: map[string]*answer{}}
+	l := newLedger()
 	for i := range 10 { // each needs an approval, and some have it
 		n := c.nodes[i%2]
 		status, body := l.did("mint", func() (int, []byte) { return n.tryMint("key") })
