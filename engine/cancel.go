@@ -13,6 +13,12 @@ type CancelCommand struct {
 	Origin    Origin `json:"origin"`
 }
 
+// For is the request that the command is for.
+func (c CancelCommand) For() (projectID, requestID string) { return c.ProjectID, c.RequestID }
+
+// DoneIn reports whether the command was carried out already.
+func (c CancelCommand) DoneIn(r Request) bool { return r.Status == StatusCancelled }
+
 // Cancel has the workflow cancel a request that waits for approval or for its
 // claim. It returns CodeNotPending or CodeUnavailable.
 func (d *Downloads) Cancel(ctx context.Context, caller Caller, r Request) (Request, error) {
@@ -28,7 +34,7 @@ func (d *Downloads) Cancel(ctx context.Context, caller Caller, r Request) (Reque
 // cancelled already stays as it is.
 func (t *Transitions) Cancel(ctx context.Context, c CancelCommand) (Request, error) {
 	return t.advance(ctx, c.ProjectID, c.RequestID, func(r Request, _ Approval, now time.Time) (Transition, error) {
-		if r.Status == StatusCancelled {
+		if c.DoneIn(r) {
 			return Transition{Request: r}, nil
 		}
 		if err := r.CheckCancel(now); err != nil {

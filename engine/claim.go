@@ -18,6 +18,12 @@ type ClaimCommand struct {
 	Origin         Origin `json:"origin"`
 }
 
+// For is the request that the command is for.
+func (c ClaimCommand) For() (projectID, requestID string) { return c.Token.ProjectID, c.Token.RequestID }
+
+// DoneIn reports whether the command was carried out already.
+func (c ClaimCommand) DoneIn(r Request) bool { return r.TokenDigest == c.Token.Digest }
+
 // MaxClaims is how often the token of one request can be claimed. Each claim adds to the
 // history of the request's workflow, which is read again whole.
 const MaxClaims = 20
@@ -127,7 +133,7 @@ func (d *Downloads) refuseClaim(ctx context.Context, caller Caller, r Request, v
 // nothing.
 func (t *Transitions) Claim(ctx context.Context, c ClaimCommand) (Request, error) {
 	return t.advance(ctx, c.Token.ProjectID, c.Token.RequestID, func(r Request, _ Approval, now time.Time) (Transition, error) {
-		if r.TokenDigest == c.Token.Digest {
+		if c.DoneIn(r) {
 			return Transition{Request: r}, nil
 		}
 		if err := r.CheckClaim(now); err != nil {

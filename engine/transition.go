@@ -54,6 +54,15 @@ type Transition struct {
 	Record   *Record
 }
 
+// Command is a transition that a person asks for. A command that is carried out twice
+// changes nothing the second time.
+type Command interface {
+	// For is the request that the command is for.
+	For() (projectID, requestID string)
+	// DoneIn reports whether the command was carried out already.
+	DoneIn(r Request) bool
+}
+
 // TransitionResult is what a request's workflow continues from. Wait is how long
 // nothing will be due, if that is known. Announce asks to notify people that the
 // approval is settled.

@@ -17,6 +17,14 @@ type VoteCommand struct {
 	Origin    Origin `json:"origin"`
 }
 
+// For is the request that the command is for.
+func (c VoteCommand) For() (projectID, requestID string) { return c.ProjectID, c.RequestID }
+
+// DoneIn reports whether the command was carried out already.
+func (c VoteCommand) DoneIn(r Request) bool {
+	return slices.ContainsFunc(r.Decisions, func(v Vote) bool { return v.ID == c.Vote.ID })
+}
+
 // Vote sends the caller's decision on an approval to its workflow. It returns
 // CodeSelfApproval, CodeCommentRequired, CodeInvalidRequest, CodeAlreadyDecided,
 // CodePasswordChangeRequired, CodeForbidden, CodeNotPending or CodeUnavailable.
@@ -61,7 +69,7 @@ func (d *Downloads) VoidVotes(ctx context.Context, a Approval) (map[string]bool,
 // counted already changes nothing.
 func (t *Transitions) Vote(ctx context.Context, c VoteCommand) (Request, error) {
 	return t.advance(ctx, c.ProjectID, c.RequestID, func(r Request, a Approval, now time.Time) (Transition, error) {
-		if slices.ContainsFunc(r.Decisions, func(v Vote) bool { return v.ID == c.Vote.ID }) {
+		if c.DoneIn(r) {
 			return Transition{Request: r}, nil
 		}
 		c.Vote.Time = now

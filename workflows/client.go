@@ -129,32 +129,40 @@ func (c *Client) await(ctx context.Context, r engine.Request, decision <-chan en
 
 // Vote implements [engine.Workflows].
 func (c *Client) Vote(ctx context.Context, command engine.VoteCommand) (engine.Request, error) {
-	return c.update(ctx, command.ProjectID, command.RequestID, voteUpdate, command)
+	return c.update(ctx, voteUpdate, command)
 }
 
 // Cancel implements [engine.Workflows].
 func (c *Client) Cancel(ctx context.Context, command engine.CancelCommand) (engine.Request, error) {
-	return c.update(ctx, command.ProjectID, command.RequestID, cancelUpdate, command)
+	return c.update(ctx, cancelUpdate, command)
 }
 
 // Claim implements [engine.Workflows].
 func (c *Client) Claim(ctx context.Context, command engine.ClaimCommand) (engine.Request, error) {
-	return c.update(ctx, command.Token.ProjectID, command.Token.RequestID, claimUpdate, command)
+	return c.update(ctx, claimUpdate, command)
 }
 
 // update sends an Update and waits for its result. A request whose workflow is not
-// found has ended, or gets a workflow.
-func (c *Client) update(ctx context.Context, projectID, requestID, name string, command any) (engine.Request, error) {
-	r, err := c.send(ctx, requestID, name, command)
+// found has ended, or gets a workflow. A command that is refused may have been carried out
+// before it was sent again; the store tells.
+func (c *Client) update(ctx context.Context, name string, command engine.Command) (engine.Request, error) {
+	projectID, requestID := command.For()
+	r, err := c.sendWhenReady(ctx, requestID, name, command)
 	for try := 1; missing(err) && try < updateTries; try++ {
 		if err = c.resumeIfOpen(ctx, projectID, requestID); err == nil {
-			r, err = c.send(ctx, requestID, name, command)
+			r, err = c.sendWhenReady(ctx, requestID, name, command)
+		}
+	}
+	refused, isRefused := errors.AsType[*sdk.ApplicationError](err)
+	if isRefused || errors.Is(err, errEnded) {
+		if stored, readErr := c.requests.Request(ctx, projectID, requestID); readErr == nil && command.DoneIn(stored) {
+			return stored, nil
 		}
 	}
 	if errors.Is(err, errEnded) {
 		return r, errEnded
 	}
-	if refused, ok := errors.AsType[*sdk.ApplicationError](err); ok && refused.Type() != "" {
+	if isRefused && refused.Type() != "" {
 		return r, engine.Errorf(engine.Code(refused.Type()), "%s", refused.Message())
 	}
 	if err != nil {
@@ -181,8 +189,30 @@ func missing(err error) bool {
 	return ok
 }
 
+// readyPause is the pause before a command is sent again to a workflow that was not ready.
+const readyPause = 100 * time.Millisecond
+
+// sendWhenReady sends an Update until the workflow is ready for it, or ctx ends. Temporal
+// refuses an Update whose workflow task failed, which happens when a report arrives while
+// the Update is carried out that ends the workflow. It also refuses every Update after
+// three failed tasks, as when several nodes were killed one after the other. Both pass,
+// and a command that is carried out twice changes nothing the second time.
+func (c *Client) sendWhenReady(ctx context.Context, requestID, name string, command engine.Command) (engine.Request, error) {
+	for {
+		r, err := c.send(ctx, requestID, name, command)
+		if _, unready := errors.AsType[*serviceerror.WorkflowNotReady](err); !unready {
+			return r, err
+		}
+		select {
+		case <-time.After(readyPause):
+		case <-ctx.Done():
+			return r, err
+		}
+	}
+}
+
 // send sends an Update once.
-func (c *Client) send(ctx context.Context, requestID, name string, command any) (r engine.Request, err error) {
+func (c *Client) send(ctx context.Context, requestID, name string, command engine.Command) (r engine.Request, err error) {
 	handle, err := c.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		UpdateID: engine.NewID("upd"), WorkflowID: requestID, UpdateName: name, Args: []any{command},
 		WaitForStage: client.WorkflowUpdateStageCompleted,

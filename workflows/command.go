@@ -34,9 +34,10 @@ func (d *download) acceptCommands(ctx workflow.Context) error {
 
 // accept registers one Update. A command that comes before the policy has decided
 // waits for the decision.
-func accept[In any](ctx workflow.Context, d *download, update, transition string, check func(In) error) error {
+func accept[In engine.Command](ctx workflow.Context, d *download, update, transition string, check func(In) error) error {
 	handle := func(ctx workflow.Context, in In) (engine.Request, error) {
-		if commanded(in) != workflow.GetInfo(ctx).WorkflowExecution.ID {
+		// The codec cannot tell whether the command was sent to this workflow.
+		if _, requestID := in.For(); requestID != workflow.GetInfo(ctx).WorkflowExecution.ID {
 			return engine.Request{}, permanent(errElsewhere)
 		}
 		c := &command{transition: transition, input: in}
@@ -57,21 +58,6 @@ func accept[In any](ctx workflow.Context, d *download, update, transition string
 		return permanent(err)
 	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, update, handle, workflow.UpdateHandlerOptions{Validator: validate})
-}
-
-// commanded is the request that a command is for. The codec cannot tell whether the
-// command was sent to this workflow.
-func commanded(in any) string {
-	switch c := in.(type) {
-	case engine.VoteCommand:
-		return c.RequestID
-	case engine.CancelCommand:
-		return c.RequestID
-	case engine.ClaimCommand:
-		return c.Token.RequestID
-	default:
-		return ""
-	}
 }
 
 var errElsewhere = engine.Errorf(engine.CodeInvalidRequest, "this command is for another request")

@@ -39,6 +39,8 @@ type flaky struct {
 	engine.Store
 	mu   sync.Mutex
 	lost map[string]int
+	// advancing is called before a request is brought to another state.
+	advancing func()
 }
 
 // errLost is what a store says of a change that it made, and cannot say more of.
@@ -81,6 +83,7 @@ func (f *flaky) Settle(ctx context.Context, s engine.Settlement, rec engine.Reco
 }
 
 func (f *flaky) AdvanceRequest(ctx context.Context, next engine.Transition) error {
+	f.advancing()
 	return errors.Join(f.Store.AdvanceRequest(ctx, next), f.lose("advance"))
 }
 
@@ -97,7 +100,7 @@ func newTestbed(t *testing.T, clock engine.Clock) *testbed {
 	for _, name := range []string{"a", "b", "c", "d"} { // system administrators may approve in every project
 		noError(t, store.CreateUser(t.Context(), engine.User{ID: name, Username: name, SystemAdmin: true}, record("user "+name)))
 	}
-	d := &testbed{t: t, store: &flaky{Store: store, lost: map[string]int{}}}
+	d := &testbed{t: t, store: &flaky{Store: store, lost: map[string]int{}, advancing: func() {}}}
 	d.reports = &reporter{undelivered: map[string]engine.SettlementReport{}}
 	d.transitions = &engine.Transitions{
 		Store: d.store, Policy: policy, Clock: clock, Log: slog.New(slog.DiscardHandler), Reports: &Client{reports: d.reports},

@@ -7,6 +7,7 @@ import (
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
+	sdk "go.temporal.io/sdk/temporal"
 
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/workflows/embedded"
@@ -53,7 +54,8 @@ func TestNodesReadEachOther(t *testing.T) {
 	}
 	elsewhere := voteOf(o, "c", engine.DecisionApprove)
 	elsewhere.RequestID = "req_2"
-	if _, err = calling.update(t.Context(), project, o.Request.ID, voteUpdate, elsewhere); !errors.Is(err, engine.CodeInvalidRequest) {
+	_, err = calling.send(t.Context(), o.Request.ID, voteUpdate, elsewhere)
+	if refused, ok := errors.AsType[*sdk.ApplicationError](err); !ok || refused.Type() != string(engine.CodeInvalidRequest) {
 		t.Errorf("a vote on another request: %v", err)
 	}
 	claim := claimOf(o, "1")

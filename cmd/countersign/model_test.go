@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -28,7 +26,7 @@ func TestModelOnTheServer(t *testing.T) {
 	voters := append(s.approvers(3), "approver")
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	met, unknown := map[string]int{}, 0
+	met := map[string]int{}
 	for round := range times(3, 20) {
 		all := make([]*life, 10)
 		for i := range all {
@@ -54,18 +52,12 @@ func TestModelOnTheServer(t *testing.T) {
 		}
 		for _, l := range all {
 			l.end()
-			if l.unknown {
-				unknown++
-			}
 			for what, n := range l.met {
 				met[what] += n
 			}
 		}
 	}
 	t.Logf("what was met: %v", met)
-	if unknown > times(3, 20) {
-		t.Errorf("of %d requests nobody knows what a call did", unknown)
-	}
 	s.auditOK()
 }
 
@@ -79,9 +71,6 @@ type life struct {
 	waiting
 	tokens []string
 	met    map[string]int
-	// unknown says that a call was answered 503 because its workflow did not answer, so that
-	// nobody knows what it did. The model says nothing of the request from then on.
-	unknown bool
 }
 
 func (l *life) begin() {
@@ -92,9 +81,6 @@ func (l *life) begin() {
 
 // act makes a random call, sometimes after a delay.
 func (l *life) act() {
-	if l.unknown {
-		return
-	}
 	if l.rand.IntN(12) == 0 {
 		<-time.After(time.Duration(l.rand.IntN(1200)) * time.Millisecond)
 	}
@@ -149,15 +135,6 @@ func (l *life) do(what string, call func() (int, []byte), predict func(*modeltes
 		l.model = early
 	case status != 0 && got == last:
 		l.model = late
-	case got == engine.CodeUnavailable:
-		l.unknown = true
-		log, err := os.ReadFile(l.log.Name())
-		noError(l.t, err)
-		for line := range strings.Lines(string(log)) {
-			if strings.Contains(line, "level=ERROR") {
-				l.t.Log(line)
-			}
-		}
 	default:
 		l.t.Errorf("%s of %s: %d %s, want %q or %q; the model is %+v", what, l.RequestID, status, body, first, last, l.model)
 	}
@@ -192,10 +169,6 @@ func (l *life) settleDown() {
 }
 
 func (l *life) end() {
-	if l.unknown {
-		eventually(l.t, "the end of "+l.RequestID, func() bool { return engine.Status(l.read().Status).Ended() })
-		return
-	}
 	eventually(l.t, "the end of "+l.RequestID, func() bool {
 		l.model.Pass(time.Now())
 		return l.model.Status.Ended()
