@@ -23,6 +23,7 @@ type Downloads struct {
 	Log       *slog.Logger
 
 	denials denials
+	ended   endedTokens
 }
 
 // DownloadStore is what [Downloads] reads and writes; [Store] documents the

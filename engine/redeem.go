@@ -101,7 +101,7 @@ func (d *Downloads) Peek(ctx context.Context, f RedeemRequest) (*File, error) {
 // redeemableToken finds the token and its format. A refusal is written to the
 // audit log.
 func (d *Downloads) redeemableToken(ctx context.Context, f RedeemRequest, of *subject) (Token, Format, error) {
-	found, err := d.Store.Token(ctx, SecretDigest(f.Token))
+	found, err := d.token(ctx, SecretDigest(f.Token))
 	if errors.Is(err, CodeNotFound) {
 		return Token{}, Format{}, d.refuseUnknown(ctx, f)
 	}
@@ -118,6 +118,18 @@ func (d *Downloads) redeemableToken(ctx context.Context, f RedeemRequest, of *su
 		return Token{}, Format{}, d.failed(ctx, found.Token, f, err)
 	}
 	return found.Token, format, nil
+}
+
+// token finds a token. One that has ended is read once only.
+func (d *Downloads) token(ctx context.Context, digest string) (TokenRecord, error) {
+	if t, ok := d.ended.get(digest); ok {
+		return t, nil
+	}
+	t, err := d.Store.Token(ctx, digest)
+	if err == nil {
+		d.ended.add(t)
+	}
+	return t, err
 }
 
 // checkRedeemable refuses a token that has ended, or that must not be redeemed at
