@@ -58,28 +58,46 @@ func (a *Anchors) Status() (last time.Time, failures int) {
 // and writes a new anchor. It also returns an error if the anchor cannot be read: a
 // server that does not know its anchor would serve a database that was rolled back.
 func (a *Anchors) Check(ctx context.Context, acceptRestore bool) error {
-	stored, err := a.readPatiently(ctx)
+	stored, err := a.stored(ctx)
 	if err != nil {
-		return fmt.Errorf("read the anchor of the audit log in %s: %w; "+
-			"make it readable, or set anchor.url to where it is. If it is lost, move away what is there: the next anchor then begins without it", a.Target, err)
+		return err
 	}
-	behind := &BehindError{Target: a.Target.String(), Time: stored.Time}
-	for _, chain := range slices.Sorted(maps.Keys(stored.Heads)) {
-		var lacks *Behind
-		if err := a.require(ctx, chain, stored.Heads[chain]); errors.As(err, &lacks) {
-			behind.Chains = append(behind.Chains, lacks)
-		} else if err != nil {
-			return err
-		}
-	}
+	behind, err := a.compare(ctx, stored)
 	switch {
+	case err != nil:
+		return err
 	case len(behind.Chains) == 0:
 		a.remember(stored.Heads, stored.Time)
 		return a.noteNothingBehind(ctx, stored, acceptRestore)
 	case !acceptRestore:
 		return behind
 	}
-	return a.acceptRestore(ctx, stored, behind)
+	_, err = a.acceptRestore(ctx, stored, behind, Backup{})
+	return err
+}
+
+// stored is the anchor to compare the database with.
+func (a *Anchors) stored(ctx context.Context) (Anchor, error) {
+	stored, err := a.readPatiently(ctx)
+	if err != nil {
+		err = fmt.Errorf("read the anchor of the audit log in %s: %w; "+
+			"make it readable, or set anchor.url to where it is. If it is lost, move away what is there: the next anchor then begins without it", a.Target, err)
+	}
+	return stored, err
+}
+
+// compare finds the chains of which the database lacks what the anchor has.
+func (a *Anchors) compare(ctx context.Context, stored Anchor) (*BehindError, error) {
+	behind := &BehindError{Target: a.Target.String(), Time: stored.Time}
+	for _, chain := range slices.Sorted(maps.Keys(stored.Heads)) {
+		var lacks *Behind
+		if err := a.require(ctx, chain, stored.Heads[chain]); errors.As(err, &lacks) {
+			behind.Chains = append(behind.Chains, lacks)
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return behind, nil
 }
 
 // noteNothingBehind logs what an operator may not expect.

@@ -82,7 +82,6 @@ type MigrationStore interface {
 	InstallationStore
 	DocumentCopies
 	Nodes(ctx context.Context) ([]Node, error)
-	Projects(ctx context.Context, memberID string, page Page) ([]Project, string, error)
 }
 
 // KindCount says how many documents of a kind two stores have.
@@ -206,29 +205,9 @@ func (m *Migration) refuseServed(ctx context.Context, name string, store Migrati
 // verify checks every chain of a store, and the documents with it. It returns the number
 // with which each begins.
 func (m *Migration) verify(ctx context.Context, name string, store MigrationStore) (begins map[string]int64, err error) {
-	chains := []string{SystemChain}
-	err = eachOf(func(page Page) ([]Project, string, error) { return store.Projects(ctx, "", page) }, func(p Project) error {
-		chains = append(chains, p.ID)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list the projects of the %s: %w", name, err)
-	}
-	begins = map[string]int64{}
 	verifier := Verifier{Store: store, Key: m.Key, Ages: m.Ages, Clock: m.Clock}
-	for _, chain := range chains {
-		found, err := verifier.Verify(ctx, chain, AuditHead{})
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("verify the %s: %w", name, err)
-		case found.BrokenAt > 0:
-			return nil, fmt.Errorf("the %s is not whole: entry %d of the audit chain %s: %s", name, found.BrokenAt, chain, found.Problem)
-		case !found.OK:
-			d := found.Disagreements[0]
-			return nil, fmt.Errorf("the %s is not whole: %d documents do not agree with the audit chain %s, among them %s %s: %s. If its server was killed, start it once and stop it, which completes what was under way",
-				name, len(found.Disagreements), chain, d.Document, d.ID, d.Problem)
-		}
-		begins[chain] = found.BeginsAt
+	if begins, err = verifier.VerifyAll(ctx); err != nil {
+		return nil, fmt.Errorf("verify the %s: %w", name, err)
 	}
 	return begins, nil
 }

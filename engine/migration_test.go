@@ -83,7 +83,7 @@ func TestAMigrationLeavesTheNamespaceOnTheTarget(t *testing.T) {
 // on which a server runs and a target with other documents are refused.
 func TestAMigrationRefuses(t *testing.T) {
 	for want, prepare := range map[string]func(m *engine.Migration, from, to engine.Store) error{
-		"the source is not whole": func(_ *engine.Migration, from, _ engine.Store) error {
+		"verify the source: it is not whole": func(_ *engine.Migration, from, _ engine.Store) error {
 			importUnknown(t, from)
 			return nil
 		},

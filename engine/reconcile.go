@@ -29,6 +29,7 @@ type VerifierStore interface {
 	AuditReader
 	ColumnChecks
 	documentReader
+	Projects(ctx context.Context, memberID string, page Page) ([]Project, string, error)
 }
 
 // maxDisagreements bounds a verification's answer.
@@ -43,6 +44,34 @@ func (v *Verifier) Verify(ctx context.Context, chain string, anchor AuditHead) (
 	return fromBeginning(ctx, v.Store, v.Key, chain, func(from cut) (AuditVerification, error) {
 		return v.verifyWhole(ctx, chain, from, anchor)
 	})
+}
+
+// VerifyAll verifies every chain. It returns the number with which each begins, or an
+// error unless all of them are whole.
+func (v *Verifier) VerifyAll(ctx context.Context) (begins map[string]int64, err error) {
+	begins = map[string]int64{SystemChain: 0}
+	err = eachOf(func(page Page) ([]Project, string, error) { return v.Store.Projects(ctx, "", page) }, func(p Project) error {
+		begins[p.ID] = 0
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the projects: %w", err)
+	}
+	for chain := range begins {
+		found, err := v.Verify(ctx, chain, AuditHead{})
+		switch {
+		case err != nil:
+			return nil, err
+		case found.BrokenAt > 0:
+			return nil, fmt.Errorf("it is not whole: entry %d of the audit chain %s: %s", found.BrokenAt, chain, found.Problem)
+		case !found.OK:
+			d := found.Disagreements[0]
+			return nil, fmt.Errorf("it is not whole: %d documents do not agree with the audit chain %s, among them %s %s: %s. If its server was killed, start it once and stop it, which completes what was under way",
+				len(found.Disagreements), chain, d.Document, d.ID, d.Problem)
+		}
+		begins[chain] = found.BeginsAt
+	}
+	return begins, nil
 }
 
 func (v *Verifier) verifyWhole(ctx context.Context, chain string, from cut, anchor AuditHead) (AuditVerification, error) {

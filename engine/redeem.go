@@ -70,6 +70,7 @@ func (d *Downloads) Redeem(ctx context.Context, f RedeemRequest) (*File, error) 
 		d.Workflows.ReportSettlement(SettlementReport{ProjectID: token.ProjectID, RequestID: token.RequestID})
 		return nil, Errorf(CodeAuditUnavailable, "the download could not be recorded, so nothing was sent; make a new request if the token is consumed").Because(err)
 	}
+	d.ended.add(TokenRecord{Token: token, Settlement: &winner})
 	if !won {
 		return nil, d.refuse(ctx, token, f, winner.Err())
 	}

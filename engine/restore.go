@@ -15,35 +15,67 @@ import (
 // was restored to an earlier state and is used from there on.
 const ActionRestoreAccepted = "restore.accepted"
 
+// Backup is what a database was restored from. The zero value is a copy that nothing is
+// known of.
+type Backup struct {
+	ID     string
+	MadeAt time.Time
+}
+
+// Restored says what a restore from a backup found and did. Anchored is when the anchor was
+// written with which the database was compared, zero if there was none; Behind are the
+// chains that lack what it has.
+type Restored struct {
+	Anchored      time.Time
+	Behind        []*Behind
+	TokensRevoked int
+}
+
+// AcceptBackup goes on with a database that was restored from a backup, also if it is not
+// behind its anchor, or has none: the last anchor may be older than what was used last.
+// Call it before anything else is written, and not at a start.
+func (a *Anchors) AcceptBackup(ctx context.Context, from Backup) (done Restored, err error) {
+	stored, err := a.stored(ctx)
+	if err != nil {
+		return done, err
+	}
+	behind, err := a.compare(ctx, stored)
+	if err != nil {
+		return done, err
+	}
+	tokens, err := a.acceptRestore(ctx, stored, behind, from)
+	return Restored{Anchored: stored.Time, Behind: behind.Chains, TokensRevoked: tokens}, err
+}
+
 // acceptRestore goes on with a database that was restored from a backup. What was
 // used since the backup looks unused in it, so acceptRestore first puts the restore on
 // record, then ends every token and every request that could still be used, and last
 // replaces the anchor. Until that, the database stays behind: whoever is killed before
-// is refused again, and acceptRestore called again adds what is missing.
-func (a *Anchors) acceptRestore(ctx context.Context, stored Anchor, behind *BehindError) error {
+// is refused again, and acceptRestore called again adds what is missing. It returns how
+// many tokens it revoked.
+func (a *Anchors) acceptRestore(ctx context.Context, stored Anchor, behind *BehindError, from Backup) (tokens int, err error) {
 	projects, err := a.projects(ctx)
 	if err != nil {
-		return fmt.Errorf("accept restore: list projects: %w", err)
+		return 0, fmt.Errorf("accept restore: list projects: %w", err)
 	}
 	live := map[string][]TokenRecord{}
 	for id := range projects {
 		if live[id], err = a.liveTokens(ctx, id); err != nil {
-			return fmt.Errorf("accept restore: list tokens: %w", err)
+			return 0, fmt.Errorf("accept restore: list tokens: %w", err)
 		}
 	}
-	if err := a.recordRestore(ctx, stored, behind, live); err != nil {
-		return fmt.Errorf("accept restore: record it: %w", err)
+	if err := a.recordRestore(ctx, stored, behind, live, from); err != nil {
+		return 0, fmt.Errorf("accept restore: record it: %w", err)
 	}
-	tokens := 0
 	for _, id := range slices.Sorted(maps.Keys(projects)) {
 		for _, t := range live[id] {
 			if err := a.revoke(ctx, t); err != nil {
-				return fmt.Errorf("accept restore: revoke token: %w", err)
+				return tokens, fmt.Errorf("accept restore: revoke token: %w", err)
 			}
 			tokens++
 		}
 		if err := a.endRequests(ctx, id); err != nil {
-			return fmt.Errorf("accept restore: end requests: %w", err)
+			return tokens, fmt.Errorf("accept restore: end requests: %w", err)
 		}
 	}
 	heads, err := a.restoredHeads(ctx, stored, behind)
@@ -51,10 +83,10 @@ func (a *Anchors) acceptRestore(ctx context.Context, stored Anchor, behind *Behi
 		err = a.store(ctx, heads)
 	}
 	if err != nil {
-		return fmt.Errorf("accept restore: %w", err)
+		return tokens, fmt.Errorf("accept restore: %w", err)
 	}
 	a.Log.Warn("a restored database was accepted", "anchor", a.Target.String(), "chains_behind", len(behind.Chains), "tokens_revoked", tokens)
-	return nil
+	return tokens, nil
 }
 
 func (a *Anchors) projects(ctx context.Context) (map[string]bool, error) {
@@ -79,7 +111,7 @@ func (a *Anchors) liveTokens(ctx context.Context, projectID string) (live []Toke
 // recordRestore writes an entry into the system's chain and into each chain that is
 // behind, unless an earlier call for the same anchor did. A chain whose project is not
 // in the database gets none: the system's entry names it.
-func (a *Anchors) recordRestore(ctx context.Context, stored Anchor, behind *BehindError, live map[string][]TokenRecord) error {
+func (a *Anchors) recordRestore(ctx context.Context, stored Anchor, behind *BehindError, live map[string][]TokenRecord, from Backup) error {
 	var lost []string
 	details := map[string]map[string]string{SystemChain: {}}
 	total := 0
@@ -100,9 +132,14 @@ func (a *Anchors) recordRestore(ctx context.Context, stored Anchor, behind *Behi
 		ofSystem["projects_lost"] = strings.Join(lost, ", ")
 	}
 	for _, chain := range slices.Sorted(maps.Keys(details)) {
-		details[chain]["anchor_time"] = stored.Time.UTC().Format(time.RFC3339)
+		if !stored.Time.IsZero() {
+			details[chain]["anchor_time"] = stored.Time.UTC().Format(time.RFC3339)
+		}
+		if from.ID != "" {
+			details[chain]["backup"], details[chain]["backup_time"] = from.ID, from.MadeAt.UTC().Format(time.RFC3339)
+		}
 		if err := a.Store.Append(ctx, AuditEntry{
-			Ref: "restore/" + digest(stored.MAC, chain), ProjectID: chain, Time: a.Clock(),
+			Ref: "restore/" + digest(stored.MAC, chain+from.ID), ProjectID: chain, Time: a.Clock(),
 			Action: ActionRestoreAccepted, Outcome: AuditSuccess, Actor: System, Detail: details[chain],
 		}); err != nil {
 			return err

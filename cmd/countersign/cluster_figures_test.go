@@ -49,7 +49,7 @@ func timed(callers, n int, call func(i int)) (took []time.Duration, all time.Dur
 // find one, so more would measure that alone.
 func measured(many int) (n, callers int) {
 	if mongotest.External() == "" {
-		return 200, 8
+		return 100, 8
 	}
 	return many, 32
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/engine/failpoint"
-	"github.com/countersign-dev/countersign/engine/keys"
 	"github.com/countersign-dev/countersign/engine/store/sqlite"
 	"github.com/countersign-dev/countersign/workflows"
 )
@@ -197,19 +196,8 @@ func (s *system) openSource(ctx context.Context) error {
 	} else if err := s.openStore(ctx); err != nil {
 		return err
 	}
-	var err error
-	s.keys, err = keys.Open(ctx, keys.Options{
-		Keeper: s.config.Keeper.URL, Previous: s.config.Keeper.Previous, KeyFile: s.config.Keeper.File, InUse: true, Logger: s.log,
-	})
-	if err != nil {
-		return err
-	}
-	s.onClose(func(context.Context) error { return s.keys.Close() })
-	if s.auditKey, err = keys.StoredDataKey(ctx, s.keys, s.store, auditKeyID); err != nil {
-		return fmt.Errorf("the source has no installation: %w", err)
-	}
-	if err := s.store.UseAuditKey(ctx, s.auditKey); err != nil {
-		return err
+	if err := s.openStoredKeys(ctx); err != nil {
+		return fmt.Errorf("open the source: %w", err)
 	}
 	return s.compareAnchor(ctx)
 }

@@ -41,8 +41,12 @@ func (s *system) openServedStore(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.openStore(ctx); err != nil || embedded {
+	if err := s.openStore(ctx); err != nil {
 		return err
+	}
+	if embedded {
+		s.registerBackupAge()
+		return nil
 	}
 	return s.refuseMigrated(ctx)
 }

@@ -33,6 +33,7 @@ const labels: Record<string, string> = {
   "session.closed_everywhere": "Signed out everywhere",
   "login.failed": "Sign-in failed",
   "restore.accepted": "Restored database accepted",
+  "backup.made": "Backup made",
   "temporal.changed": "Temporal of the requests changed",
   "plugin.reloaded": "Plugin reloaded",
 };

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/backup"
+	"github.com/countersign-dev/countersign/engine/failpoint"
+	"github.com/countersign-dev/countersign/engine/store/sqlite"
+)
+
+const restoreHelp = `Restore an installation on SQLite from a backup, into a data folder without a database.
+
+The settings are those of "countersign serve", and the keeper, or the local key file, must
+be that of the installation. Nothing is put into its place before the whole backup was
+read, its HMAC and its audit log were verified, and the database was compared with its
+anchor, if there is one.
+
+What was used since the backup looks unused in it. So every token that could be redeemed is
+revoked, and every request that waits or could be claimed ends: ask for them anew. The
+audit log says so (restore.accepted), and how much of it is lost. Members, roles, API keys
+and passwords are as they were when the backup was made: what was taken from people since
+is to be taken from them again, before callers can reach the server.`
+
+const backupVerifyHelp = `Read a backup whole, and verify everything in it as "countersign restore" does, without
+restoring it. The settings say which keeper, or which local key file, opens its keys.
+--without-keeper leaves out what needs these: the HMAC of the backup and the audit log.
+
+The unencrypted database is in a new folder below --temp meanwhile.`
+
+// restoreOptions say which backup is opened, and by whom.
+type restoreOptions struct {
+	file          string
+	identities    string
+	temp          string
+	withoutKeeper bool
+}
+
+func restoreCommand() *cobra.Command {
+	return openingCommand("restore FILE", "Restore an installation on SQLite from a backup", restoreHelp, restoreBackup)
+}
+
+func backupVerifyCommand() *cobra.Command {
+	var o *restoreOptions
+	cmd := openingCommand("verify FILE", "Read a backup whole and verify it", backupVerifyHelp, func(cmd *cobra.Command, config Config, given restoreOptions) error {
+		given.temp, given.withoutKeeper = o.temp, o.withoutKeeper
+		return verifyBackup(cmd, config, given)
+	})
+	o = &restoreOptions{}
+	cmd.Flags().StringVar(&o.temp, "temp", os.TempDir(), "folder for temporary files")
+	cmd.Flags().BoolVar(&o.withoutKeeper, "without-keeper", false, "verify only what can be verified without the installation's keys")
+	return cmd
+}
+
+// openingCommand is a command that opens a backup.
+func openingCommand(use, short, long string, run func(*cobra.Command, Config, restoreOptions) error) *cobra.Command {
+	var file string
+	var o restoreOptions
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: long, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			config, err := loadConfig(file, cmd.Flags())
+			if err != nil {
+				return usageError{err}
+			}
+			o.file = args[0]
+			unix.Umask(0o077)
+			return run(cmd, config, o)
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML) of the installation")
+	cmd.Flags().StringVar(&o.identities, "identity", "", "file with the age identity that opens the backup; nobody else may read it")
+	_ = cmd.MarkFlagRequired("identity") // it fails only for a flag that is not defined
+	addFlags(cmd.Flags())
+	return cmd
+}
+
+// open reads the backup into a folder.
+func (o restoreOptions) open(folder string) (m backup.Manifest, err error) {
+	text, err := engine.ReadSecretFile(o.identities)
+	if err != nil {
+		return m, fmt.Errorf("read the identity: %w", err)
+	}
+	defer clear(text)
+	identities, err := age.ParseIdentities(bytes.NewReader(text))
+	if err != nil {
+		return m, fmt.Errorf("read the identity in %s: %w", o.identities, err)
+	}
+	file, err := os.Open(o.file)
+	if err != nil {
+		return m, err
+	}
+	defer func() { _ = file.Close() }() // opened for reading: nothing can be lost
+	return backup.Read(file, identities, folder)
+}
+
+func verifyBackup(cmd *cobra.Command, config Config, o restoreOptions) (err error) {
+	ctx := cmd.Context()
+	folder, err := os.MkdirTemp(o.temp, "countersign-verify-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	s := &system{config: config}
+	defer func() { err = errors.Join(err, s.close(context.WithoutCancel(ctx))) }()
+	if s.log, err = newLogger(cmd.ErrOrStderr(), config.Log); err != nil {
+		return usageError{err}
+	}
+	m, err := o.open(folder)
+	if err != nil {
+		return err
+	}
+	said := "It can be read whole, and its database is sound and its audit log whole."
+	if err := s.openRestored(ctx, filepath.Join(folder, backup.Database)); err != nil {
+		return err
+	}
+	if o.withoutKeeper {
+		said = "It can be read whole, and its database is sound. Its HMAC and its audit log were not verified."
+	} else if err := s.verifyRestored(ctx, m); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s. %s\n", describe(m), said)
+	return err
+}
+
+func describe(m backup.Manifest) string {
+	with := "without the local key file"
+	if m.Has(backup.KeyFile) {
+		with = "with the local key file"
+	}
+	return fmt.Sprintf("Backup %s of %s, made on %s by version %s, %s", m.ID, m.MadeAt.Format(time.RFC3339), m.Host, m.Version, with)
+}
+
+// openRestored opens the database of a backup, and brings it to this program's schema.
+func (s *system) openRestored(ctx context.Context, path string) error {
+	store, err := sqlite.Open(ctx, path)
+	if err != nil {
+		return err
+	}
+	s.store = store
+	s.onClose(func(context.Context) error { return store.Close() })
+	return store.CheckIntegrity(ctx)
+}
+
+// verifyRestored verifies all that only who has the keys can verify.
+func (s *system) verifyRestored(ctx context.Context, m backup.Manifest) error {
+	if err := s.openStoredKeys(ctx); err != nil {
+		return err
+	}
+	if err := m.Check(s.auditKey); err != nil {
+		return err
+	}
+	verifier := engine.Verifier{Store: s.store, Key: s.auditKey, Ages: s.config.Retention.ages(), Clock: engine.SystemClock}
+	if _, err := verifier.VerifyAll(ctx); err != nil {
+		return fmt.Errorf("verify the database of the backup: %w", err)
+	}
+	return nil
+}
+
+func restoreBackup(cmd *cobra.Command, config Config, o restoreOptions) (err error) {
+	ctx := cmd.Context()
+	s := &system{config: config}
+	defer func() { err = errors.Join(err, s.close(context.WithoutCancel(ctx))) }()
+	if s.log, err = newLogger(cmd.ErrOrStderr(), config.Log); err != nil {
+		return usageError{err}
+	}
+	if err := s.readyToRestore(ctx); err != nil {
+		return err
+	}
+	folder, err := s.emptyFolder("restore")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	m, err := o.open(folder)
+	if err == nil {
+		err = s.restoreKeyFile(m, folder)
+	}
+	var done engine.Restored
+	if err == nil {
+		done, err = s.acceptBackup(ctx, m, folder)
+	}
+	failpoint.Hit("backup-accepted")
+	if err == nil {
+		err = s.putIntoPlace(filepath.Join(folder, backup.Database))
+	}
+	if err != nil {
+		return fmt.Errorf("nothing was restored: %w", err)
+	}
+	_, err = fmt.Fprint(cmd.OutOrStdout(), describe(m), ".\n", told(done), "Start the server.\n")
+	return err
+}
+
+// readyToRestore returns an error unless the data folder is free for a database.
+func (s *system) readyToRestore(ctx context.Context) error {
+	if s.config.MongoDB.URI != "" {
+		return usageError{errors.New("mongodb.uri is set, and a backup is restored into a data folder: leave it out, then carry the installation over by countersign migrate")}
+	}
+	if err := s.lockData(); err != nil {
+		return err
+	}
+	path := databaseIn(s.config.Data)
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(fmt.Errorf("%s exists: move the folder %s away, so that nothing is lost, and repeat", path, filepath.Dir(path)), err)
+	}
+	return s.refuseMigrated(ctx)
+}
+
+// restoreKeyFile puts the local key file into its place, if the backup has it and nothing
+// is there.
+func (s *system) restoreKeyFile(m backup.Manifest, folder string) error {
+	to := s.config.Keeper.File
+	if _, err := os.Lstat(to); !m.Has(backup.KeyFile) || !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	text, err := os.ReadFile(filepath.Join(folder, backup.KeyFile))
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(to), 0o700)
+	}
+	if err == nil {
+		err = renameio.WriteFile(to, text, 0o600, renameio.WithTempDir(filepath.Dir(to)))
+	}
+	clear(text)
+	if err != nil {
+		return fmt.Errorf("restore the local key file: %w", err)
+	}
+	return nil
+}
+
+// acceptBackup verifies the database, and ends in it what could be used a second time.
+func (s *system) acceptBackup(ctx context.Context, m backup.Manifest, folder string) (done engine.Restored, err error) {
+	restored := &system{config: s.config, log: s.log}
+	defer func() { err = errors.Join(err, restored.close(context.WithoutCancel(ctx))) }()
+	if err := restored.openRestored(ctx, filepath.Join(folder, backup.Database)); err != nil {
+		return done, err
+	}
+	if err := restored.verifyRestored(ctx, m); err != nil {
+		return done, err
+	}
+	if err := restored.openAnchor(ctx); err != nil {
+		return done, err
+	}
+	if done, err = restored.anchors.AcceptBackup(ctx, engine.Backup{ID: m.ID, MadeAt: m.MadeAt}); err != nil {
+		return done, err
+	}
+	if s.config.Temporal.Address == "" {
+		err = restored.forgetTemporal(ctx)
+	}
+	return done, err
+}
+
+// forgetTemporal has the next start take the Temporal that it finds: the embedded one of
+// before is in no backup.
+func (s *system) forgetTemporal(ctx context.Context) error {
+	before, err := s.installation().Temporal(ctx)
+	if err != nil || before.ID == "" {
+		return err
+	}
+	return s.installation().UseTemporal(ctx, before, engine.TemporalNamespace{}, "restored from a backup")
+}
+
+// putIntoPlace moves a closed database to where the server looks for it.
+func (s *system) putIntoPlace(path string) error {
+	to := databaseIn(s.config.Data)
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	if err := os.Rename(path, to); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(to))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// told says what a restore found and did.
+func told(done engine.Restored) string {
+	var text strings.Builder
+	switch {
+	case done.Anchored.IsZero():
+		text.WriteString("There is no anchor to compare it with, so nobody can say how much of the audit log is lost.\n")
+	case len(done.Behind) == 0:
+		fmt.Fprintf(&text, "It has everything that the anchor of %s has.\n", done.Anchored.UTC().Format(time.RFC3339))
+	}
+	for _, b := range done.Behind {
+		fmt.Fprintf(&text, "%s.\n", b)
+	}
+	fmt.Fprintf(&text, "%d tokens that could be redeemed were revoked, and the requests that waited or could be claimed have ended.\n", done.TokensRevoked)
+	return text.String()
+}
