@@ -296,6 +296,10 @@ type DataKeys interface {
 	DataKey(ctx context.Context, id string, wrapped SealedKey) (SealedKey, error)
 	// StoredDataKey returns the stored key, or CodeNotFound.
 	StoredDataKey(ctx context.Context, id string) (SealedKey, error)
+	// ReplaceWrapping replaces the keeper and the wrapped key of a secret of any kind. It
+	// returns CodeNotFound if the secret is gone, and CodeConflict if its wrapping is not
+	// the one that is to be replaced.
+	ReplaceWrapping(ctx context.Context, secret WrappedSecret, next SealedKey, rec Record) error
 }
 
 // MaxMisplaced is the largest number of disagreements that [ColumnChecks] returns.

@@ -93,7 +93,10 @@ func (o backupOptions) parse() (to []age.Recipient, err error) {
 
 func makeBackup(cmd *cobra.Command, config Config, o backupOptions, to []age.Recipient) (err error) {
 	ctx := cmd.Context()
-	s, err := openForBackup(cmd, config)
+	if config.MongoDB.URI != "" {
+		return usageError{errors.New("the installation is in MongoDB: back it up by the tools of MongoDB, as deploy/README.md says")}
+	}
+	s, err := openBeside(cmd, config)
 	defer func() { err = errors.Join(err, s.close(context.WithoutCancel(ctx))) }()
 	if err != nil {
 		return err
@@ -125,29 +128,24 @@ func makeBackup(cmd *cobra.Command, config Config, o backupOptions, to []age.Rec
 	return err
 }
 
-// openForBackup opens the store, beside a server that may run, and the keys. The system is
-// to be closed after an error too.
-func openForBackup(cmd *cobra.Command, config Config) (s *system, err error) {
+// openBeside opens the store and the keys of an installation, beside a server that may run.
+// The system is to be closed after an error too.
+func openBeside(cmd *cobra.Command, config Config) (s *system, err error) {
 	ctx := cmd.Context()
-	s = &system{config: config}
+	s = &system{config: config, metrics: prometheus.NewRegistry()}
 	if s.log, err = newLogger(cmd.ErrOrStderr(), config.Log); err != nil {
 		return s, usageError{err}
 	}
-	if config.MongoDB.URI != "" {
-		return s, usageError{errors.New("the installation is in MongoDB: back it up by the tools of MongoDB, as deploy/README.md says")}
+	if config.MongoDB.URI == "" { // a newer program than the server's would change the schema under it
+		reader, err := sqlite.OpenReadOnly(ctx, databaseIn(config.Data))
+		if err == nil {
+			err = reader.Close()
+		}
+		if err != nil {
+			return s, err
+		}
 	}
-	if err := s.refuseMigrated(ctx); err != nil {
-		return s, err
-	}
-	// A newer program than the server's would change the schema under it.
-	reader, err := sqlite.OpenReadOnly(ctx, databaseIn(config.Data))
-	if err != nil {
-		return s, err
-	}
-	if err := reader.Close(); err != nil {
-		return s, err
-	}
-	if err := s.openStore(ctx); err != nil {
+	if err := s.openServedStore(ctx); err != nil {
 		return s, err
 	}
 	return s, s.openStoredKeys(ctx)

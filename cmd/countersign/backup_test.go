@@ -37,6 +37,16 @@ func refusesToRun(t *testing.T, want string, args ...string) {
 	}
 }
 
+// killedRun runs a command that is killed at a place.
+func killedRun(t *testing.T, at string, args ...string) (killed bool, err error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary(t), args...)
+	cmd.Env = append(os.Environ(), "COUNTERSIGN_FAILPOINT="+at)
+	err = cmd.Run()
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled(), err
+}
+
 // copyOf copies a file to a new folder.
 func copyOf(t *testing.T, from, to string) string {
 	t.Helper()
@@ -186,11 +196,8 @@ func TestABackupThatCannotBeRestoredChangesNothing(t *testing.T) {
 		isEmpty(t, empty)
 	}
 	// A kill before the database is in its place changes nothing, and the next try works.
-	cmd := exec.CommandContext(t.Context(), binary(t), "restore", withKey, "--identity", identity, "--data", empty)
-	cmd.Env = append(os.Environ(), "COUNTERSIGN_FAILPOINT=backup-accepted")
-	_ = cmd.Run()
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() {
-		t.Fatal("it was not killed")
+	if killed, err := killedRun(t, "backup-accepted", "restore", withKey, "--identity", identity, "--data", empty); !killed {
+		t.Fatalf("it was not killed: %v", err)
 	}
 	run(t, nil, binary(t), "restore", withKey, "--identity", identity, "--data", empty)
 	isEmptyOfCopies(t, empty)

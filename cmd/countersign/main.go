@@ -70,7 +70,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(devCommand(), serveCommand(), migrateCommand(), backupCommand(), restoreCommand(), pluginCommand())
+	root.AddCommand(devCommand(), serveCommand(), migrateCommand(), backupCommand(), restoreCommand(), keysCommand(), pluginCommand())
 	root.AddCommand(clientCommands()...)
 	reportUsageErrors(root)
 	return root

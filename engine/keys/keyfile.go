@@ -28,7 +28,7 @@ func openKeyFile(path string, create bool) (keeper, error) {
 	}
 	key, err := readKeyFile(path)
 	if create && errors.Is(err, os.ErrNotExist) {
-		if err := createKeyFile(path); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := CreateKeyFile(path); err != nil && !errors.Is(err, os.ErrExist) {
 			return keeper{}, fmt.Errorf("create key file: %w", err)
 		}
 		key, err = readKeyFile(path) // this process or another one has made it
@@ -68,10 +68,11 @@ func readKeyFile(path string) ([32]byte, error) {
 	return key, nil
 }
 
-// createKeyFile makes a key file that nobody else can read. The file gets its name
+// CreateKeyFile makes a key file that nobody else can read, and no other in its place: it
+// returns [os.ErrExist] if there is one. The file gets its name
 // when it is complete and on disk. The name is a hard link and not renameio's
 // rename, which would replace the key file of another process.
-func createKeyFile(path string) (err error) {
+func CreateKeyFile(path string) (err error) {
 	folder := filepath.Dir(path)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err

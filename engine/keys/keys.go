@@ -14,6 +14,7 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"crypto/cipher"
 	"crypto/rand"
@@ -165,6 +166,58 @@ func (s *Sealer) Open(ctx context.Context, identity string, sealed engine.Sealed
 		return nil, fmt.Errorf("open %s: the sealed key was changed or belongs to another record: %w", identity, err)
 	}
 	return key, nil
+}
+
+// Rewrap implements [engine.Rewrapper].
+func (s *Sealer) Rewrap(ctx context.Context, sealed engine.SealedKey) (next engine.SealedKey, changed bool, err error) {
+	k := s.keepers[0]
+	if sealed.KeeperID == k.id {
+		return sealed, false, nil
+	}
+	dataKey, err := s.unwrap(ctx, sealed)
+	if err != nil {
+		return sealed, false, err
+	}
+	defer clear(dataKey)
+	next = sealed
+	next.KeeperID = k.id
+	if next.WrappedKey, err = k.wrap(ctx, dataKey); err != nil {
+		return sealed, false, unavailable(k.id, err)
+	}
+	// What is about to replace the only way to the secret must open it.
+	again, err := s.unwrap(ctx, next)
+	if err != nil {
+		return sealed, false, err
+	}
+	defer clear(again)
+	if !bytes.Equal(again, dataKey) {
+		return sealed, false, fmt.Errorf("keeper %s does not unwrap what it wrapped", k.id)
+	}
+	return next, true, nil
+}
+
+// KeeperState is a keeper that is configured. Seals says that it wraps new secrets. Failure
+// says why it cannot be used now, or is "".
+type KeeperState struct {
+	ID      string `json:"-"`
+	Seals   bool   `json:"wraps_new_secrets"`
+	Failure string `json:"failure,omitempty"`
+}
+
+// States tries each keeper.
+func (s *Sealer) States(ctx context.Context) []KeeperState {
+	states := make([]KeeperState, len(s.keepers))
+	for i, k := range s.keepers {
+		states[i] = KeeperState{ID: k.id, Seals: i == 0}
+		wrapped, err := k.wrap(ctx, []byte("countersign keeper check"))
+		if err == nil {
+			_, err = k.unwrap(ctx, wrapped)
+		}
+		if err != nil {
+			states[i].Failure = err.Error()
+		}
+	}
+	return states
 }
 
 // unwrap calls the keeper that wrapped the data key. It tries all keepers with the

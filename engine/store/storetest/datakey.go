@@ -9,6 +9,7 @@ import (
 var dataKeyContracts = []contract{
 	{"first decides", dataKeyFirst},
 	{"race", dataKeyRace},
+	{"wrapping replaced", replaceWrapping},
 }
 
 func newDataKey(fill byte) engine.SealedKey {
@@ -40,5 +41,41 @@ func dataKeyRace(t *testing.T, s engine.Store) {
 	for _, a := range answers {
 		ok(t, a.err)
 		same(t, a.key, answers[0].key)
+	}
+}
+
+// The wrapping of a secret is replaced by who knows the present one: another run that saw
+// it before is refused, and changes nothing.
+func replaceWrapping(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	c, target, key := newCertificate(project, "www"), newTarget(project), engine.NewID("dk")
+	c.HasPrivateKey = true
+	ok(t, s.CreateCertificate(ctx, c, newSealedKey(), record(project)))
+	ok(t, s.CreateNotificationTarget(ctx, target, 3, record(project)))
+	get[engine.SealedKey](t)(s.DataKey(ctx, key, newDataKey(1)))
+	for _, secret := range []struct {
+		engine.WrappedSecret
+		stored func() (engine.SealedKey, error)
+	}{
+		{engine.WrappedSecret{Kind: engine.PrivateKeySecret, ID: c.ID, Sealed: *newSealedKey()}, func() (engine.SealedKey, error) { return s.SealedKey(ctx, c.ID) }},
+		{engine.WrappedSecret{Kind: engine.InstallationSecret, ID: key, Sealed: newDataKey(1)}, func() (engine.SealedKey, error) { return s.StoredDataKey(ctx, key) }},
+		{engine.WrappedSecret{Kind: engine.TargetSecret, ID: target.ID, Sealed: target.Sealed}, func() (engine.SealedKey, error) {
+			stored, err := s.NotificationTarget(ctx, project, target.ID)
+			return stored.Sealed, err
+		}},
+	} {
+		chainOf := engine.NewID("prj")
+		first, second := secret.Sealed, secret.Sealed
+		first.KeeperID, first.WrappedKey = "awskms://new", []byte{9, 0, 9}
+		second.KeeperID = "awskms://newer"
+		rec := record(chainOf)
+		ok(t, s.ReplaceWrapping(ctx, secret.WrappedSecret, first, rec))
+		same(t, get[engine.SealedKey](t)(secret.stored()), first)
+		refused(t, s.ReplaceWrapping(ctx, secret.WrappedSecret, second, record(chainOf)), engine.CodeConflict)
+		same(t, get[engine.SealedKey](t)(secret.stored()), first)
+		missing := secret.WrappedSecret
+		missing.ID = "none"
+		refused(t, s.ReplaceWrapping(ctx, missing, second, record(chainOf)), engine.CodeNotFound)
+		onRecord(t, s, chainOf, rec)
 	}
 }

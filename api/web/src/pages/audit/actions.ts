@@ -34,6 +34,8 @@ const labels: Record<string, string> = {
   "login.failed": "Sign-in failed",
   "restore.accepted": "Restored database accepted",
   "backup.made": "Backup made",
+  "key.rewrapped": "Secret wrapped by another keeper",
+  "keys.rewrapped": "Secrets wrapped by another keeper",
   "temporal.changed": "Temporal of the requests changed",
   "plugin.reloaded": "Plugin reloaded",
 };

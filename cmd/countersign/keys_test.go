@@ -1,0 +1,88 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// keepersOf runs "countersign keys status", and returns its lines by keeper.
+func keepersOf(t *testing.T, args ...string) map[string]keeperLine {
+	t.Helper()
+	var lines []keeperLine
+	noError(t, json.Unmarshal([]byte(run(t, nil, binary(t), append([]string{"keys", "status", "-o", "json"}, args...)...)), &lines))
+	by := map[string]keeperLine{}
+	for _, l := range lines {
+		by[l.Keeper] = l
+	}
+	return by
+}
+
+// The local key file is replaced while callers are served: everything is wrapped by the new
+// one afterwards, and the old one can be deleted. A run that was killed is repeated.
+func TestTheKeeperIsReplacedWhileCallersAreServed(t *testing.T) {
+	t.Parallel()
+	base := t.TempDir()
+	data, next := filepath.Join(base, "data"), filepath.Join(base, "next.key")
+	old := filepath.Join(data, "keys", "local.key")
+	s := startSmall(t, binary(t), data)
+	s.allow(true)
+	s.must(http.StatusCreated, nil, "admin", http.MethodPost, s.project()+"/notification-targets",
+		`{"name":"chat","url":"https://hooks.example.com/secret","events":["approval_requested"]}`)
+	out := run(t, nil, binary(t), "keys", "rotate", next, "--data", data)
+	if !strings.Contains(out, next) || !strings.Contains(out, "keyfile://"+old) {
+		t.Errorf("rotate says %s", out)
+	}
+	refusesToRun(t, "exists", "keys", "rotate", next, "--data", data)
+	before := keepersOf(t, "--data", data)
+	s.stop()
+
+	both := []string{"--data", data, "--keeper-file", next, "--keeper-previous", "keyfile://" + old}
+	s = startSmall(t, binary(t), data, "COUNTERSIGN_KEEPER_FILE="+next, "COUNTERSIGN_KEEPER_PREVIOUS=keyfile://"+old)
+	if len(before) != 1 {
+		t.Fatalf("keepers before: %v", before)
+	}
+	var oldID string
+	for oldID = range before {
+	}
+	wrapped := before[oldID].Total()
+	if l := keepersOf(t, both...)[oldID]; !l.Needed || l.Total() != wrapped || wrapped < 5 {
+		t.Errorf("the old keeper before: %+v", l)
+	}
+	refusesToRun(t, "is needed, and is not configured", "keys", "status", "--data", data, "--keeper-file", next, "--keeper-previous", "")
+	var callers sync.WaitGroup
+	stop := make(chan struct{})
+	callers.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				s.once("a key", s.mint(0, "key").Token)
+			}
+		}
+	})
+	killed, err := killedRun(t, "rewrapped", append([]string{"keys", "rewrap"}, both...)...)
+	if !killed {
+		t.Fatalf("it was not killed: %v", err)
+	}
+	if l := keepersOf(t, both...)[oldID]; !l.Needed || l.Total() != wrapped-1 {
+		t.Errorf("the old keeper after a run that was killed: %+v, want %d secrets", l, wrapped-1)
+	}
+	run(t, nil, binary(t), append([]string{"keys", "rewrap"}, both...)...)
+	close(stop)
+	callers.Wait()
+	if l := keepersOf(t, both...)[oldID]; l.Needed || l.Total() != 0 || l.UnusedSince == nil || !l.Configured {
+		t.Errorf("the old keeper after: %+v", l)
+	}
+	s.auditOK()
+	s.stop()
+	noError(t, os.Remove(old))
+	s = startSmall(t, binary(t), data, "COUNTERSIGN_KEEPER_FILE="+next)
+	s.once("a key", s.mint(0, "key").Token)
+	s.agreed()
+}
