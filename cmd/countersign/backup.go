@@ -98,6 +98,9 @@ func makeBackup(cmd *cobra.Command, config Config, o backupOptions, to []age.Rec
 	}
 	s, err := openBeside(cmd, config)
 	defer func() { err = errors.Join(err, s.close(context.WithoutCancel(ctx))) }()
+	if err == nil {
+		err = s.openAuditKey(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -128,7 +131,7 @@ func makeBackup(cmd *cobra.Command, config Config, o backupOptions, to []age.Rec
 	return err
 }
 
-// openBeside opens the store and the keys of an installation, beside a server that may run.
+// openBeside opens the store and the keepers of an installation, beside a server that may run.
 // The system is to be closed after an error too.
 func openBeside(cmd *cobra.Command, config Config) (s *system, err error) {
 	ctx := cmd.Context()
@@ -148,20 +151,34 @@ func openBeside(cmd *cobra.Command, config Config) (s *system, err error) {
 	if err := s.openServedStore(ctx); err != nil {
 		return s, err
 	}
-	return s, s.openStoredKeys(ctx)
+	return s, s.openKeepers(ctx)
 }
 
-// openStoredKeys opens the keys of an installation that has some.
-func (s *system) openStoredKeys(ctx context.Context) (err error) {
+// openStoredKeys opens the keepers and the audit key of an installation that has one.
+func (s *system) openStoredKeys(ctx context.Context) error {
+	if err := s.openKeepers(ctx); err != nil {
+		return err
+	}
+	return s.openAuditKey(ctx)
+}
+
+func (s *system) openKeepers(ctx context.Context) (err error) {
 	s.keys, err = keys.Open(ctx, keys.Options{
 		Keeper: s.config.Keeper.URL, Previous: s.config.Keeper.Previous, KeyFile: s.config.Keeper.File, InUse: true, Logger: s.log,
 	})
+	if err == nil {
+		s.onClose(func(context.Context) error { return s.keys.Close() })
+	}
+	return err
+}
+
+func (s *system) openAuditKey(ctx context.Context) (err error) {
+	s.auditKey, err = keys.StoredDataKey(ctx, s.keys, s.store, auditKeyID)
+	if errors.Is(err, engine.CodeNotFound) {
+		err = errors.New("the database has no installation: no server was started on it")
+	}
 	if err != nil {
 		return err
-	}
-	s.onClose(func(context.Context) error { return s.keys.Close() })
-	if s.auditKey, err = keys.StoredDataKey(ctx, s.keys, s.store, auditKeyID); err != nil {
-		return fmt.Errorf("the database has no installation: %w", err)
 	}
 	return s.store.UseAuditKey(ctx, s.auditKey)
 }

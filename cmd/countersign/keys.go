@@ -133,6 +133,9 @@ func (s *system) rewrapping(progress func(secrets int)) *engine.Rewrapping {
 }
 
 func (s *system) rewrap(ctx context.Context, p printer) error {
+	if err := s.openAuditKey(ctx); err != nil {
+		return err
+	}
 	log := s.every(progressEvery)
 	n, err := s.rewrapping(func(secrets int) { log(ctx, "wrapping secrets anew", "secrets", secrets) }).Run(ctx)
 	if shown := p.show(map[string]int{"rewrapped": n}, []string{fmt.Sprintf("%d secrets were wrapped anew.", n)}); shown != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -13,8 +14,10 @@ import (
 // keepersOf runs "countersign keys status", and returns its lines by keeper.
 func keepersOf(t *testing.T, args ...string) map[string]keeperLine {
 	t.Helper()
+	out, err := exec.CommandContext(t.Context(), binary(t), append([]string{"keys", "status", "-o", "json"}, args...)...).Output()
+	noError(t, err)
 	var lines []keeperLine
-	noError(t, json.Unmarshal([]byte(run(t, nil, binary(t), append([]string{"keys", "status", "-o", "json"}, args...)...)), &lines))
+	noError(t, json.Unmarshal(out, &lines))
 	by := map[string]keeperLine{}
 	for _, l := range lines {
 		by[l.Keeper] = l
@@ -32,7 +35,7 @@ func TestTheKeeperIsReplacedWhileCallersAreServed(t *testing.T) {
 	s := startSmall(t, binary(t), data)
 	s.allow(true)
 	s.must(http.StatusCreated, nil, "admin", http.MethodPost, s.project()+"/notification-targets",
-		`{"name":"chat","url":"https://hooks.example.com/secret","events":["approval_requested"]}`)
+		`{"name":"chat","url":"https://hooks.example.com/secret","events":["approval.requested"]}`)
 	out := run(t, nil, binary(t), "keys", "rotate", next, "--data", data)
 	if !strings.Contains(out, next) || !strings.Contains(out, "keyfile://"+old) {
 		t.Errorf("rotate says %s", out)
@@ -43,6 +46,7 @@ func TestTheKeeperIsReplacedWhileCallersAreServed(t *testing.T) {
 
 	both := []string{"--data", data, "--keeper-file", next, "--keeper-previous", "keyfile://" + old}
 	s = startSmall(t, binary(t), data, "COUNTERSIGN_KEEPER_FILE="+next, "COUNTERSIGN_KEEPER_PREVIOUS=keyfile://"+old)
+	s.keyFile = next
 	if len(before) != 1 {
 		t.Fatalf("keepers before: %v", before)
 	}
@@ -84,5 +88,6 @@ func TestTheKeeperIsReplacedWhileCallersAreServed(t *testing.T) {
 	noError(t, os.Remove(old))
 	s = startSmall(t, binary(t), data, "COUNTERSIGN_KEEPER_FILE="+next)
 	s.once("a key", s.mint(0, "key").Token)
+	s.keyFile = next
 	s.agreed()
 }
