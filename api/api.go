@@ -199,7 +199,7 @@ func New(o Options) (*Server, error) {
 	if err := s.checkAddresses(); err != nil {
 		return nil, err
 	}
-	if s.metrics, err = newMetrics(o.Registry, o.Store, o.Clock); err != nil {
+	if s.metrics, err = newMetrics(o); err != nil {
 		return nil, err
 	}
 	if s.lanes, err = newLanes(o, s.log); err != nil {

@@ -23,7 +23,7 @@ type metrics struct {
 	claims      *prometheus.CounterVec
 }
 
-func newMetrics(registry *prometheus.Registry, log auditReader, clock engine.Clock) (*metrics, error) {
+func newMetrics(o Options) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_http_requests_total", Help: "Requests answered, by method, route and status.",
@@ -45,8 +45,8 @@ func newMetrics(registry *prometheus.Registry, log auditReader, clock engine.Clo
 			Name: "countersign_redemptions_total", Help: "Attempts to redeem a token, by outcome: consumed or a problem code.",
 		}, []string{"outcome"}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.durations, m.mints, m.redemptions, m.votes, m.claims, waitingEntries{log, clock}} {
-		if err := registry.Register(c); err != nil {
+	for _, c := range []prometheus.Collector{m.requests, m.durations, m.mints, m.redemptions, m.votes, m.claims, waitingEntries{o.Store, o.Clock}, checkMetrics{o.Ready}} {
+		if err := o.Registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
 	}

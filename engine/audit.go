@@ -46,7 +46,7 @@ const (
 	ActionTargetDeleted            = "notification_target.deleted"
 	ActionTargetTested             = "notification_target.tested"
 	ActionReuseNotified            = "token.reuse_notified"
-	ActionBackupMade               = "backup.made"
+	ActionBackupStarted            = "backup.started"
 )
 
 // Outcomes of an audited action.

@@ -19,7 +19,9 @@ type ClaimCommand struct {
 }
 
 // For is the request that the command is for.
-func (c ClaimCommand) For() (projectID, requestID string) { return c.Token.ProjectID, c.Token.RequestID }
+func (c ClaimCommand) For() (projectID, requestID string) {
+	return c.Token.ProjectID, c.Token.RequestID
+}
 
 // DoneIn reports whether the command was carried out already.
 func (c ClaimCommand) DoneIn(r Request) bool { return r.TokenDigest == c.Token.Digest }

@@ -195,7 +195,7 @@ func (m *Migration) refuseServed(ctx context.Context, name string, store Migrati
 		return fmt.Errorf("list the servers on the %s: %w", name, err)
 	}
 	for _, n := range nodes {
-		if age := m.Clock().Sub(n.SeenAt); age < nodeLife {
+		if n.Alive(m.Clock()) {
 			return fmt.Errorf("a server on %s runs on the %s, or was killed less than %s ago: stop it and repeat", n.Host, name, nodeLife)
 		}
 	}

@@ -19,6 +19,9 @@ type Node struct {
 	Settings map[string]string `json:"settings"`
 }
 
+// Alive reports whether the node was seen lately.
+func (n Node) Alive(now time.Time) bool { return now.Sub(n.SeenAt) < nodeLife }
+
 // NodeStore keeps what the nodes of an installation say of themselves.
 type NodeStore interface {
 	// PutNode stores a node in place of what it said before.

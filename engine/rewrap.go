@@ -69,6 +69,8 @@ type WrappedSecret struct {
 
 	chain    string
 	document func(next SealedKey) []document
+	// stored reads the secret again; a secret without it has no document in the audit log.
+	stored func(ctx context.Context) (SealedKey, error)
 }
 
 // KeeperUse says how many secrets a keeper wraps. UnusedSince is when the last one was
@@ -77,6 +79,8 @@ type KeeperUse struct {
 	Keeper      string             `json:"keeper"`
 	Secrets     map[SecretKind]int `json:"secrets"`
 	UnusedSince *time.Time         `json:"unused_since,omitempty"`
+	// Sample is one of the secrets.
+	Sample SealedKey `json:"-"`
 }
 
 // Total is how many secrets the keeper wraps.
@@ -93,15 +97,18 @@ func (r *Rewrapping) Uses(ctx context.Context) (map[string]*KeeperUse, error) {
 	err := r.each(ctx, func(s WrappedSecret) error {
 		use := uses[s.Sealed.KeeperID]
 		if use == nil {
-			use = &KeeperUse{Keeper: s.Sealed.KeeperID, Secrets: map[SecretKind]int{}}
+			use = &KeeperUse{Keeper: s.Sealed.KeeperID, Secrets: map[SecretKind]int{}, Sample: s.Sealed}
 			uses[use.Keeper] = use
 		}
 		use.Secrets[s.Kind]++
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
+	return uses, err
+}
+
+// Unused adds to the uses the keepers that wrap nothing any more, as far as the audit log
+// knows. The store must have the audit key: it may link entries before it reads them.
+func (r *Rewrapping) Unused(ctx context.Context, uses map[string]*KeeperUse) error {
 	runs, _, err := r.Store.AuditEntries(ctx, AuditQuery{ProjectID: SystemChain, Action: ActionKeysRewrapping, Page: Page{Limit: 100}})
 	for _, run := range slices.Backward(runs) { // the oldest first
 		for _, keeper := range strings.Split(run.Detail["from"], ", ") {
@@ -110,7 +117,7 @@ func (r *Rewrapping) Uses(ctx context.Context) (map[string]*KeeperUse, error) {
 			}
 		}
 	}
-	return uses, err
+	return err
 }
 
 // Run wraps anew what the present keeper does not wrap, and returns how many secrets that
@@ -158,10 +165,29 @@ func (r *Rewrapping) rewrap(ctx context.Context, s WrappedSecret) (next SealedKe
 	}
 	err = r.Store.ReplaceWrapping(ctx, s, next, rec.writes(s.document(next)...))
 	if errors.Is(err, CodeConflict) || errors.Is(err, CodeNotFound) {
-		return next, false, nil // another run was faster, or the secret was deleted
+		return next, false, r.correct(ctx, s, rec) // another run was faster, or the secret was deleted
 	}
 	failpoint.Hit("rewrapped")
 	return next, err == nil, err
+}
+
+// correct says again in the audit log what is stored, because a store may have recorded a
+// change that it then did not make.
+func (r *Rewrapping) correct(ctx context.Context, s WrappedSecret, rec Record) error {
+	if s.stored == nil {
+		return nil
+	}
+	now := removed(string(s.Kind), s.ID)
+	sealed, err := s.stored(ctx)
+	switch {
+	case err == nil:
+		now = s.document(sealed)[0]
+		rec.Audit.Detail["to"] = sealed.KeeperID
+	case !errors.Is(err, CodeNotFound):
+		return err
+	}
+	rec.Audit.Ref, rec.Audit.Documents = NewID("aud"), nil
+	return r.Store.Append(ctx, rec.writes(now).Audit)
 }
 
 // each visits every secret that a keeper wraps.
@@ -195,7 +221,7 @@ func (r *Rewrapping) eachPrivateKey(ctx context.Context, projectID string, visit
 		}
 		return visit(WrappedSecret{Kind: PrivateKeySecret, ID: c.ID, Sealed: key, chain: projectID, document: func(next SealedKey) []document {
 			return []document{next.document(c)}
-		}})
+		}, stored: func(ctx context.Context) (SealedKey, error) { return r.Store.SealedKey(ctx, c.ID) }})
 	})
 }
 
@@ -206,6 +232,9 @@ func (r *Rewrapping) eachTarget(ctx context.Context, projectID string, visit fun
 		return visit(WrappedSecret{Kind: TargetSecret, ID: t.ID, Sealed: t.Sealed, chain: projectID, document: func(next SealedKey) []document {
 			t.Sealed = next
 			return []document{t.document()}
+		}, stored: func(ctx context.Context) (SealedKey, error) {
+			now, err := r.Store.NotificationTarget(ctx, projectID, t.ID)
+			return now.Sealed, err
 		}})
 	})
 }

@@ -298,7 +298,8 @@ type DataKeys interface {
 	StoredDataKey(ctx context.Context, id string) (SealedKey, error)
 	// ReplaceWrapping replaces the keeper and the wrapped key of a secret of any kind. It
 	// returns CodeNotFound if the secret is gone, and CodeConflict if its wrapping is not
-	// the one that is to be replaced.
+	// the one that is to be replaced. A store that cannot write both at once writes the
+	// record first: then the record may say what was not done, and never the reverse.
 	ReplaceWrapping(ctx context.Context, secret WrappedSecret, next SealedKey, rec Record) error
 }
 

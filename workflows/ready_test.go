@@ -31,7 +31,9 @@ func TestCommandMeetsAReport(t *testing.T) {
 	askPeople(d, nil)
 	for id, command := range map[string]func(o engine.WorkflowInput) (engine.Request, error){
 		"req_cancelled": func(o engine.WorkflowInput) (engine.Request, error) { return c.Cancel(t.Context(), cancelOf(o)) },
-		"req_denied":    func(o engine.WorkflowInput) (engine.Request, error) { return c.Vote(t.Context(), voteOf(o, "a", engine.DecisionDeny)) },
+		"req_denied": func(o engine.WorkflowInput) (engine.Request, error) {
+			return c.Vote(t.Context(), voteOf(o, "a", engine.DecisionDeny))
+		},
 	} {
 		o := d.order(id, engine.RoleOperator)
 		_, err := c.Start(t.Context(), o)

@@ -32,8 +32,8 @@ identities off this machine. It does not have the local key file, unless
 --with-local-key asks for it: who has only the backup and an identity cannot read private
 keys. Nor does it have what Temporal keeps, because a restore rebuilds that.
 
-That a backup was made stands in the audit log of the system (backup.made). FILE - writes
-to standard output.`
+That a backup was started stands in the audit log of the system (backup.started). FILE -
+writes to standard output. Run this as the user who owns the data folder.`
 
 // backupOptions say what a backup has and who can open it.
 type backupOptions struct {
@@ -85,7 +85,10 @@ func (o backupOptions) parse() (to []age.Recipient, err error) {
 	if strings.TrimSpace(lines) == "" {
 		return nil, errors.New("name who can open the backup by --recipient or --recipients-file; age-keygen makes an identity and its recipient")
 	}
-	if to, err = age.ParseRecipients(strings.NewReader(lines)); err != nil {
+	if to, err = age.ParseRecipients(strings.NewReader(lines)); err == nil {
+		_, err = age.Encrypt(io.Discard, to...) // some cannot be combined
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read the recipients: %w", err)
 	}
 	return to, nil
@@ -109,6 +112,14 @@ func makeBackup(cmd *cobra.Command, config Config, o backupOptions, to []age.Rec
 		return err
 	}
 	defer func() { err = errors.Join(err, out.discard()) }()
+	if o.withKey {
+		if err := s.checkLocalKey(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.lock("backup.lock", "another backup is being made"); err != nil {
+		return err
+	}
 	folder, err := s.emptyFolder("backup")
 	if err != nil {
 		return err
@@ -124,6 +135,11 @@ func makeBackup(cmd *cobra.Command, config Config, o backupOptions, to []age.Rec
 	if err = errors.Join(err, written.Close()); err != nil {
 		return err
 	}
+	if r.File != "-" {
+		if err := syncFolder(filepath.Dir(r.File)); err != nil {
+			return err
+		}
+	}
 	if err := s.noteBackup(m, r); err != nil {
 		return err
 	}
@@ -138,6 +154,9 @@ func openBeside(cmd *cobra.Command, config Config) (s *system, err error) {
 	s = &system{config: config, metrics: prometheus.NewRegistry()}
 	if s.log, err = newLogger(cmd.ErrOrStderr(), config.Log); err != nil {
 		return s, usageError{err}
+	}
+	if err := checkOwner(config.Data); err != nil {
+		return s, err
 	}
 	if config.MongoDB.URI == "" { // a newer program than the server's would change the schema under it
 		reader, err := sqlite.OpenReadOnly(ctx, databaseIn(config.Data))
@@ -183,6 +202,23 @@ func (s *system) openAuditKey(ctx context.Context) (err error) {
 	return s.store.UseAuditKey(ctx, s.auditKey)
 }
 
+// checkLocalKey returns an error unless the local key file alone opens all secrets.
+func (s *system) checkLocalKey(ctx context.Context) error {
+	if s.config.Keeper.URL != "" {
+		return usageError{errors.New("keeper.url is set, so the local key file does not open the backup: leave out --with-local-key")}
+	}
+	uses, err := s.rewrapping(nil).Uses(ctx)
+	if err != nil {
+		return err
+	}
+	for id, use := range uses {
+		if id != s.keys.IDs()[0] && use.Total() > 0 {
+			return fmt.Errorf("the local key file alone does not open the backup, because the keeper %s wraps %d secrets: run countersign keys rewrap first", id, use.Total())
+		}
+	}
+	return nil
+}
+
 // emptyFolder makes a folder in the data folder for unencrypted files. It removes what a
 // killed command left there.
 func (s *system) emptyFolder(name string) (string, error) {
@@ -202,7 +238,7 @@ func (s *system) snapshot(ctx context.Context, folder string, withKey bool) (m b
 	m = backup.Manifest{ID: engine.NewID("backup"), MadeAt: engine.SystemClock().UTC().Truncate(time.Second), Version: version}
 	m.Host, _ = os.Hostname() // it is only shown
 	if err := s.store.Append(ctx, engine.AuditEntry{
-		Ref: m.ID, ProjectID: engine.SystemChain, Time: m.MadeAt, Action: engine.ActionBackupMade, Outcome: engine.AuditSuccess, Actor: engine.System,
+		Ref: m.ID, ProjectID: engine.SystemChain, Time: m.MadeAt, Action: engine.ActionBackupStarted, Outcome: engine.AuditSuccess, Actor: engine.System,
 		Detail: map[string]string{"backup": m.ID, "host": m.Host, "user": fmt.Sprint(os.Getuid()), "with_local_key": fmt.Sprint(withKey)},
 	}); err != nil {
 		return m, fmt.Errorf("put the backup on record: %w", err)

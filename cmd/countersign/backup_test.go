@@ -67,6 +67,14 @@ func isEmpty(t *testing.T, data string) {
 	}
 }
 
+// isEmptyOfKeys fails if a key file is there.
+func isEmptyOfKeys(t *testing.T, data string) {
+	t.Helper()
+	if left, err := filepath.Glob(filepath.Join(data, "keys", "*")); err != nil || len(left) > 0 {
+		t.Errorf("%v is there, %v", left, err)
+	}
+}
+
 // An installation is backed up while its callers work, its machine is lost, and another
 // one gets it from the backup: nothing that was used can be used again, everything else is
 // as it was, and the audit log says what happened.
@@ -112,7 +120,7 @@ func TestABackupIsRestoredOnAnotherMachine(t *testing.T) {
 	if !strings.Contains(out, "tokens that could be redeemed were revoked") {
 		t.Errorf("restore says %s", out)
 	}
-	refusesToRun(t, "exists: move the folder", "restore", file, "--identity", identity, "--data", another)
+	refusesToRun(t, "exists: move the data folder", "restore", file, "--identity", identity, "--data", another)
 
 	noError(t, os.RemoveAll(data))
 	p.boot = s.boot
@@ -128,7 +136,7 @@ func TestABackupIsRestoredOnAnotherMachine(t *testing.T) {
 			t.Errorf("a request that waited is %s", status)
 		}
 	}
-	s.hasEntries("backup.made", 1)
+	s.hasEntries("backup.started", 1)
 	s.hasEntries("restore.accepted", 1)
 	s.once("a token minted after the restore", s.mint(0, "fullchain").Token)
 	s.auditOK()
@@ -183,23 +191,34 @@ func TestABackupThatCannotBeRestoredChangesNothing(t *testing.T) {
 	key := filepath.Join(data, "keys", "local.key")
 	stranger, _ := identityFile(t)
 	for want, args := range map[string][]string{
-		"corrupted or tampered": {cut, "--identity", identity, "--keeper-file", key},
-		"did not match any of":  {file, "--identity", stranger, "--keeper-file", key},
-		"copy that file here":   {file, "--identity", identity},
-		"nothing was restored":  {file, "--identity", identity, "--keeper-file", other},
-		"no such file":          {filepath.Join(base, "missing"), "--identity", identity},
-		"read the identity":     {file, "--identity", filepath.Join(base, "missing")},
-		"countersign migrate":   {file, "--identity", identity, "--mongodb-uri", "mongodb://127.0.0.1/x"},
-		`"identity" not set`:    {file},
+		"corrupted or tampered":         {cut, "--identity", identity, "--keeper-file", key},
+		"did not match any of":          {file, "--identity", stranger, "--keeper-file", key},
+		"copy that file here":           {file, "--identity", identity},
+		"has no local key file":         {file, "--identity", identity, "--key-from-backup"},
+		"which --key-from-backup takes": {withKey, "--identity", identity},
+		"nothing was restored":          {file, "--identity", identity, "--keeper-file", other},
+		"no such file":                  {filepath.Join(base, "missing"), "--identity", identity},
+		"read the identity":             {file, "--identity", filepath.Join(base, "missing")},
+		"countersign migrate":           {file, "--identity", identity, "--mongodb-uri", "mongodb://127.0.0.1/x"},
+		`"identity" not set`:            {file},
 	} {
 		refusesToRun(t, want, append([]string{"restore", "--data", empty}, args...)...)
 		isEmpty(t, empty)
+		isEmptyOfKeys(t, empty)
 	}
+	out := run(t, nil, binary(t), "backup", "verify", withKey, "--identity", identity, "--key-from-backup")
+	if !strings.Contains(out, "with the local key file") {
+		t.Errorf("verify says %s", out)
+	}
+	wal := copyOf(t, file, filepath.Join(empty, "db", "countersign.db-wal"))
+	refusesToRun(t, "db-wal exists: move the data folder", "restore", file, "--identity", identity, "--keeper-file", key, "--data", empty)
+	noError(t, os.Remove(wal))
 	// A kill before the database is in its place changes nothing, and the next try works.
-	if killed, err := killedRun(t, "backup-accepted", "restore", withKey, "--identity", identity, "--data", empty); !killed {
+	if killed, err := killedRun(t, "backup-accepted", "restore", withKey, "--key-from-backup", "--identity", identity, "--data", empty); !killed {
 		t.Fatalf("it was not killed: %v", err)
 	}
-	run(t, nil, binary(t), "restore", withKey, "--identity", identity, "--data", empty)
+	isEmptyOfKeys(t, empty)
+	run(t, nil, binary(t), "restore", withKey, "--key-from-backup", "--identity", identity, "--data", empty)
 	isEmptyOfCopies(t, empty)
 	s = serveRestored(t, promised{boot: s.boot}, empty)
 	s.once("a token of an installation whose key was in the backup", s.mint(0, "fullchain").Token)

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -114,13 +116,25 @@ func (s *system) keepers(ctx context.Context) (lines []keeperLine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, state := range s.keys.States(ctx) {
+	if s.openAuditKey(ctx) == nil { // else a line says which keeper is missing
+		if err := s.rewrapping(nil).Unused(ctx, uses); err != nil {
+			return nil, err
+		}
+	}
+	samples := map[string]engine.SealedKey{}
+	for id, use := range uses {
+		samples[id] = use.Sample
+	}
+	states := s.keys.States(ctx, samples)
+	for _, state := range states {
 		use := engine.KeeperUse{Keeper: state.ID}
 		if found := uses[state.ID]; found != nil {
 			use = *found
-			delete(uses, state.ID)
 		}
 		lines = append(lines, keeperLine{KeeperUse: use, KeeperState: state, Configured: true, Needed: state.Seals || use.Total() > 0})
+	}
+	for _, state := range states { // two may have one id
+		delete(uses, state.ID)
 	}
 	for _, id := range slices.Sorted(maps.Keys(uses)) {
 		lines = append(lines, keeperLine{KeeperUse: *uses[id], Needed: uses[id].Total() > 0})
@@ -136,6 +150,9 @@ func (s *system) rewrap(ctx context.Context, p printer) error {
 	if err := s.openAuditKey(ctx); err != nil {
 		return err
 	}
+	if err := s.refuseOtherKeepers(ctx); err != nil {
+		return err
+	}
 	log := s.every(progressEvery)
 	n, err := s.rewrapping(func(secrets int) { log(ctx, "wrapping secrets anew", "secrets", secrets) }).Run(ctx)
 	if shown := p.show(map[string]int{"rewrapped": n}, []string{fmt.Sprintf("%d secrets were wrapped anew.", n)}); shown != nil {
@@ -143,6 +160,22 @@ func (s *system) rewrap(ctx context.Context, p printer) error {
 	}
 	if err != nil {
 		return fmt.Errorf("some secrets could not be wrapped anew; repeat the command when this is mended: %w", err)
+	}
+	return nil
+}
+
+// refuseOtherKeepers returns an error if a server that runs would not read what this command
+// wraps anew, or wraps new secrets otherwise. Servers on SQLite do not say what they know.
+func (s *system) refuseOtherKeepers(ctx context.Context) error {
+	nodes, err := s.store.Nodes(ctx)
+	if err != nil {
+		return fmt.Errorf("list the servers: %w", err)
+	}
+	for _, n := range nodes {
+		known, _, _ := strings.Cut(n.Settings[keepersSetting], ", ")
+		if n.Alive(engine.SystemClock()) && known != s.keys.IDs()[0] {
+			return fmt.Errorf("the server on %s wraps new secrets by another keeper than this command: give it the same keeper settings, restart it, and repeat", n.Host)
+		}
 	}
 	return nil
 }
@@ -157,6 +190,10 @@ func rotateCommand() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
+			old, err := filepath.Abs(config.Keeper.File)
+			if err != nil {
+				return err
+			}
 			if config.Keeper.URL != "" {
 				return usageError{errors.New("keeper.url is set, so the local key file wraps no new secrets: set keeper.url to the new keeper and add this one to keeper.previous")}
 			}
@@ -168,7 +205,7 @@ func rotateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Set keeper.file to %s, add keyfile://%s to keeper.previous, restart every server, and run countersign keys rewrap.\nBack up the new file, apart from the database: without it, what it wraps is lost.\n", path, config.Keeper.File)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Set keeper.file to %s, add %s to keeper.previous, restart every server, and run countersign keys rewrap.\nBack up the new file, apart from the database: without it, what it wraps is lost.\n", path, &url.URL{Scheme: "keyfile", Path: old})
 			return err
 		},
 	}

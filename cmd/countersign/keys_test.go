@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,11 +30,27 @@ func keepersOf(t *testing.T, args ...string) map[string]keeperLine {
 // The local key file is replaced while callers are served: everything is wrapped by the new
 // one afterwards, and the old one can be deleted. A run that was killed is repeated.
 func TestTheKeeperIsReplacedWhileCallersAreServed(t *testing.T) {
-	t.Parallel()
+	for _, c := range []struct {
+		store, killedAt string
+		done            int // secrets that are wrapped anew when the command is killed
+	}{{"SQLite", "rewrapped", 1}, {"MongoDB", "rewrapping-recorded", 0}} {
+		t.Run(c.store, func(t *testing.T) {
+			t.Parallel()
+			uri := ""
+			if c.store == "MongoDB" {
+				uri = mongoURI(t)
+			}
+			replacesTheKeeper(t, uri, c.killedAt, c.done)
+		})
+	}
+}
+
+func replacesTheKeeper(t *testing.T, uri, killedAt string, done int) {
 	base := t.TempDir()
 	data, next := filepath.Join(base, "data"), filepath.Join(base, "next.key")
 	old := filepath.Join(data, "keys", "local.key")
-	s := startSmall(t, binary(t), data)
+	inMongoDB := "COUNTERSIGN_MONGODB_URI=" + uri
+	s := startSmall(t, binary(t), data, inMongoDB)
 	s.allow(true)
 	s.must(http.StatusCreated, nil, "admin", http.MethodPost, s.project()+"/notification-targets",
 		`{"name":"chat","url":"https://hooks.example.com/secret","events":["approval.requested"]}`)
@@ -41,23 +59,25 @@ func TestTheKeeperIsReplacedWhileCallersAreServed(t *testing.T) {
 		t.Errorf("rotate says %s", out)
 	}
 	refusesToRun(t, "exists", "keys", "rotate", next, "--data", data)
-	before := keepersOf(t, "--data", data)
-	s.stop()
-
-	both := []string{"--data", data, "--keeper-file", next, "--keeper-previous", "keyfile://" + old}
-	s = startSmall(t, binary(t), data, "COUNTERSIGN_KEEPER_FILE="+next, "COUNTERSIGN_KEEPER_PREVIOUS=keyfile://"+old)
-	s.keyFile = next
+	before := keepersOf(t, "--data", data, "--mongodb-uri", uri)
 	if len(before) != 1 {
 		t.Fatalf("keepers before: %v", before)
 	}
-	var oldID string
-	for oldID = range before {
-	}
+	oldID := slices.Collect(maps.Keys(before))[0]
 	wrapped := before[oldID].Total()
+	both := []string{"--data", data, "--mongodb-uri", uri, "--keeper-file", next, "--keeper-previous", "keyfile://" + old}
+	rewrap := append([]string{"keys", "rewrap"}, both...)
+	if uri != "" {
+		refusesToRun(t, "wraps new secrets by another keeper", rewrap...)
+	}
+	s.stop()
+
+	s = startSmall(t, binary(t), data, inMongoDB, "COUNTERSIGN_KEEPER_FILE="+next, "COUNTERSIGN_KEEPER_PREVIOUS=keyfile://"+old)
+	s.keyFile, s.mongoURI = next, uri
 	if l := keepersOf(t, both...)[oldID]; !l.Needed || l.Total() != wrapped || wrapped < 5 {
 		t.Errorf("the old keeper before: %+v", l)
 	}
-	refusesToRun(t, "is needed, and is not configured", "keys", "status", "--data", data, "--keeper-file", next, "--keeper-previous", "")
+	refusesToRun(t, "is needed, and is not configured", "keys", "status", "--data", data, "--mongodb-uri", uri, "--keeper-file", next, "--keeper-previous", "")
 	var callers sync.WaitGroup
 	stop := make(chan struct{})
 	callers.Go(func() {
@@ -70,14 +90,13 @@ func TestTheKeeperIsReplacedWhileCallersAreServed(t *testing.T) {
 			}
 		}
 	})
-	killed, err := killedRun(t, "rewrapped", append([]string{"keys", "rewrap"}, both...)...)
-	if !killed {
+	if killed, err := killedRun(t, killedAt, rewrap...); !killed {
 		t.Fatalf("it was not killed: %v", err)
 	}
-	if l := keepersOf(t, both...)[oldID]; !l.Needed || l.Total() != wrapped-1 {
-		t.Errorf("the old keeper after a run that was killed: %+v, want %d secrets", l, wrapped-1)
+	if l := keepersOf(t, both...)[oldID]; !l.Needed || l.Total() != wrapped-done {
+		t.Errorf("the old keeper after a run that was killed: %+v, want %d secrets", l, wrapped-done)
 	}
-	run(t, nil, binary(t), append([]string{"keys", "rewrap"}, both...)...)
+	run(t, nil, binary(t), rewrap...)
 	close(stop)
 	callers.Wait()
 	if l := keepersOf(t, both...)[oldID]; l.Needed || l.Total() != 0 || l.UnusedSince == nil || !l.Configured {
@@ -86,8 +105,8 @@ func TestTheKeeperIsReplacedWhileCallersAreServed(t *testing.T) {
 	s.auditOK()
 	s.stop()
 	noError(t, os.Remove(old))
-	s = startSmall(t, binary(t), data, "COUNTERSIGN_KEEPER_FILE="+next)
+	s = startSmall(t, binary(t), data, inMongoDB, "COUNTERSIGN_KEEPER_FILE="+next)
 	s.once("a key", s.mint(0, "key").Token)
-	s.keyFile = next
+	s.keyFile, s.mongoURI = next, uri
 	s.agreed()
 }

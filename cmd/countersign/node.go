@@ -46,6 +46,10 @@ func (s *system) compareNodes(ctx context.Context) error {
 	return nil
 }
 
+// keepersSetting names the setting that says which keepers a node knows; the first wraps
+// new secrets.
+const keepersSetting = "keepers"
+
 // sharedSettings are the settings that must be the same on all nodes. A text that may
 // be long, or that others need not see, is shown by its digest.
 func (s *system) sharedSettings() map[string]string {
@@ -59,6 +63,7 @@ func (s *system) sharedSettings() map[string]string {
 		"policy rules":    s.policy.Revision(),
 		"plugins":         digest(strings.Join(plugins, "\n")),
 		"anchor":          digest(s.config.Anchor.URL),
+		keepersSetting:    strings.Join(s.keys.IDs(), ", "),
 		"limits":          fmt.Sprintf("%+v", s.config.Limits),
 		"notifications":   digest(fmt.Sprintf("%q", s.config.Notifications.AllowHosts)),
 		"public_url":      s.config.PublicURL,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,7 +28,11 @@ const restoreHelp = `Restore an installation on SQLite from a backup, into a dat
 The settings are those of "countersign serve", and the keeper, or the local key file, must
 be that of the installation. Nothing is put into its place before the whole backup was
 read, its HMAC and its audit log were verified, and the database was compared with its
-anchor, if there is one.
+anchor, if there is one. Then the anchor is replaced: to try a restore while the
+installation serves elsewhere, use "countersign backup verify", or set another anchor.url.
+
+--key-from-backup takes the local key file that was backed up by --with-local-key. That the
+backup comes from your installation is not proven then: compare the keeper that is printed.
 
 What was used since the backup looks unused in it. So every token that could be redeemed is
 revoked, and every request that waits or could be claimed ends: ask for them anew. The
@@ -39,12 +44,14 @@ const backupVerifyHelp = `Read a backup whole, and verify everything in it as "c
 restoring it. The settings say which keeper, or which local key file, opens its keys.
 --without-keeper leaves out what needs these: the HMAC of the backup and the audit log.
 
-The unencrypted database is in a new folder below --temp meanwhile.`
+The unencrypted database is in a new folder below --temp meanwhile; a command that is killed
+leaves it there.`
 
 // restoreOptions say which backup is opened, and by whom.
 type restoreOptions struct {
 	file          string
 	identities    string
+	keyFromBackup bool
 	temp          string
 	withoutKeeper bool
 }
@@ -83,13 +90,14 @@ func openingCommand(use, short, long string, run func(*cobra.Command, Config, re
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML) of the installation")
 	cmd.Flags().StringVar(&o.identities, "identity", "", "file with the age identity that opens the backup; nobody else may read it")
+	cmd.Flags().BoolVar(&o.keyFromBackup, "key-from-backup", false, "open the backup by the local key file that is in it")
 	_ = cmd.MarkFlagRequired("identity") // it fails only for a flag that is not defined
 	addFlags(cmd.Flags())
 	return cmd
 }
 
-// open reads the backup into a folder.
-func (o restoreOptions) open(folder string) (m backup.Manifest, err error) {
+// open reads the backup into a folder, until ctx ends.
+func (o restoreOptions) open(ctx context.Context, folder string) (m backup.Manifest, err error) {
 	text, err := engine.ReadSecretFile(o.identities)
 	if err != nil {
 		return m, fmt.Errorf("read the identity: %w", err)
@@ -104,7 +112,25 @@ func (o restoreOptions) open(folder string) (m backup.Manifest, err error) {
 		return m, err
 	}
 	defer func() { _ = file.Close() }() // opened for reading: nothing can be lost
-	return backup.Read(file, identities, folder)
+	m, err = backup.Read(untilDone{ctx, file}, identities, folder)
+	if err == nil && o.keyFromBackup && !m.Has(backup.KeyFile) {
+		err = errors.New("the backup has no local key file: leave out --key-from-backup")
+	}
+	return m, err
+}
+
+// untilDone reads until a context ends.
+type untilDone struct {
+	ctx context.Context
+	io.Reader
+}
+
+// Read implements io.Reader.
+func (r untilDone) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
 }
 
 func verifyBackup(cmd *cobra.Command, config Config, o restoreOptions) (err error) {
@@ -119,9 +145,12 @@ func verifyBackup(cmd *cobra.Command, config Config, o restoreOptions) (err erro
 	if s.log, err = newLogger(cmd.ErrOrStderr(), config.Log); err != nil {
 		return usageError{err}
 	}
-	m, err := o.open(folder)
+	m, err := o.open(ctx, folder)
 	if err != nil {
 		return err
+	}
+	if o.keyFromBackup {
+		s.config.Keeper.File = filepath.Join(folder, backup.KeyFile)
 	}
 	said := "It can be read whole, and its database is sound and its audit log whole."
 	if err := s.openRestored(ctx, filepath.Join(folder, backup.Database)); err != nil {
@@ -158,6 +187,9 @@ func (s *system) openRestored(ctx context.Context, path string) error {
 // verifyRestored verifies all that only who has the keys can verify.
 func (s *system) verifyRestored(ctx context.Context, m backup.Manifest) error {
 	if err := s.openStoredKeys(ctx); err != nil {
+		if m.Has(backup.KeyFile) {
+			err = fmt.Errorf("%w (the backup has a local key file, which --key-from-backup takes)", err)
+		}
 		return err
 	}
 	if err := m.Check(s.auditKey); err != nil {
@@ -185,23 +217,29 @@ func restoreBackup(cmd *cobra.Command, config Config, o restoreOptions) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	m, err := o.open(folder)
+	m, err := o.open(ctx, folder)
+	var done restored
 	if err == nil {
-		err = s.restoreKeyFile(m, folder)
-	}
-	var done engine.Restored
-	if err == nil {
-		done, err = s.acceptBackup(ctx, m, folder)
+		done, err = s.acceptBackup(ctx, m, o, folder)
 	}
 	failpoint.Hit("backup-accepted")
+	if err == nil && o.keyFromBackup {
+		err = s.restoreKeyFile(filepath.Join(folder, backup.KeyFile))
+	}
 	if err == nil {
 		err = s.putIntoPlace(filepath.Join(folder, backup.Database))
 	}
 	if err != nil {
 		return fmt.Errorf("nothing was restored: %w", err)
 	}
-	_, err = fmt.Fprint(cmd.OutOrStdout(), describe(m), ".\n", told(done), "Start the server.\n")
+	_, err = fmt.Fprint(cmd.OutOrStdout(), describe(m), ".\n", done.String(), "Start the server.\n")
 	return err
+}
+
+// restored is what a restore found and did. Keeper wraps the keys of the database.
+type restored struct {
+	engine.Restored
+	keeper, anchor string
 }
 
 // readyToRestore returns an error unless the data folder is free for a database.
@@ -212,21 +250,26 @@ func (s *system) readyToRestore(ctx context.Context) error {
 	if err := s.lockData(); err != nil {
 		return err
 	}
+	if err := checkOwner(s.config.Data); err != nil {
+		return err
+	}
 	path := databaseIn(s.config.Data)
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(fmt.Errorf("%s exists: move the folder %s away, so that nothing is lost, and repeat", path, filepath.Dir(path)), err)
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} { // SQLite would apply these to the restored database
+		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(fmt.Errorf("%s exists: move the data folder %s away, so that nothing is lost, and repeat; "+
+				"put its keys and its anchor.json back first if they are those of the installation that you restore", path+suffix, s.config.Data), err)
+		}
 	}
 	return s.refuseMigrated(ctx)
 }
 
-// restoreKeyFile puts the local key file into its place, if the backup has it and nothing
-// is there.
-func (s *system) restoreKeyFile(m backup.Manifest, folder string) error {
+// restoreKeyFile puts the local key file of the backup into its place, where none may be.
+func (s *system) restoreKeyFile(from string) error {
 	to := s.config.Keeper.File
-	if _, err := os.Lstat(to); !m.Has(backup.KeyFile) || !errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(fmt.Errorf("%s exists: leave out --key-from-backup to use it, or move it away", to), err)
 	}
-	text, err := os.ReadFile(filepath.Join(folder, backup.KeyFile))
+	text, err := os.ReadFile(from)
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(to), 0o700)
 	}
@@ -241,23 +284,27 @@ func (s *system) restoreKeyFile(m backup.Manifest, folder string) error {
 }
 
 // acceptBackup verifies the database, and ends in it what could be used a second time.
-func (s *system) acceptBackup(ctx context.Context, m backup.Manifest, folder string) (done engine.Restored, err error) {
-	restored := &system{config: s.config, log: s.log}
-	defer func() { err = errors.Join(err, restored.close(context.WithoutCancel(ctx))) }()
-	if err := restored.openRestored(ctx, filepath.Join(folder, backup.Database)); err != nil {
+func (s *system) acceptBackup(ctx context.Context, m backup.Manifest, o restoreOptions, folder string) (done restored, err error) {
+	opened := &system{config: s.config, log: s.log}
+	if o.keyFromBackup {
+		opened.config.Keeper.File = filepath.Join(folder, backup.KeyFile)
+	}
+	defer func() { err = errors.Join(err, opened.close(context.WithoutCancel(ctx))) }()
+	if err := opened.openRestored(ctx, filepath.Join(folder, backup.Database)); err != nil {
 		return done, err
 	}
-	if err := restored.verifyRestored(ctx, m); err != nil {
+	if err := opened.verifyRestored(ctx, m); err != nil {
 		return done, err
 	}
-	if err := restored.openAnchor(ctx); err != nil {
+	if err := opened.openAnchor(ctx); err != nil {
 		return done, err
 	}
-	if done, err = restored.anchors.AcceptBackup(ctx, engine.Backup{ID: m.ID, MadeAt: m.MadeAt}); err != nil {
+	done.keeper, done.anchor = opened.keys.IDs()[0], opened.anchors.Target.String()
+	if done.Restored, err = opened.anchors.AcceptBackup(ctx, engine.Backup{ID: m.ID, MadeAt: m.MadeAt}); err != nil {
 		return done, err
 	}
 	if s.config.Temporal.Address == "" {
-		err = restored.forgetTemporal(ctx)
+		err = opened.forgetTemporal(ctx)
 	}
 	return done, err
 }
@@ -275,22 +322,45 @@ func (s *system) forgetTemporal(ctx context.Context) error {
 // putIntoPlace moves a closed database to where the server looks for it.
 func (s *system) putIntoPlace(path string) error {
 	to := databaseIn(s.config.Data)
+	// SQLite says nothing if it could not copy its log into the database as it closed it.
+	if _, err := os.Lstat(path + "-wal"); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(errors.New("the database could not be written whole: see whether the disk is full"), err)
+	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
 	}
 	if err := os.Rename(path, to); err != nil {
 		return err
 	}
-	folder, err := os.Open(filepath.Dir(to))
+	return syncFolder(filepath.Dir(to))
+}
+
+// syncFolder returns when the names in a folder are on disk.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// told says what a restore found and did.
-func told(done engine.Restored) string {
+// checkOwner returns an error if a folder belongs to another user, who could not read what
+// this process makes in it.
+func checkOwner(path string) error {
+	var folder unix.Stat_t
+	if err := unix.Stat(path, &folder); err != nil {
+		return fmt.Errorf("find the data folder %s: %w", path, err)
+	}
+	if own := os.Geteuid(); int(folder.Uid) != own {
+		return fmt.Errorf("the data folder %s belongs to the user %d, and this command runs as the user %d: run it as the user of the server", path, folder.Uid, own)
+	}
+	return nil
+}
+
+// String says it in sentences.
+func (done restored) String() string {
 	var text strings.Builder
+	fmt.Fprintf(&text, "Its keys are wrapped by the keeper %s. The anchor in %s is replaced.\n", done.keeper, done.anchor)
 	switch {
 	case done.Anchored.IsZero():
 		text.WriteString("There is no anchor to compare it with, so nobody can say how much of the audit log is lost.\n")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -57,7 +58,7 @@ type system struct {
 // workflows. On an error it closes what it opened. It starts on what an operator must
 // accept only if that is accepted.
 func openSystem(ctx context.Context, c Config, accept accepted, log *slog.Logger) (*system, error) {
-	s := &system{config: c, log: log, metrics: prometheus.NewRegistry()}
+	s := &system{config: c, log: log, metrics: newRegistry()}
 	err := s.lockData()
 	if err == nil {
 		err = s.openPolicy(ctx)
@@ -72,6 +73,17 @@ func openSystem(ctx context.Context, c Config, accept accepted, log *slog.Logger
 		return nil, errors.Join(err, s.close(context.WithoutCancel(ctx)))
 	}
 	return s, nil
+}
+
+// newRegistry has the metrics of the process and of the Go runtime, and the version.
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "countersign_build_info", Help: "1, labelled with the version of the program.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	info.Set(1)
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), info)
+	return r
 }
 
 // accepted is what an operator accepts at one start: a database that is behind its
@@ -96,12 +108,18 @@ func (s *system) lockData() error {
 	if err := os.MkdirAll(s.config.Data, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(s.config.Data, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	return s.lock("lock", "the folder is in use by another process")
+}
+
+// lock locks a file of the data folder until the system closes; refusal says what it means
+// that somebody else has locked it.
+func (s *system) lock(name, refusal string) error {
+	lock, err := os.OpenFile(filepath.Join(s.config.Data, name), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("lock the data folder: %w", err)
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return errors.Join(fmt.Errorf("the data folder %s is in use by another process: %w", s.config.Data, err), lock.Close())
+		return errors.Join(fmt.Errorf("lock the data folder %s: %s: %w", s.config.Data, refusal, err), lock.Close())
 	}
 	s.onClose(func(context.Context) error { return lock.Close() })
 	return nil

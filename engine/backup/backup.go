@@ -152,7 +152,12 @@ func addFile(to *tar.Writer, m Manifest, f File) error {
 		return err
 	}
 	defer func() { _ = from.Close() }() // opened for reading: nothing can be lost
-	return add(to, m, f.Name, f.Size, from)
+	hash := sha256.New()
+	err = add(to, m, f.Name, f.Size, io.TeeReader(from, hash))
+	if err == nil && hex.EncodeToString(hash.Sum(nil)) != f.SHA256 {
+		err = fmt.Errorf("%s changed meanwhile", f.path)
+	}
+	return err
 }
 
 func add(to *tar.Writer, m Manifest, name string, size int64, from io.Reader) error {

@@ -196,6 +196,14 @@ func (s *Sealer) Rewrap(ctx context.Context, sealed engine.SealedKey) (next engi
 	return next, true, nil
 }
 
+// IDs are the ids of the keepers; the first wraps new secrets.
+func (s *Sealer) IDs() (ids []string) {
+	for _, k := range s.keepers {
+		ids = append(ids, k.id)
+	}
+	return ids
+}
+
 // KeeperState is a keeper that is configured. Seals says that it wraps new secrets. Failure
 // says why it cannot be used now, or is "".
 type KeeperState struct {
@@ -204,13 +212,18 @@ type KeeperState struct {
 	Failure string `json:"failure,omitempty"`
 }
 
-// States tries each keeper.
-func (s *Sealer) States(ctx context.Context) []KeeperState {
+// States tries each keeper for what it is needed for: the first wraps and unwraps, and each
+// unwraps one of the samples, which are secrets by the id of their keeper.
+func (s *Sealer) States(ctx context.Context, samples map[string]engine.SealedKey) []KeeperState {
 	states := make([]KeeperState, len(s.keepers))
 	for i, k := range s.keepers {
 		states[i] = KeeperState{ID: k.id, Seals: i == 0}
-		wrapped, err := k.wrap(ctx, []byte("countersign keeper check"))
-		if err == nil {
+		var err error
+		wrapped := samples[k.id].WrappedKey
+		if states[i].Seals {
+			wrapped, err = k.wrap(ctx, []byte("countersign keeper check"))
+		}
+		if err == nil && wrapped != nil {
 			_, err = k.unwrap(ctx, wrapped)
 		}
 		if err != nil {

@@ -2,10 +2,14 @@ package mongo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
-	"github.com/countersign-dev/countersign/engine"
 	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/mongo"
+
+	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/failpoint"
 )
 
 // DataKey implements engine.DataKeys.
@@ -34,28 +38,43 @@ func (s *Store) ReplaceWrapping(ctx context.Context, secret engine.WrappedSecret
 	if secret.Kind == engine.TargetSecret {
 		in = "sealed."
 	}
-	return s.update(ctx, rec, func(ctx context.Context, again bool) (bool, error) {
-		wrapping := func(k engine.SealedKey) bson.D {
-			return bson.D{{Key: in + "keeper_id", Value: k.KeeperID}, {Key: in + "wrapped_key", Value: k.WrappedKey}}
+	wrapping := func(k engine.SealedKey) bson.D {
+		return bson.D{{Key: in + "keeper_id", Value: k.KeeperID}, {Key: in + "wrapped_key", Value: k.WrappedKey}}
+	}
+	c := s.db.Collection(collection)
+	present := append(byID(secret.ID), wrapping(secret.Sealed)...)
+	return s.change(rec, func() (bool, error) {
+		// A command that is killed between the two is repeated, and then wraps the secret and
+		// records it again. In the other order, it would find the secret wrapped already.
+		if err := missingWrapping(ctx, c, secret.ID, present); err != nil {
+			return false, err
 		}
-		c := s.db.Collection(collection)
-		replaced, err := c.UpdateOne(ctx, append(byID(secret.ID), wrapping(secret.Sealed)...), bson.D{{Key: "$set", Value: wrapping(next)}})
+		if err := s.record(ctx, rec); err != nil {
+			return false, err
+		}
+		failpoint.Hit("rewrapping-recorded")
+		replaced, err := c.UpdateOne(ctx, present, bson.D{{Key: "$set", Value: wrapping(next)}})
 		if err != nil {
 			return false, fault("replace a wrapping in "+collection, err)
 		}
 		if replaced.MatchedCount == 0 {
-			if _, err := find[bson.Raw](ctx, c, byID(secret.ID)); err != nil {
-				return false, err
-			}
-			if !again {
-				return false, engine.CodeConflict
-			}
-			if _, err := find[bson.Raw](ctx, c, append(byID(secret.ID), wrapping(next)...)); err != nil {
-				return false, engine.CodeConflict // somebody else replaced it
-			}
+			return false, engine.CodeConflict
 		}
-		return true, s.record(ctx, rec)
+		return true, nil
 	})
+}
+
+// missingWrapping returns CodeNotFound if a secret is gone, and CodeConflict if it is
+// wrapped otherwise.
+func missingWrapping(ctx context.Context, c *mongo.Collection, id string, present bson.D) error {
+	_, err := find[bson.Raw](ctx, c, present)
+	if !errors.Is(err, engine.CodeNotFound) {
+		return err
+	}
+	if _, err = find[bson.Raw](ctx, c, byID(id)); err == nil {
+		err = engine.CodeConflict
+	}
+	return err
 }
 
 // StoredDataKey implements engine.DataKeys.

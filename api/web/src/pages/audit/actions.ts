@@ -33,7 +33,7 @@ const labels: Record<string, string> = {
   "session.closed_everywhere": "Signed out everywhere",
   "login.failed": "Sign-in failed",
   "restore.accepted": "Restored database accepted",
-  "backup.made": "Backup made",
+  "backup.started": "Backup started",
   "key.rewrapped": "Secret wrapped by another keeper",
   "keys.rewrapped": "Secrets wrapped by another keeper",
   "temporal.changed": "Temporal of the requests changed",
