@@ -16,6 +16,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,6 +37,7 @@ import (
 
 	"github.com/countersign-dev/countersign/api/http1"
 	"github.com/countersign-dev/countersign/api/stream"
+	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
 )
 
@@ -70,6 +72,10 @@ type Options struct {
 	// Without it, the URL in the answer to a mint is made from the Host header of
 	// that request, which must be an IP address or localhost.
 	PublicURL string
+	// TLS makes the server speak HTTPS, and nothing else, by this configuration, and
+	// TLSStatus reports on its certificate, for /readyz. Without both it speaks HTTP.
+	TLS       *tls.Config
+	TLSStatus func() wire.TLSStatus
 	// TrustedProxies are the addresses and networks (CIDR) whose headers
 	// X-Forwarded-For and X-Forwarded-Proto are believed. None by default.
 	TrustedProxies []string
@@ -234,6 +240,9 @@ func (s *Server) checkAddresses() error {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return errors.New("the public URL is not valid; give one of the form https://host[:port]") // not quoted: it may hold a password
 	}
+	if s.options.TLS != nil && u.Scheme != "https" {
+		return errors.New("the public URL must begin with https://, because the server speaks HTTPS")
+	}
 	s.options.PublicURL = strings.TrimSuffix(s.options.PublicURL, "/")
 	return nil
 }
@@ -263,7 +272,7 @@ func (s *Server) registerEndpoints() {
 
 // Serve answers requests on a listener until Shutdown. Call it once.
 func (s *Server) Serve(l net.Listener) error {
-	l = http1.Listen(l, http1.Limits{
+	l = http1.Listen(l, s.options.TLS, http1.Limits{
 		Head: maxHead, HeadTime: readTimeout,
 		Connections: s.options.Connections, PerGroup: s.options.ConnectionsPerAddress, Group: s.limitedNetwork,
 	}, s.log)
