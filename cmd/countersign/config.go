@@ -39,6 +39,7 @@ type Config struct {
 	Wait  time.Duration `koanf:"wait" default:"1m" usage:"how long a start waits for a MongoDB or a Temporal service that does not answer yet"`
 	Drain time.Duration `koanf:"drain" default:"0s" usage:"how long the server goes on serving after SIGTERM or SIGINT while /readyz answers 503; set it to what a load balancer needs to notice, its interval times its failures"`
 
+	TLS           TLSConfig           `koanf:"tls"`
 	Sandbox       SandboxConfig       `koanf:"sandbox"`
 	Policies      PoliciesConfig      `koanf:"policies"`
 	Keeper        KeeperConfig        `koanf:"keeper"`
@@ -50,6 +51,14 @@ type Config struct {
 	Sessions      SessionsConfig      `koanf:"sessions"`
 	Notifications NotificationsConfig `koanf:"notifications"`
 	Log           LogConfig           `koanf:"log"`
+}
+
+// TLSConfig makes the server speak HTTPS itself.
+type TLSConfig struct {
+	CertFile       string `koanf:"cert_file" usage:"certificate of this server, and its chain, as PEM; with it, the server speaks HTTPS and nothing else at listen"`
+	KeyFile        string `koanf:"key_file" usage:"private key of that certificate, as PEM; nobody else may read the file"`
+	ClientCAFile   string `koanf:"client_ca_file" usage:"certificates of authorities, as PEM; callers without a client certificate of one of these are refused (default: no client certificate is asked for)"`
+	RedirectListen string `koanf:"redirect_listen" usage:"address that answers plain HTTP: pages are redirected to public_url, and everything else is refused; empty for none"`
 }
 
 // SandboxConfig says how strictly format plugins are confined.
@@ -249,6 +258,9 @@ func (c *Config) complete() error {
 	}
 	if c.Drain < 0 || c.Wait < 0 {
 		return errors.New("drain and wait must not be negative")
+	}
+	if err := c.TLS.check(c.PublicURL); err != nil {
+		return err
 	}
 	if c.Anchor.Interval < time.Second {
 		return errors.New("anchor.interval must be at least 1s")

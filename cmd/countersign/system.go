@@ -44,6 +44,7 @@ type system struct {
 	host          *host.Host
 	policy        *policies.Evaluator
 	metrics       *prometheus.Registry
+	secure        *servedTLS // nil for HTTP
 	temporal      client.Client
 	workflows     *workflows.Client
 	downloads     *engine.Downloads
@@ -283,9 +284,13 @@ func (s *system) url(listener net.Listener) string {
 	if s.config.PublicURL != "" {
 		return strings.TrimSuffix(s.config.PublicURL, "/")
 	}
+	scheme := "http://"
+	if s.secure != nil {
+		scheme = "https://"
+	}
 	at, err := netip.ParseAddrPort(listener.Addr().String())
 	if err == nil && at.Addr().IsUnspecified() {
-		return fmt.Sprintf("http://127.0.0.1:%d", at.Port())
+		return fmt.Sprintf("%s127.0.0.1:%d", scheme, at.Port())
 	}
-	return "http://" + listener.Addr().String()
+	return scheme + listener.Addr().String()
 }
