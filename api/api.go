@@ -228,23 +228,35 @@ func New(o Options) (*Server, error) {
 }
 
 // checkAddresses checks the options for the addresses of the server and its proxies.
-func (s *Server) checkAddresses() error {
-	var err error
-	if s.proxies, err = proxyPrefixes(s.options.TrustedProxies); err != nil {
+func (s *Server) checkAddresses() (err error) {
+	if err := CheckPublicURL(s.options.PublicURL, s.options.TLS != nil); err != nil {
 		return err
 	}
-	if s.options.PublicURL == "" {
+	s.options.PublicURL = strings.TrimSuffix(s.options.PublicURL, "/")
+	s.proxies, err = proxyPrefixes(s.options.TrustedProxies)
+	return err
+}
+
+// CheckPublicURL refuses what cannot be the public URL of a server that speaks HTTPS, or
+// of one that speaks HTTP, perhaps behind a proxy. It may be empty.
+func CheckPublicURL(publicURL string, secure bool) error {
+	if publicURL == "" {
 		return nil
 	}
-	u, err := url.Parse(s.options.PublicURL)
+	u, err := url.Parse(publicURL)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return errors.New("the public URL is not valid; give one of the form https://host[:port]") // not quoted: it may hold a password
 	}
-	if s.options.TLS != nil && u.Scheme != "https" {
+	if secure && u.Scheme != "https" {
 		return errors.New("the public URL must begin with https://, because the server speaks HTTPS")
 	}
-	s.options.PublicURL = strings.TrimSuffix(s.options.PublicURL, "/")
 	return nil
+}
+
+// CheckTrustedProxies refuses what is neither an address nor a network.
+func CheckTrustedProxies(proxies []string) error {
+	_, err := proxyPrefixes(proxies)
+	return err
 }
 
 // registerEndpoints registers the API, concept by concept.

@@ -20,7 +20,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/plugins/sandbox"
 )
 
 // Config holds every setting of a server. The defaults serve on loopback with
@@ -187,10 +186,22 @@ func addFlags(flags *pflag.FlagSet, only ...string) {
 	}
 }
 
-// loadConfig reads the file (unless path is empty), then the COUNTERSIGN_
+// loadConfig reads the configuration and checks it, as far as the settings alone tell.
+func loadConfig(path string, flags *pflag.FlagSet) (Config, error) {
+	c, err := readConfig(path, flags)
+	if err == nil {
+		err = errors.Join(c.wrong()...)
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	return c, nil
+}
+
+// readConfig reads the file (unless path is empty), then the COUNTERSIGN_
 // variables, then the flags that were given. An unknown setting in the file is an
 // error; an unknown variable is not, because the client has variables too.
-func loadConfig(path string, flags *pflag.FlagSet) (Config, error) {
+func readConfig(path string, flags *pflag.FlagSet) (Config, error) {
 	k := koanf.New(".")
 	defaults, byFlag, byEnv := map[string]any{}, map[string]string{}, map[string]string{}
 	for _, s := range settings() {
@@ -216,7 +227,7 @@ func loadConfig(path string, flags *pflag.FlagSet) (Config, error) {
 		}), nil)
 	}
 	if err != nil {
-		return Config{}, fmt.Errorf("read configuration: %w", err)
+		return Config{}, err
 	}
 	return decodeConfig(k)
 }
@@ -231,13 +242,10 @@ func decodeConfig(k *koanf.Koanf) (Config, error) {
 	if err == nil {
 		err = c.complete()
 	}
-	if err != nil {
-		return Config{}, fmt.Errorf("read configuration: %w", err)
-	}
-	return c, nil
+	return c, err
 }
 
-// complete fills in the defaults that depend on the machine, and checks the rest.
+// complete fills in the defaults that depend on the machine.
 func (c *Config) complete() error {
 	if c.Data == "" {
 		state, err := stateFolder()
@@ -256,45 +264,12 @@ func (c *Config) complete() error {
 	if c.Anchor.URL == "" {
 		c.Anchor.URL = filepath.Join(c.Data, "anchor.json")
 	}
-	if c.Drain < 0 || c.Wait < 0 {
-		return errors.New("drain and wait must not be negative")
-	}
-	if err := c.TLS.check(c.PublicURL); err != nil {
-		return err
-	}
-	if c.Anchor.Interval < time.Second {
-		return errors.New("anchor.interval must be at least 1s")
-	}
-	if (c.Temporal.CertFile == "") != (c.Temporal.KeyFile == "") {
-		return errors.New("temporal.cert_file and temporal.key_file belong together; give both or neither")
-	}
-	if c.MongoDB.UsernameFile != "" && c.MongoDB.PasswordFile == "" {
-		return errors.New("mongodb.username_file needs mongodb.password_file")
-	}
 	if c.Plugins == "" {
 		program, err := os.Executable()
 		if err != nil {
 			return fmt.Errorf("find the plugins beside this program: %w", err)
 		}
 		c.Plugins = filepath.Join(filepath.Dir(program), "plugins", "catalogue.json")
-	}
-	if c.Sandbox.Mode != sandbox.ModeBestEffort && c.Sandbox.Mode != sandbox.ModeRequire {
-		return fmt.Errorf("sandbox.mode must be %s or %s", sandbox.ModeBestEffort, sandbox.ModeRequire)
-	}
-	if err := c.Retention.ages().Check(); err != nil {
-		return err
-	}
-	if c.Sessions.Idle < time.Second || c.Sessions.Life < c.Sessions.Idle {
-		return errors.New("sessions.idle must be at least 1s, and sessions.life at least sessions.idle")
-	}
-	for name, limit := range map[string]int{
-		"unknown_tokens": c.Limits.UnknownTokens, "connections": c.Limits.Connections, "connections_per_address": c.Limits.ConnectionsPerAddress,
-		"live_tokens": c.Limits.LiveTokens, "waiting_requests": c.Limits.WaitingRequests,
-		"mints": c.Limits.Mints, "redemptions": c.Limits.Redemptions, "calls": c.Limits.Calls,
-	} {
-		if limit < 1 {
-			return fmt.Errorf("limits.%s must be at least 1", name)
-		}
 	}
 	return nil
 }

@@ -17,13 +17,19 @@ import (
 
 func serveCommand() *cobra.Command {
 	var file string
+	var check bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve in production",
 		Long: "Serve in production. Without a Temporal address, Temporal runs embedded in this process;\n" +
-			"without a MongoDB URI, everything is stored in SQLite in the data folder.",
+			"without a MongoDB URI, everything is stored in SQLite in the data folder.\n\n" +
+			"--check changes nothing and says all that would keep the server from starting: settings, files, taken\n" +
+			"addresses, and services that do not answer. If it finds something, the exit code is 2.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if check {
+				return checkStart(cmd, file)
+			}
 			config, err := loadConfig(file, cmd.Flags())
 			if err != nil {
 				return usageError{err}
@@ -34,6 +40,7 @@ func serveCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
+	cmd.Flags().BoolVar(&check, "check", false, "check the configuration, and start nothing")
 	addFlags(cmd.Flags())
 	addAccepted(cmd)
 	return cmd

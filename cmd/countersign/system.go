@@ -142,6 +142,8 @@ func (s *system) openAdapters(ctx context.Context, accept accepted) error {
 	return err
 }
 
+var errPasswordWithoutURI = errors.New("mongodb.password_file is set and mongodb.uri is not; set it, or leave out the file to use SQLite")
+
 func (s *system) openStore(ctx context.Context) error {
 	var err error
 	settings := s.config.MongoDB
@@ -152,7 +154,7 @@ func (s *system) openStore(ctx context.Context) error {
 			return err
 		}, mongo.NotYet)
 	case settings.PasswordFile != "":
-		err = errors.New("mongodb.password_file is set and mongodb.uri is not; set it, or leave out the file to use SQLite")
+		err = errPasswordWithoutURI
 	default:
 		s.store, err = sqlite.Open(ctx, databaseIn(s.config.Data))
 	}
