@@ -70,7 +70,9 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 		"tls: {redirect_listen: ':80'}":                                      "tls.redirect_listen",
 		"tls: {cert_file: c, key_file: k, redirect_listen: ':80'}":           "public_url",
 		"{public_url: 'http://a.example', tls: {cert_file: c, key_file: k}}": "https://",
-		"]": "yaml",
+		"trusted_proxies: [proxy]":                                           "proxy",
+		"public_url: /path":                                                  "https://host",
+		"]":                                                                  "yaml",
 	} {
 		if _, err := load(t, file); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error that names %s", file, err, want)

@@ -49,7 +49,9 @@ func (c *Config) wrong() (errs []error) {
 	for _, name := range slices.Sorted(maps.Keys(limits)) {
 		refuse(limits[name] < 1, "limits."+name+" must be at least 1")
 	}
-	for _, err := range []error{c.TLS.check(c.PublicURL), c.Retention.ages().Check()} {
+	for _, err := range []error{
+		api.CheckPublicURL(c.PublicURL, c.TLS.CertFile != ""), api.CheckTrustedProxies(c.TrustedProxies), c.TLS.check(c.PublicURL), c.Retention.ages().Check(),
+	} {
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -72,7 +74,7 @@ func checkStart(cmd *cobra.Command, file string) error {
 		errs = append(errs, err)
 	}
 	for _, check := range []func(context.Context) error{
-		c.checkAddresses, c.checkListeners, c.checkTLS, c.checkData, c.checkPlugins, c.checkPolicies, c.checkKeeper, c.checkAnchors, c.checkMongoDB, c.checkTemporal,
+		c.checkListeners, c.checkTLS, c.checkData, c.checkPlugins, c.checkPolicies, c.checkKeeper, c.checkAnchors, c.checkMongoDB, c.checkTemporal,
 	} {
 		ctx, cancel := context.WithTimeout(cmd.Context(), checkWithin)
 		if err := check(ctx); err != nil {
@@ -85,10 +87,6 @@ func checkStart(cmd *cobra.Command, file string) error {
 	}
 	_, err = fmt.Fprintln(cmd.OutOrStdout(), "A server can start with this configuration.")
 	return err
-}
-
-func (c *Config) checkAddresses(context.Context) error {
-	return errors.Join(api.CheckPublicURL(c.PublicURL, false), api.CheckTrustedProxies(c.TrustedProxies)) // TLSConfig.check has looked for https
 }
 
 func (c *Config) checkListeners(ctx context.Context) error {

@@ -54,7 +54,7 @@ log: {level: loud}
 `
 	out := check(exitUsage, settings)
 	for _, want := range []string{
-		"listen: ", "address already in use", "listen_admin: ", "public_url must begin with https://", `"a proxy"`, "the data folder", "nowhere.json", "drain",
+		"listen: ", "address already in use", "listen_admin: ", "must begin with https://", `"a proxy"`, "the data folder", "nowhere.json", "drain",
 		"open.key can be read", "sandbox.mode", "policy", "nosuch", "anchor.url", "retention.archive", "limits.calls", "mongodb.uri: ", "Temporal at 127.0.0.1:1", "log.level",
 	} {
 		if !strings.Contains(out, want) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/url"
 	"os"
 	"os/signal"
 	"slices"
@@ -25,17 +24,10 @@ func (c TLSConfig) check(publicURL string) error {
 	if (c.CertFile == "") != (c.KeyFile == "") {
 		return errors.New("tls.cert_file and tls.key_file belong together; give both or neither")
 	}
-	if c.CertFile == "" {
-		if c.ClientCAFile != "" || c.RedirectListen != "" {
-			return errors.New("tls.client_ca_file and tls.redirect_listen need tls.cert_file and tls.key_file")
-		}
-		return nil
+	if c.CertFile == "" && (c.ClientCAFile != "" || c.RedirectListen != "") {
+		return errors.New("tls.client_ca_file and tls.redirect_listen need tls.cert_file and tls.key_file")
 	}
-	public, err := url.Parse(publicURL)
-	switch {
-	case publicURL != "" && (err != nil || public.Scheme != "https"):
-		return errors.New("public_url must begin with https://, because the server speaks HTTPS by tls.cert_file")
-	case publicURL == "" && c.RedirectListen != "":
+	if c.RedirectListen != "" && publicURL == "" {
 		return errors.New("tls.redirect_listen needs public_url, to which it redirects")
 	}
 	return nil
