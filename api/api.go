@@ -16,6 +16,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,6 +37,7 @@ import (
 
 	"github.com/countersign-dev/countersign/api/http1"
 	"github.com/countersign-dev/countersign/api/stream"
+	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
 )
 
@@ -70,6 +72,10 @@ type Options struct {
 	// Without it, the URL in the answer to a mint is made from the Host header of
 	// that request, which must be an IP address or localhost.
 	PublicURL string
+	// TLS makes the server speak HTTPS, and nothing else, by this configuration, and
+	// TLSStatus reports on its certificate, for /readyz. Without both it speaks HTTP.
+	TLS       *tls.Config
+	TLSStatus func() wire.TLSStatus
 	// TrustedProxies are the addresses and networks (CIDR) whose headers
 	// X-Forwarded-For and X-Forwarded-Proto are believed. None by default.
 	TrustedProxies []string
@@ -222,20 +228,35 @@ func New(o Options) (*Server, error) {
 }
 
 // checkAddresses checks the options for the addresses of the server and its proxies.
-func (s *Server) checkAddresses() error {
-	var err error
-	if s.proxies, err = proxyPrefixes(s.options.TrustedProxies); err != nil {
+func (s *Server) checkAddresses() (err error) {
+	if err := CheckPublicURL(s.options.PublicURL, s.options.TLS != nil); err != nil {
 		return err
 	}
-	if s.options.PublicURL == "" {
+	s.options.PublicURL = strings.TrimSuffix(s.options.PublicURL, "/")
+	s.proxies, err = proxyPrefixes(s.options.TrustedProxies)
+	return err
+}
+
+// CheckPublicURL refuses what cannot be the public URL of a server that speaks HTTPS, or
+// of one that speaks HTTP, perhaps behind a proxy. It may be empty.
+func CheckPublicURL(publicURL string, secure bool) error {
+	if publicURL == "" {
 		return nil
 	}
-	u, err := url.Parse(s.options.PublicURL)
+	u, err := url.Parse(publicURL)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return errors.New("the public URL is not valid; give one of the form https://host[:port]") // not quoted: it may hold a password
 	}
-	s.options.PublicURL = strings.TrimSuffix(s.options.PublicURL, "/")
+	if secure && u.Scheme != "https" {
+		return errors.New("the public URL must begin with https://, because the server speaks HTTPS")
+	}
 	return nil
+}
+
+// CheckTrustedProxies refuses what is neither an address nor a network.
+func CheckTrustedProxies(proxies []string) error {
+	_, err := proxyPrefixes(proxies)
+	return err
 }
 
 // registerEndpoints registers the API, concept by concept.
@@ -263,7 +284,7 @@ func (s *Server) registerEndpoints() {
 
 // Serve answers requests on a listener until Shutdown. Call it once.
 func (s *Server) Serve(l net.Listener) error {
-	l = http1.Listen(l, http1.Limits{
+	l = http1.Listen(l, s.options.TLS, http1.Limits{
 		Head: maxHead, HeadTime: readTimeout,
 		Connections: s.options.Connections, PerGroup: s.options.ConnectionsPerAddress, Group: s.limitedNetwork,
 	}, s.log)

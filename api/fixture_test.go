@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -47,6 +48,7 @@ type fixture struct {
 	otherNodes     []engine.NodeDifference
 	heads          map[string]engine.AuditHead
 	unrecorded     bool // the test writes documents without a record of them
+	transport      http.RoundTripper
 
 	project engine.Project
 	users   map[string]engine.User   // by name: viewer, operator, second, approver, another, admin, root
@@ -128,7 +130,7 @@ func (b *buffer) String() string {
 
 func newFixture(t *testing.T, change ...func(*fixture, *api.Options)) *fixture {
 	t.Helper()
-	f := &fixture{t: t}
+	f := &fixture{t: t, transport: http.DefaultTransport}
 	dir := t.TempDir()
 	filled(t)
 	must(t, os.CopyFS(dir, os.DirFS(template)))
@@ -253,6 +255,9 @@ func (f *fixture) serve(log *slog.Logger, change ...func(*fixture, *api.Options)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(f.t, err)
 	f.server, f.url = server, "http://"+listener.Addr().String()
+	if o.TLS != nil {
+		f.url = "https://" + listener.Addr().String()
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	f.t.Cleanup(func() {

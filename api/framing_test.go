@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -12,12 +13,27 @@ import (
 	"github.com/countersign-dev/countersign/api/wire"
 )
 
+// dial opens a connection to the server, by TLS if it speaks that.
+func (f *fixture) dial() interface {
+	net.Conn
+	CloseWrite() error
+} {
+	f.t.Helper()
+	if address, secure := strings.CutPrefix(f.url, "https://"); secure {
+		conn, err := tls.Dial("tcp", address, f.transport.(*http.Transport).TLSClientConfig)
+		must(f.t, err)
+		return conn
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
+	must(f.t, err)
+	return conn.(*net.TCPConn)
+}
+
 // answers sends text as one packet or, slowly, one byte in each, and reads every
 // answer until the server closes the connection.
 func (f *fixture) answers(text string, slowly bool) (all []answer) {
 	f.t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
-	must(f.t, err)
+	conn := f.dial()
 	defer func() { _ = conn.Close() }() // read below
 	must(f.t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 	go func() {
@@ -30,7 +46,7 @@ func (f *fixture) answers(text string, slowly bool) (all []answer) {
 				return // the server has refused it
 			}
 		}
-		_ = conn.(*net.TCPConn).CloseWrite() // the server may have closed it
+		_ = conn.CloseWrite() // the server may have closed it
 	}()
 	in := bufio.NewReader(conn)
 	for {
@@ -114,7 +130,12 @@ var ambiguous = map[string]string{
 // and nothing after it is answered (RFC 9112): also when it follows a valid request,
 // and when it arrives byte by byte.
 func TestAmbiguousFraming(t *testing.T) {
-	f := newFixture(t)
+	t.Run("HTTP", func(t *testing.T) { newFixture(t).refusesAmbiguousFraming() })
+	t.Run("HTTPS", func(t *testing.T) { newTLSFixture(t).refusesAmbiguousFraming() })
+}
+
+func (f *fixture) refusesAmbiguousFraming() {
+	t := f.t
 	for name, request := range ambiguous {
 		for _, slowly := range []bool{false, true} {
 			for before, text := range []string{request + smuggled, valid + request + smuggled} {
@@ -134,7 +155,12 @@ func TestAmbiguousFraming(t *testing.T) {
 
 // What RFC 9112 allows is still answered, request after request on one connection.
 func TestUnusualFraming(t *testing.T) {
-	f := newFixture(t)
+	t.Run("HTTP", func(t *testing.T) { newFixture(t).takesUnusualFraming() })
+	t.Run("HTTPS", func(t *testing.T) { newTLSFixture(t).takesUnusualFraming() })
+}
+
+func (f *fixture) takesUnusualFraming() {
+	t := f.t
 	const last = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 	token := `{"token":"` + unknownToken(1) + `"}`
 	hex := "37" // the length of token

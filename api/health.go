@@ -83,11 +83,16 @@ func (s *Server) readiness(ctx context.Context, part string) (*wire.Readiness, e
 	for _, n := range s.options.OtherNodes() {
 		nodes = append(nodes, wire.Node{ID: n.ID, Host: n.Host, SeenAt: n.SeenAt, Differs: append([]string{}, n.Differs...)})
 	}
+	var secure *wire.TLSStatus
+	if s.options.TLSStatus != nil {
+		status := s.options.TLSStatus()
+		secure = &status
+	}
 	if len(unanswered) > 0 {
 		return nil, engine.Errorf(engine.CodeUnavailable, "not ready: %s", strings.Join(unanswered, ", ")).
-			With("checks", checks).With("plugins", plugins).With("policy", policy).With("nodes", nodes)
+			With("checks", checks).With("plugins", plugins).With("policy", policy).With("nodes", nodes).With("tls", secure)
 	}
-	return &wire.Readiness{Status: "ready", Checks: checks, Plugins: plugins, Policy: policy, Nodes: nodes}, nil
+	return &wire.Readiness{Status: "ready", Checks: checks, Plugins: plugins, Policy: policy, Nodes: nodes, TLS: secure}, nil
 }
 
 // runChecks runs all checks of a part at once. A server that drains asks nobody.

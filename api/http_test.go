@@ -48,7 +48,7 @@ func (f *fixture) send(address, as, method, body string, headers ...string) answ
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	got, err := http.DefaultTransport.RoundTrip(req)
+	got, err := f.transport.RoundTrip(req)
 	must(f.t, err)
 	defer func() { _ = got.Body.Close() }() // read below, or the test fails
 	text, err := io.ReadAll(got.Body)

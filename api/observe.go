@@ -26,15 +26,28 @@ var headers = [][2]string{
 	{"Cross-Origin-Resource-Policy", "same-origin"},
 }
 
+// strictTransport makes browsers use HTTPS for this host, and nothing else, for a year
+// (RFC 6797).
+const strictTransport = "max-age=31536000"
+
+// setHeaders sets what every answer has. A browser applies what it is told of localhost
+// to every program of its machine, so it is told nothing there.
+func (s *Server) setHeaders(c *fiber.Ctx, k *call) {
+	c.Set(requestIDHeader, k.id)
+	for _, h := range headers {
+		c.Set(h[0], h[1])
+	}
+	if _, loopback, err := hostName(k.host); s.options.TLS != nil && err == nil && !loopback {
+		c.Set(fiber.HeaderStrictTransportSecurity, strictTransport)
+	}
+}
+
 // observe wraps every request: it makes the call, answers errors that happen
 // outside the endpoints, and writes a log record and metrics. They name the
 // pattern of the path, because the path itself may hold a token.
 func (s *Server) observe(c *fiber.Ctx) error {
 	k := s.begin(c)
-	c.Set(requestIDHeader, k.id)
-	for _, h := range headers {
-		c.Set(h[0], h[1])
-	}
+	s.setHeaders(c, k)
 	var err error
 	if !slices.Contains(probes, c.Path()) { // load balancers name the host as they like
 		err = s.checkHost(k.sender)
@@ -106,10 +119,7 @@ func ofFiber(e *fiber.Error) error {
 // read whole.
 func (s *Server) fiberError(c *fiber.Ctx, err error) error {
 	k := s.begin(c)
-	c.Set(requestIDHeader, k.id)
-	for _, h := range headers {
-		c.Set(h[0], h[1])
-	}
+	s.setHeaders(c, k)
 	if errors.Is(err, fiber.ErrRequestEntityTooLarge) {
 		err = s.bodyRefusal(c, k)
 	}

@@ -23,6 +23,7 @@ const (
 	codeRequestTimeout   engine.Code = "request_timeout"
 	codeHeadersTooLarge  engine.Code = "headers_too_large"
 	codeMisdirected      engine.Code = "misdirected_request"
+	codeHTTPSRequired    engine.Code = "https_required"
 )
 
 // kind is the status and the title of a code.
@@ -46,6 +47,7 @@ var kinds = map[engine.Code]kind{
 	engine.CodePrefetchRefused:        {403, "prefetch refused"},
 	engine.CodeCrossSiteRequest:       {403, "cross-site request refused"},
 	engine.CodeIPMismatch:             {403, "token bound to another address"},
+	codeHTTPSRequired:                 {403, "HTTPS required"},
 	engine.CodeNotFound:               {404, "not found"},
 	engine.CodeTokenUnknown:           {404, "token unknown"},
 	codeMethodNotAllowed:              {405, "method not allowed"},

@@ -28,6 +28,9 @@ type sender struct {
 // do, because a proxy that sets one lets the other pass from the caller.
 func (s *Server) senderOf(c *fiber.Ctx) sender {
 	from := sender{scheme: "http", host: string(c.Request().Header.Host())}
+	if s.options.TLS != nil {
+		from.scheme = "https"
+	}
 	if !strings.HasPrefix(c.OriginalURL(), "/") { // an absolute target overrules Host (RFC 9112, section 3.2.2)
 		from.host = strings.Clone(c.Hostname())
 	}
@@ -39,8 +42,11 @@ func (s *Server) senderOf(c *fiber.Ctx) sender {
 		return from
 	}
 	at := peer.Unmap()
-	if protocols := listOf(c, fiber.HeaderXForwardedProto); s.trusted(at) && len(protocols) > 0 && protocols[len(protocols)-1] == "https" {
-		from.scheme = "https"
+	if protocols := listOf(c, fiber.HeaderXForwardedProto); s.trusted(at) && len(protocols) > 0 {
+		from.scheme = "http"
+		if protocols[len(protocols)-1] == "https" {
+			from.scheme = "https"
+		}
 	}
 	hops := listOf(c, fiber.HeaderXForwardedFor)
 	for i := len(hops) - 1; i >= 0 && s.trusted(at); i-- {

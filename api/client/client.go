@@ -9,6 +9,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,6 +49,16 @@ func WithUserAgent(name string) Option {
 // time until the answer begins. It does not limit the check of an audit log.
 func WithTimeout(d time.Duration) Option {
 	return func(c *Client) { c.within = d }
+}
+
+// WithTLS makes connections by TLS with this configuration, for a server whose certificate
+// comes from an authority of its own, or one that takes client certificates.
+func WithTLS(config *tls.Config) Option {
+	return func(c *Client) {
+		transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // it is one
+		transport.TLSClientConfig = config
+		c.http.Transport = transport
+	}
 }
 
 // New makes a client for the server at address, such as

@@ -7,9 +7,19 @@ import (
 	"github.com/countersign-dev/countersign/api/wire"
 )
 
+// Me says who the caller is.
+func (c *Client) Me(ctx context.Context) (wire.Me, error) {
+	return call[wire.Me](ctx, c, request{method: http.MethodGet, path: "me"})
+}
+
 // Projects lists the caller's projects.
 func (c *Client) Projects(ctx context.Context, p Paging) (wire.Page[wire.Project], error) {
 	return call[wire.Page[wire.Project]](ctx, c, request{method: http.MethodGet, path: "projects", query: p.values()})
+}
+
+// Project reads a project.
+func (c *Client) Project(ctx context.Context, id string) (wire.Project, error) {
+	return call[wire.Project](ctx, c, request{method: http.MethodGet, path: at("projects", id)})
 }
 
 // CreateProject makes a project, for system administrators.
@@ -27,6 +37,11 @@ func (c *Client) CreateUser(ctx context.Context, body wire.UserBody) (wire.User,
 	return call[wire.User](ctx, c, request{method: http.MethodPost, path: "users", body: body})
 }
 
+// ChangeUser changes a user, for system administrators.
+func (c *Client) ChangeUser(ctx context.Context, id string, body wire.UserChangeBody) (wire.User, error) {
+	return call[wire.User](ctx, c, request{method: http.MethodPatch, path: at("users", id), body: body})
+}
+
 // Members lists a project's members.
 func (c *Client) Members(ctx context.Context, project string, p Paging) (wire.Page[wire.Member], error) {
 	return call[wire.Page[wire.Member]](ctx, c, request{method: http.MethodGet, path: at("projects", project, "members"), query: p.values()})
@@ -37,6 +52,12 @@ func (c *Client) SetMember(ctx context.Context, project, user, role string) (wir
 	return call[wire.Member](ctx, c, request{
 		method: http.MethodPut, path: at("projects", project, "members", user), body: wire.MemberBody{Role: role},
 	})
+}
+
+// RemoveMember removes a user from a project.
+func (c *Client) RemoveMember(ctx context.Context, project, user string) error {
+	_, err := call[struct{}](ctx, c, request{method: http.MethodDelete, path: at("projects", project, "members", user)})
+	return err
 }
 
 // APIKeys lists a project's API keys.

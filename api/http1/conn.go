@@ -3,14 +3,15 @@
 // program on the way, such as a reverse proxy, may delimit in another place; what
 // one of them takes for a body, the other then takes for a second request.
 //
-// Start with [Listen], which also limits connections. A [Conn] hands out a request's
-// head only when the head is complete and has one meaning, follows the body to its
-// end, and checks the next request in the same way. After the first fault nothing
-// more of the connection is read.
+// Start with [Listen], which also limits connections, and speaks TLS on those that it
+// lets in. A [Conn] hands out a request's head only when the head is complete and has one
+// meaning, follows the body to its end, and checks the next request in the same way.
+// After the first fault nothing more of the connection is read.
 package http1
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -52,7 +53,8 @@ type Limits struct {
 	// Head is the size of the largest head, in bytes. A larger one is handed out
 	// incomplete, for the HTTP library to refuse: its buffer must not be larger.
 	Head int
-	// HeadTime is how long a head may take from its first byte to its last.
+	// HeadTime is how long a head may take from its first byte to its last, and before
+	// that the handshake of TLS from its beginning.
 	HeadTime time.Duration
 }
 
@@ -61,6 +63,7 @@ type Limits struct {
 type Conn struct {
 	net.Conn
 	limits Limits
+	secure *tls.Conn // until its handshake has been made
 
 	in    []byte // space for what the peer sends
 	ready []byte // checked, and not handed out
@@ -93,8 +96,12 @@ const (
 )
 
 // Read implements io.Reader. It returns ErrFraming after a fault in a body. After a
-// fault in a head it hands out a head that is not valid, and then io.EOF.
+// fault in a head it hands out a head that is not valid, and then io.EOF. The first Read
+// makes the handshake of TLS; if that fails, it returns io.EOF.
 func (c *Conn) Read(p []byte) (int, error) {
+	if c.secure != nil {
+		c.end, c.secure = c.shake(c.secure), nil
+	}
 	for len(c.ready) == 0 {
 		if c.end != nil {
 			return 0, c.end
@@ -279,10 +286,8 @@ func (c *Conn) Close() error {
 		return net.ErrClosed
 	}
 	defer c.release()
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.unread.Load() && half.CloseWrite() == nil {
-		if c.SetReadDeadline(deadline(lingerTime)) == nil {
-			_, _ = io.CopyN(io.Discard, c.Conn, maxLingering) // the peer's failure is the end as well
-		}
+	if c.unread.Load() {
+		linger(c.Conn)
 	}
 	return c.Conn.Close()
 }

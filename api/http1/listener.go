@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -28,6 +29,7 @@ var transient = []error{
 // give it one.
 type Listener struct {
 	net.Listener
+	tls     *tls.Config
 	limits  Limits
 	log     *slog.Logger
 	mu      sync.Mutex
@@ -36,10 +38,11 @@ type Listener struct {
 	warn    rate.Sometimes
 }
 
-// Listen makes each connection of l a Conn.
-func Listen(l net.Listener, limits Limits, log *slog.Logger) *Listener {
+// Listen makes each connection of l a Conn, which speaks TLS unless its configuration is
+// nil. A connection counts within the limits before its handshake.
+func Listen(l net.Listener, secure *tls.Config, limits Limits, log *slog.Logger) *Listener {
 	return &Listener{
-		Listener: l, limits: limits, log: log, grouped: map[netip.Prefix]int{}, warn: rate.Sometimes{First: 1, Interval: time.Minute},
+		Listener: l, tls: secure, limits: limits, log: log, grouped: map[netip.Prefix]int{}, warn: rate.Sometimes{First: 1, Interval: time.Minute},
 	}
 }
 
@@ -58,13 +61,22 @@ func (l *Listener) Accept() (net.Conn, error) {
 			continue
 		}
 		if release, ok := l.admit(c.RemoteAddr()); ok {
-			return &Conn{Conn: c, limits: l.limits, release: release, in: make([]byte, 4<<10)}, nil
+			return l.conn(c, release), nil
 		}
 		l.warn.Do(func() {
 			l.log.Warn("a connection was refused: too many are open; see limits.connections and limits.connections_per_address", "peer", c.RemoteAddr().String())
 		})
 		_ = c.Close() // nothing was sent
 	}
+}
+
+func (l *Listener) conn(c net.Conn, release func()) *Conn {
+	conn := &Conn{Conn: c, limits: l.limits, release: release, in: make([]byte, 4<<10)}
+	if l.tls != nil {
+		conn.secure = tls.Server(c, l.tls)
+		conn.Conn = conn.secure
+	}
+	return conn
 }
 
 func isTransient(err error) bool {

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,12 +23,17 @@ func noAddress(netip.Addr) (netip.Prefix, bool) { return netip.Prefix{}, false }
 
 // serve listens within limits and answers each connection with one line.
 func serve(limits Limits) (net.Listener, error) {
+	limits.HeadTime = time.Minute
+	return serveTLS(nil, limits)
+}
+
+func serveTLS(secure *tls.Config, limits Limits) (net.Listener, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	limits.Head, limits.HeadTime = 1<<10, time.Minute
-	limited := Listen(l, limits, slog.New(slog.DiscardHandler))
+	limits.Head = 1 << 10
+	limited := Listen(l, secure, limits, slog.New(slog.DiscardHandler))
 	go func() {
 		for {
 			c, err := limited.Accept()
@@ -35,9 +41,14 @@ func serve(limits Limits) (net.Listener, error) {
 				return
 			}
 			go func() {
+				defer func() { _ = c.Close() }()
+				if secure != nil { // the first Read makes the handshake
+					if _, err := c.Read(make([]byte, 1)); err != nil {
+						return
+					}
+				}
 				_, _ = io.WriteString(c, "served\n")
 				_, _ = io.Copy(io.Discard, c)
-				_ = c.Close()
 			}()
 		}
 	}()

@@ -14,6 +14,14 @@ type Readiness struct {
 	Plugins []Plugin     `json:"plugins" doc:"Information only: if a plugin fails, only its own formats are missing"`
 	Policy  PolicyStatus `json:"policy" doc:"Information only: while new rules are not valid, the last valid ones stay active"`
 	Nodes   []Node       `json:"nodes" doc:"Information only: the other nodes of this installation"`
+	TLS     *TLSStatus   `json:"tls" doc:"Information only: the certificate of this server; null if it speaks HTTP"`
+}
+
+// TLSStatus says which certificate the server shows to its callers.
+type TLSStatus struct {
+	Serial   string    `json:"serial" doc:"In hexadecimal"`
+	NotAfter time.Time `json:"not_after"`
+	Problem  string    `json:"problem" doc:"Why the files of now are not used; empty if they are"`
 }
 
 // Node is another process of the installation.

@@ -91,9 +91,15 @@ func TestServeBootstrapsOnceAndWhole(t *testing.T) {
 // serveOn runs a production server, which writes its address only to its log.
 func serveOn(t *testing.T, cmd *exec.Cmd, file string) *server {
 	t.Helper()
+	return serveBy(t, httpClient, cmd, file)
+}
+
+// serveBy is serveOn for a server that this client calls.
+func serveBy(t *testing.T, client *http.Client, cmd *exec.Cmd, file string) *server {
+	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "server.log"))
 	noError(t, err)
-	s := &server{t: t, cmd: cmd, log: log, ended: make(chan struct{})}
+	s := &server{t: t, cmd: cmd, log: log, ended: make(chan struct{}), client: client}
 	cmd.Stdout, cmd.Stderr = log, log
 	noError(t, cmd.Start())
 	go func() {

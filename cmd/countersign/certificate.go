@@ -112,7 +112,7 @@ func (s *session) certificate(ctx context.Context, name string) (wire.Certificat
 // importFlags are the flags of cert import.
 type importFlags struct {
 	name, cert, chain, key, pkcs12 string
-	passphrase                     passphraseSource
+	passphrase                     secretSource
 }
 
 func certImportCommand(o *clientOptions) *cobra.Command {
@@ -141,7 +141,7 @@ func certImportCommand(o *clientOptions) *cobra.Command {
 	flags.StringVar(&f.chain, "chain", "", "PEM file with the certificates above it")
 	flags.StringVar(&f.key, "key", "", "PEM file with its private key, not encrypted")
 	flags.StringVar(&f.pkcs12, "pkcs12", "", "PKCS#12 file with certificate, chain and private key")
-	f.passphrase.addFlags(cmd)
+	f.passphrase.addFlags(cmd, "passphrase")
 	markRequired(cmd, "name")
 	cmd.MarkFlagsOneRequired("cert", "pkcs12")
 	for _, pem := range []string{"cert", "chain", "key"} {
@@ -161,7 +161,7 @@ func (f *importFlags) body(ctx context.Context, p printer) (wire.ImportBody, err
 		body.Passphrase, err = f.passphrase.read(ctx, p, false)
 		return body, err
 	}
-	if f.passphrase != (passphraseSource{}) {
+	if f.passphrase.given() {
 		return body, usageError{errors.New("a passphrase is for --pkcs12 only; the private key of --key must not be encrypted")}
 	}
 	for _, file := range []struct {

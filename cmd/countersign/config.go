@@ -20,7 +20,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/countersign-dev/countersign/engine"
-	"github.com/countersign-dev/countersign/plugins/sandbox"
 )
 
 // Config holds every setting of a server. The defaults serve on loopback with
@@ -39,6 +38,7 @@ type Config struct {
 	Wait  time.Duration `koanf:"wait" default:"1m" usage:"how long a start waits for a MongoDB or a Temporal service that does not answer yet"`
 	Drain time.Duration `koanf:"drain" default:"0s" usage:"how long the server goes on serving after SIGTERM or SIGINT while /readyz answers 503; set it to what a load balancer needs to notice, its interval times its failures"`
 
+	TLS           TLSConfig           `koanf:"tls"`
 	Sandbox       SandboxConfig       `koanf:"sandbox"`
 	Policies      PoliciesConfig      `koanf:"policies"`
 	Keeper        KeeperConfig        `koanf:"keeper"`
@@ -50,6 +50,14 @@ type Config struct {
 	Sessions      SessionsConfig      `koanf:"sessions"`
 	Notifications NotificationsConfig `koanf:"notifications"`
 	Log           LogConfig           `koanf:"log"`
+}
+
+// TLSConfig makes the server speak HTTPS itself.
+type TLSConfig struct {
+	CertFile       string `koanf:"cert_file" usage:"certificate of this server, and its chain, as PEM; with it, the server speaks HTTPS and nothing else at listen"`
+	KeyFile        string `koanf:"key_file" usage:"private key of that certificate, as PEM; nobody else may read the file"`
+	ClientCAFile   string `koanf:"client_ca_file" usage:"certificates of authorities, as PEM; callers without a client certificate of one of these are refused (default: no client certificate is asked for)"`
+	RedirectListen string `koanf:"redirect_listen" usage:"address that answers plain HTTP: pages are redirected to public_url, and everything else is refused; empty for none"`
 }
 
 // SandboxConfig says how strictly format plugins are confined.
@@ -178,10 +186,22 @@ func addFlags(flags *pflag.FlagSet, only ...string) {
 	}
 }
 
-// loadConfig reads the file (unless path is empty), then the COUNTERSIGN_
+// loadConfig reads the configuration and checks it, as far as the settings alone tell.
+func loadConfig(path string, flags *pflag.FlagSet) (Config, error) {
+	c, err := readConfig(path, flags)
+	if err == nil {
+		err = errors.Join(c.wrong()...)
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	return c, nil
+}
+
+// readConfig reads the file (unless path is empty), then the COUNTERSIGN_
 // variables, then the flags that were given. An unknown setting in the file is an
 // error; an unknown variable is not, because the client has variables too.
-func loadConfig(path string, flags *pflag.FlagSet) (Config, error) {
+func readConfig(path string, flags *pflag.FlagSet) (Config, error) {
 	k := koanf.New(".")
 	defaults, byFlag, byEnv := map[string]any{}, map[string]string{}, map[string]string{}
 	for _, s := range settings() {
@@ -207,7 +227,7 @@ func loadConfig(path string, flags *pflag.FlagSet) (Config, error) {
 		}), nil)
 	}
 	if err != nil {
-		return Config{}, fmt.Errorf("read configuration: %w", err)
+		return Config{}, err
 	}
 	return decodeConfig(k)
 }
@@ -222,13 +242,10 @@ func decodeConfig(k *koanf.Koanf) (Config, error) {
 	if err == nil {
 		err = c.complete()
 	}
-	if err != nil {
-		return Config{}, fmt.Errorf("read configuration: %w", err)
-	}
-	return c, nil
+	return c, err
 }
 
-// complete fills in the defaults that depend on the machine, and checks the rest.
+// complete fills in the defaults that depend on the machine.
 func (c *Config) complete() error {
 	if c.Data == "" {
 		state, err := stateFolder()
@@ -247,42 +264,12 @@ func (c *Config) complete() error {
 	if c.Anchor.URL == "" {
 		c.Anchor.URL = filepath.Join(c.Data, "anchor.json")
 	}
-	if c.Drain < 0 || c.Wait < 0 {
-		return errors.New("drain and wait must not be negative")
-	}
-	if c.Anchor.Interval < time.Second {
-		return errors.New("anchor.interval must be at least 1s")
-	}
-	if (c.Temporal.CertFile == "") != (c.Temporal.KeyFile == "") {
-		return errors.New("temporal.cert_file and temporal.key_file belong together; give both or neither")
-	}
-	if c.MongoDB.UsernameFile != "" && c.MongoDB.PasswordFile == "" {
-		return errors.New("mongodb.username_file needs mongodb.password_file")
-	}
 	if c.Plugins == "" {
 		program, err := os.Executable()
 		if err != nil {
 			return fmt.Errorf("find the plugins beside this program: %w", err)
 		}
 		c.Plugins = filepath.Join(filepath.Dir(program), "plugins", "catalogue.json")
-	}
-	if c.Sandbox.Mode != sandbox.ModeBestEffort && c.Sandbox.Mode != sandbox.ModeRequire {
-		return fmt.Errorf("sandbox.mode must be %s or %s", sandbox.ModeBestEffort, sandbox.ModeRequire)
-	}
-	if err := c.Retention.ages().Check(); err != nil {
-		return err
-	}
-	if c.Sessions.Idle < time.Second || c.Sessions.Life < c.Sessions.Idle {
-		return errors.New("sessions.idle must be at least 1s, and sessions.life at least sessions.idle")
-	}
-	for name, limit := range map[string]int{
-		"unknown_tokens": c.Limits.UnknownTokens, "connections": c.Limits.Connections, "connections_per_address": c.Limits.ConnectionsPerAddress,
-		"live_tokens": c.Limits.LiveTokens, "waiting_requests": c.Limits.WaitingRequests,
-		"mints": c.Limits.Mints, "redemptions": c.Limits.Redemptions, "calls": c.Limits.Calls,
-	} {
-		if limit < 1 {
-			return fmt.Errorf("limits.%s must be at least 1", name)
-		}
 	}
 	return nil
 }

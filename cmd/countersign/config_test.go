@@ -49,22 +49,30 @@ func TestFlagsOverrideVariablesAndTheFile(t *testing.T) {
 
 func TestWrongSettingsAreRefused(t *testing.T) {
 	for file, want := range map[string]string{
-		"lisen: 127.0.0.1:1":                                      "lisen",
-		"retention: {tokens: 1h}":                                 "retention.tokens",
-		"retention: {tokens: soon}":                               "tokens",
-		"retention: {requests: 1h}":                               "retention.requests",
-		"retention: {requests: 720h, events: 1h}":                 "retention.events",
-		"retention: {audit: 9999h}":                               "retention.audit needs",
-		"retention: {audit: 9999h, events: 720h}":                 "retention.audit needs",
-		"retention: {audit: 1439h, events: 720h, requests: 720h}": "at least 720h longer",
-		"retention: {audit: 1500h, events: 720h, requests: 800h}": "at least 720h longer",
-		"retention: {audit: -1h, events: 720h, requests: 720h}":   "retention.audit",
-		"limits: {unknown_tokens: 0}":                             "limits.unknown_tokens",
-		"limits: {connections: 0}":                                "limits.connections",
-		"sandbox: {mode: strict}":                                 "sandbox.mode",
-		"drain: -1s":                                              "drain",
-		"mongodb: {username_file: u}":                             "mongodb.password_file",
-		"]":                                                       "yaml",
+		"lisen: 127.0.0.1:1":                                                 "lisen",
+		"retention: {tokens: 1h}":                                            "retention.tokens",
+		"retention: {tokens: soon}":                                          "tokens",
+		"retention: {requests: 1h}":                                          "retention.requests",
+		"retention: {requests: 720h, events: 1h}":                            "retention.events",
+		"retention: {audit: 9999h}":                                          "retention.audit needs",
+		"retention: {audit: 9999h, events: 720h}":                            "retention.audit needs",
+		"retention: {audit: 1439h, events: 720h, requests: 720h}":            "at least 720h longer",
+		"retention: {audit: 1500h, events: 720h, requests: 800h}":            "at least 720h longer",
+		"retention: {audit: -1h, events: 720h, requests: 720h}":              "retention.audit",
+		"limits: {unknown_tokens: 0}":                                        "limits.unknown_tokens",
+		"limits: {connections: 0}":                                           "limits.connections",
+		"sandbox: {mode: strict}":                                            "sandbox.mode",
+		"drain: -1s":                                                         "drain",
+		"mongodb: {username_file: u}":                                        "mongodb.password_file",
+		"tls: {cert_file: c}":                                                "tls.key_file",
+		"tls: {key_file: k}":                                                 "tls.cert_file",
+		"tls: {client_ca_file: c}":                                           "tls.client_ca_file",
+		"tls: {redirect_listen: ':80'}":                                      "tls.redirect_listen",
+		"tls: {cert_file: c, key_file: k, redirect_listen: ':80'}":           "public_url",
+		"{public_url: 'http://a.example', tls: {cert_file: c, key_file: k}}": "https://",
+		"trusted_proxies: [proxy]":                                           "proxy",
+		"public_url: /path":                                                  "https://host",
+		"]":                                                                  "yaml",
 	} {
 		if _, err := load(t, file); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error that names %s", file, err, want)
@@ -104,9 +112,9 @@ func TestTheSampleConfigurationLoads(t *testing.T) {
 	if c.Sandbox.Mode != "require" || c.Keeper.URL == "" || c.MongoDB.URI != "" {
 		t.Errorf("loaded %+v", c)
 	}
-	c, err = load(t, regexp.MustCompile(`(?m)^# ( *[a-z]+:)`).ReplaceAllString(string(text), "$1"))
+	c, err = load(t, regexp.MustCompile(`(?m)^# ( *[a-z_]+: ?[^ ]*$)`).ReplaceAllString(string(text), "$1"))
 	noError(t, err)
-	if c.MongoDB.URI == "" || c.Temporal.Address == "" || c.Policies.Dir == "" {
+	if c.MongoDB.URI == "" || c.Temporal.Address == "" || c.Policies.Dir == "" || c.TLS.RedirectListen == "" {
 		t.Errorf("loaded with its comments %+v", c)
 	}
 }

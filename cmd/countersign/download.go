@@ -21,7 +21,7 @@ type downloadFlags struct {
 	out                                                  outputFlags
 	options                                              []string
 	ttl                                                  time.Duration
-	passphrase                                           passphraseSource
+	passphrase                                           secretSource
 	given                                                func(flag string) bool
 }
 
@@ -64,7 +64,7 @@ func downloadCommand(o *clientOptions) *cobra.Command {
 	flags.StringVar(&f.bindIP, "bind-ip", "", "the one IP address that may fetch the file")
 	flags.StringVar(&f.request, "request", "", "fetch the file of an earlier request, once it is approved")
 	flags.BoolVar(&f.wait, "wait", false, "wait for approval, if the download needs it")
-	f.passphrase.addFlags(cmd)
+	f.passphrase.addFlags(cmd, "passphrase")
 	f.given = flags.Changed
 	cmd.MarkFlagsOneRequired("certificate", "request")
 	cmd.MarkFlagsOneRequired("format", "target", "request")

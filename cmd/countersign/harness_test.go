@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -127,8 +128,9 @@ type server struct {
 	ended chan struct{}
 
 	launched time.Time
-	mongoURI string // of the store, if it is not SQLite
-	keyFile  string // unless it is in the data folder
+	mongoURI string       // of the store, if it is not SQLite
+	keyFile  string       // unless it is in the data folder
+	client   *http.Client // if it is not httpClient
 }
 
 // start starts the program on a folder and waits until it is ready. What it
@@ -228,7 +230,7 @@ func (s *server) call(key, method, path, body string, header ...string) (int, []
 	for i := 0; i+1 < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
 	}
-	answer, err := httpClient.Do(request)
+	answer, err := cmp.Or(s.client, httpClient).Do(request)
 	if err != nil {
 		return 0, nil
 	}

@@ -29,12 +29,20 @@ func (s *system) serve(ctx context.Context, l listeners) error {
 		return errors.Join(err, l.close(), s.close(context.WithoutCancel(ctx)))
 	}
 	operators := server.OperatorServer()
-	served := make(chan error, 2)
+	served := make(chan error, 3)
 	go func() { served <- server.Serve(l.public) }()
 	if l.admin != nil {
 		go func() {
 			if err := operators.Serve(l.admin); !errors.Is(err, http.ErrServerClosed) {
 				served <- fmt.Errorf("serve operators: %w", err)
+			}
+		}()
+	}
+	if l.redirect != nil {
+		defer func() { _ = l.redirect.Close() }() // it may have been closed by its server
+		go func() {
+			if err := server.ServeRedirects(l.redirect); err != nil {
+				served <- err
 			}
 		}()
 	}
@@ -76,7 +84,7 @@ func (s *system) apiServer() (*api.Server, error) {
 	if s.config.MongoDB.URI == "" || s.config.Temporal.Address == "" { // else nothing grows in the data folder
 		ready = append(ready, api.Check{Name: "disk", Ask: func(context.Context) error { return checkFree(s.config.Data) }})
 	}
-	return api.New(api.Options{
+	options := api.Options{
 		Downloads: s.downloads, Admin: s.admin, Authentication: s.signIns, Notifications: s.notifications, Store: s.store, Verifier: s.verifier, AnchoredHead: s.anchors.Head,
 		Clock: engine.SystemClock, UI: web.Files(),
 		PublicURL: s.config.PublicURL, TrustedProxies: s.config.TrustedProxies, UnknownTokensPerMinute: s.config.Limits.UnknownTokens,
@@ -86,7 +94,11 @@ func (s *system) apiServer() (*api.Server, error) {
 		Ready:        ready,
 		PolicyStatus: s.policy.Status, OtherNodes: s.nodes.Others, Registry: s.metrics,
 		Log: s.log, Version: version,
-	})
+	}
+	if s.secure != nil {
+		options.TLS, options.TLSStatus = s.secure.config(), s.secure.status
+	}
+	return api.New(options)
 }
 
 // connectionLimit leaves half of the files that this process may open to databases,

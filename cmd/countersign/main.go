@@ -70,7 +70,10 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(devCommand(), serveCommand(), migrateCommand(), backupCommand(), restoreCommand(), keysCommand(), pluginCommand())
+	root.AddCommand(
+		devCommand(), serveCommand(), statusCommand(), migrateCommand(), backupCommand(), restoreCommand(), keysCommand(),
+		pluginCommand(), userCommand(), projectCommand(), meCommand(),
+	)
 	root.AddCommand(clientCommands()...)
 	reportUsageErrors(root)
 	return root
@@ -81,6 +84,7 @@ func clientCommands() []*cobra.Command {
 	o := &clientOptions{output: "text"}
 	commands := []*cobra.Command{
 		downloadCommand(o), formatsCommand(o), requestsCommand(o), approvalsCommand(o), certCommand(o), policyCommand(o), auditCommand(o),
+		memberCommand(o), apiKeyCommand(o), targetCommand(o),
 	}
 	for _, cmd := range commands {
 		o.addFlags(cmd.PersistentFlags())

@@ -40,10 +40,7 @@ func requestsCommand(o *clientOptions) *cobra.Command {
 			Use: "revoke REQUEST", Short: "Revoke a request's token, if it is not consumed yet", Args: oneID,
 			Long: "Revoke a request's token, if it is not consumed yet. The API has no answer to print, so -o json prints nothing.",
 			RunE: o.run(func(ctx context.Context, s *session, args []string) error {
-				if err := s.Revoke(ctx, s.project, args[0]); err != nil || s.json {
-					return err
-				}
-				return s.show(nil, []string{"Revoked the token of " + args[0]})
+				return s.done(s.Revoke(ctx, s.project, args[0]), "Revoked the token of "+args[0])
 			}),
 		},
 	)

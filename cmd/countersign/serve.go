@@ -17,13 +17,19 @@ import (
 
 func serveCommand() *cobra.Command {
 	var file string
+	var check bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve in production",
 		Long: "Serve in production. Without a Temporal address, Temporal runs embedded in this process;\n" +
-			"without a MongoDB URI, everything is stored in SQLite in the data folder.",
+			"without a MongoDB URI, everything is stored in SQLite in the data folder.\n\n" +
+			"--check changes nothing and says all that would keep the server from starting: settings, files, taken\n" +
+			"addresses, and services that do not answer. If it finds something, the exit code is 2.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if check {
+				return checkStart(cmd, file)
+			}
 			config, err := loadConfig(file, cmd.Flags())
 			if err != nil {
 				return usageError{err}
@@ -34,6 +40,7 @@ func serveCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
+	cmd.Flags().BoolVar(&check, "check", false, "check the configuration, and start nothing")
 	addFlags(cmd.Flags())
 	addAccepted(cmd)
 	return cmd
@@ -70,12 +77,19 @@ func runServer(cmd *cobra.Command, config Config, listenAdmin func() (net.Listen
 		return usageError{err}
 	}
 	ctx := cmd.Context()
+	secure, err := config.TLS.open(log)
+	if err != nil {
+		return err
+	}
 	var l listeners
 	if l.public, err = listen(ctx, config.Listen); err == nil && l.public == nil {
 		err = usageError{errors.New("listen is empty; give an address such as 127.0.0.1:8080")}
 	}
 	if err == nil {
 		l.admin, err = listenAdmin()
+	}
+	if err == nil {
+		l.redirect, err = listen(ctx, config.TLS.RedirectListen)
 	}
 	var s *system
 	if err == nil {
@@ -87,15 +101,26 @@ func runServer(cmd *cobra.Command, config Config, listenAdmin func() (net.Listen
 	if err != nil {
 		return errors.Join(err, l.close())
 	}
-	if err := bootstrap(s, ctx, s.url(l.public)); err != nil {
+	if secure != nil {
+		s.secure = secure
+		err = s.metrics.Register(secure)
+	}
+	if err == nil {
+		err = bootstrap(s, ctx, s.url(l.public))
+	}
+	if err != nil {
 		return errors.Join(err, l.close(), s.close(context.WithoutCancel(ctx)))
 	}
 	log.Info("serving", "url", s.url(l.public), "operators", l.adminURL(), "version", version, "data", config.Data)
+	if l.redirect != nil {
+		log.Info("redirecting pages to HTTPS", "from", "http://"+l.redirect.Addr().String())
+	}
 	return s.serve(ctx, l)
 }
 
-// listeners are where a server is called. There may be none for operators.
-type listeners struct{ public, admin net.Listener }
+// listeners are where a server is called. There may be none for operators, and none that
+// redirects to HTTPS.
+type listeners struct{ public, admin, redirect net.Listener }
 
 func (l listeners) adminURL() string {
 	if l.admin == nil {
@@ -106,7 +131,7 @@ func (l listeners) adminURL() string {
 
 func (l listeners) close() error {
 	var errs []error
-	for _, listener := range []net.Listener{l.public, l.admin} {
+	for _, listener := range []net.Listener{l.public, l.admin, l.redirect} {
 		if listener != nil {
 			errs = append(errs, listener.Close())
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -27,13 +28,18 @@ const (
 	projectVariable = "COUNTERSIGN_PROJECT"
 	keyVariable     = "COUNTERSIGN_API_KEY" //nolint:gosec // the name of the variable, not a key
 
+	caVariable         = "COUNTERSIGN_CA_FILE"
+	clientCertVariable = "COUNTERSIGN_CLIENT_CERT_FILE"
+	clientKeyVariable  = "COUNTERSIGN_CLIENT_KEY_FILE"
+
 	defaultServer = "http://127.0.0.1:8080"
 )
 
 // clientOptions are the flags that all client commands have.
 type clientOptions struct {
-	server, project, keyFile string
-	output                   outputForm
+	server, project, keyFile  string
+	ca, clientCert, clientKey string // files in PEM
+	output                    outputForm
 	// serverWide commands do not belong to a project.
 	serverWide bool
 }
@@ -44,6 +50,9 @@ func (o *clientOptions) addFlags(flags *pflag.FlagSet) {
 		flags.StringVar(&o.project, "project", "", "id of the project (default: "+projectVariable+")")
 	}
 	flags.StringVar(&o.keyFile, "api-key-file", "", "file that contains the API key (default: the key itself in "+keyVariable+")")
+	flags.StringVar(&o.ca, "ca-file", "", "certificates of the authorities that the server's certificate may come from, as PEM (default: "+caVariable+", else the system's)")
+	flags.StringVar(&o.clientCert, "client-cert-file", "", "client certificate, as PEM, for a server that asks for one (default: "+clientCertVariable+")")
+	flags.StringVar(&o.clientKey, "client-key-file", "", "private key of that certificate, as PEM; nobody else may read the file (default: "+clientKeyVariable+")")
 	o.addOutput(flags)
 }
 
@@ -114,11 +123,37 @@ func (o *clientOptions) session(p printer) (*session, error) {
 	if err := checkAddress(p, address); err != nil {
 		return nil, err
 	}
-	c, err := client.New(address, key, client.WithUserAgent("countersign/"+version), client.WithTimeout(callTimeout))
+	secure, err := o.tls()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(address, key, client.WithUserAgent("countersign/"+version), client.WithTimeout(callTimeout), client.WithTLS(secure))
 	if err != nil {
 		return nil, usageError{err}
 	}
 	return &session{c, p, project}, nil
+}
+
+// tls is how the client connects by TLS: with the system's authorities and no client
+// certificate, unless files are named.
+func (o *clientOptions) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	var err error
+	if file := firstOf(o.ca, os.Getenv(caVariable)); file != "" {
+		if config.RootCAs, err = readAuthorities("--ca-file", file); err != nil {
+			return nil, err
+		}
+	}
+	certificate, key := firstOf(o.clientCert, os.Getenv(clientCertVariable)), firstOf(o.clientKey, os.Getenv(clientKeyVariable))
+	if (certificate == "") != (key == "") {
+		return nil, usageError{errors.New("the client certificate and its private key belong together; give --client-cert-file and --client-key-file")}
+	}
+	if certificate == "" {
+		return config, nil
+	}
+	pair, err := readPair("--client-cert-file", certificate, "--client-key-file", key)
+	config.Certificates = []tls.Certificate{pair}
+	return config, err
 }
 
 // firstOf returns the first text that is not empty.

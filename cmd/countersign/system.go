@@ -45,6 +45,7 @@ type system struct {
 	host          *host.Host
 	policy        *policies.Evaluator
 	metrics       *prometheus.Registry
+	secure        *servedTLS // nil for HTTP
 	temporal      client.Client
 	workflows     *workflows.Client
 	downloads     *engine.Downloads
@@ -159,6 +160,8 @@ func (s *system) openAdapters(ctx context.Context, accept accepted) error {
 	return err
 }
 
+var errPasswordWithoutURI = errors.New("mongodb.password_file is set and mongodb.uri is not; set it, or leave out the file to use SQLite")
+
 func (s *system) openStore(ctx context.Context) error {
 	var err error
 	settings := s.config.MongoDB
@@ -169,7 +172,7 @@ func (s *system) openStore(ctx context.Context) error {
 			return err
 		}, mongo.NotYet)
 	case settings.PasswordFile != "":
-		err = errors.New("mongodb.password_file is set and mongodb.uri is not; set it, or leave out the file to use SQLite")
+		err = errPasswordWithoutURI
 	default:
 		s.store, err = sqlite.Open(ctx, databaseIn(s.config.Data))
 	}
@@ -301,9 +304,13 @@ func (s *system) url(listener net.Listener) string {
 	if s.config.PublicURL != "" {
 		return strings.TrimSuffix(s.config.PublicURL, "/")
 	}
+	scheme := "http://"
+	if s.secure != nil {
+		scheme = "https://"
+	}
 	at, err := netip.ParseAddrPort(listener.Addr().String())
 	if err == nil && at.Addr().IsUnspecified() {
-		return fmt.Sprintf("http://127.0.0.1:%d", at.Port())
+		return fmt.Sprintf("%s127.0.0.1:%d", scheme, at.Port())
 	}
-	return "http://" + listener.Addr().String()
+	return scheme + listener.Addr().String()
 }

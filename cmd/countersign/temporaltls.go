@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -57,29 +56,16 @@ func (c TemporalConfig) apiKey(context.Context) (string, error) {
 
 func (c TemporalConfig) tlsConfig() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}
+	var err error
 	if c.CAFile != "" {
-		text, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read temporal.ca_file: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("read temporal.ca_file: %s has no certificate in PEM", c.CAFile)
+		if config.RootCAs, err = readAuthorities("temporal.ca_file", c.CAFile); err != nil {
+			return nil, err
 		}
 	}
 	if c.CertFile != "" {
-		key, err := engine.ReadSecretFile(c.KeyFile)
+		pair, err := readPair("temporal.cert_file", c.CertFile, "temporal.key_file", c.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("read temporal.key_file: %w", err)
-		}
-		defer clear(key)
-		certificate, err := os.ReadFile(c.CertFile)
-		if err != nil {
-			return nil, fmt.Errorf("read temporal.cert_file: %w", err)
-		}
-		pair, err := tls.X509KeyPair(certificate, key)
-		if err != nil {
-			return nil, fmt.Errorf("read temporal.cert_file and temporal.key_file: %w", err)
+			return nil, err
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}

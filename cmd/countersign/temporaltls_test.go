@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"log/slog"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -51,11 +52,17 @@ func (a testAuthority) sign(template *x509.Certificate) ([]byte, *ecdsa.PrivateK
 	return der, key
 }
 
+// write writes the authority's certificate to a file.
+func (a testAuthority) write(file string) {
+	a.t.Helper()
+	noError(a.t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), 0o600))
+}
+
 // issue writes a certificate and its key to name.pem and name.key of a folder.
 func (a testAuthority) issue(dir, name string) {
 	a.t.Helper()
 	der, key := a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name + ".test"},
+		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name + ".test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	})
 	secret, err := x509.MarshalPKCS8PrivateKey(key)
@@ -69,7 +76,7 @@ func (a testAuthority) issue(dir, name string) {
 func TestTemporalCertificatesAreReadAgain(t *testing.T) {
 	dir := t.TempDir()
 	a := newTestAuthority(t)
-	noError(t, os.WriteFile(filepath.Join(dir, "ca.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), 0o600))
+	a.write(filepath.Join(dir, "ca.pem"))
 	a.issue(dir, "server")
 	a.issue(dir, "client")
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key"))

@@ -91,6 +91,24 @@ func open(ctx context.Context, uri string, c Credential, monitor *event.CommandM
 	return s, nil
 }
 
+// Check connects to the server and asks for its primary, as a user of whom files have the
+// name and the password. It reads and makes nothing.
+func Check(ctx context.Context, uri string, c Credential) error {
+	opts, _, err := clientOptions(uri, c)
+	if err != nil {
+		return err
+	}
+	client, err := driver.Connect(ctx, opts)
+	if err != nil {
+		return fault("connect to MongoDB", err)
+	}
+	defer func() { _ = client.Disconnect(context.WithoutCancel(ctx)) }() // nothing was written
+	if err := client.Ping(ctx, readpref.Primary()); err != nil {
+		return fault("connect to MongoDB", err)
+	}
+	return nil
+}
+
 // Ping implements engine.Store.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.client.Ping(ctx, readpref.Primary()); err != nil {
