@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // the image has no time zones of its own
 
 	"github.com/spf13/cobra"
 
@@ -70,7 +71,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(devCommand(), serveCommand(), migrateCommand(), pluginCommand())
+	root.AddCommand(devCommand(), serveCommand(), bootstrapCommand(), readyCommand(), migrateCommand(), pluginCommand(), manCommand())
 	root.AddCommand(clientCommands()...)
 	reportUsageErrors(root)
 	return root
