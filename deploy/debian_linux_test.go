@@ -60,7 +60,7 @@ func TestTheDebianPackage(t *testing.T) {
 	deb := artifact(t, "DEB")
 	i := installation{t, machine{Overlay: t.TempDir()}}
 
-	i.root("dpkg --force-unsafe-io --install " + deb)
+	i.root("dpkg --no-triggers --force-unsafe-io --install " + deb)
 	i.root(`countersign version
 dpkg --verify countersign
 test -z "$(find /usr/lib/countersign /etc/countersign -perm /022 -not -type l)"
@@ -75,7 +75,7 @@ echo SECRET=of-the-operator > environment`)
 	admin.isWhole()
 	s.stop()
 
-	i.root("dpkg --force-unsafe-io --force-confold --install " + newer(t, deb))
+	i.root("dpkg --no-triggers --force-unsafe-io --force-confold --install " + newer(t, deb))
 	if version := i.root("dpkg-query -W -f '${Version}' countersign"); version != "9999.0" {
 		t.Errorf("after the upgrade it has the version %s", version)
 	}
@@ -84,11 +84,11 @@ echo SECRET=of-the-operator > environment`)
 	admin.downloads("first", nil)
 	s.stop()
 
-	i.root("dpkg --remove countersign")
+	i.root("dpkg --no-triggers --remove countersign")
 	i.is(false, "usr/lib/countersign", "usr/bin/countersign", "usr/lib/systemd/system/countersign.service", "usr/share/doc/countersign", "usr/share/man/man1/countersign.1.gz")
 	i.is(true, "etc/countersign/countersign.yaml", "var/lib/countersign/keys/local.key")
 
-	said := i.root("dpkg --purge countersign")
+	said := i.root("dpkg --no-triggers --purge countersign")
 	i.is(false, "etc/countersign/countersign.yaml", "etc/countersign/countersign.yaml.dpkg-dist")
 	i.is(true, "etc/countersign/environment", "var/lib/countersign/keys/local.key")
 	for _, folder := range []string{"/etc/countersign is kept", "/var/lib/countersign is kept"} {
@@ -108,8 +108,8 @@ echo SECRET=of-the-operator > environment`)
 func TestThePurgedPackageLeavesNothing(t *testing.T) {
 	deb := artifact(t, "DEB")
 	i := installation{t, machine{Overlay: t.TempDir()}}
-	i.root("dpkg --force-unsafe-io --install " + deb)
-	i.root("dpkg --purge countersign")
+	i.root("dpkg --no-triggers --force-unsafe-io --install " + deb)
+	i.root("dpkg --no-triggers --purge countersign")
 	i.is(false, "etc/countersign", "var/lib/countersign", "usr/lib/countersign", "usr/bin/countersign")
 }
 
