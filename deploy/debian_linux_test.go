@@ -37,7 +37,7 @@ func (i installation) serve() (*server, administrator) {
 	i.root("mkdir -p -m 0700 /var/lib/countersign && chown -R 61500:61500 /var/lib/countersign")
 	m := i.system.underTheUnit(i.t, readUnit(i.t, i.path("usr/lib/systemd/system/countersign.service")))
 	m.Writable = []string{"/var/lib/countersign"}
-	m.Env = []string{"COUNTERSIGN_LISTEN=127.0.0.1:0", "COUNTERSIGN_LISTEN_ADMIN=127.0.0.1:0"} // others may listen on this machine
+	m.Env = []string{"USER=countersign", "HOME=/", "COUNTERSIGN_LISTEN=127.0.0.1:0", "COUNTERSIGN_LISTEN_ADMIN=127.0.0.1:0"} // systemd sets the first two, and others may listen on this machine
 	s := m.serve(i.t)
 	s.ready("/readyz")
 	return s, s.administrator(i.path("usr/lib/countersign/countersign"), i.path("var/lib/countersign/bootstrap.json"))

@@ -119,7 +119,8 @@ func (r release) image(made time.Time) (v1.Image, error) {
 		Entrypoint: []string{"/usr/bin/countersign"},
 		Cmd:        []string{"serve"},
 		Env: []string{
-			"PATH=/usr/bin", "COUNTERSIGN_DATA=/data", "COUNTERSIGN_LISTEN=0.0.0.0:8080", "COUNTERSIGN_LOG_FORMAT=json",
+			"PATH=/usr/bin", "USER=countersign", "HOME=/data", // Temporal asks for both, also for a user whom the image does not know
+			"COUNTERSIGN_DATA=/data", "COUNTERSIGN_LISTEN=0.0.0.0:8080", "COUNTERSIGN_LOG_FORMAT=json",
 		},
 		ExposedPorts: map[string]struct{}{"8080/tcp": {}},
 		Volumes:      map[string]struct{}{"/data": {}},

@@ -20,8 +20,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/user"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -74,7 +72,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if err := errors.Join(nameUser(), os.MkdirAll(o.Dir, 0o700)); err != nil {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make Temporal's folder: %w", err)
 	}
 	store, err := openStore(o)
@@ -93,22 +91,6 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-// nameUser gives a name to a user whom the system does not know, such as a number that a
-// container runs as. Temporal asks for the name of its user, and does not start without
-// one. A program that is linked statically reads it from these variables.
-func nameUser() error {
-	if _, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil {
-		return nil
-	}
-	var errs []error
-	for variable, value := range map[string]string{"USER": "countersign", "HOME": "/"} {
-		if os.Getenv(variable) == "" {
-			errs = append(errs, os.Setenv(variable, value))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // run builds and starts the server. Temporal binds its ports itself, so another
