@@ -9,6 +9,10 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # compiler's cache.
 export GOFLAGS += -trimpath
 
+# Programs are linked statically, so that they run on any Linux. Only the race detector
+# needs a C compiler.
+export CGO_ENABLED := 0
+
 # The race detector watches every package except these:
 #   cmd/countersign, workflows/embedded  link the Temporal server, which takes
 #       minutes to compile for the race detector
@@ -67,7 +71,7 @@ build: tools-go ## build bin/countersign, its web UI and the format plugins
 plugins:
 	@mkdir -p $(BIN)/plugins
 	$(GO) build ./engine/... ./policies/... ./workflows/...
-	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/plugins/ ./plugins/formats/...
+	$(GO) build -ldflags '-s -w' -o $(BIN)/plugins/ ./plugins/formats/...
 
 .PHONY: web
 web: $(WEB_UI) ## build the web UI alone
@@ -80,7 +84,7 @@ web: $(WEB_UI) ## build the web UI alone
 .PHONY: test
 test: export JAVA_TOOL_OPTIONS := -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
 test: tools-test build ## run every test
-	$(GO) test -vet=off -race -p 3 -timeout 20m $(RACE_PACKAGES)
+	CGO_ENABLED=1 $(GO) test -vet=off -race -p 3 -timeout 20m $(RACE_PACKAGES)
 	$(GO) test -vet=off -timeout 20m $(PLAIN_PACKAGES)
 	$(GO) test -vet=off -run 'Crashes' ./plugins/host
 	cd api/web && npm test
@@ -103,7 +107,7 @@ screenshots: build ## take the pictures of README.md from the running product
 
 .PHONY: race
 race: tools-test build ## run the Go tests of every package under the race detector
-	$(GO) test -race -timeout 60m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 60m ./...
 
 .PHONY: e2e
 e2e: tools-test build ## run the end-to-end tests alone
@@ -151,7 +155,9 @@ proto: tools-go ## generate the plugin protocol's Go code
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf $(BIN) bench-results
+	rm -rf $(BIN) $(DIST) bench-results
+
+include deploy/dist.mk
 
 # need names a tool that is missing and where to get it.
 need = @command -v $(1) >/dev/null 2>&1 || { echo "countersign: $(1) is missing: $(2)" >&2; exit 1; }

@@ -86,10 +86,13 @@ func newLanes(o Options, log *slog.Logger) (map[load]*lane, error) {
 			running: semaphore.NewWeighted(int64(most)), refused: refused.WithLabelValues(kind),
 			clock: o.Clock, adapts: l == minting, most: int64(most), width: int64(most), warn: warner(log, kind),
 		}
-		errs = append(errs, o.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "countersign_calls_allowed", ConstLabels: prometheus.Labels{"kind": kind},
-			Help: "Calls of each kind that may be under way at once: those of the settings, or fewer mints while they are slow.",
-		}, func() float64 { return float64(lanes[l].allowed()) })))
+		show := func(name, help string, value func() int64) {
+			errs = append(errs, o.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: name, Help: help, ConstLabels: prometheus.Labels{"kind": kind},
+			}, func() float64 { return float64(value()) })))
+		}
+		show("countersign_calls_allowed", "Calls of each kind that may be under way at once: those of the settings, or fewer mints while they are slow.", lanes[l].allowed)
+		show("countersign_calls_waiting", "Calls of each kind that wait for others of their kind to end.", lanes[l].waiting)
 	}
 	add(minting, "mint", cmp.Or(o.Mints, 64))
 	add(redeeming, "redeem", cmp.Or(o.Redemptions, 64))
@@ -118,6 +121,9 @@ func (l *lane) allowed() int64 {
 	defer l.mu.Unlock()
 	return l.width
 }
+
+// waiting is how many calls wait for others to end.
+func (l *lane) waiting() int64 { return max(0, l.inside.Load()-l.allowed()) }
 
 // enter waits until the call may run. The caller must call leave when it has ended, and say
 // whether it did its work.

@@ -62,7 +62,7 @@ func TestALaneOfMintsFindsItsWidth(t *testing.T) {
 	}
 }
 
-// How many calls may run is shown, and who is refused by a lane that became narrower is
+// How many calls may run and how many wait is shown, and who is refused by a lane that became narrower is
 // told to the operator as slow mints: a higher setting would not help.
 func TestANarrowLaneSaysWhy(t *testing.T) {
 	var log bytes.Buffer
@@ -103,6 +103,17 @@ countersign_calls_allowed{kind="mint"} 5
 countersign_calls_allowed{kind="other"} 256
 countersign_calls_allowed{kind="redeem"} 1
 `), "countersign_calls_allowed")
+	if err != nil {
+		t.Error(err)
+	}
+	lanes[redeeming].inside.Add(3)
+	err = testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP countersign_calls_waiting Calls of each kind that wait for others of their kind to end.
+# TYPE countersign_calls_waiting gauge
+countersign_calls_waiting{kind="mint"} 0
+countersign_calls_waiting{kind="other"} 0
+countersign_calls_waiting{kind="redeem"} 2
+`), "countersign_calls_waiting")
 	if err != nil {
 		t.Error(err)
 	}

@@ -124,7 +124,7 @@ func TestTheSampleConfigurationLoads(t *testing.T) {
 func TestTheUnitStartsTheServer(t *testing.T) {
 	unit, err := os.ReadFile("../../deploy/countersign.service")
 	noError(t, err)
-	start := regexp.MustCompile(`(?m)^ExecStart=\S+/countersign (.*)$`).FindSubmatch(unit)
+	start := regexp.MustCompile(`(?m)^ExecStart=countersign (.*)$`).FindSubmatch(unit)
 	cmd, args, err := rootCommand().Find(strings.Fields(string(start[1])))
 	noError(t, err)
 	noError(t, cmd.ParseFlags(args))

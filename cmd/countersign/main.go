@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // the image has no time zones of its own
 
 	"github.com/spf13/cobra"
 
@@ -71,8 +72,8 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		devCommand(), serveCommand(), statusCommand(), migrateCommand(), backupCommand(), restoreCommand(), keysCommand(),
-		pluginCommand(), userCommand(), projectCommand(), meCommand(),
+		devCommand(), serveCommand(), bootstrapCommand(), statusCommand(), migrateCommand(), backupCommand(), restoreCommand(), keysCommand(),
+		pluginCommand(), userCommand(), projectCommand(), meCommand(), manCommand(),
 	)
 	root.AddCommand(clientCommands()...)
 	reportUsageErrors(root)

@@ -14,8 +14,16 @@ import (
 // notRun names the blocks of commands that TestPages does not run by their page
 // and first words, with the reason.
 var notRun = map[string]string{
-	"README.md: make run":            "the server that make run starts is started for every page, and make test runs this test",
-	"deploy/README.md: sudo install": "it installs a service on the machine",
+	"README.md: make run":             "the server that make run starts is started for every page, and make test runs this test",
+	"deploy/INSTALL.md: sha256sum":    "it verifies a release, which deploy's tests do",
+	"deploy/INSTALL.md: openssl":      "it verifies a release, which deploy's tests do",
+	"deploy/INSTALL.md: sudo tar":     "it installs a service on the machine",
+	"deploy/INSTALL.md: sudo apt":     "deploy's tests install the package into a copy of the system",
+	"deploy/INSTALL.md: docker load":  "it needs a container engine",
+	"deploy/INSTALL.md: helm install": "it needs a cluster",
+	"deploy/INSTALL.md: kubectl":      "it needs a cluster",
+	"deploy/INSTALL.md: cd deploy":    "it needs a container engine",
+	"deploy/INSTALL.md: git checkout": "it builds everything twice, which deploy's tests do",
 }
 
 // results check what the commands of a page print and leave in the reader's folder.
