@@ -92,6 +92,11 @@ func (c *cluster) noneStuck(l *ledger) int {
 	ends := []string{"consumed", "denied", "expired", "cancelled", "revoked"}
 	// A redemption that was interrupted is completed when its token's life is over.
 	over := time.Now().Add(time.Duration(tokenLife()) * time.Second / 2)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("these requests have not ended: %+v", c.open(ends))
+		}
+	})
 	eventually(t, "half of a token's life", func() bool { return time.Now().After(over) || len(c.open(ends)) == 0 })
 	eventually(t, "an end of every request", func() bool { return len(c.open(ends)) == 0 })
 	return len(requests)

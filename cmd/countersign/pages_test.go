@@ -15,6 +15,7 @@ import (
 // and first words, with the reason.
 var notRun = map[string]string{
 	"README.md: make run":             "the server that make run starts is started for every page, and make test runs this test",
+	"deploy/README.md: age-keygen":    "tests of the backup run these commands; age-keygen is another program",
 	"deploy/INSTALL.md: sha256sum":    "it verifies a release, which deploy's tests do",
 	"deploy/INSTALL.md: openssl":      "it verifies a release, which deploy's tests do",
 	"deploy/INSTALL.md: sudo tar":     "it installs a service on the machine",

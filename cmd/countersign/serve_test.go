@@ -250,3 +250,26 @@ func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
 }
+
+// Temporal cannot be configured for a user whom the system does not know, unless variables
+// name the user. The start then ends with that error.
+func TestAStartWithoutTemporalSaysWhy(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can run a program as another user")
+	}
+	const unknown = 61500
+	dir := t.TempDir()
+	noError(t, os.Chown(dir, unknown, unknown))
+	noError(t, os.Chmod(filepath.Dir(dir), 0o711))
+	program := filepath.Join(dir, "countersign")
+	text, err := os.ReadFile(binary(t))
+	noError(t, err)
+	noError(t, os.WriteFile(program, text, 0o755))
+	noError(t, os.CopyFS(filepath.Join(dir, "plugins"), os.DirFS(filepath.Join(filepath.Dir(binary(t)), "plugins"))))
+	cmd := exec.Command(program, "serve", "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0", "--listen-admin=")
+	cmd.Env, cmd.SysProcAttr = []string{}, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: unknown, Gid: unknown}}
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "configure Temporal") || strings.Contains(string(out), "panic") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -126,7 +126,7 @@ func (s *Server) build(freePort func() int) (err error) {
 	cfg, hosts := serverConfig(s.store, freePort)
 	s.address = cfg.PublicClient.HostPort
 	noClaims := func(*config.Config) authorization.ClaimMapper { return authorization.NewNoopClaimMapper() }
-	s.temporal, err = temporal.NewServer(
+	built, err := temporal.NewServer(
 		temporal.WithConfig(cfg),
 		temporal.WithDynamicConfigClient(dynamicConfig()),
 		temporal.ForServices(temporal.DefaultServices),
@@ -137,6 +137,9 @@ func (s *Server) build(freePort func() int) (err error) {
 		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
 		temporal.WithClaimMapper(noClaims),
 	)
+	if err == nil { // else built is a nil pointer, which the interface would hide
+		s.temporal = built
+	}
 	return err
 }
 
