@@ -115,7 +115,7 @@ func (s *system) lockData() error {
 // lock locks a file of the data folder until the system closes; refusal says what it means
 // that somebody else has locked it.
 func (s *system) lock(name, refusal string) error {
-	lock, err := os.OpenFile(filepath.Join(s.config.Data, name), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.OpenFile(filepath.Join(s.config.Data, name), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the name is one of ours
 	if err != nil {
 		return fmt.Errorf("lock the data folder: %w", err)
 	}

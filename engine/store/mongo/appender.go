@@ -78,6 +78,7 @@ func (a *appender) append(ctx context.Context, e engine.AuditEntry) error {
 	if err != nil {
 		return auditUnavailable(err)
 	}
+	a.store.links.Store(true)
 	q := &queued{doc: waitingEntry{ID: e.Ref, Entry: e}, done: make(chan struct{})}
 	a.mu.Lock()
 	a.order = max(a.order+1, engine.SystemClock().UnixNano())

@@ -28,6 +28,7 @@ func newAuditDocument(e engine.AuditEntry) auditDocument {
 // process left.
 func (s *Store) UseAuditKey(ctx context.Context, key []byte) error {
 	s.auditKey = key
+	s.links.Store(true)
 	if err := s.begin(); err != nil {
 		return err
 	}

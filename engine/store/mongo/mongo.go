@@ -33,6 +33,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"go.mongodb.org/mongo-driver/event"
 	driver "go.mongodb.org/mongo-driver/mongo"
@@ -47,6 +48,7 @@ type Store struct {
 	db       *driver.Database
 	audit    chains
 	auditKey []byte
+	links    atomic.Bool // whether this process links audit entries: who only reads may lack the key
 	hosts    []string
 
 	mu     sync.Mutex

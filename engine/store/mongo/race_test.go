@@ -255,6 +255,15 @@ func TestEntriesThatWaitAreCounted(t *testing.T) {
 		if _, err := store.AuditAfter(ctx, "prj", 0, 1); err != nil {
 			t.Fatal(err)
 		}
+		if n, _, err := store.AuditWaiting(ctx); err != nil || n != 1 {
+			t.Fatalf("a reader without the audit key linked them: %d wait, %v", n, err)
+		}
+		if err := store.UseAuditKey(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.AuditAfter(ctx, "prj", 0, 1); err != nil {
+			t.Fatal(err)
+		}
 		if n, oldest, err := store.AuditWaiting(ctx); err != nil || n != 0 || !oldest.IsZero() {
 			t.Fatalf("after a reader had them linked: %d wait, since %v, %v", n, oldest, err)
 		}
