@@ -36,7 +36,7 @@ stage: build
 	$(BIN)/countersign man $(STAGE)/man
 	gzip -9n $(STAGE)/man/*.1
 	for shell in bash zsh fish; do $(BIN)/countersign completion $$shell > $(STAGE)/completion/countersign.$$shell || exit 1; done
-	cp LICENSE deploy/INSTALL.md deploy/README.md deploy/CLUSTER.md deploy/countersign.yaml deploy/countersign.service $(STAGE)/
+	cp LICENSE deploy/INSTALL.md deploy/README.md deploy/CLUSTER.md deploy/RUNBOOKS.md deploy/countersign.yaml deploy/countersign.service $(STAGE)/
 	chmod -R u=rwX,go=rX $(STAGE)
 	find $(STAGE) -exec touch -hd @$(EPOCH) {} +
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -45,7 +46,12 @@ type servedTLS struct {
 	leaf    *x509.Certificate
 	files   []fs.FileInfo // as they were when active was made
 	problem string        // why newer files are not used
+	tried   time.Time     // when these were read last
 }
+
+// tryAgain is how long files that are not valid are not read again, unless by SIGHUP: each
+// handshake would, and callers decide how many there are.
+const tryAgain = time.Second
 
 // open reads the files, and again at each SIGHUP. It returns nil if the server is to
 // speak HTTP.
@@ -80,9 +86,11 @@ func (s *servedTLS) config() *tls.Config {
 func (s *servedTLS) current(changed bool) *tls.Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !changed && s.problem == "" && !s.changed() {
+	now := engine.SystemClock()
+	if !changed && (s.problem == "" && !s.changed() || s.problem != "" && now.Sub(s.tried) < tryAgain) {
 		return s.active
 	}
+	s.tried = now
 	err := s.load()
 	switch {
 	case err == nil:

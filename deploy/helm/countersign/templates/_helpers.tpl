@@ -15,6 +15,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if not .Values.image.repository }}{{ fail "image.repository is empty; push the image of `make image` to a registry of yours, and name it" }}{{ end }}
 {{- if not (or .Values.image.tag .Values.image.digest) }}{{ fail "image.tag and image.digest are empty; name one of them" }}{{ end }}
 {{- if not .Values.config.public_url }}{{ fail "config.public_url is empty; set it to the URL under which callers reach the server" }}{{ end }}
+{{- if (.Values.config.tls).cert_file }}{{ fail "the chart's probes and Service speak HTTP, and it mounts no files; leave out config.tls, and end TLS at the ingress" }}{{ end }}
 {{- if regexMatch "://[^/@\\s]*:[^/@\\s]*@" (toYaml .Values.config) }}{{ fail "config has a password in a URL; keep it in a Secret and name that in secrets" }}{{ end }}
 {{- if and .Values.metrics.enabled (not (and .Values.networkPolicy.enabled .Values.metrics.from)) }}{{ fail "the listener of metrics asks for no credential; set metrics.from, with networkPolicy.enabled" }}{{ end }}
 {{- if and (or .Values.autoscaling.enabled .Values.metrics.podMonitor.enabled) (not .Values.metrics.enabled) }}{{ fail "autoscaling and metrics.podMonitor need metrics.enabled" }}{{ end }}
