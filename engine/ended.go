@@ -1,10 +1,6 @@
 package engine
 
-import (
-	"sync"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-)
+import "sync"
 
 // maxEndedTokens bounds how many ended tokens a process remembers, some 2 KiB each.
 const maxEndedTokens = 4096
@@ -12,28 +8,27 @@ const maxEndedTokens = 4096
 // endedTokens remembers tokens that have ended. An end is final, so a caller who asks for
 // such a token again and again costs the database nothing. The zero value is ready to use.
 type endedTokens struct {
-	mu     sync.Mutex
-	recent *simplelru.LRU[string, TokenRecord]
+	mu       sync.Mutex
+	byDigest map[string]TokenRecord
 }
 
-func (e *endedTokens) get(digest string) (TokenRecord, bool) {
+func (e *endedTokens) get(digest string) (t TokenRecord, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.recent == nil {
-		return TokenRecord{}, false
-	}
-	return e.recent.Get(digest)
+	t, ok = e.byDigest[digest]
+	return t, ok
 }
 
-// add remembers a token, if it has ended.
+// add remembers a token, if it has ended. When there is no more room, all others are
+// forgotten, and read once more.
 func (e *endedTokens) add(t TokenRecord) {
 	if t.Settlement == nil {
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.recent == nil {
-		e.recent, _ = simplelru.NewLRU[string, TokenRecord](maxEndedTokens, nil) // it fails only if the size is not positive
+	if e.byDigest == nil || len(e.byDigest) >= maxEndedTokens {
+		e.byDigest = map[string]TokenRecord{}
 	}
-	e.recent.Add(t.Digest, t)
+	e.byDigest[t.Digest] = t
 }

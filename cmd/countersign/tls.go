@@ -12,7 +12,6 @@ import (
 	"slices"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -46,12 +45,7 @@ type servedTLS struct {
 	leaf    *x509.Certificate
 	files   []fs.FileInfo // as they were when active was made
 	problem string        // why newer files are not used
-	tried   time.Time     // when these were read last
 }
-
-// tryAgain is how long files that are not valid are not read again, unless by SIGHUP: each
-// handshake would, and callers decide how many there are.
-const tryAgain = time.Second
 
 // open reads the files, and again at each SIGHUP. It returns nil if the server is to
 // speak HTTP.
@@ -86,11 +80,9 @@ func (s *servedTLS) config() *tls.Config {
 func (s *servedTLS) current(changed bool) *tls.Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := engine.SystemClock()
-	if !changed && (s.problem == "" && !s.changed() || s.problem != "" && now.Sub(s.tried) < tryAgain) {
+	if !changed && s.problem == "" && !s.changed() {
 		return s.active
 	}
-	s.tried = now
 	err := s.load()
 	switch {
 	case err == nil:

@@ -46,6 +46,9 @@ func together(stores []*mongo.Store, n int, call func(s *mongo.Store, i int)) {
 // wholeChain verifies a chain from its first entry and returns its entries.
 func wholeChain(t *testing.T, s *mongo.Store, chain string) []engine.AuditEntry {
 	t.Helper()
+	if err := s.UseAuditKey(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
 	verdict, err := engine.VerifyAudit(t.Context(), s, nil, chain, engine.AuditHead{})
 	if err != nil || !verdict.OK {
 		t.Fatalf("the chain is broken: %+v, %v", verdict, err)
