@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ var applied = map[string]string{
 var notApplied = []string{
 	"DevicePolicy", "PrivateDevices", "LockPersonality", "ProtectClock", "ProtectControlGroups", "ProtectHome", "ProtectHostname",
 	"ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "RestrictRealtime", "RestrictSUIDSGID",
-	"SystemCallArchitectures", "LimitCORE", "LimitNOFILE", "Restart", "TimeoutStopSec", "EnvironmentFile",
+	"SystemCallArchitectures", "LimitCORE", "LimitNOFILE", "ExecReload", "Restart", "TimeoutStopSec", "EnvironmentFile",
 	"Description", "Documentation", "Wants", "After", "WantedBy",
 }
 
@@ -70,7 +71,7 @@ func (m machine) underTheUnit(t *testing.T, u unit) machine {
 	m.User, m.PrivateUsers, m.HideProcesses = 61500, true, true // a number that systemd gives to dynamic users
 	m.Calls, m.Filter = callsOf(t, u), true
 	m.Args = strings.Fields(u.get("ExecStart"))
-	m.Args[0] = "/usr/bin/" + m.Args[0]
+	m.Args[0] = "/usr/bin/" + filepath.Base(m.Args[0])
 	return m
 }
 
