@@ -74,6 +74,13 @@ func eachOf[T any](list func(Page) ([]T, string, error), visit func(T) error) er
 	}
 }
 
+// eachProject visits every project.
+func eachProject(ctx context.Context, s interface {
+	Projects(ctx context.Context, memberID string, page Page) ([]Project, string, error)
+}, visit func(Project) error) error {
+	return eachOf(func(page Page) ([]Project, string, error) { return s.Projects(ctx, "", page) }, visit)
+}
+
 // listed is the method each of a kind whose documents have a listing.
 func listed[T interface{ document() document }](
 	list func(s documentReader, ctx context.Context, chain string, page Page) ([]T, string, error),

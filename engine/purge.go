@@ -67,7 +67,7 @@ func (p *AuditPurge) Run(ctx context.Context, ages RetentionAges, beat func()) (
 		return 0, nil
 	}
 	chains := map[string]bool{SystemChain: true}
-	err = eachOf(func(page Page) ([]Project, string, error) { return p.Store.Projects(ctx, "", page) }, func(project Project) error {
+	err = eachProject(ctx, p.Store, func(project Project) error {
 		chains[project.ID] = true
 		return nil
 	})

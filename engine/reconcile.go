@@ -49,15 +49,16 @@ func (v *Verifier) Verify(ctx context.Context, chain string, anchor AuditHead) (
 // VerifyAll verifies every chain. It returns the number with which each begins, or an
 // error unless all of them are whole.
 func (v *Verifier) VerifyAll(ctx context.Context) (begins map[string]int64, err error) {
-	begins = map[string]int64{SystemChain: 0}
-	err = eachOf(func(page Page) ([]Project, string, error) { return v.Store.Projects(ctx, "", page) }, func(p Project) error {
-		begins[p.ID] = 0
+	chains := []string{SystemChain}
+	err = eachProject(ctx, v.Store, func(p Project) error {
+		chains = append(chains, p.ID)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the projects: %w", err)
 	}
-	for chain := range begins {
+	begins = map[string]int64{}
+	for _, chain := range chains {
 		found, err := v.Verify(ctx, chain, AuditHead{})
 		switch {
 		case err != nil:

@@ -91,7 +91,7 @@ func (a *Anchors) acceptRestore(ctx context.Context, stored Anchor, behind *Behi
 
 func (a *Anchors) projects(ctx context.Context) (map[string]bool, error) {
 	ids := map[string]bool{}
-	return ids, eachOf(func(page Page) ([]Project, string, error) { return a.Store.Projects(ctx, "", page) }, func(p Project) error {
+	return ids, eachProject(ctx, a.Store, func(p Project) error {
 		ids[p.ID] = true
 		return nil
 	})

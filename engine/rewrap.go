@@ -200,7 +200,7 @@ func (r *Rewrapping) each(ctx context.Context, visit func(WrappedSecret) error) 
 		return visit(s)
 	})
 	if err == nil {
-		err = eachOf(func(page Page) ([]Project, string, error) { return r.Store.Projects(ctx, "", page) }, func(p Project) error {
+		err = eachProject(ctx, r.Store, func(p Project) error {
 			return errors.Join(r.eachPrivateKey(ctx, p.ID, visit), r.eachTarget(ctx, p.ID, visit))
 		})
 	}

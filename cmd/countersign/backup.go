@@ -16,7 +16,6 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/engine/backup"
@@ -44,30 +43,21 @@ type backupOptions struct {
 }
 
 func backupCommand() *cobra.Command {
-	var file string
 	var o backupOptions
-	cmd := &cobra.Command{
+	cmd := configured(&cobra.Command{
 		Use: "backup FILE", Short: "Back up an installation on SQLite into one encrypted file", Long: backupHelp, Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			config, err := loadConfig(file, cmd.Flags())
-			if err != nil {
-				return usageError{err}
-			}
-			o.out.path = args[0]
-			to, err := o.parse()
-			if err != nil {
-				return usageError{err}
-			}
-			unix.Umask(0o077)
-			return makeBackup(cmd, config, o, to)
-		},
-	}
-	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML) of the installation")
+	}, func(cmd *cobra.Command, args []string, config Config) error {
+		o.out.path = args[0]
+		to, err := o.parse()
+		if err != nil {
+			return usageError{err}
+		}
+		return makeBackup(cmd, config, o, to)
+	})
 	cmd.Flags().StringArrayVar(&o.recipients, "recipient", nil, "age recipient that can open the backup, such as age1…; may be given several times")
 	cmd.Flags().StringVar(&o.recipientsFile, "recipients-file", "", "file with age recipients, one in each line")
 	cmd.Flags().BoolVar(&o.withKey, "with-local-key", false, "back up the local key file too: who opens the backup then reads every private key")
 	cmd.Flags().BoolVar(&o.out.force, "force", false, "replace an existing file")
-	addFlags(cmd.Flags())
 	cmd.AddCommand(backupVerifyCommand())
 	return cmd
 }
@@ -170,25 +160,15 @@ func openBeside(cmd *cobra.Command, config Config) (s *system, err error) {
 	if err := s.openServedStore(ctx); err != nil {
 		return s, err
 	}
-	return s, s.openKeepers(ctx)
+	return s, s.openKeepers(ctx, true)
 }
 
 // openStoredKeys opens the keepers and the audit key of an installation that has one.
 func (s *system) openStoredKeys(ctx context.Context) error {
-	if err := s.openKeepers(ctx); err != nil {
+	if err := s.openKeepers(ctx, true); err != nil {
 		return err
 	}
 	return s.openAuditKey(ctx)
-}
-
-func (s *system) openKeepers(ctx context.Context) (err error) {
-	s.keys, err = keys.Open(ctx, keys.Options{
-		Keeper: s.config.Keeper.URL, Previous: s.config.Keeper.Previous, KeyFile: s.config.Keeper.File, InUse: true, Logger: s.log,
-	})
-	if err == nil {
-		s.onClose(func(context.Context) error { return s.keys.Close() })
-	}
-	return err
 }
 
 func (s *system) openAuditKey(ctx context.Context) (err error) {

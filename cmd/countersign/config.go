@@ -17,7 +17,9 @@ import (
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -184,6 +186,23 @@ func addFlags(flags *pflag.FlagSet, only ...string) {
 			}
 		}
 	}
+}
+
+// configured gives a command the settings of an installation, as flags and in a file, and
+// runs it with them. Only its user may read the files that it makes.
+func configured(cmd *cobra.Command, run func(cmd *cobra.Command, args []string, config Config) error) *cobra.Command {
+	var file string
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		config, err := loadConfig(file, cmd.Flags())
+		if err != nil {
+			return usageError{err}
+		}
+		unix.Umask(0o077)
+		return run(cmd, args, config)
+	}
+	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML) of the installation")
+	addFlags(cmd.Flags())
+	return cmd
 }
 
 // loadConfig reads the configuration and checks it, as far as the settings alone tell.

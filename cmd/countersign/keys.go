@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/engine/keys"
@@ -42,27 +41,16 @@ func keysCommand() *cobra.Command {
 
 // keeperCommand is a command on the secrets of an installation.
 func keeperCommand(use, short string, run func(*system, context.Context, printer) error) *cobra.Command {
-	var file string
 	form := outputForm("text")
-	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			config, err := loadConfig(file, cmd.Flags())
-			if err != nil {
-				return usageError{err}
-			}
-			unix.Umask(0o077)
-			s, err := openBeside(cmd, config)
-			defer func() { err = errors.Join(err, s.close(context.WithoutCancel(cmd.Context()))) }()
-			if err != nil {
-				return err
-			}
-			return run(s, cmd.Context(), printerOf(cmd, form))
-		},
-	}
-	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML) of the installation")
+	cmd := configured(&cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}, func(cmd *cobra.Command, _ []string, config Config) (err error) {
+		s, err := openBeside(cmd, config)
+		defer func() { err = errors.Join(err, s.close(context.WithoutCancel(cmd.Context()))) }()
+		if err != nil {
+			return err
+		}
+		return run(s, cmd.Context(), printerOf(cmd, form))
+	})
 	cmd.Flags().VarP(&form, "output", "o", "form of the answer: text or json")
-	addFlags(cmd.Flags())
 	return cmd
 }
 
@@ -181,35 +169,25 @@ func (s *system) refuseOtherKeepers(ctx context.Context) error {
 }
 
 func rotateCommand() *cobra.Command {
-	var file string
-	cmd := &cobra.Command{
+	return configured(&cobra.Command{
 		Use: "rotate NEW-FILE", Short: "Make a new local key file", Args: cobra.ExactArgs(1),
 		Long: "Make a new local key file, and say which settings take it. A key management service rotates\nits keys by itself, under the same URL; for another key of it, see \"countersign keys --help\".",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			config, err := loadConfig(file, cmd.Flags())
-			if err != nil {
-				return usageError{err}
-			}
-			old, err := filepath.Abs(config.Keeper.File)
-			if err != nil {
-				return err
-			}
-			if config.Keeper.URL != "" {
-				return usageError{errors.New("keeper.url is set, so the local key file wraps no new secrets: set keeper.url to the new keeper and add this one to keeper.previous")}
-			}
-			unix.Umask(0o077)
-			path, err := filepath.Abs(args[0])
-			if err == nil {
-				err = keys.CreateKeyFile(path)
-			}
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Set keeper.file to %s, add %s to keeper.previous, restart every server, and run countersign keys rewrap.\nBack up the new file, apart from the database: without it, what it wraps is lost.\n", path, &url.URL{Scheme: "keyfile", Path: old})
+	}, func(cmd *cobra.Command, args []string, config Config) error {
+		if config.Keeper.URL != "" {
+			return usageError{errors.New("keeper.url is set, so the local key file wraps no new secrets: set keeper.url to the new keeper and add this one to keeper.previous")}
+		}
+		old, err := filepath.Abs(config.Keeper.File)
+		if err != nil {
 			return err
-		},
-	}
-	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML) of the installation")
-	addFlags(cmd.Flags())
-	return cmd
+		}
+		path, err := filepath.Abs(args[0])
+		if err != nil {
+			return err
+		}
+		if err := keys.CreateKeyFile(path); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "Set keeper.file to %s, add %s to keeper.previous, restart every server, and run countersign keys rewrap.\nBack up the new file, apart from the database: without it, what it wraps is lost.\n", path, &url.URL{Scheme: "keyfile", Path: old})
+		return err
+	})
 }

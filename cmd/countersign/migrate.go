@@ -11,7 +11,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/engine/failpoint"
@@ -47,31 +46,22 @@ const progressEvery = 5 * time.Second
 const migrateVariable = "COUNTERSIGN_MIGRATE_TO_MONGODB"
 
 func migrateCommand() *cobra.Command {
-	var file string
 	var to migrationTarget
-	cmd := &cobra.Command{
+	cmd := configured(&cobra.Command{
 		Use: "migrate", Short: "Carry an installation from SQLite to MongoDB, or back", Long: migrateHelp, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, err := loadConfig(file, cmd.Flags())
-			if err != nil {
-				return usageError{err}
-			}
-			if to.uri == "" && to.folder == "" {
-				to.uri = os.Getenv(migrateVariable)
-			}
-			if err := to.check(config); err != nil {
-				return usageError{err}
-			}
-			unix.Umask(0o077)
-			return migrate(cmd, config, to)
-		},
-	}
-	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML) of the installation")
+	}, func(cmd *cobra.Command, _ []string, config Config) error {
+		if to.uri == "" && to.folder == "" {
+			to.uri = os.Getenv(migrateVariable)
+		}
+		if err := to.check(config); err != nil {
+			return usageError{err}
+		}
+		return migrate(cmd, config, to)
+	})
 	cmd.Flags().StringVar(&to.uri, "to-mongodb", "", "MongoDB connection string of the target, with a database name (or "+migrateVariable+")")
 	cmd.Flags().StringVar(&to.folder, "to-data", "", "data folder of the target, for SQLite")
 	cmd.Flags().StringVar(&to.temporal, "to-temporal", "", "host:port of the Temporal service that gets the requests at once")
 	cmd.MarkFlagsMutuallyExclusive("to-mongodb", "to-data")
-	addFlags(cmd.Flags())
 	return cmd
 }
 

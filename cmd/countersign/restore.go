@@ -57,42 +57,27 @@ type restoreOptions struct {
 }
 
 func restoreCommand() *cobra.Command {
-	return openingCommand("restore FILE", "Restore an installation on SQLite from a backup", restoreHelp, restoreBackup)
+	var o restoreOptions
+	return openingCommand(&o, "restore FILE", "Restore an installation on SQLite from a backup", restoreHelp, restoreBackup)
 }
 
 func backupVerifyCommand() *cobra.Command {
-	var o *restoreOptions
-	cmd := openingCommand("verify FILE", "Read a backup whole and verify it", backupVerifyHelp, func(cmd *cobra.Command, config Config, given restoreOptions) error {
-		given.temp, given.withoutKeeper = o.temp, o.withoutKeeper
-		return verifyBackup(cmd, config, given)
-	})
-	o = &restoreOptions{}
+	var o restoreOptions
+	cmd := openingCommand(&o, "verify FILE", "Read a backup whole and verify it", backupVerifyHelp, verifyBackup)
 	cmd.Flags().StringVar(&o.temp, "temp", os.TempDir(), "folder for temporary files")
 	cmd.Flags().BoolVar(&o.withoutKeeper, "without-keeper", false, "verify only what can be verified without the installation's keys")
 	return cmd
 }
 
 // openingCommand is a command that opens a backup.
-func openingCommand(use, short, long string, run func(*cobra.Command, Config, restoreOptions) error) *cobra.Command {
-	var file string
-	var o restoreOptions
-	cmd := &cobra.Command{
-		Use: use, Short: short, Long: long, Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			config, err := loadConfig(file, cmd.Flags())
-			if err != nil {
-				return usageError{err}
-			}
-			o.file = args[0]
-			unix.Umask(0o077)
-			return run(cmd, config, o)
-		},
-	}
-	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML) of the installation")
+func openingCommand(o *restoreOptions, use, short, long string, run func(*cobra.Command, Config, restoreOptions) error) *cobra.Command {
+	cmd := configured(&cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ExactArgs(1)}, func(cmd *cobra.Command, args []string, config Config) error {
+		o.file = args[0]
+		return run(cmd, config, *o)
+	})
 	cmd.Flags().StringVar(&o.identities, "identity", "", "file with the age identity that opens the backup; nobody else may read it")
 	cmd.Flags().BoolVar(&o.keyFromBackup, "key-from-backup", false, "open the backup by the local key file that is in it")
 	_ = cmd.MarkFlagRequired("identity") // it fails only for a flag that is not defined
-	addFlags(cmd.Flags())
 	return cmd
 }
 
@@ -149,17 +134,12 @@ func verifyBackup(cmd *cobra.Command, config Config, o restoreOptions) (err erro
 	if err != nil {
 		return err
 	}
-	if o.keyFromBackup {
-		s.config.Keeper.File = filepath.Join(folder, backup.KeyFile)
+	if err := s.openVerified(ctx, m, o, folder); err != nil {
+		return err
 	}
 	said := "It can be read whole, and its database is sound and its audit log whole."
-	if err := s.openRestored(ctx, filepath.Join(folder, backup.Database)); err != nil {
-		return err
-	}
 	if o.withoutKeeper {
 		said = "It can be read whole, and its database is sound. Its HMAC and its audit log were not verified."
-	} else if err := s.verifyRestored(ctx, m); err != nil {
-		return err
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s. %s\n", describe(m), said)
 	return err
@@ -171,6 +151,17 @@ func describe(m backup.Manifest) string {
 		with = "with the local key file"
 	}
 	return fmt.Sprintf("Backup %s of %s, made on %s by version %s, %s", m.ID, m.MadeAt.Format(time.RFC3339), m.Host, m.Version, with)
+}
+
+// openVerified opens the database of a backup that was read into a folder, and verifies it.
+func (s *system) openVerified(ctx context.Context, m backup.Manifest, o restoreOptions, folder string) error {
+	if o.keyFromBackup {
+		s.config.Keeper.File = filepath.Join(folder, backup.KeyFile)
+	}
+	if err := s.openRestored(ctx, filepath.Join(folder, backup.Database)); err != nil || o.withoutKeeper {
+		return err
+	}
+	return s.verifyRestored(ctx, m)
 }
 
 // openRestored opens the database of a backup, and brings it to this program's schema.
@@ -286,14 +277,8 @@ func (s *system) restoreKeyFile(from string) error {
 // acceptBackup verifies the database, and ends in it what could be used a second time.
 func (s *system) acceptBackup(ctx context.Context, m backup.Manifest, o restoreOptions, folder string) (done restored, err error) {
 	opened := &system{config: s.config, log: s.log}
-	if o.keyFromBackup {
-		opened.config.Keeper.File = filepath.Join(folder, backup.KeyFile)
-	}
 	defer func() { err = errors.Join(err, opened.close(context.WithoutCancel(ctx))) }()
-	if err := opened.openRestored(ctx, filepath.Join(folder, backup.Database)); err != nil {
-		return done, err
-	}
-	if err := opened.verifyRestored(ctx, m); err != nil {
+	if err := opened.openVerified(ctx, m, o, folder); err != nil {
 		return done, err
 	}
 	if err := opened.openAnchor(ctx); err != nil {

@@ -202,17 +202,25 @@ func (s *system) openKeys(ctx context.Context) error {
 			return errors.New("the database has users and no audit key, so it is not whole: if a migration to it was interrupted, repeat that first; otherwise restore the database from a backup")
 		}
 	}
-	s.keys, err = keys.Open(ctx, keys.Options{
-		Keeper: s.config.Keeper.URL, Previous: s.config.Keeper.Previous, KeyFile: s.config.Keeper.File, InUse: inUse, Logger: s.log,
-	})
-	if err != nil {
+	if err := s.openKeepers(ctx, inUse); err != nil {
 		return err
 	}
-	s.onClose(func(context.Context) error { return s.keys.Close() })
 	if s.auditKey, err = keys.DataKey(ctx, s.keys, s.store, auditKeyID); err != nil {
 		return err
 	}
 	return s.store.UseAuditKey(ctx, s.auditKey)
+}
+
+// openKeepers opens the keepers, and makes a missing key file unless the installation is in
+// use.
+func (s *system) openKeepers(ctx context.Context, inUse bool) (err error) {
+	s.keys, err = keys.Open(ctx, keys.Options{
+		Keeper: s.config.Keeper.URL, Previous: s.config.Keeper.Previous, KeyFile: s.config.Keeper.File, InUse: inUse, Logger: s.log,
+	})
+	if err == nil {
+		s.onClose(func(context.Context) error { return s.keys.Close() })
+	}
+	return err
 }
 
 func (s *system) openPlugins(ctx context.Context) error {
