@@ -19,6 +19,7 @@ type Downloads struct {
 	Workflows Workflows
 	Refusals  *Refusals
 	Limits    MintLimits
+	HeldUp    func() error // why no file may be delivered now; nil if nothing holds files up
 	Clock     Clock
 	Log       *slog.Logger
 

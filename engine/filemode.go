@@ -63,3 +63,12 @@ func CheckTrustedFiles(paths ...string) error {
 	}
 	return nil
 }
+
+// SyncFolder returns when the names in a folder are on disk.
+func SyncFolder(path string) error {
+	folder, err := os.Open(path) //nolint:gosec // the operator names the folder
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}

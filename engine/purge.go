@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -18,13 +19,17 @@ import (
 // verified. First it appends entries that restate what the log says of the documents that
 // no later entry mentions. Then it archives the part, and appends the entry that says up
 // to which number, and of which hash, entries are deleted. Only then it deletes them. What
-// a crash leaves undone is done by a later run. All fields but Archive must be set.
+// a crash leaves undone is done by a later run. All fields but
+// Archive and Sent must be set.
 type AuditPurge struct {
 	Store   AuditPurgeStore
 	Key     []byte       // the audit key
 	Archive AuditArchive // nil if entries are not archived
-	Clock   Clock
-	Log     *slog.Logger
+	// Sent returns what each receiver of audit entries has of the chains. What one of them
+	// does not have yet is not deleted.
+	Sent  func(ctx context.Context) ([]map[string]AuditHead, error)
+	Clock Clock
+	Log   *slog.Logger
 
 	mu       sync.Mutex
 	next     map[string]time.Time // when each chain is looked at again
@@ -74,8 +79,18 @@ func (p *AuditPurge) Run(ctx context.Context, ages RetentionAges, beat func()) (
 	if err != nil {
 		return 0, fmt.Errorf("purge the audit log: list projects: %w", err)
 	}
+	var sent []map[string]AuditHead
+	if p.Sent != nil {
+		if sent, err = p.Sent(ctx); err != nil {
+			return 0, fmt.Errorf("purge the audit log: %w", err)
+		}
+	}
 	for _, chain := range slices.Sorted(maps.Keys(chains)) {
-		n, err := p.purge(ctx, chain, ages, beat)
+		last := int64(math.MaxInt64)
+		for _, heads := range sent {
+			last = min(last, heads[chain].Seq)
+		}
+		n, err := p.purge(ctx, chain, last, ages, beat)
 		deleted += n
 		if ctx.Err() != nil {
 			return deleted, ctx.Err()
@@ -95,9 +110,9 @@ func (p *AuditPurge) fail(ctx context.Context, chain string, err error) {
 	p.Log.ErrorContext(ctx, "an audit chain could not be purged", "chain", chain, "error", err)
 }
 
-// purge completes the latest cut of a chain, and cuts it again if a day has passed. It
-// looks at a chain once a day.
-func (p *AuditPurge) purge(ctx context.Context, chain string, ages RetentionAges, beat func()) (deleted int, err error) {
+// purge completes the latest cut of a chain, and cuts it again, up to the entry last, if a
+// day has passed. It looks at a chain once a day.
+func (p *AuditPurge) purge(ctx context.Context, chain string, last int64, ages RetentionAges, beat func()) (deleted int, err error) {
 	now := p.Clock()
 	if !p.due(chain, now) {
 		return 0, nil
@@ -126,7 +141,7 @@ func (p *AuditPurge) purge(ctx context.Context, chain string, ages RetentionAges
 	}
 	for more := true; more; {
 		v := &Verifier{Store: p.Store, Key: p.Key, Ages: ages, Clock: p.Clock}
-		c := &cutting{AuditPurge: p, comparison: v.comparison(chain), from: from, before: now.Add(-ages.Audit), beat: beat}
+		c := &cutting{AuditPurge: p, comparison: v.comparison(chain), from: from, before: now.Add(-ages.Audit), last: last, beat: beat}
 		c.whole = true
 		next, err := c.cut(ctx)
 		if err != nil {
@@ -177,6 +192,7 @@ type cutting struct {
 	*comparison
 	from   cut
 	before time.Time // of the entries to delete
+	last   int64     // that may be deleted
 	beat   func()
 
 	head     AuditHead // of the chain when its documents were collected
@@ -263,7 +279,7 @@ func (c *cutting) read(ctx context.Context) error {
 // later entry mentions. An entry about a document that retention deletes by its age stays
 // as long as the document, with all that follow it: a request and a token may end late.
 func (c *cutting) choose(ctx context.Context) (documents []DocumentDigest, err error) {
-	last := c.outsideRestatements(c.through.Seq)
+	last := c.outsideRestatements(min(c.through.Seq, c.last))
 	held, failure := int64(0), error(nil)
 	type mentioned struct {
 		DocumentDigest

@@ -44,6 +44,11 @@ func (d *Downloads) Redeem(ctx context.Context, f RedeemRequest) (*File, error) 
 	if err != nil {
 		return nil, err
 	}
+	if d.HeldUp != nil {
+		if err := d.HeldUp(); err != nil {
+			return nil, d.failed(ctx, token, f, err)
+		}
+	}
 	file, err := d.render(ctx, token, format, f, &of)
 	if err != nil {
 		return nil, d.failed(ctx, token, f, err)

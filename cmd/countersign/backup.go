@@ -126,7 +126,7 @@ func makeBackup(cmd *cobra.Command, config Config, o backupOptions, to []age.Rec
 		return err
 	}
 	if r.File != "-" {
-		if err := syncFolder(filepath.Dir(r.File)); err != nil {
+		if err := engine.SyncFolder(filepath.Dir(r.File)); err != nil {
 			return err
 		}
 	}

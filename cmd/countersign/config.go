@@ -45,6 +45,7 @@ type Config struct {
 	Policies      PoliciesConfig      `koanf:"policies"`
 	Keeper        KeeperConfig        `koanf:"keeper"`
 	Anchor        AnchorConfig        `koanf:"anchor"`
+	Audit         AuditConfig         `koanf:"audit"`
 	MongoDB       MongoDBConfig       `koanf:"mongodb"`
 	Temporal      TemporalConfig      `koanf:"temporal"`
 	Retention     RetentionConfig     `koanf:"retention"`

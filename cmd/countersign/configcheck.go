@@ -50,7 +50,7 @@ func (c *Config) wrong() (errs []error) {
 		refuse(limits[name] < 1, "limits."+name+" must be at least 1")
 	}
 	for _, err := range []error{
-		api.CheckPublicURL(c.PublicURL, c.TLS.CertFile != ""), api.CheckTrustedProxies(c.TrustedProxies), c.TLS.check(c.PublicURL), c.Retention.ages().Check(),
+		api.CheckPublicURL(c.PublicURL, c.TLS.CertFile != ""), api.CheckTrustedProxies(c.TrustedProxies), c.TLS.check(c.PublicURL), c.Retention.ages().Check(), c.Audit.check(),
 	} {
 		if err != nil {
 			errs = append(errs, err)

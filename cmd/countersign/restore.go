@@ -317,16 +317,7 @@ func (s *system) putIntoPlace(path string) error {
 	if err := os.Rename(path, to); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(to))
-}
-
-// syncFolder returns when the names in a folder are on disk.
-func syncFolder(path string) error {
-	folder, err := os.Open(path) //nolint:gosec // the operator names the folder
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return engine.SyncFolder(filepath.Dir(to))
 }
 
 // checkOwner returns an error if a folder belongs to another user, who could not read what

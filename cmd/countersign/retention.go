@@ -13,7 +13,7 @@ import (
 // openRetention makes what deletes what has been kept long enough. The settings of the
 // node that started last apply, so each node can purge the audit log.
 func (s *system) openRetention(ctx context.Context) (*engine.Retention, error) {
-	purge := &engine.AuditPurge{Store: s.store, Key: s.auditKey, Clock: engine.SystemClock, Log: s.log}
+	purge := &engine.AuditPurge{Store: s.store, Key: s.auditKey, Sent: s.forwardings.sent, Clock: engine.SystemClock, Log: s.log}
 	if url := s.config.Retention.Archive; url != "" {
 		// The token is no setting: every setting is also a flag, and arguments are public.
 		archive, err := anchor.OpenArchive(ctx, url, os.Getenv("COUNTERSIGN_ARCHIVE_TOKEN"))

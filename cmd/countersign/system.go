@@ -42,6 +42,7 @@ type system struct {
 	verifier      *engine.Verifier
 	anchors       *engine.Anchors
 	nodes         *engine.Nodes
+	forwardings   forwardings
 	host          *host.Host
 	policy        *policies.Evaluator
 	metrics       *prometheus.Registry
@@ -271,12 +272,15 @@ func (s *system) startUseCases(ctx context.Context) error {
 	if err := s.compareNodes(ctx); err != nil {
 		return err
 	}
+	if err := s.forwardAudit(); err != nil {
+		return err
+	}
 	refusals := &engine.Refusals{Store: s.store, Clock: engine.SystemClock, Log: s.log}
 	s.runUntilClose(refusals.Run)
 	s.downloads = &engine.Downloads{
 		Store: s.store, Formats: s.host, Keys: s.keys, Policy: s.policy, Workflows: s.workflows,
 		Refusals: refusals, Limits: engine.MintLimits{LiveTokens: s.config.Limits.LiveTokens, WaitingRequests: s.config.Limits.WaitingRequests},
-		Clock: engine.SystemClock, Log: s.log,
+		HeldUp: s.heldUp, Clock: engine.SystemClock, Log: s.log,
 	}
 	s.admin = &engine.Admin{Store: s.store, Keys: s.keys, Passwords: &passwords.Passwords{}, Plugins: s.host, Clock: engine.SystemClock}
 	s.signIns = &engine.Authentication{

@@ -55,15 +55,21 @@ func (c TemporalConfig) apiKey(context.Context) (string, error) {
 }
 
 func (c TemporalConfig) tlsConfig() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}
+	return clientTLS("temporal", c.CAFile, c.CertFile, c.KeyFile, c.ServerName)
+}
+
+// clientTLS makes a client's configuration from the files of the settings in a group. Any
+// of them may be "".
+func clientTLS(group, caFile, certFile, keyFile, serverName string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: serverName}
 	var err error
-	if c.CAFile != "" {
-		if config.RootCAs, err = readAuthorities("temporal.ca_file", c.CAFile); err != nil {
+	if caFile != "" {
+		if config.RootCAs, err = readAuthorities(group+".ca_file", caFile); err != nil {
 			return nil, err
 		}
 	}
-	if c.CertFile != "" {
-		pair, err := readPair("temporal.cert_file", c.CertFile, "temporal.key_file", c.KeyFile)
+	if certFile != "" {
+		pair, err := readPair(group+".cert_file", certFile, group+".key_file", keyFile)
 		if err != nil {
 			return nil, err
 		}

@@ -49,11 +49,7 @@ func (f file) write(_ context.Context, _ string, text io.Reader) (err error) {
 	if err := pending.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
-	dir, err := os.Open(folder) //nolint:gosec // the operator names the file
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return engine.SyncFolder(folder)
 }
 
 func (f file) in(name string) place { return file(filepath.Join(string(f), name)) }

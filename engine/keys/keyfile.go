@@ -96,13 +96,5 @@ func CreateKeyFile(path string) (err error) {
 	if err := os.Link(file.Name(), path); err != nil {
 		return err
 	}
-	return syncFolder(folder)
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return engine.SyncFolder(folder)
 }

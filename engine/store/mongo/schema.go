@@ -34,6 +34,8 @@ const (
 	targetsName         = "notification_targets"
 	dataKeysName        = "data_keys"
 	nodesName           = "nodes"
+	turnsName           = "audit_turns"
+	forwardedName       = "audit_forwarded"
 	schemaName          = "schema"
 )
 
@@ -78,6 +80,7 @@ var indexes = []index{
 	{approvalsName, []string{"request_id"}, true},
 	{tokensName, []string{"project_id", "kind", "-issued_at", "-_id"}, false},
 	{tokensName, []string{"expires_at", "_id"}, false},
+	{forwardedName, []string{"receiver"}, false},
 	{waitingName, []string{"entry.project_id", "order"}, false},
 	{auditName, []string{"ref"}, true},
 	{auditName, []string{"project_id", "-seq"}, true},

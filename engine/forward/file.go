@@ -1,0 +1,146 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign-dev/countersign/engine"
+)
+
+// File writes entries into a file, one on each line. A file that has reached MaxSize bytes
+// is renamed: the time is added to its name. Of renamed files the newest Keep stay. Next
+// to the file, Path.position keeps how much of it counts: what a process wrote that was
+// killed before it could store that is cut off, and written again. So the file and those
+// before it have each entry once. All fields must be set. Use Positions with it.
+type File struct {
+	Path      string
+	MaxSize   int64
+	Keep      int
+	Encode    Encoding
+	Clock     engine.Clock
+	Positions FilePositions
+}
+
+// FilePositions are the positions of a [File].
+type FilePositions struct {
+	PositionFile
+	size int64 // of the file with all that was received
+}
+
+// NewFile returns a receiver that writes to the path.
+func NewFile(path string, maxSize int64, keep int, encode Encoding, clock engine.Clock) *File {
+	return &File{Path: path, MaxSize: maxSize, Keep: keep, Encode: encode, Clock: clock, Positions: FilePositions{PositionFile: PositionFile{Path: path + ".position"}}}
+}
+
+// Size is how much of the file counts, in bytes.
+func (p *FilePositions) Size() (int64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	stored, err := p.read()
+	return stored.Size, err
+}
+
+// SetForwarded implements [engine.ForwardingPositions].
+func (p *FilePositions) SetForwarded(_ context.Context, _ string, heads map[string]engine.AuditHead) error {
+	return p.change(func(stored *position) {
+		for chain, head := range heads {
+			stored.Heads[chain] = head
+		}
+		stored.Size = p.size
+	})
+}
+
+// Receive implements [engine.AuditReceiver].
+func (f *File) Receive(_ context.Context, entries []engine.AuditEntry) (err error) {
+	text, err := f.Encode.lines(entries)
+	if err != nil {
+		return err
+	}
+	size, err := f.prepare()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(f.Path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	if err := out.Truncate(size); err != nil {
+		return err
+	}
+	if _, err := out.WriteAt(text, size); err != nil {
+		return err
+	}
+	f.Positions.size = size + int64(len(text))
+	return out.Sync()
+}
+
+// prepare returns how much of the file counts. It renames a file that is large enough.
+func (f *File) prepare() (size int64, err error) {
+	counts, err := f.Positions.Size()
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Lstat(f.Path)
+	switch {
+	case errors.Is(err, os.ErrNotExist): // it was renamed, by this program or another
+		err = nil
+	case err != nil:
+		return 0, err
+	case !info.Mode().IsRegular():
+		return 0, fmt.Errorf("%s is not a regular file", f.Path)
+	default:
+		size = min(counts, info.Size()) // smaller if another program truncated it
+	}
+	if size >= f.MaxSize {
+		if err := f.rename(size); err != nil {
+			return 0, err
+		}
+		size = 0
+	}
+	if size != counts {
+		err = f.Positions.change(func(stored *position) { stored.Size = size })
+	}
+	return size, err
+}
+
+func (f *File) rename(size int64) error {
+	if err := os.Truncate(f.Path, size); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Path, f.Path+"."+f.Clock().UTC().Format(renamedAt)); err != nil {
+		return err
+	}
+	return errors.Join(engine.SyncFolder(filepath.Dir(f.Path)), f.removeOld())
+}
+
+// renamedAt is the layout of the time in a renamed file's name, which sorts as text.
+const renamedAt = "20060102T150405.000000000Z"
+
+func (f *File) removeOld() error {
+	folder := filepath.Dir(f.Path)
+	files, err := os.ReadDir(folder) // sorted by name
+	if err != nil {
+		return err
+	}
+	files = slices.DeleteFunc(files, func(file os.DirEntry) bool {
+		at, ours := strings.CutPrefix(file.Name(), filepath.Base(f.Path)+".")
+		_, err := time.Parse(renamedAt, at)
+		return !ours || err != nil
+	})
+	for _, file := range files[:max(0, len(files)-f.Keep)] {
+		if err := os.Remove(filepath.Join(folder, file.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// String implements [engine.AuditReceiver].
+func (f *File) String() string { return "file " + f.Path }

@@ -1,0 +1,305 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Forwarding sends the audit log to a receiver outside the installation: each chain from
+// its first entry on, in order. It goes on where the receiver acknowledged last. An entry
+// whose acknowledgement was lost is sent again, with the same number and hash. One node of
+// an installation sends at a time. All fields but Record must be set; then call Run.
+type Forwarding struct {
+	Name      string // of the receiver, in positions, metrics and logs
+	Receiver  AuditReceiver
+	Positions ForwardingPositions
+	Store     ForwardingStore
+	Node      string // the id of this node
+	Clock     Clock
+	Log       *slog.Logger
+
+	// These belong to Run.
+	mine    bool // whether it is this node's turn
+	renewed time.Time
+	heads   map[string]AuditHead // what the receiver has of each chain
+	chains  []string
+	listed  time.Time
+
+	mu     sync.Mutex
+	status ForwardingStatus
+}
+
+// AuditReceiver takes entries of the audit log.
+type AuditReceiver interface {
+	// Receive returns nil when the receiver has acknowledged every entry.
+	Receive(ctx context.Context, entries []AuditEntry) error
+	// String names the receiver for people, without credentials.
+	String() string
+}
+
+// ForwardingStore is what [Forwarding] reads; [Store] documents the methods.
+type ForwardingStore interface {
+	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]AuditEntry, error)
+	AuditNews(ctx context.Context, after map[string]int64, limit int) ([]AuditEntry, error)
+	Projects(ctx context.Context, memberID string, page Page) ([]Project, string, error)
+}
+
+// ForwardingPositions keeps how far receivers have the audit log.
+type ForwardingPositions interface {
+	// TakeForwardingTurn gives a node its turn to send to a receiver, or renews it, unless
+	// it is another node's turn at the time now. It returns the turn that is stored then.
+	TakeForwardingTurn(ctx context.Context, want ForwardingTurn, now time.Time) (ForwardingTurn, error)
+	// Forwarded returns the last entry that a receiver has of each chain.
+	Forwarded(ctx context.Context, receiver string) (map[string]AuditHead, error)
+	// SetForwarded stores the last entries of some chains. A later one that is stored stays.
+	SetForwarded(ctx context.Context, receiver string, heads map[string]AuditHead) error
+	// ForgetForwarded has a chain sent again from its beginning.
+	ForgetForwarded(ctx context.Context, receiver, chain string) error
+}
+
+// ForwardingTurn says which node sends to a receiver, and until when. CaughtUp is the time
+// up to which the receiver has everything that had its number then.
+type ForwardingTurn struct {
+	Receiver string    `json:"receiver"`
+	Node     string    `json:"node"`
+	Until    time.Time `json:"until"`
+	CaughtUp time.Time `json:"caught_up"`
+}
+
+// ForwardingStatus is how forwarding goes. CaughtUp is as in [ForwardingTurn], or the time
+// of the start if that is later. Lost counts entries that were deleted before they were
+// sent, Failures what did not succeed; Problem is why the last attempt failed, or "".
+type ForwardingStatus struct {
+	CaughtUp   time.Time
+	Sent, Lost int64
+	Failures   int64
+	Problem    string
+}
+
+const (
+	forwardEvery    = time.Second      // between two looks at chains that have nothing new
+	forwardPauseMax = 30 * time.Second // between two attempts
+	forwardBatch    = 200              // entries that are sent at once
+	forwardChains   = 500              // chains that one query looks at
+	forwardWithin   = 30 * time.Second // for one batch, or one query
+	forwardList     = 10 * time.Second // between two looks for new chains
+	turnRenewed     = 5 * time.Second
+	turnLife        = 2 * forwardWithin
+)
+
+// errNotMyTurn says that another node sends.
+var errNotMyTurn = errors.New("it is another node's turn")
+
+// Run sends until ctx ends, and then lets another node take its turn.
+func (f *Forwarding) Run(ctx context.Context) {
+	f.note(func(s *ForwardingStatus) { s.CaughtUp = f.Clock() })
+	pause := forwardEvery
+	for {
+		err := f.round(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err == nil || errors.Is(err, errNotMyTurn):
+			f.succeeded(ctx)
+			pause = forwardEvery
+		default:
+			f.failed(ctx, err)
+			pause = min(2*pause, forwardPauseMax)
+		}
+		select {
+		case <-time.After(pause):
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	if f.mine {
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
+		defer cancel()
+		f.renewed = time.Time{}
+		_ = f.takeTurn(ending, 0) // otherwise, it ends soon
+	}
+}
+
+// Status is safe for concurrent use, as is Delay.
+func (f *Forwarding) Status() ForwardingStatus {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status
+}
+
+// Delay is for how long the receiver has not had everything.
+func (f *Forwarding) Delay() time.Duration { return max(0, f.Clock().Sub(f.Status().CaughtUp)) }
+
+func (f *Forwarding) note(change func(*ForwardingStatus)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(&f.status)
+}
+
+func (f *Forwarding) succeeded(ctx context.Context) {
+	if f.Status().Problem != "" {
+		f.Log.InfoContext(ctx, "audit entries are sent again", "receiver", f.Receiver.String())
+	}
+	f.note(func(s *ForwardingStatus) { s.Problem = "" })
+}
+
+// failed logs a problem when it begins.
+func (f *Forwarding) failed(ctx context.Context, err error) {
+	if f.Status().Problem != err.Error() {
+		f.Log.ErrorContext(ctx, "audit entries could not be sent; they are kept and sent again later", "receiver", f.Receiver.String(), "error", err)
+	}
+	f.note(func(s *ForwardingStatus) { s.Failures++; s.Problem = err.Error() })
+}
+
+// round sends everything that has a number now.
+func (f *Forwarding) round(ctx context.Context) error {
+	began := f.Clock()
+	if err := f.takeTurn(ctx, turnLife); err != nil {
+		return err
+	}
+	if began.Sub(f.listed) >= forwardList {
+		if err := f.listChains(ctx); err != nil {
+			return fmt.Errorf("list the audit chains: %w", err)
+		}
+		f.listed = began
+	}
+	for chains := range slices.Chunk(f.chains, forwardChains) {
+		for more := true; more; {
+			sent, err := f.sendBatch(ctx, chains)
+			if err != nil {
+				return err
+			}
+			more = sent == forwardBatch
+		}
+	}
+	f.note(func(s *ForwardingStatus) { s.CaughtUp = began })
+	return nil
+}
+
+// takeTurn makes sure that it is this node's turn to send for the time of life.
+func (f *Forwarding) takeTurn(ctx context.Context, life time.Duration) error {
+	now := f.Clock()
+	if f.mine && now.Sub(f.renewed) < turnRenewed {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, forwardWithin)
+	defer cancel()
+	turn, err := f.Positions.TakeForwardingTurn(ctx, ForwardingTurn{f.Name, f.Node, now.Add(life), f.Status().CaughtUp}, now)
+	if err != nil {
+		f.mine = false
+		return fmt.Errorf("take the turn to send audit entries: %w", err)
+	}
+	had := f.mine
+	f.mine, f.renewed = turn.Node == f.Node, now
+	switch {
+	case !f.mine:
+		f.note(func(s *ForwardingStatus) { s.CaughtUp = turn.CaughtUp })
+		return errNotMyTurn
+	case !had && life > 0:
+		if err := f.resume(ctx); err != nil {
+			f.mine = false
+			return err
+		}
+	}
+	return nil
+}
+
+// resume reads how far the receiver has each chain. If a chain does not have that entry,
+// because an older database was restored, the receiver gets it from the beginning.
+func (f *Forwarding) resume(ctx context.Context) (err error) {
+	if f.heads, err = f.Positions.Forwarded(ctx, f.Name); err != nil {
+		return fmt.Errorf("read how far audit entries were sent: %w", err)
+	}
+	for chain, head := range f.heads {
+		next, err := f.Store.AuditAfter(ctx, chain, head.Seq-1, 1)
+		if err != nil {
+			return fmt.Errorf("compare the audit log with what was sent: %w", err)
+		}
+		if len(next) > 0 && follows(next[0], head) {
+			continue
+		}
+		f.Log.WarnContext(ctx, "an audit chain is not the one that was sent before, so it is sent from its beginning: the database was restored or changed", "chain", chain, "receiver", f.Receiver.String())
+		if err := f.Positions.ForgetForwarded(ctx, f.Name, chain); err != nil {
+			return err
+		}
+		delete(f.heads, chain)
+	}
+	return nil
+}
+
+// follows reports whether an entry is the head, follows it, or comes after entries that
+// were deleted by their age.
+func follows(e AuditEntry, head AuditHead) bool {
+	switch e.Seq {
+	case head.Seq:
+		return e.Hash == head.Hash
+	case head.Seq + 1:
+		return e.PrevHash == head.Hash
+	}
+	return true
+}
+
+func (f *Forwarding) listChains(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, forwardWithin)
+	defer cancel()
+	chains := []string{SystemChain}
+	err := eachProject(ctx, f.Store, func(p Project) error {
+		chains = append(chains, p.ID)
+		return nil
+	})
+	if err == nil {
+		f.chains = chains
+	}
+	return err
+}
+
+// sendBatch sends what is new in some chains, and returns how many entries that was.
+func (f *Forwarding) sendBatch(ctx context.Context, chains []string) (int, error) {
+	if err := f.takeTurn(ctx, turnLife); err != nil {
+		return 0, err
+	}
+	after := map[string]int64{}
+	for _, chain := range chains {
+		after[chain] = f.heads[chain].Seq
+	}
+	ctx, cancel := context.WithTimeout(ctx, forwardWithin)
+	defer cancel()
+	entries, err := f.Store.AuditNews(ctx, after, forwardBatch)
+	if err != nil {
+		return 0, fmt.Errorf("read audit entries to send: %w", err)
+	}
+	if len(entries) == 0 {
+		return 0, nil
+	}
+	if err := f.Receiver.Receive(ctx, entries); err != nil {
+		return 0, fmt.Errorf("send audit entries to %s: %w", f.Receiver, err)
+	}
+	heads := map[string]AuditHead{}
+	for _, e := range entries {
+		f.countLost(ctx, e, after[e.ProjectID])
+		after[e.ProjectID] = e.Seq
+		heads[e.ProjectID] = AuditHead{e.Seq, e.Hash}
+	}
+	if err := f.Positions.SetForwarded(ctx, f.Name, heads); err != nil {
+		return 0, fmt.Errorf("store how far audit entries were sent: %w", err)
+	}
+	for chain, head := range heads {
+		f.heads[chain] = head
+	}
+	f.note(func(s *ForwardingStatus) { s.Sent += int64(len(entries)) })
+	return len(entries), nil
+}
+
+// countLost counts the entries between two that were sent. What was deleted before
+// anything was sent is not lost: the receiver is new.
+func (f *Forwarding) countLost(ctx context.Context, e AuditEntry, before int64) {
+	if lost := e.Seq - before - 1; before > 0 && lost > 0 {
+		f.Log.ErrorContext(ctx, "audit entries were deleted before they were sent", "receiver", f.Receiver.String(), "chain", e.ProjectID, "entries", lost)
+		f.note(func(s *ForwardingStatus) { s.Lost += lost })
+	}
+}
