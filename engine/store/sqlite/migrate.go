@@ -14,13 +14,22 @@ var schema string
 // migrations lead from an empty database to today's schema; user_version counts
 // those that were applied. Add new ones at the end, and never change one that was
 // released.
-var migrations = []string{schema, unendedRequests, gramsSchema, eventTimes}
+var migrations = []string{schema, unendedRequests, gramsSchema, eventTimes, installationCounts}
 
 // unendedRequests finds the requests that have not ended without those that have.
 const unendedRequests = "CREATE INDEX requests_unended ON download_requests (created_at, id) WHERE ended_at IS NULL"
 
 // eventTimes finds the oldest events of all certificates.
 const eventTimes = "CREATE INDEX events_time ON certificate_events (time)"
+
+// ends is when a certificate's validity ends, in seconds since 1970. A document that
+// somebody has made unreadable has none.
+const ends = "iif(json_valid(doc), unixepoch(json_extract(doc, '$.not_after')), NULL)"
+
+// installationCounts finds the pending approvals and the certificates that end, of all
+// projects.
+const installationCounts = "CREATE INDEX approvals_pending ON approval_requests (created_at) WHERE status = 'pending';" +
+	"CREATE INDEX certificates_ends ON certificates (" + ends + ")"
 
 // migrate applies the missing migrations, each in a transaction of its own, and
 // checks that writes to the database are durable.
