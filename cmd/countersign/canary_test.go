@@ -70,9 +70,10 @@ func TestSecretsAreNowhereInClear(t *testing.T) {
 	base := t.TempDir()
 	temp := filepath.Join(base, "tmp")
 	noError(t, os.Mkdir(temp, 0o700))
-	s := start(t, binary(t), filepath.Join(base, "data"), "TMPDIR="+temp)
+	traces := startCollector(t)
+	s := start(t, binary(t), filepath.Join(base, "data"), append(traces.settings(t), "TMPDIR="+temp)...)
 	s.allow(true)
-	canaries := s.everyPath()
+	canaries := append(s.everyPath(), canary{"credential for the collector", []byte(traces.credential)})
 	for name, key := range s.boot.APIKeys {
 		canaries = append(canaries, canary{"API key of the " + name, []byte(key)})
 	}
@@ -80,6 +81,7 @@ func TestSecretsAreNowhereInClear(t *testing.T) {
 	searchFiles(t, base, canaries) // while it runs: write-ahead logs, sockets' folders
 	s.stop()
 	searchFiles(t, base, canaries)
+	traces.search(canaries)
 	archive := filepath.Join(base, "archive")
 	noError(t, os.Mkdir(archive, 0o700))
 	s.purge(archive)
