@@ -122,6 +122,7 @@ type Store interface {
 	policyReader
 	downloadRequestReader
 	approvalReader
+	installationReader
 	tokenReader
 	targetReader
 	auditReader
