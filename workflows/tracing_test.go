@@ -82,6 +82,9 @@ func TestTraceOfAWorkflow(t *testing.T) {
 		noError(t, err)
 		h.Events = append(h.Events, event)
 	}
+	if !h.Events[0].GetWorkflowExecutionStartedEventAttributes().GetEagerExecutionAccepted() {
+		t.Error("the workflow was not started eagerly")
+	}
 	if n := checkHeaders(t, h.ProtoReflect()); n == 0 {
 		t.Error("the history has no header, so nothing was checked")
 	}
