@@ -34,6 +34,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/countersign-dev/countersign/api/http1"
 	"github.com/countersign-dev/countersign/api/stream"
@@ -103,7 +105,9 @@ type Options struct {
 	Ready []Check
 	// Registry holds the metrics that OperatorServer shows; a new one by default.
 	Registry *prometheus.Registry
-	Log      *slog.Logger
+	// Traces makes the traces of requests; none by default.
+	Traces trace.TracerProvider
+	Log    *slog.Logger
 	// Version is shown in the OpenAPI document.
 	Version string
 }
@@ -118,6 +122,7 @@ type Store interface {
 	policyReader
 	downloadRequestReader
 	approvalReader
+	installationReader
 	tokenReader
 	targetReader
 	auditReader
@@ -195,6 +200,9 @@ func New(o Options) (*Server, error) {
 		o.Registry = prometheus.NewRegistry()
 	}
 	s.options.Registry = o.Registry
+	if o.Traces == nil {
+		s.options.Traces = noop.NewTracerProvider()
+	}
 	var err error
 	if s.unknownTokens, err = newLimiter[netip.Prefix](o.UnknownTokensPerMinute); err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -18,6 +20,7 @@ type call struct {
 	route    string // pattern of the path, for logs: the path itself may hold a token
 	base     string // scheme and host under which the caller reaches the server
 	prefetch bool
+	span     trace.Span
 	sender
 	engine.Caller
 	csrfToken   string // of the caller's session
@@ -33,7 +36,7 @@ func callOf(ctx context.Context) *call {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		return c
 	}
-	return &call{}
+	return &call{span: noop.Span{}}
 }
 
 const (
@@ -46,7 +49,7 @@ var requestIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
 // begin makes the call of a request. It keeps an id that the caller sends if the
 // id is safe to write to a log.
 func (s *Server) begin(c *fiber.Ctx) *call {
-	k := &call{id: c.Get(requestIDHeader), route: "unmatched", base: s.options.PublicURL, prefetch: isPrefetch(c)}
+	k := &call{id: c.Get(requestIDHeader), route: "unmatched", base: s.options.PublicURL, prefetch: isPrefetch(c), span: noop.Span{}}
 	if !requestIDs.MatchString(k.id) {
 		k.id = strings.ToLower(rand.Text())
 	}

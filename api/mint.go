@@ -8,6 +8,7 @@ import (
 
 	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/tracing"
 )
 
 type mintInput struct {
@@ -48,6 +49,7 @@ func (s *Server) mint(ctx context.Context, k *call, in *mintInput) (*mintOutput,
 		countOutcome(s.metrics.mints, "", err)
 		return nil, err
 	}
+	k.span.SetAttributes(tracing.Format.String(minted.Request.Format)) // a format that exists, unlike the one asked for
 	if minted.Replayed {
 		countOutcome(s.metrics.mints, "replayed", nil)
 		r := toRequest(minted.Request)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/tracing"
 )
 
 // headers are sent with every answer: no answer may be cached or framed, and an
@@ -49,7 +51,8 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	k := s.begin(c)
 	s.setHeaders(c, k)
 	var err error
-	if !slices.Contains(probes, c.Path()) { // load balancers name the host as they like
+	if !slices.Contains(probes, c.Path()) { // load balancers name the host as they like, and nobody reads their traces
+		_, k.span = tracing.Call(context.Background(), s.options.Traces, c.Get("traceparent"))
 		err = s.checkHost(k.sender)
 	}
 	if err == nil {
@@ -61,11 +64,16 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	// A duration needs the monotonic clock; the injected clock returns only the time of day.
 	status, took := c.Response().StatusCode(), time.Since(c.Context().Time())
 	s.metrics.served(c.Method(), k.route, status, took)
+	tracing.Answered(k.span, c.Method(), k.route, status)
 	level := slog.LevelInfo
 	if slices.Contains(probes, k.route) {
 		level = slog.LevelDebug // machines ask every few seconds
 	}
-	s.log.Log(c.UserContext(), level, "request", "request_id", k.id, "method", c.Method(), "route", k.route,
+	log := s.log
+	if k.span.SpanContext().IsSampled() {
+		log = log.With("trace_id", k.span.SpanContext().TraceID())
+	}
+	log.Log(c.UserContext(), level, "request", "request_id", k.id, "method", c.Method(), "route", k.route,
 		"status", status, "duration", took, "ip", k.IP)
 	return nil
 }
@@ -89,6 +97,7 @@ func (s *Server) answerError(c *fiber.Ctx, k *call, err error) {
 		err = ofFiber(e)
 	}
 	p := problemOf(err, k.id)
+	k.span.SetAttributes(tracing.Code.String(p.Code))
 	if p.Code == string(codeInternal) {
 		s.log.Error("request failed", "request_id", k.id, "route", k.route, "error", err)
 	}

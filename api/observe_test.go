@@ -249,7 +249,7 @@ func TestMetrics(t *testing.T) {
 		`countersign_redemptions_total{outcome="consumed"} 1`, `countersign_redemptions_total{outcome="token_consumed"} 1`,
 		`countersign_http_requests_total{method="GET",route="/api/v1/downloads/{token}",status="200"} 1`,
 		`countersign_http_requests_total{method="GET",route="unmatched",status="404"} 1`,
-		"countersign_audit_waiting 0\n", "countersign_audit_waiting_seconds 0\n",
+		"countersign_audit_waiting 0\n", "countersign_audit_waiting_seconds 0\n", "countersign_approvals_pending 0\n", "countersign_approvals_pending_seconds 0\n",
 		`countersign_http_request_duration_seconds_bucket{method="POST",route="/api/v1/projects/{pid}/certificates/{cid}/downloads"`,
 	} {
 		if !strings.Contains(text, want) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/tracing"
 )
 
 // tokenReader reads the record of download tokens.
@@ -81,6 +82,7 @@ func (s *Server) redeem(ctx context.Context, k *call, token engine.Secret) (*fil
 	if err != nil {
 		return nil, s.countUnknown(k, err)
 	}
+	k.span.SetAttributes(tracing.Format.String(file.Format))
 	return &fileOutput{func(hc huma.Context) { send(humafiber.Unwrap(hc), file) }}, nil
 }
 

@@ -11,9 +11,11 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/tracing"
 )
 
 const base = "/api/v1"
@@ -87,10 +89,12 @@ func (s *Server) guard(e endpoint) func(huma.Context, func(huma.Context)) {
 		ctx, cancel := e.load.limit(hc.Context())
 		defer cancel()
 		k := callOf(ctx)
+		ctx = trace.ContextWithSpan(ctx, k.span)
 		k.route = e.path
 		leave, err := s.lanes[e.load].enter(ctx)
 		if err != nil {
 			p := problemOf(err, k.id)
+			k.span.SetAttributes(tracing.Code.String(p.Code))
 			s.answer(c, huma.ErrorWithHeaders(p, headersOf(p)))
 			return
 		}
@@ -102,6 +106,9 @@ func (s *Server) guard(e endpoint) func(huma.Context, func(huma.Context)) {
 		if err != nil {
 			s.answer(c, s.refusal(ctx, k, e, err))
 			return
+		}
+		if k.Project.ID != "" { // that of the path was found
+			k.span.SetAttributes(tracing.Project.String(k.Project.ID))
 		}
 		c.Request().Header.SetContentType(fiber.MIMEApplicationJSON)
 		c.Request().Header.Del(fiber.HeaderAccept) // every endpoint has one form of answer
@@ -132,6 +139,7 @@ func (s *Server) refusal(ctx context.Context, k *call, e endpoint, err error) er
 		s.recordForbidden(ctx, k, e.refusedAs)
 	}
 	p := problemOf(err, k.id)
+	k.span.SetAttributes(tracing.Code.String(p.Code))
 	if p.Status >= http.StatusInternalServerError {
 		s.log.ErrorContext(ctx, "request failed", "request_id", k.id, "route", k.route, "code", p.Code, "error", err)
 	}

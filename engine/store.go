@@ -151,6 +151,9 @@ type Certificates interface {
 	Certificates(ctx context.Context, projectID, query string, page Page) ([]Certificate, string, error)
 	SealedKey(ctx context.Context, certificateID string) (SealedKey, error)
 	Events(ctx context.Context, q EventQuery) ([]Event, string, error)
+	// CountCertificates counts the certificates of all projects whose validity ends at from
+	// or later and before until, up to a limit. Both are whole seconds.
+	CountCertificates(ctx context.Context, from, until time.Time, limit int) (int, error)
 	// PurgeEvents deletes at most limit events of all certificates from before a time and
 	// returns their number.
 	PurgeEvents(ctx context.Context, before time.Time, limit int) (int, error)
@@ -226,6 +229,9 @@ type ApprovalQuery struct {
 type Approvals interface {
 	Approval(ctx context.Context, projectID, id string) (Approval, error)
 	Approvals(ctx context.Context, q ApprovalQuery) ([]Approval, string, error)
+	// ApprovalsPending counts the pending approvals of all projects, up to a limit, and says
+	// when the first of them was made: the zero time if there is none.
+	ApprovalsPending(ctx context.Context, limit int) (pending int, since time.Time, err error)
 }
 
 // TokenRecord is a token as issued and, once it has ended, its settlement.

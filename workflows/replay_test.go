@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 )
@@ -31,6 +32,7 @@ func TestReplay(t *testing.T) {
 				t.Fatal("it is not among the recordings, which tell its workflow's id")
 			}
 			noError(t, replay(t, recordings[i], past(t, recordings[i])))
+			noError(t, replay(t, recordings[i], past(t, recordings[i]), tracer(t).Interceptors...)) // traces may be turned on at any time
 		})
 	}
 }
@@ -47,11 +49,15 @@ func past(t *testing.T, id string) *history.History {
 }
 
 // replay runs a workflow through a history, by today's code.
-func replay(t *testing.T, id string, h *history.History) error {
+func replay(t *testing.T, id string, h *history.History, interceptors ...interceptor.ClientInterceptor) error {
 	t.Helper()
 	options := Options(client.Options{Namespace: "record"}, testCodec(t))
+	var workers []interceptor.WorkerInterceptor
+	for _, i := range interceptors {
+		workers = append(workers, i.(interceptor.WorkerInterceptor))
+	}
 	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{
-		DataConverter: options.DataConverter, FailureConverter: options.FailureConverter,
+		DataConverter: options.DataConverter, FailureConverter: options.FailureConverter, Interceptors: workers,
 	})
 	noError(t, err)
 	registerWorkflows(replayer)

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/countersign-dev/countersign/engine"
 )
 
 // canary is a secret that is sent through every path and must be found nowhere.
@@ -70,16 +72,20 @@ func TestSecretsAreNowhereInClear(t *testing.T) {
 	base := t.TempDir()
 	temp := filepath.Join(base, "tmp")
 	noError(t, os.Mkdir(temp, 0o700))
-	s := start(t, binary(t), filepath.Join(base, "data"), "TMPDIR="+temp)
+	traces := startCollector(t)
+	sent := filepath.Join(base, "audit.log")
+	s := start(t, binary(t), filepath.Join(base, "data"), append(traces.settings(t), "TMPDIR="+temp, "COUNTERSIGN_AUDIT_FILE_PATH="+sent)...)
 	s.allow(true)
-	canaries := s.everyPath()
+	canaries := append(s.everyPath(), canary{"credential for the collector", []byte(traces.credential)})
 	for name, key := range s.boot.APIKeys {
 		canaries = append(canaries, canary{"API key of the " + name, []byte(key)})
 	}
+	eventually(t, "a download among the audit entries that are sent on", func() bool { return strings.Contains(read(t, sent), engine.ActionCertificateDownloaded) })
 	s.searchProcesses(canaries)
 	searchFiles(t, base, canaries) // while it runs: write-ahead logs, sockets' folders
 	s.stop()
 	searchFiles(t, base, canaries)
+	traces.search(canaries)
 	archive := filepath.Join(base, "archive")
 	noError(t, os.Mkdir(archive, 0o700))
 	s.purge(archive)

@@ -53,6 +53,7 @@ type Config struct {
 	Sessions      SessionsConfig      `koanf:"sessions"`
 	Notifications NotificationsConfig `koanf:"notifications"`
 	Log           LogConfig           `koanf:"log"`
+	Traces        TracesConfig        `koanf:"traces"`
 }
 
 // TLSConfig makes the server speak HTTPS itself.
@@ -153,6 +154,14 @@ type NotificationsConfig struct {
 type LogConfig struct {
 	Level  string `koanf:"level" default:"info" usage:"lowest level that is logged: debug, info, warn or error"`
 	Format string `koanf:"format" default:"text" usage:"text or json"`
+}
+
+// TracesConfig says where traces of calls and workflows go.
+type TracesConfig struct {
+	Endpoint    string  `koanf:"otlp_endpoint" usage:"URL of a collector of OpenTelemetry to which traces are sent by OTLP over HTTP, with its path, such as http://127.0.0.1:4318/v1/traces (default: there are no traces)"`
+	HeadersFile string  `koanf:"headers_file" usage:"file with headers for the collector, such as a credential, one Name: value a line, read again for each request; nobody else may read it"`
+	CAFile      string  `koanf:"ca_file" usage:"certificates of the authorities that the collector's certificate may come from, as PEM (default: the system's)"`
+	Sample      float64 `koanf:"sample" default:"1" usage:"share of calls that are traced, above 0 and up to 1"`
 }
 
 // setting is one leaf of Config.

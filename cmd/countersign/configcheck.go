@@ -49,6 +49,8 @@ func (c *Config) wrong() (errs []error) {
 	for _, name := range slices.Sorted(maps.Keys(limits)) {
 		refuse(limits[name] < 1, "limits."+name+" must be at least 1")
 	}
+	refuse(c.Traces.Endpoint == "" && (c.Traces.HeadersFile != "" || c.Traces.CAFile != ""), "traces.headers_file and traces.ca_file need traces.otlp_endpoint")
+	refuse(!(c.Traces.Sample > 0 && c.Traces.Sample <= 1), "traces.sample must be above 0 and at most 1")
 	for _, err := range []error{
 		api.CheckPublicURL(c.PublicURL, c.TLS.CertFile != ""), api.CheckTrustedProxies(c.TrustedProxies), c.TLS.check(c.PublicURL), c.Retention.ages().Check(), c.Audit.check(),
 	} {
@@ -74,7 +76,7 @@ func checkStart(cmd *cobra.Command, file string) error {
 		errs = append(errs, err)
 	}
 	for _, check := range []func(context.Context) error{
-		c.checkListeners, c.checkTLS, c.checkData, c.checkPlugins, c.checkPolicies, c.checkKeeper, c.checkAnchors, c.checkMongoDB, c.checkTemporal,
+		c.checkListeners, c.checkTLS, c.checkData, c.checkPlugins, c.checkPolicies, c.checkKeeper, c.checkAnchors, c.checkMongoDB, c.checkTemporal, c.checkTraces,
 	} {
 		ctx, cancel := context.WithTimeout(cmd.Context(), checkWithin)
 		if err := check(ctx); err != nil {

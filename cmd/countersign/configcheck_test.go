@@ -51,11 +51,12 @@ limits: {calls: 0}
 mongodb: {uri: "mongodb://user:canary-password@127.0.0.1:1/x"}
 temporal: {address: "127.0.0.1:1"}
 log: {level: loud}
+traces: {otlp_endpoint: "https://canary-user:canary-password@collector.example.com/", sample: 2}
 `
 	out := check(exitUsage, settings)
 	for _, want := range []string{
 		"listen: ", "address already in use", "listen_admin: ", "must begin with https://", `"a proxy"`, "the data folder", "nowhere.json", "drain",
-		"open.key can be read", "sandbox.mode", "policy", "nosuch", "anchor.url", "retention.archive", "limits.calls", "mongodb.uri: ", "Temporal at 127.0.0.1:1", "log.level",
+		"open.key can be read", "sandbox.mode", "policy", "nosuch", "anchor.url", "retention.archive", "limits.calls", "mongodb.uri: ", "Temporal at 127.0.0.1:1", "log.level", "traces.otlp_endpoint", "traces.sample",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not say %q:\n%s", want, out)

@@ -92,7 +92,7 @@ func (s *system) apiServer() (*api.Server, error) {
 		Mints: s.config.Limits.Mints, Redemptions: s.config.Limits.Redemptions, Calls: s.config.Limits.Calls,
 		ImportPEM: certimport.PEM, ImportPKCS12: certimport.PKCS12,
 		Ready:        ready,
-		PolicyStatus: s.policy.Status, OtherNodes: s.nodes.Others, Registry: s.metrics,
+		PolicyStatus: s.policy.Status, OtherNodes: s.nodes.Others, Registry: s.metrics, Traces: s.traces.Provider(),
 		Log: s.log, Version: version,
 	}
 	if s.secure != nil {

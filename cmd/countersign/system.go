@@ -26,6 +26,7 @@ import (
 	"github.com/countersign-dev/countersign/engine/passwords"
 	"github.com/countersign-dev/countersign/engine/store/mongo"
 	"github.com/countersign-dev/countersign/engine/store/sqlite"
+	"github.com/countersign-dev/countersign/engine/tracing"
 	"github.com/countersign-dev/countersign/plugins/host"
 	"github.com/countersign-dev/countersign/plugins/runtime"
 	"github.com/countersign-dev/countersign/policies"
@@ -46,7 +47,8 @@ type system struct {
 	host          *host.Host
 	policy        *policies.Evaluator
 	metrics       *prometheus.Registry
-	secure        *servedTLS // nil for HTTP
+	traces        *tracing.Traces // nil for none
+	secure        *servedTLS      // nil for HTTP
 	temporal      client.Client
 	workflows     *workflows.Client
 	downloads     *engine.Downloads
@@ -61,7 +63,10 @@ type system struct {
 // accept only if that is accepted.
 func openSystem(ctx context.Context, c Config, accept accepted, log *slog.Logger) (*system, error) {
 	s := &system{config: c, log: log, metrics: newRegistry()}
-	err := s.lockData()
+	err := s.openTraces() // first, so that they close last
+	if err == nil {
+		err = s.lockData()
+	}
 	if err == nil {
 		err = s.openPolicy(ctx)
 	}
@@ -216,7 +221,7 @@ func (s *system) openKeys(ctx context.Context) error {
 // use.
 func (s *system) openKeepers(ctx context.Context, inUse bool) (err error) {
 	s.keys, err = keys.Open(ctx, keys.Options{
-		Keeper: s.config.Keeper.URL, Previous: s.config.Keeper.Previous, KeyFile: s.config.Keeper.File, InUse: inUse, Logger: s.log,
+		Keeper: s.config.Keeper.URL, Previous: s.config.Keeper.Previous, KeyFile: s.config.Keeper.File, InUse: inUse, Logger: s.log, Metrics: s.metrics,
 	})
 	if err == nil {
 		s.onClose(func(context.Context) error { return s.keys.Close() })

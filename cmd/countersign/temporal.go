@@ -37,6 +37,11 @@ func (s *system) openTemporal(ctx context.Context, reason string, accept bool) e
 		return err
 	}
 	options = workflows.Options(options, codec)
+	if s.traces != nil {
+		if options, err = workflows.Traced(options, s.traces.Provider()); err != nil {
+			return err
+		}
+	}
 	if s.config.Temporal.Address == "" {
 		s.temporal, err = client.DialContext(ctx, options)
 	} else {

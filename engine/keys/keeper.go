@@ -18,14 +18,19 @@ type keeper struct {
 	*secrets.Keeper
 	id    string
 	local bool
+	calls *metrics
 }
 
 func (k keeper) wrap(ctx context.Context, dataKey []byte) (wrapped []byte, err error) {
+	ctx, end := k.observe(ctx, wrapping)
+	defer end(&err)
 	defer recovered(&err)
 	return k.Encrypt(ctx, dataKey)
 }
 
 func (k keeper) unwrap(ctx context.Context, wrapped []byte) (dataKey []byte, err error) {
+	ctx, end := k.observe(ctx, unwrapping)
+	defer end(&err)
 	defer recovered(&err)
 	return k.Decrypt(ctx, wrapped)
 }

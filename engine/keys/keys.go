@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/countersign-dev/countersign/engine"
@@ -47,6 +48,8 @@ type Options struct {
 	InUse bool
 	// Logger gets a warning if a local key seals; slog.Default() by default.
 	Logger *slog.Logger
+	// Metrics gets the metrics of the keepers' calls, unless it is nil.
+	Metrics *prometheus.Registry
 }
 
 // Sealer seals and opens keys. It is safe for concurrent use.
@@ -60,7 +63,11 @@ var _ engine.Keys = (*Sealer)(nil)
 // a key management service yet.
 func Open(ctx context.Context, o Options) (*Sealer, error) {
 	s := &Sealer{}
-	if err := s.open(ctx, o); err != nil {
+	err := s.open(ctx, o)
+	if err == nil {
+		err = s.measure(o.Metrics)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	if s.keepers[0].local {

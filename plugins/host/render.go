@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/tracing"
 	"github.com/countersign-dev/countersign/plugins/runtime"
 	"github.com/countersign-dev/countersign/plugins/sdk/pluginv1"
 )
@@ -100,7 +101,9 @@ func (r *rendering) request(f *format) (*pluginv1.RenderRequest, error) {
 // run has the plugin make the file, in a slot of its queue. The slot is held for
 // this call only, and never while the render waits for another plugin's slot, so
 // renders cannot block each other.
-func (r *rendering) run(ctx context.Context, f *format, request *pluginv1.RenderRequest) ([]byte, error) {
+func (r *rendering) run(ctx context.Context, f *format, request *pluginv1.RenderRequest) (file []byte, err error) {
+	ctx, span := tracing.Start(ctx, "render", tracing.Plugin.String(f.plugin.Entry.Name), tracing.Format.String(f.ID))
+	defer func() { tracing.End(span, err) }()
 	if err := r.awaitSlot(ctx, f); err != nil {
 		r.host.metrics.countRender(ctx, f, err)
 		return nil, err
@@ -109,7 +112,7 @@ func (r *rendering) run(ctx context.Context, f *format, request *pluginv1.Render
 	ctx, cancel := context.WithTimeoutCause(ctx, r.timeLeft, runtime.ErrDeadline)
 	defer cancel()
 	timer := prometheus.NewTimer(r.host.metrics.durations.WithLabelValues(f.plugin.Entry.Name, f.ID))
-	file, err := f.plugin.Render(ctx, request, f.secret())
+	file, err = f.plugin.Render(ctx, request, f.secret())
 	r.timeLeft -= timer.ObserveDuration()
 	if err != nil {
 		err = f.failed(r.reason(ctx, err), err)

@@ -2,8 +2,12 @@ package mongo
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
+	driver "go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -43,4 +47,22 @@ func (s *Store) putApproval(ctx context.Context, a engine.Approval) error {
 	}
 	_, err = replaceOlder(ctx, c, a.ID, a.Version, a)
 	return err
+}
+
+// ApprovalsPending implements engine.Approvals.
+func (s *Store) ApprovalsPending(ctx context.Context, limit int) (pending int, since time.Time, err error) {
+	c, filter := s.db.Collection(approvalsName), bson.D{{Key: "status", Value: engine.ApprovalPending}}
+	n, err := c.CountDocuments(ctx, filter, options.Count().SetLimit(int64(limit)))
+	if err != nil {
+		return 0, time.Time{}, fault("count pending approvals", err)
+	}
+	first, err := c.FindOne(ctx, filter, options.FindOne().SetSort(bson.D{{Key: "created_at", Value: 1}})).Raw()
+	if errors.Is(err, driver.ErrNoDocuments) {
+		return 0, time.Time{}, nil
+	}
+	if err != nil {
+		return 0, time.Time{}, fault("find the first pending approval", err)
+	}
+	at, _ := first.Lookup("created_at").TimeOK()
+	return max(1, int(n)), at.UTC(), nil
 }

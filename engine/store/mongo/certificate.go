@@ -128,3 +128,13 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (i
 	}
 	return deleteByID(ctx, c, ids)
 }
+
+// CountCertificates implements engine.Certificates.
+func (s *Store) CountCertificates(ctx context.Context, from, until time.Time, limit int) (int, error) {
+	within := bson.D{{Key: "not_after", Value: bson.D{{Key: "$gte", Value: from}, {Key: "$lt", Value: until}}}}
+	n, err := s.db.Collection(certificatesName).CountDocuments(ctx, within, options.Count().SetLimit(int64(limit)))
+	if err != nil {
+		return 0, fault("count certificates", err)
+	}
+	return int(n), nil
+}

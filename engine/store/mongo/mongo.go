@@ -74,13 +74,16 @@ func OpenAs(ctx context.Context, uri string, c Credential) (*Store, error) {
 	return open(ctx, uri, c, nil)
 }
 
-// open is OpenAs with a monitor of the commands that are sent, unless it is nil.
+// open is OpenAs with a monitor of the commands that are sent, in place of their traces,
+// unless it is nil.
 func open(ctx context.Context, uri string, c Credential, monitor *event.CommandMonitor) (*Store, error) {
 	opts, database, err := clientOptions(uri, c)
 	if err != nil {
 		return nil, err
 	}
-	opts.Monitor = monitor
+	if opts.Monitor = monitor; monitor == nil {
+		opts.Monitor = traceCommands()
+	}
 	client, err := driver.Connect(ctx, opts)
 	if err != nil {
 		return nil, fault("connect to MongoDB", err)

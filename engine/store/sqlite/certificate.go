@@ -34,6 +34,11 @@ func (s *Store) Certificates(ctx context.Context, projectID, query string, page 
 	return list[engine.Certificate](ctx, s.reading, page, order, from, args...)
 }
 
+// CountCertificates implements [engine.Certificates].
+func (s *Store) CountCertificates(ctx context.Context, from, until time.Time, limit int) (int, error) {
+	return count(ctx, s.reading, limit, "certificates WHERE "+ends+" >= ? AND "+ends+" < ?", from.Unix(), until.Unix())
+}
+
 // SealedKey implements [engine.Certificates].
 func (s *Store) SealedKey(ctx context.Context, certificateID string) (engine.SealedKey, error) {
 	return get[engine.SealedKey](ctx, s.reading, "certificate_keys WHERE certificate_id = ?", certificateID)

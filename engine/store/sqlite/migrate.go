@@ -22,6 +22,16 @@ const unendedRequests = "CREATE INDEX requests_unended ON download_requests (cre
 // eventTimes finds the oldest events of all certificates.
 const eventTimes = "CREATE INDEX events_time ON certificate_events (time)"
 
+// ends is when a certificate's validity ends, in seconds since 1970. A document that
+// somebody has made unreadable has none.
+const ends = "iif(json_valid(doc), unixepoch(json_extract(doc, '$.not_after')), NULL)"
+
+// additions are made at each opening and have no number, because the release before serves
+// a database that has them: an operator may go back to it. They find the pending approvals
+// and the certificates that end, of all projects.
+const additions = "CREATE INDEX IF NOT EXISTS approvals_pending ON approval_requests (created_at) WHERE status = 'pending';" +
+	"CREATE INDEX IF NOT EXISTS certificates_ends ON certificates (" + ends + ")"
+
 // migrate applies the missing migrations, each in a transaction of its own, and
 // checks that writes to the database are durable.
 func migrate(ctx context.Context, conn *sql.Conn, migrations []string) error {
@@ -33,6 +43,9 @@ func migrate(ctx context.Context, conn *sql.Conn, migrations []string) error {
 		if done {
 			break
 		}
+	}
+	if _, err := conn.ExecContext(ctx, additions); err != nil {
+		return fmt.Errorf("add to the schema: %w", err)
 	}
 	var mode, sync string
 	err := errors.Join(

@@ -20,6 +20,7 @@ var walks = []string{
 	"SCAN projects USING INDEX projects_list",
 	"SCAN users USING INDEX users_list",
 	"SCAN download_requests USING INDEX requests_unended",
+	"SCAN approval_requests USING COVERING INDEX approvals_pending",
 	"SCAN json_each VIRTUAL TABLE",
 	"SCAN (subquery-1)",
 }
@@ -106,10 +107,13 @@ func TestQueryPlans(t *testing.T) {
 	if len(p.seen) < 100 {
 		t.Fatalf("only %d statements were explained", len(p.seen))
 	}
-	allowed := strings.NewReplacer(walks[0], "", walks[1], "", walks[2], "", walks[3], "", walks[4], "")
 	for statement, lines := range p.seen {
 		plan := strings.Join(lines, "\n\t")
-		if left := allowed.Replace(plan); strings.Contains(left, "SCAN") || strings.Contains(left, "TEMP B-TREE") {
+		left := plan
+		for _, walk := range walks {
+			left = strings.ReplaceAll(left, walk, "")
+		}
+		if strings.Contains(left, "SCAN") || strings.Contains(left, "TEMP B-TREE") {
 			t.Errorf("%s\n\t%s", statement, plan)
 		}
 	}

@@ -43,6 +43,8 @@ func orNull(text string) any {
 
 // scan runs a query and reads one value from each row.
 func scan[T any](ctx context.Context, q querier, read func(*sql.Rows) (T, error), query string, args ...any) (all []T, err error) {
+	ctx, end := observe(ctx, q, query)
+	defer func() { end(err) }()
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read: %w", err)

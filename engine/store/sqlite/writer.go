@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 
+	"go.opentelemetry.io/otel/attribute"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/countersign-dev/countersign/engine"
+	"github.com/countersign-dev/countersign/engine/tracing"
 )
 
 // batchLimit is the largest number of writes that share a transaction. It limits how
@@ -32,7 +34,7 @@ type tx struct {
 // update runs do in a transaction and returns its result when the transaction is on
 // disk. A caller whose context ends gets the context's error; the write may still be
 // done then, but never in part.
-func update[T any](ctx context.Context, s *Store, do func(tx) (T, error)) (found T, err error) {
+func update[T any](ctx context.Context, s *Store, do func(tx) (T, error), attributes ...attribute.KeyValue) (found T, err error) {
 	if s.readOnly {
 		return found, errReadOnly
 	}
@@ -44,6 +46,8 @@ func update[T any](ctx context.Context, s *Store, do func(tx) (T, error)) (found
 	s.calls.Add(1)
 	s.mu.RUnlock()
 	defer s.calls.Done()
+	ctx, span := tracing.Start(ctx, "store write", attributes...)
+	defer func() { tracing.End(span, err) }()
 
 	var result T // not found, because the caller may return before the writer is done
 	j := &job{ctx: ctx, done: make(chan struct{})}
@@ -84,7 +88,7 @@ func (s *Store) change(ctx context.Context, rec engine.Record, do func(tx) error
 		}
 		_, err = tx.record(rec)
 		return none, err
-	})
+	}, tracing.Action.String(rec.Audit.Action))
 	return err
 }
 

@@ -14,6 +14,7 @@ var approvalContracts = []contract{
 	{"advance again", approvalAdvanceAgain},
 	{"listing", approvalListing},
 	{"retention", approvalRetention},
+	{"pending", approvalsPending},
 }
 
 func newApproval(r engine.Request) engine.Approval {
@@ -146,4 +147,32 @@ func approvalRetention(t *testing.T, s engine.Store) {
 	_, err := s.Approval(ctx, project, gone.Approval.ID)
 	refused(t, err, engine.CodeNotFound)
 	same(t, get[engine.Approval](t)(s.Approval(ctx, project, kept.Approval.ID)), *kept.Approval)
+}
+
+// The pending approvals of all projects are counted; the contract's other approvals are
+// among them.
+func approvalsPending(t *testing.T, s engine.Store) {
+	ctx, project := t.Context(), engine.NewID("prj")
+	pending := func() (int, time.Time) {
+		n, since, err := s.ApprovalsPending(ctx, 1000)
+		ok(t, err)
+		return n, since
+	}
+	before, _ := pending()
+	open := waiting(project)
+	open.Request.CreatedAt, open.Approval.CreatedAt = noon.AddDate(-9, 0, 0), noon.AddDate(-9, 0, 0)
+	get[engine.Request](t)(s.OpenRequest(ctx, open))
+	if n, since := pending(); n != before+1 || !since.Equal(open.Approval.CreatedAt) {
+		t.Errorf("%d are pending, the first since %s", n, since)
+	}
+	if n, _, err := s.ApprovalsPending(ctx, 1); err != nil || n != 1 {
+		t.Errorf("%d are counted up to 1: %v", n, err)
+	}
+	r, settled, rec := open.Request, *open.Approval, record(project)
+	r.Version, settled.Version, settled.Status = 2, 2, engine.ApprovalDenied
+	r.Status = engine.StatusDenied
+	ok(t, s.AdvanceRequest(ctx, engine.Transition{Request: r, Approval: &settled, Record: &rec}))
+	if n, since := pending(); n != before || since.Equal(open.Approval.CreatedAt) {
+		t.Errorf("%d are pending after one was settled, the first since %s", n, since)
+	}
 }

@@ -19,6 +19,7 @@ var certificateContracts = []contract{
 	{"search", certificateSearch},
 	{"timeline", certificateTimeline},
 	{"purge of events", certificatePurgeEvents},
+	{"count by end", certificateCount},
 }
 
 func newCertificate(projectID, name string) engine.Certificate {
@@ -215,5 +216,25 @@ func certificatePurgeEvents(t *testing.T, s engine.Store) {
 		left, _, err := s.Events(ctx, engine.EventQuery{ProjectID: project, CertificateID: fmt.Sprint("cert_", i), Page: engine.Page{Limit: 9}})
 		ok(t, err)
 		same(t, left, []engine.Event{want})
+	}
+}
+
+func certificateCount(t *testing.T, s engine.Store) {
+	ctx, end := t.Context(), noon.AddDate(20, 0, 0).Truncate(time.Second)
+	for i := range 3 {
+		c := newCertificate(engine.NewID("prj"), "ends")
+		c.NotAfter = end.Add(time.Duration(i) * time.Hour)
+		ok(t, s.CreateCertificate(ctx, c, nil, record(c.ProjectID)))
+	}
+	for _, c := range []struct {
+		from, until time.Duration
+		limit, want int
+	}{
+		{0, time.Hour, 10, 1}, {0, time.Hour + time.Second, 10, 2}, {-time.Hour, 24 * time.Hour, 10, 3}, {time.Second, 24 * time.Hour, 10, 2},
+		{-time.Hour, 24 * time.Hour, 2, 2}, {-time.Hour, 0, 10, 0},
+	} {
+		if n := get[int](t)(s.CountCertificates(ctx, end.Add(c.from), end.Add(c.until), c.limit)); n != c.want {
+			t.Errorf("%d end from %s until %s after the first, want %d", n, c.from, c.until, c.want)
+		}
 	}
 }
