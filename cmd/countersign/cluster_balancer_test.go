@@ -78,7 +78,12 @@ func TestClusterARollingRestartFailsNoCall(t *testing.T) {
 	for range times(1, 3) {
 		restarts = append(restarts, restart{node: 0}, restart{node: 1})
 	}
-	c.restartsFailNoCall(newLedger(), restarts...)
+	l := newLedger()
+	c.restarted(l, restarts...)
+	if failed := l.failed(); failed != 0 {
+		t.Errorf("%d calls failed while the nodes were restarted", failed)
+	}
+	c.settled(l)
 }
 
 // restart is one of a node, with another program if one is named. The load goes on for
@@ -89,9 +94,9 @@ type restart struct {
 	calm    time.Duration
 }
 
-// restartsFailNoCall restarts nodes one after the other, under load and behind a balancer.
-// The ledger has what was promised before.
-func (c *cluster) restartsFailNoCall(l *ledger, restarts ...restart) {
+// restarted restarts nodes one after the other, under load and behind a balancer, and adds
+// what callers were told.
+func (c *cluster) restarted(l *ledger, restarts ...restart) {
 	t := c.t
 	t.Helper()
 	url, up := c.balancer()
@@ -110,9 +115,5 @@ func (c *cluster) restartsFailNoCall(l *ledger, restarts ...restart) {
 	}
 	l.add(stop())
 	t.Logf("what callers got:\n%s", l.table())
-	if failed := l.failed(); failed != 0 {
-		t.Errorf("%d calls failed while the nodes were restarted", failed)
-	}
 	c.nodes = direct
-	c.settled(l)
 }
