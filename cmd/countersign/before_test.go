@@ -46,6 +46,9 @@ var builtBefore = sync.OnceValues(func() (program string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(source)) }()
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return "", err
+	}
 	made, err := os.MkdirTemp(bin, "unfinished-")
 	if err != nil {
 		return "", err

@@ -35,7 +35,7 @@ func TestUpgradeAndBack(t *testing.T) {
 	h.isIn(t, s.history(), func(newer, older any) bool { return within(older, newer) })
 	s.keeps(first, 1)
 	s.keeps(second, 0)
-	s.everyState()
+	third := s.everyState()
 	s.verified()
 	h = s.history()
 	s.stop()
@@ -43,6 +43,7 @@ func TestUpgradeAndBack(t *testing.T) {
 	s = startSmall(t, binary(t), data)
 	h.isIn(t, s.history(), within)
 	s.keeps(second, 1)
+	s.keeps(third, 0)
 	s.auditOK()
 }
 
