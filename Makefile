@@ -2,7 +2,7 @@
 
 GO      ?= go
 BIN     := bin
-VERSION ?= $(shell git describe --tags --exclude baseline --always --dirty 2>/dev/null || echo dev)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 # A build does not depend on the folder it is made in, so every clone shares the
@@ -83,7 +83,7 @@ web: $(WEB_UI) ## build the web UI alone
 # options it starts in half the time.
 .PHONY: test
 test: export JAVA_TOOL_OPTIONS := -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
-test: tools-test build ## run every test
+test: tools-test build ## run every test; one upgrades from the release before
 	CGO_ENABLED=1 $(GO) test -vet=off -race -p 3 -timeout 20m $(RACE_PACKAGES)
 	$(GO) test -vet=off -timeout 20m $(PLAIN_PACKAGES)
 	$(GO) test -vet=off -run 'Crashes' ./plugins/host
@@ -113,10 +113,12 @@ race: tools-test build ## run the Go tests of every package under the race detec
 e2e: tools-test build ## run the end-to-end tests alone
 	$(GO) test -timeout 25m -v ./cmd/countersign
 
+# The whole run upgrades nodes one after the other from the release before, which the
+# upgrade test of `make test` has built into bin/, and restores a backup on other machines.
 # The servers of the cluster tests are built from go.mod's versions. PostgreSQL's
 # programs may be outside PATH, so the tests look for them.
 .PHONY: test-cluster
-test-cluster: tools-go build ## run several nodes on real engines; with SHORT=1 a part, with COUNTERSIGN_SOAK=1 for hours
+test-cluster: tools-go build ## run several nodes on real engines, upgrade and restore them; with SHORT=1 a part, with COUNTERSIGN_SOAK=1 for hours
 	$(call need,haproxy,install it (Debian: apt-get install haproxy); nodes are restarted behind it)
 	$(GO) build -o $(BIN)/cluster/temporal-server go.temporal.io/server/cmd/server
 	$(GO) build -o $(BIN)/cluster/temporal-sql-tool go.temporal.io/server/cmd/tools/sql

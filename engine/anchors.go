@@ -53,10 +53,11 @@ func (a *Anchors) Status() (last time.Time, failures int) {
 	return a.at, a.failures
 }
 
-// Check compares the database with the anchor. If the database is behind, Check
-// returns a [BehindError] or, with acceptRestore, ends what may be used a second time
-// and writes a new anchor. It also returns an error if the anchor cannot be read: a
-// server that does not know its anchor would serve a database that was rolled back.
+// Check compares the database with the anchor. If the database is behind, Check returns
+// a [BehindError]. With acceptRestore it ends what may be used a second time and writes a
+// new anchor, also if the database is not behind: the last anchor may be older than what
+// was used last. It also returns an error if the anchor cannot be read: a server that does
+// not know its anchor would serve a database that was rolled back.
 func (a *Anchors) Check(ctx context.Context, acceptRestore bool) error {
 	stored, err := a.stored(ctx)
 	if err != nil {
@@ -66,14 +67,14 @@ func (a *Anchors) Check(ctx context.Context, acceptRestore bool) error {
 	switch {
 	case err != nil:
 		return err
-	case len(behind.Chains) == 0:
-		a.remember(stored.Heads, stored.Time)
-		return a.noteNothingBehind(ctx, stored, acceptRestore)
-	case !acceptRestore:
+	case acceptRestore:
+		_, err = a.acceptRestore(ctx, stored, behind, Backup{})
+		return err
+	case len(behind.Chains) > 0:
 		return behind
 	}
-	_, err = a.acceptRestore(ctx, stored, behind, Backup{})
-	return err
+	a.remember(stored.Heads, stored.Time)
+	return a.noteNoAnchor(ctx, stored)
 }
 
 // stored is the anchor to compare the database with.
@@ -100,11 +101,8 @@ func (a *Anchors) compare(ctx context.Context, stored Anchor) (*BehindError, err
 	return behind, nil
 }
 
-// noteNothingBehind logs what an operator may not expect.
-func (a *Anchors) noteNothingBehind(ctx context.Context, stored Anchor, acceptRestore bool) error {
-	if acceptRestore {
-		a.Log.Warn("--accept-restore changes nothing: the database is not behind its anchor", "anchor", a.Target.String())
-	}
+// noteNoAnchor logs that there is no anchor although there is an audit log.
+func (a *Anchors) noteNoAnchor(ctx context.Context, stored Anchor) error {
 	if stored.Version != 0 {
 		return nil
 	}

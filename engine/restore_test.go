@@ -262,6 +262,27 @@ func testRestore(t *testing.T, accept func(*shop)) {
 	}
 }
 
+// What was used since the last anchor cannot be seen, so what an operator says counts.
+func TestAnAcceptedRestoreEndsWhatWasUsedSinceTheLastAnchor(t *testing.T) {
+	ctx, place := t.Context(), newPlace(t)
+	s := newShop(newNode(t, newDatabase(t), place))
+	s.fill()
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	s.tamper("VACUUM INTO '" + backup + "'")
+	ok(t, s.Write(ctx))
+	ok(t, s.redeem("live"))
+
+	s.on(newNode(t, backup, place))
+	ok(t, s.Check(ctx, true))
+	ok(t, s.Check(ctx, false))
+	s.expectEnds()
+	for _, name := range []string{"live", "live as well", "claimed"} {
+		if err := s.redeem(name); !errors.Is(err, engine.CodeTokenRevoked) {
+			t.Errorf("the token of %q gives %v", name, err)
+		}
+	}
+}
+
 func TestABrokenChainOfARestoredDatabaseIsNotAnchored(t *testing.T) {
 	place, ctx := newPlace(t), t.Context()
 	ok(t, newNode(t, newDatabase(t), place).append(engine.SystemChain, "1", "2").project("prj").append("prj", "2", "3").Write(ctx))

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const haproxyConfig = `
@@ -73,24 +74,46 @@ func (c *cluster) balancer() (url string, up func(node int) bool) {
 func TestClusterARollingRestartFailsNoCall(t *testing.T) {
 	c := startCluster(t, "--drain", "3s")
 	c.allow()
+	var restarts []restart
+	for range times(1, 3) {
+		restarts = append(restarts, restart{node: 0}, restart{node: 1})
+	}
+	l := newLedger()
+	c.restarted(l, restarts...)
+	if failed := l.failed(); failed != 0 {
+		t.Errorf("%d calls failed while the nodes were restarted", failed)
+	}
+	c.settled(l)
+}
+
+// restart is one of a node, with another program if one is named. The load goes on for
+// some time after it.
+type restart struct {
+	node    int
+	program string
+	calm    time.Duration
+}
+
+// restarted restarts nodes one after the other, under load and behind a balancer, and adds
+// what callers were told.
+func (c *cluster) restarted(l *ledger, restarts ...restart) {
+	t := c.t
+	t.Helper()
 	url, up := c.balancer()
 	direct := c.nodes
 	through := *direct[0].server
 	through.url = url
 	c.nodes = []*node{{server: &through, cluster: c}}
 	stop := c.load(8)
-	for range times(1, 3) {
-		for i, n := range direct {
-			n.stop()
-			n.restart()
-			eventually(t, "a balancer that has seen the node's return", func() bool { return up(i) })
-		}
+	for _, r := range restarts {
+		n := direct[r.node]
+		n.stop()
+		n.program = r.program
+		n.restart()
+		eventually(t, "a balancer that has seen the node's return", func() bool { return up(r.node) })
+		hold(r.calm)
 	}
-	l := stop()
+	l.add(stop())
 	t.Logf("what callers got:\n%s", l.table())
-	if failed := l.failed(); failed != 0 {
-		t.Errorf("%d calls failed while the nodes were restarted", failed)
-	}
 	c.nodes = direct
-	c.settled(l)
 }

@@ -69,6 +69,9 @@ func (c *cluster) noneLost(l *ledger) (burned, expired int) {
 	return burned, expired
 }
 
+// endStates are the states in which a request stays.
+var endStates = []string{"consumed", "denied", "expired", "cancelled", "revoked"}
+
 // noneStuck takes every request to its end: those that wait are approved and claimed,
 // and tokens that nobody received are revoked or claimed again.
 func (c *cluster) noneStuck(l *ledger) int {
@@ -89,17 +92,16 @@ func (c *cluster) noneStuck(l *ledger) int {
 			c.finish(l, c.nodes[i%len(c.nodes)], r)
 		}
 	}
-	ends := []string{"consumed", "denied", "expired", "cancelled", "revoked"}
 	// A redemption that was interrupted is completed when its token's life is over.
 	over := time.Now().Add(time.Duration(tokenLife()) * time.Second / 2)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("these requests have not ended: %+v", c.open(ends))
+			t.Logf("these requests have not ended: %+v", c.open())
 		}
 	})
-	eventually(t, "half of a token's life", func() bool { return time.Now().After(over) || len(c.open(ends)) == 0 })
+	eventually(t, "half of a token's life", func() bool { return time.Now().After(over) || len(c.open()) == 0 })
 	eventually(t, "an end of every request", func() bool {
-		open := c.open(ends)
+		open := c.open()
 		for i, r := range open {
 			if r.Status == "approved" { // its token's life was over before it was tried, so it can be claimed again
 				c.finish(l, c.nodes[i%len(c.nodes)], r)
@@ -111,9 +113,9 @@ func (c *cluster) noneStuck(l *ledger) int {
 }
 
 // open are the requests that have not ended.
-func (c *cluster) open(ends []string) []wire.Request {
+func (c *cluster) open() []wire.Request {
 	c.t.Helper()
-	return slices.DeleteFunc(c.requests(), func(r wire.Request) bool { return slices.Contains(ends, r.Status) })
+	return slices.DeleteFunc(c.requests(), func(r wire.Request) bool { return slices.Contains(endStates, r.Status) })
 }
 
 // finish takes a request whose token no caller has to its end.

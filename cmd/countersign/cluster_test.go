@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -40,6 +41,7 @@ type node struct {
 	dir, listen       string
 	mongodb, temporal *toxiproxy.Proxy
 	flags             []string
+	program           string // if it is not this version's
 }
 
 var clusters atomic.Int64
@@ -49,6 +51,13 @@ var clusters atomic.Int64
 func startCluster(t *testing.T, flags ...string) *cluster {
 	t.Helper()
 	c := newCluster(t, 2, flags...)
+	c.start()
+	return c
+}
+
+// start starts all nodes for the first time, and makes the project.
+func (c *cluster) start() {
+	c.t.Helper()
 	for _, n := range c.nodes {
 		n.start()
 		if n == c.nodes[0] {
@@ -57,7 +66,6 @@ func startCluster(t *testing.T, flags ...string) *cluster {
 		}
 		n.boot = c.nodes[0].boot
 	}
-	return c
 }
 
 // newCluster makes everything for n nodes, and starts none.
@@ -142,7 +150,7 @@ func errorsOf(t *testing.T, log string) {
 
 func (n *node) command(env ...string) *exec.Cmd {
 	c := n.cluster
-	cmd := exec.Command(binary(c.t), append([]string{
+	cmd := exec.Command(cmp.Or(n.program, binary(c.t)), append([]string{
 		"serve", "--data", n.dir, "--keeper-file", filepath.Join(c.first.dir, "keys", "local.key"),
 		"--bootstrap", filepath.Join(c.dir, "bootstrap.json"), "--listen", n.listen, "--listen-admin", "", "--public-url", "",
 		"--temporal-address", n.temporal.Listen, "--temporal-namespace", c.namespace,

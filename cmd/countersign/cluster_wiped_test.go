@@ -16,8 +16,25 @@ func TestClusterAWipedTemporalCostsNothingThatWasPromised(t *testing.T) {
 	c.allow()
 	p := own(t, c.engines.temporal, "Temporal")
 	l := newLedger()
-	for i := range 10 { // each needs an approval, and some have it
-		n := c.nodes[i%2]
+	c.leavesOpen(l, 10)
+	p.end(syscall.SIGKILL)
+	for _, database := range []string{"temporal", "temporal_visibility"} {
+		c.engines.sql(t, database, "drop-database", "--force")
+	}
+	c.engines.createTemporalDatabases(t)
+	p.start(t)
+	c.engines.awaitTemporal(t)
+	c.engines.makeNamespace(t, c.namespace)
+	c.settled(l)
+}
+
+// leavesOpen makes requests that have not ended: some wait for an approval, some have it,
+// and as many have a token that lives for longer than the test.
+func (c *cluster) leavesOpen(l *ledger, many int) {
+	t := c.t
+	t.Helper()
+	for i := range many {
+		n := c.nodes[i%len(c.nodes)]
 		status, body := l.did("mint", func() (int, []byte) { return n.tryMint("key") })
 		if status != http.StatusAccepted {
 			t.Fatalf("%d %s", status, body)
@@ -32,15 +49,6 @@ func TestClusterAWipedTemporalCostsNothingThatWasPromised(t *testing.T) {
 				t.Fatalf("%d %s", status, body)
 			}
 		}
-		l.promised(c.nodes[i%2].mint(0, "fullchain")) // lives until after the start of the new Temporal
+		l.promised(n.mint(0, "fullchain"))
 	}
-	p.end(syscall.SIGKILL)
-	for _, database := range []string{"temporal", "temporal_visibility"} {
-		c.engines.sql(t, database, "drop-database", "--force")
-	}
-	c.engines.createTemporalDatabases(t)
-	p.start(t)
-	c.engines.awaitTemporal(t)
-	c.engines.makeNamespace(t, c.namespace)
-	c.settled(l)
 }

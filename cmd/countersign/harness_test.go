@@ -49,31 +49,41 @@ func binary(t *testing.T) string {
 
 var built = sync.OnceValues(func() (string, error) { return build("failpoint", "-tags=failpoint") })
 
-// build builds the program with these flags into a folder of bin/. The plugins'
-// flags are those of the Makefile, so that plugins that it has built are current.
+// build builds the program with these flags into a folder of bin/.
 func build(name string, flags ...string) (string, error) {
 	bin, err := filepath.Abs("../../bin")
 	if err != nil {
 		return "", err
 	}
-	folder, plugins := filepath.Join(bin, name), filepath.Join(bin, "plugins")
-	program := filepath.Join(folder, "countersign")
-	if err := errors.Join(os.MkdirAll(folder, 0o755), os.MkdirAll(plugins, 0o755)); err != nil {
+	folder := filepath.Join(bin, name)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", err
 	}
 	if err := os.Symlink("../plugins", filepath.Join(folder, "plugins")); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}
+	program := filepath.Join(folder, "countersign")
+	return program, compile("../..", program, filepath.Join(bin, "plugins"), flags...)
+}
+
+// compile builds the program and the plugins of a source tree. The plugins' flags are
+// those of the Makefile, so that plugins that it has built are current.
+func compile(source, program, plugins string, flags ...string) error {
+	if err := os.MkdirAll(plugins, 0o755); err != nil {
+		return err
+	}
 	for _, command := range [][]string{
-		append(append([]string{"go", "build", "-trimpath", "-ldflags", "-s -w"}, flags...), "-o", program, "."),
-		{"env", "CGO_ENABLED=0", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", plugins + "/", "../../plugins/formats/..."},
-		{program, "plugin", "hash", "--source", "../../plugins/catalogue.json", "--dir", plugins},
+		append(append([]string{"go", "build", "-trimpath", "-ldflags", "-s -w"}, flags...), "-o", program, "./cmd/countersign"),
+		{"env", "CGO_ENABLED=0", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", plugins + "/", "./plugins/formats/..."},
+		{program, "plugin", "hash", "--source", "plugins/catalogue.json", "--dir", plugins},
 	} {
-		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-			return "", fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)
+		cmd := exec.Command(command[0], command[1:]...)
+		cmd.Dir = source
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)
 		}
 	}
-	return program, nil
+	return nil
 }
 
 // run runs a program to its end and returns its output; a failure ends the test.
