@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -13,9 +14,10 @@ import (
 // Forwarding sends the audit log to a receiver outside the installation: each chain from
 // its first entry on, in order. It goes on where the receiver acknowledged last. An entry
 // whose acknowledgement was lost is sent again, with the same number and hash. One node of
-// an installation sends at a time. All fields but Record must be set; then call Run.
+// an installation sends at a time. All fields must be set; then call Run.
 type Forwarding struct {
-	Name      string // of the receiver, in positions, metrics and logs
+	Name      string // of the kind of receiver, in metrics and messages
+	ID        string // of the receiver, in positions; another receiver has another one
 	Receiver  AuditReceiver
 	Positions ForwardingPositions
 	Store     ForwardingStore
@@ -24,11 +26,12 @@ type Forwarding struct {
 	Log       *slog.Logger
 
 	// These belong to Run.
-	mine    bool // whether it is this node's turn
+	mine    bool // whether it was this node's turn at the time renewed
 	renewed time.Time
 	heads   map[string]AuditHead // what the receiver has of each chain
 	chains  []string
-	listed  time.Time
+	listed  time.Time // when chains was read
+	batch   int       // how many entries are sent at once, fewer after failures
 
 	mu     sync.Mutex
 	status ForwardingStatus
@@ -46,13 +49,15 @@ type AuditReceiver interface {
 type ForwardingStore interface {
 	AuditAfter(ctx context.Context, chain string, seq int64, limit int) ([]AuditEntry, error)
 	AuditNews(ctx context.Context, after map[string]int64, limit int) ([]AuditEntry, error)
+	AuditWaiting(ctx context.Context) (entries int, since time.Time, err error)
 	Projects(ctx context.Context, memberID string, page Page) ([]Project, string, error)
 }
 
 // ForwardingPositions keeps how far receivers have the audit log.
 type ForwardingPositions interface {
 	// TakeForwardingTurn gives a node its turn to send to a receiver, or renews it, unless
-	// it is another node's turn at the time now. It returns the turn that is stored then.
+	// it is another node's turn at the time now. It returns the turn that is stored then. A
+	// later CaughtUp that is stored stays.
 	TakeForwardingTurn(ctx context.Context, want ForwardingTurn, now time.Time) (ForwardingTurn, error)
 	// Forwarded returns the last entry that a receiver has of each chain.
 	Forwarded(ctx context.Context, receiver string) (map[string]AuditHead, error)
@@ -62,8 +67,8 @@ type ForwardingPositions interface {
 	ForgetForwarded(ctx context.Context, receiver, chain string) error
 }
 
-// ForwardingTurn says which node sends to a receiver, and until when. CaughtUp is the time
-// up to which the receiver has everything that had its number then.
+// ForwardingTurn says which node sends to a receiver, and until when. The receiver has
+// every entry that was written before CaughtUp, which is zero before that was so once.
 type ForwardingTurn struct {
 	Receiver string    `json:"receiver"`
 	Node     string    `json:"node"`
@@ -71,14 +76,16 @@ type ForwardingTurn struct {
 	CaughtUp time.Time `json:"caught_up"`
 }
 
-// ForwardingStatus is how forwarding goes. CaughtUp is as in [ForwardingTurn], or the time
-// of the start if that is later. Lost counts entries that were deleted before they were
-// sent, Failures what did not succeed; Problem is why the last attempt failed, or "".
+// ForwardingStatus is how forwarding goes. The receiver has every entry that was written
+// before CaughtUp; until that was so once, CaughtUp is the time of the start. Lost counts
+// entries that were deleted before they were sent, Failures what did not succeed; Problem
+// is why the last attempt failed, or "".
 type ForwardingStatus struct {
-	CaughtUp   time.Time
-	Sent, Lost int64
-	Failures   int64
-	Problem    string
+	CaughtUp time.Time
+	Sent     int64
+	Lost     int64
+	Failures int64
+	Problem  string
 }
 
 const (
@@ -86,8 +93,9 @@ const (
 	forwardPauseMax = 30 * time.Second // between two attempts
 	forwardBatch    = 200              // entries that are sent at once
 	forwardChains   = 500              // chains that one query looks at
-	forwardWithin   = 30 * time.Second // for one batch, or one query
+	forwardWithin   = 10 * time.Second // for one batch, or one query
 	forwardList     = 10 * time.Second // between two looks for new chains
+	forwardLast     = 5 * time.Second  // for what is sent when the server ends
 	turnRenewed     = 5 * time.Second
 	turnLife        = 2 * forwardWithin
 )
@@ -95,34 +103,48 @@ const (
 // errNotMyTurn says that another node sends.
 var errNotMyTurn = errors.New("it is another node's turn")
 
-// Run sends until ctx ends, and then lets another node take its turn.
+// Run sends until ctx ends, and once more then. After a failure another node may take its
+// turn: perhaps it reaches the receiver.
 func (f *Forwarding) Run(ctx context.Context) {
+	f.batch = forwardBatch
 	f.note(func(s *ForwardingStatus) { s.CaughtUp = f.Clock() })
 	pause := forwardEvery
-	for {
+	for ctx.Err() == nil {
 		err := f.round(ctx)
 		switch {
-		case ctx.Err() != nil:
-		case err == nil || errors.Is(err, errNotMyTurn):
+		case ctx.Err() != nil || errors.Is(err, errNotMyTurn):
+			pause = forwardEvery
+		case err == nil:
 			f.succeeded(ctx)
 			pause = forwardEvery
 		default:
 			f.failed(ctx, err)
+			f.endTurn(ctx)
 			pause = min(2*pause, forwardPauseMax)
 		}
 		select {
 		case <-time.After(pause):
-			continue
 		case <-ctx.Done():
 		}
-		break
 	}
-	if f.mine {
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
+	if f.mine && f.Status().Problem == "" {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), forwardLast)
 		defer cancel()
-		f.renewed = time.Time{}
-		_ = f.takeTurn(ending, 0) // otherwise, it ends soon
+		_ = f.round(last) // otherwise, it is sent at the next start
 	}
+	f.endTurn(ctx)
+}
+
+// endTurn lets another node take its turn at once. If that fails, the turn ends soon.
+func (f *Forwarding) endTurn(ctx context.Context) {
+	if !f.mine {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
+	defer cancel()
+	now := f.Clock()
+	_, _ = f.Positions.TakeForwardingTurn(ctx, ForwardingTurn{Receiver: f.ID, Node: f.Node, Until: now}, now)
+	f.mine = false
 }
 
 // Status is safe for concurrent use, as is Delay.
@@ -132,7 +154,7 @@ func (f *Forwarding) Status() ForwardingStatus {
 	return f.status
 }
 
-// Delay is for how long the receiver has not had everything.
+// Delay is the greatest age of an entry that the receiver may not have yet.
 func (f *Forwarding) Delay() time.Duration { return max(0, f.Clock().Sub(f.Status().CaughtUp)) }
 
 func (f *Forwarding) note(change func(*ForwardingStatus)) {
@@ -142,69 +164,87 @@ func (f *Forwarding) note(change func(*ForwardingStatus)) {
 }
 
 func (f *Forwarding) succeeded(ctx context.Context) {
+	f.batch = forwardBatch
 	if f.Status().Problem != "" {
 		f.Log.InfoContext(ctx, "audit entries are sent again", "receiver", f.Receiver.String())
 	}
 	f.note(func(s *ForwardingStatus) { s.Problem = "" })
 }
 
-// failed logs a problem when it begins.
+// failed logs a problem. The next batch is smaller, so that entries which are too large
+// together, or which the receiver refuses, hold up no others before them.
 func (f *Forwarding) failed(ctx context.Context, err error) {
-	if f.Status().Problem != err.Error() {
-		f.Log.ErrorContext(ctx, "audit entries could not be sent; they are kept and sent again later", "receiver", f.Receiver.String(), "error", err)
-	}
+	f.batch = max(1, f.batch/2)
+	f.Log.ErrorContext(ctx, "audit entries could not be sent; they are kept and sent again later", "receiver", f.Receiver.String(), "error", err)
 	f.note(func(s *ForwardingStatus) { s.Failures++; s.Problem = err.Error() })
 }
 
 // round sends everything that has a number now.
 func (f *Forwarding) round(ctx context.Context) error {
-	began := f.Clock()
-	if err := f.takeTurn(ctx, turnLife); err != nil {
+	if err := f.takeTurn(ctx); err != nil {
 		return err
 	}
-	if began.Sub(f.listed) >= forwardList {
+	began := f.Clock()
+	if age := began.Sub(f.listed); age < 0 || age >= forwardList {
 		if err := f.listChains(ctx); err != nil {
 			return fmt.Errorf("list the audit chains: %w", err)
 		}
 		f.listed = began
 	}
+	waiting, since, err := f.Store.AuditWaiting(ctx)
+	if err != nil {
+		return fmt.Errorf("look for audit entries without a number: %w", err)
+	}
 	for chains := range slices.Chunk(f.chains, forwardChains) {
-		for more := true; more; {
+		for {
 			sent, err := f.sendBatch(ctx, chains)
 			if err != nil {
 				return err
 			}
-			more = sent == forwardBatch
+			if sent == 0 {
+				break
+			}
 		}
 	}
-	f.note(func(s *ForwardingStatus) { s.CaughtUp = began })
+	caughtUp := f.listed // a chain that is newer may have entries
+	if waiting > 0 && since.Before(caughtUp) {
+		caughtUp = since
+	}
+	f.note(func(s *ForwardingStatus) { s.CaughtUp = caughtUp })
 	return nil
 }
 
-// takeTurn makes sure that it is this node's turn to send for the time of life.
-func (f *Forwarding) takeTurn(ctx context.Context, life time.Duration) error {
+// takeTurn makes sure that it is this node's turn to send.
+func (f *Forwarding) takeTurn(ctx context.Context) error {
 	now := f.Clock()
-	if f.mine && now.Sub(f.renewed) < turnRenewed {
+	held := now.Sub(f.renewed)
+	had := f.mine && held >= 0 && held < turnLife
+	if had && held < turnRenewed {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, forwardWithin)
+	limited, cancel := context.WithTimeout(ctx, forwardWithin)
 	defer cancel()
-	turn, err := f.Positions.TakeForwardingTurn(ctx, ForwardingTurn{f.Name, f.Node, now.Add(life), f.Status().CaughtUp}, now)
+	want := ForwardingTurn{Receiver: f.ID, Node: f.Node, Until: now.Add(turnLife)}
+	if had {
+		want.CaughtUp = f.Status().CaughtUp
+	}
+	turn, err := f.Positions.TakeForwardingTurn(limited, want, now)
 	if err != nil {
-		f.mine = false
 		return fmt.Errorf("take the turn to send audit entries: %w", err)
 	}
-	had := f.mine
-	f.mine, f.renewed = turn.Node == f.Node, now
-	switch {
-	case !f.mine:
+	if !turn.CaughtUp.IsZero() && !had {
 		f.note(func(s *ForwardingStatus) { s.CaughtUp = turn.CaughtUp })
+	}
+	if f.mine = turn.Node == f.Node; !f.mine {
 		return errNotMyTurn
-	case !had && life > 0:
-		if err := f.resume(ctx); err != nil {
-			f.mine = false
-			return err
-		}
+	}
+	f.renewed = now
+	if had {
+		return nil
+	}
+	if err := f.resume(ctx); err != nil {
+		f.endTurn(ctx)
+		return err
 	}
 	return nil
 }
@@ -212,10 +252,13 @@ func (f *Forwarding) takeTurn(ctx context.Context, life time.Duration) error {
 // resume reads how far the receiver has each chain. If a chain does not have that entry,
 // because an older database was restored, the receiver gets it from the beginning.
 func (f *Forwarding) resume(ctx context.Context) (err error) {
-	if f.heads, err = f.Positions.Forwarded(ctx, f.Name); err != nil {
+	if f.heads, err = f.Positions.Forwarded(ctx, f.ID); err != nil {
 		return fmt.Errorf("read how far audit entries were sent: %w", err)
 	}
 	for chain, head := range f.heads {
+		if err := f.takeTurn(ctx); err != nil { // there may be many chains
+			return err
+		}
 		next, err := f.Store.AuditAfter(ctx, chain, head.Seq-1, 1)
 		if err != nil {
 			return fmt.Errorf("compare the audit log with what was sent: %w", err)
@@ -224,8 +267,8 @@ func (f *Forwarding) resume(ctx context.Context) (err error) {
 			continue
 		}
 		f.Log.WarnContext(ctx, "an audit chain is not the one that was sent before, so it is sent from its beginning: the database was restored or changed", "chain", chain, "receiver", f.Receiver.String())
-		if err := f.Positions.ForgetForwarded(ctx, f.Name, chain); err != nil {
-			return err
+		if err := f.Positions.ForgetForwarded(ctx, f.ID, chain); err != nil {
+			return fmt.Errorf("forget how far an audit chain was sent: %w", err)
 		}
 		delete(f.heads, chain)
 	}
@@ -245,8 +288,6 @@ func follows(e AuditEntry, head AuditHead) bool {
 }
 
 func (f *Forwarding) listChains(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, forwardWithin)
-	defer cancel()
 	chains := []string{SystemChain}
 	err := eachProject(ctx, f.Store, func(p Project) error {
 		chains = append(chains, p.ID)
@@ -260,7 +301,7 @@ func (f *Forwarding) listChains(ctx context.Context) error {
 
 // sendBatch sends what is new in some chains, and returns how many entries that was.
 func (f *Forwarding) sendBatch(ctx context.Context, chains []string) (int, error) {
-	if err := f.takeTurn(ctx, turnLife); err != nil {
+	if err := f.takeTurn(ctx); err != nil {
 		return 0, err
 	}
 	after := map[string]int64{}
@@ -269,7 +310,7 @@ func (f *Forwarding) sendBatch(ctx context.Context, chains []string) (int, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, forwardWithin)
 	defer cancel()
-	entries, err := f.Store.AuditNews(ctx, after, forwardBatch)
+	entries, err := f.Store.AuditNews(ctx, after, f.batch)
 	if err != nil {
 		return 0, fmt.Errorf("read audit entries to send: %w", err)
 	}
@@ -277,20 +318,20 @@ func (f *Forwarding) sendBatch(ctx context.Context, chains []string) (int, error
 		return 0, nil
 	}
 	if err := f.Receiver.Receive(ctx, entries); err != nil {
-		return 0, fmt.Errorf("send audit entries to %s: %w", f.Receiver, err)
+		return 0, fmt.Errorf("send %d audit entries to %s, the first of which is entry %d of %s: %w", len(entries), f.Receiver, entries[0].Seq, entries[0].ProjectID, err)
 	}
 	heads := map[string]AuditHead{}
 	for _, e := range entries {
-		f.countLost(ctx, e, after[e.ProjectID])
-		after[e.ProjectID] = e.Seq
 		heads[e.ProjectID] = AuditHead{e.Seq, e.Hash}
 	}
-	if err := f.Positions.SetForwarded(ctx, f.Name, heads); err != nil {
+	if err := f.Positions.SetForwarded(ctx, f.ID, heads); err != nil {
 		return 0, fmt.Errorf("store how far audit entries were sent: %w", err)
 	}
-	for chain, head := range heads {
-		f.heads[chain] = head
+	for _, e := range entries {
+		f.countLost(ctx, e, after[e.ProjectID])
+		after[e.ProjectID] = e.Seq
 	}
+	maps.Copy(f.heads, heads)
 	f.note(func(s *ForwardingStatus) { s.Sent += int64(len(entries)) })
 	return len(entries), nil
 }

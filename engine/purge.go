@@ -279,6 +279,9 @@ func (c *cutting) read(ctx context.Context) error {
 // later entry mentions. An entry about a document that retention deletes by its age stays
 // as long as the document, with all that follow it: a request and a token may end late.
 func (c *cutting) choose(ctx context.Context) (documents []DocumentDigest, err error) {
+	if c.last < c.through.Seq {
+		c.Log.WarnContext(ctx, "an audit chain is purged only up to what every receiver has", "chain", c.chain, "entry", c.last)
+	}
 	last := c.outsideRestatements(min(c.through.Seq, c.last))
 	held, failure := int64(0), error(nil)
 	type mentioned struct {

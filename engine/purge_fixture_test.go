@@ -72,6 +72,7 @@ type old struct {
 	archive *archiveFolder
 	log     *slog.Logger
 	failed  int
+	sent    func(context.Context) ([]map[string]engine.AuditHead, error)
 }
 
 // newOld uses a shop, lets its requests end, and lets time pass.
@@ -126,7 +127,7 @@ func (o *old) chains() []string { return []string{engine.SystemChain, o.requeste
 func (o *old) purge(through engine.AuditPurgeStore) int {
 	o.t.Helper()
 	o.purgeDocuments()
-	p := &engine.AuditPurge{Store: through, Key: auditKey, Archive: o.archive, Clock: o.Clock, Log: o.log}
+	p := &engine.AuditPurge{Store: through, Key: auditKey, Archive: o.archive, Sent: o.sent, Clock: o.Clock, Log: o.log}
 	n, err := p.Run(o.t.Context(), oldAges, func() {})
 	ok(o.t, err)
 	o.failed = p.Failures()

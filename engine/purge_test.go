@@ -210,6 +210,26 @@ func TestWhatCannotBeArchivedOrVerifiedIsNotPurged(t *testing.T) {
 
 // A node without an archive deletes nothing if the settings of another one say that
 // entries are archived.
+// What a receiver of audit entries does not have yet stays, however old it is.
+func TestEntriesThatWereNotSentStay(t *testing.T) {
+	onStores(t, func(t *testing.T, n *node, _ rewrite) {
+		o := newOld(n)
+		sent := map[string]engine.AuditHead{}
+		o.sent = func(context.Context) ([]map[string]engine.AuditHead, error) {
+			return []map[string]engine.AuditHead{{o.chains()[1]: {Seq: 1000}, engine.SystemChain: {Seq: 1000}}, sent}, nil
+		}
+		if deleted := o.purge(o.store); deleted != 0 || o.failed > 0 {
+			t.Fatalf("%d entries were deleted that one receiver does not have, with %d failures", deleted, o.failed)
+		}
+		project := o.chains()[1]
+		sent[project] = engine.AuditHead{Seq: 3}
+		if o.purged(); o.entries(project)[0].Seq != 4 || o.entries(engine.SystemChain)[0].Seq != 1 {
+			t.Errorf("the chains begin at %d and %d", o.entries(project)[0].Seq, o.entries(engine.SystemChain)[0].Seq)
+		}
+		o.whole("after a purge up to what was sent")
+	})
+}
+
 func TestANodeWithoutTheArchiveDeletesNothing(t *testing.T) {
 	o := newOld(newNode(t, newDatabase(t), newPlace(t)))
 	o.purgeDocuments()

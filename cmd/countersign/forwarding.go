@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,12 +29,13 @@ type AuditConfig struct {
 
 // AuditSyslogConfig is a receiver of syslog messages (RFC 5424) over TLS (RFC 5425).
 type AuditSyslogConfig struct {
-	Address    string `koanf:"address" usage:"host:port of a syslog receiver over TLS that gets the audit entries"`
-	Encoding   string `koanf:"encoding" default:"json" usage:"what the messages have: json or cef"`
-	CAFile     string `koanf:"ca_file" usage:"certificates of the authorities that the receiver's certificate may come from, as PEM (default: the system's)"`
-	CertFile   string `koanf:"cert_file" usage:"certificate of this client, as PEM"`
-	KeyFile    string `koanf:"key_file" usage:"private key of that certificate, as PEM; nobody else may read the file"`
-	ServerName string `koanf:"server_name" usage:"name that the receiver's certificate must have (default: the host of audit.syslog.address)"`
+	Address     string `koanf:"address" usage:"host:port of a syslog receiver over TLS that gets the audit entries"`
+	Encoding    string `koanf:"encoding" default:"json" usage:"what the messages have: json or cef"`
+	AcceptClose bool   `koanf:"accept_close" default:"false" usage:"take the end of a connection for an acknowledgement, for receivers that do not answer close_notify, such as rsyslog; whoever stands between can then drop entries unnoticed"`
+	CAFile      string `koanf:"ca_file" usage:"certificates of the authorities that the receiver's certificate may come from, as PEM (default: the system's)"`
+	CertFile    string `koanf:"cert_file" usage:"certificate of this client, as PEM"`
+	KeyFile     string `koanf:"key_file" usage:"private key of that certificate, as PEM; nobody else may read the file"`
+	ServerName  string `koanf:"server_name" usage:"name that the receiver's certificate must have (default: the host of audit.syslog.address)"`
 }
 
 // AuditHTTPSConfig is an endpoint that acknowledges with a status from 200 to 299.
@@ -54,8 +56,8 @@ type AuditFileConfig struct {
 	Keep     int    `koanf:"keep" default:"10" usage:"how many renamed files are kept"`
 }
 
-// leastRequired is how late audit entries may be at least: a healthy receiver has them
-// within seconds, and a node that takes over from one that was killed within a minute.
+// leastRequired is how late audit entries may be at least: a receiver that works has them
+// within seconds, and when another node takes over from one that was killed, within 20 s.
 const leastRequired = 30 * time.Second
 
 // check finds settings that do not belong together.
@@ -63,6 +65,18 @@ func (c AuditConfig) check() error {
 	var errs []error
 	if c.RequiredWithin != 0 && (c.RequiredWithin < leastRequired || c.Syslog.Address == "" && c.HTTPS.URL == "" && c.File.Path == "") {
 		errs = append(errs, errors.New("audit.required_within must be 0, or at least 30s and with a receiver: audit.syslog.address, audit.https.url or audit.file.path"))
+	}
+	for _, s := range []struct {
+		used    bool
+		setting string
+		others  []string
+	}{
+		{c.Syslog.Address != "", "audit.syslog.address", []string{c.Syslog.CAFile, c.Syslog.CertFile, c.Syslog.KeyFile, c.Syslog.ServerName}},
+		{c.HTTPS.URL != "", "audit.https.url", []string{c.HTTPS.AuthorizationFile, c.HTTPS.CAFile, c.HTTPS.CertFile, c.HTTPS.KeyFile}},
+	} {
+		if !s.used && strings.Join(s.others, "") != "" {
+			errs = append(errs, fmt.Errorf("%s is empty, and other settings of that receiver are not; set it, or leave them out", s.setting))
+		}
 	}
 	if c.File.MaxSize < 1 || c.File.Keep < 1 {
 		errs = append(errs, errors.New("audit.file.max_size and audit.file.keep must be at least 1"))
@@ -76,10 +90,17 @@ func (c AuditConfig) check() error {
 	return errors.Join(append(errs, err)...)
 }
 
-// receiver is one of the settings' receivers. Positions is nil for one to which the nodes
-// of an installation send in turn.
+// shared are the settings that must be the same on all nodes.
+func (c AuditConfig) shared() AuditConfig {
+	c.File = AuditFileConfig{} // nodes on one machine must have different ones
+	return c
+}
+
+// receiver is one of the settings' receivers. The place tells it from others of its kind.
+// Positions is nil for one to which the nodes of an installation send in turn.
 type receiver struct {
 	name      string
+	place     string
 	to        engine.AuditReceiver
 	positions engine.ForwardingPositions
 }
@@ -105,11 +126,15 @@ func (c AuditSyslogConfig) receiver(host string) (*receiver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit.syslog.encoding: %w", err)
 	}
+	if _, _, err := net.SplitHostPort(c.Address); err != nil {
+		return nil, fmt.Errorf("audit.syslog.address must be a host and a port: %w", err)
+	}
 	secure := func() (*tls.Config, error) {
 		return clientTLS("audit.syslog", c.CAFile, c.CertFile, c.KeyFile, c.ServerName)
 	}
 	_, err = secure()
-	return &receiver{name: "syslog", to: &forward.Syslog{Address: c.Address, Host: host, TLS: secure, Encode: encode}}, err
+	to := &forward.Syslog{Address: c.Address, Host: host, AcceptClose: c.AcceptClose, TLS: secure, Encode: encode}
+	return &receiver{name: "syslog", place: c.Address, to: to}, err
 }
 
 func (c AuditHTTPSConfig) receiver(string) (*receiver, error) {
@@ -134,7 +159,7 @@ func (c AuditHTTPSConfig) receiver(string) (*receiver, error) {
 		}
 	}
 	_, err = secure()
-	return &receiver{name: "https", to: to}, err
+	return &receiver{name: "https", place: url.Host + url.Path, to: to}, err
 }
 
 func (c AuditHTTPSConfig) authorization() (string, error) {
@@ -156,12 +181,19 @@ func (c AuditFileConfig) receiver(string) (*receiver, error) {
 	if !filepath.IsAbs(c.Path) {
 		return nil, errors.New("audit.file.path must be absolute")
 	}
+	folder := filepath.Dir(c.Path)
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("audit.file.path: %s is not a folder; make it", folder)
+	}
+	if err := engine.CheckTrustedFiles(folder); err != nil {
+		return nil, fmt.Errorf("audit.file.path: %w", err)
+	}
 	encode, err := forward.NewEncoding(c.Encoding, version)
 	if err != nil {
 		return nil, fmt.Errorf("audit.file.encoding: %w", err)
 	}
 	to := forward.NewFile(c.Path, int64(c.MaxSize)<<20, c.Keep, encode, engine.SystemClock)
-	return &receiver{name: "file", to: to, positions: &to.Positions}, nil
+	return &receiver{name: "file", place: c.Path, to: to, positions: &to.Positions}, nil
 }
 
 // forwardings are all receivers to which audit entries are sent.
@@ -178,11 +210,11 @@ func (s *system) forwardAudit() error {
 	for _, r := range found {
 		shared, _ := s.store.(engine.ForwardingPositions)
 		f := &engine.Forwarding{
-			Name: r.name, Receiver: r.to, Store: s.store, Node: s.nodes.ID, Clock: engine.SystemClock, Log: s.log,
+			Name: r.name, ID: r.name + "-" + digest(r.place), Receiver: r.to, Store: s.store, Node: s.nodes.ID, Clock: engine.SystemClock, Log: s.log,
 			Positions: cmp.Or[engine.ForwardingPositions](r.positions, shared),
 		}
 		if f.Positions == nil {
-			f.Positions = &forward.PositionFile{Path: filepath.Join(s.config.Data, "audit-"+r.name+".position")}
+			f.Positions = &forward.PositionFile{Path: filepath.Join(s.config.Data, "audit-"+f.ID+".position")}
 		}
 		s.forwardings = append(s.forwardings, f)
 		s.runUntilClose(f.Run)
@@ -193,7 +225,7 @@ func (s *system) forwardAudit() error {
 // sent returns what each receiver has of the audit log.
 func (all forwardings) sent(ctx context.Context) (found []map[string]engine.AuditHead, err error) {
 	for _, f := range all {
-		heads, err := f.Positions.Forwarded(ctx, f.Name)
+		heads, err := f.Positions.Forwarded(ctx, f.ID)
 		if err != nil {
 			return nil, fmt.Errorf("read how far audit entries were sent: %w", err)
 		}
@@ -214,7 +246,7 @@ func (s *system) heldUp() error {
 
 var (
 	forwardingDelay = prometheus.NewDesc("countersign_audit_forwarding_delay_seconds",
-		"For how long a receiver has not had all audit entries, by receiver.", []string{"receiver"}, nil)
+		"Greatest age of an audit entry that a receiver may not have yet, by receiver.", []string{"receiver"}, nil)
 	forwardingSent = prometheus.NewDesc("countersign_audit_forwarding_sent_total",
 		"Audit entries that a receiver acknowledged to this node, by receiver.", []string{"receiver"}, nil)
 	forwardingFailures = prometheus.NewDesc("countersign_audit_forwarding_failures_total",

@@ -63,7 +63,7 @@ func (s *system) sharedSettings() map[string]string {
 		"policy rules":    s.policy.Revision(),
 		"plugins":         digest(strings.Join(plugins, "\n")),
 		"anchor":          digest(s.config.Anchor.URL),
-		"audit":           digest(fmt.Sprintf("%+v", s.config.Audit)),
+		"audit":           digest(fmt.Sprintf("%+v", s.config.Audit.shared())),
 		keepersSetting:    strings.Join(s.keys.IDs(), ", "),
 		"limits":          fmt.Sprintf("%+v", s.config.Limits),
 		"notifications":   digest(fmt.Sprintf("%q", s.config.Notifications.AllowHosts)),

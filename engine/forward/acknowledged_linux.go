@@ -12,12 +12,15 @@ import (
 
 // readWhole returns nil if the other side read all that was sent before it closed the
 // connection. If it had left something unread, or had closed before everything arrived,
-// its system would have reset the connection instead of acknowledging what was sent.
-// unnotified is nil if it said close_notify, which it may do at any time.
-func readWhole(ctx context.Context, conn net.Conn, unnotified error) error {
+// its system would have reset the connection instead of acknowledging what was sent. A
+// close_notify alone does not say so: the other side may send it at any time.
+func readWhole(ctx context.Context, conn net.Conn) error {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
-		return unnotified
+		return fmt.Errorf("%T is no TCP connection", conn)
+	}
+	if err := tcp.CloseWrite(); err != nil {
+		return err
 	}
 	if _, err := io.Copy(io.Discard, io.LimitReader(tcp, maxAnswer)); err != nil {
 		return err

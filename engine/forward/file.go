@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/countersign-dev/countersign/engine"
@@ -17,7 +18,8 @@ import (
 // is renamed: the time is added to its name. Of renamed files the newest Keep stay. Next
 // to the file, Path.position keeps how much of it counts: what a process wrote that was
 // killed before it could store that is cut off, and written again. So the file and those
-// before it have each entry once. All fields must be set. Use Positions with it.
+// before it have each entry once. A file without that position is renamed, too: it has
+// something else. All fields must be set. Use Positions with it.
 type File struct {
 	Path      string
 	MaxSize   int64
@@ -38,14 +40,6 @@ func NewFile(path string, maxSize int64, keep int, encode Encoding, clock engine
 	return &File{Path: path, MaxSize: maxSize, Keep: keep, Encode: encode, Clock: clock, Positions: FilePositions{PositionFile: PositionFile{Path: path + ".position"}}}
 }
 
-// Size is how much of the file counts, in bytes.
-func (p *FilePositions) Size() (int64, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	stored, err := p.read()
-	return stored.Size, err
-}
-
 // SetForwarded implements [engine.ForwardingPositions].
 func (p *FilePositions) SetForwarded(_ context.Context, _ string, heads map[string]engine.AuditHead) error {
 	return p.change(func(stored *position) {
@@ -62,11 +56,7 @@ func (f *File) Receive(_ context.Context, entries []engine.AuditEntry) (err erro
 	if err != nil {
 		return err
 	}
-	size, err := f.prepare()
-	if err != nil {
-		return err
-	}
-	out, err := os.OpenFile(f.Path, os.O_CREATE|os.O_WRONLY, 0o600)
+	out, size, err := f.open()
 	if err != nil {
 		return err
 	}
@@ -81,39 +71,64 @@ func (f *File) Receive(_ context.Context, entries []engine.AuditEntry) (err erro
 	return out.Sync()
 }
 
-// prepare returns how much of the file counts. It renames a file that is large enough.
-func (f *File) prepare() (size int64, err error) {
-	counts, err := f.Positions.Size()
+// open opens the file, after it has renamed one that is large enough, and returns how much
+// of it counts.
+func (f *File) open() (file *os.File, size int64, err error) {
+	f.Positions.mu.Lock()
+	stored, known, err := f.Positions.read()
+	f.Positions.mu.Unlock()
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
-	info, err := os.Lstat(f.Path)
-	switch {
-	case errors.Is(err, os.ErrNotExist): // it was renamed, by this program or another
-		err = nil
-	case err != nil:
-		return 0, err
-	case !info.Mode().IsRegular():
-		return 0, fmt.Errorf("%s is not a regular file", f.Path)
-	default:
-		size = min(counts, info.Size()) // smaller if another program truncated it
+	file, found, err := f.openFile()
+	if err != nil {
+		return nil, 0, err
 	}
-	if size >= f.MaxSize {
-		if err := f.rename(size); err != nil {
-			return 0, err
+	size = min(stored.Size, found) // smaller if another program renamed or truncated it
+	if size >= f.MaxSize || !known && found > 0 {
+		if known {
+			err = file.Truncate(size)
+		}
+		if err = errors.Join(err, file.Close()); err == nil {
+			err = f.rename()
+		}
+		if err != nil {
+			return nil, 0, err
 		}
 		size = 0
+		if file, _, err = f.openFile(); err != nil {
+			return nil, 0, err
+		}
 	}
-	if size != counts {
-		err = f.Positions.change(func(stored *position) { stored.Size = size })
+	if !known || size != stored.Size { // before anything is written that does not count
+		if err := f.Positions.change(func(stored *position) { stored.Size = size }); err != nil {
+			return nil, 0, errors.Join(err, file.Close())
+		}
 	}
-	return size, err
+	return file, size, nil
 }
 
-func (f *File) rename(size int64) error {
-	if err := os.Truncate(f.Path, size); err != nil {
-		return err
+// openFile opens a regular file, or makes it, and returns its size. It follows no link, and
+// waits for no reader of a pipe.
+func (f *File) openFile() (*os.File, int64, error) {
+	file, err := os.OpenFile(f.Path, os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, 0, err
 	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", f.Path)
+	}
+	if err == nil {
+		err = engine.CheckFileMode(f.Path, info.Mode(), engine.TrustedFile)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, info.Size(), nil
+}
+
+func (f *File) rename() error {
 	if err := os.Rename(f.Path, f.Path+"."+f.Clock().UTC().Format(renamedAt)); err != nil {
 		return err
 	}

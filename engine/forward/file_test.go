@@ -122,6 +122,22 @@ func TestFileKeepsTheNewestOnly(t *testing.T) {
 	}
 }
 
+// What another program wrote, or what belongs to a position that somebody deleted, stays.
+func TestFileOfSomethingElseIsRenamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(path, []byte("something else"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	store(t, NewFile(path, 1000, 3, named(t, "json"), func() time.Time { return noon }), 1, 1)
+	if text, err := os.ReadFile(path + "." + noon.Format(renamedAt)); err != nil || string(text) != "something else" {
+		t.Errorf("what was there is %q, %v", text, err)
+	}
+	if err := os.Remove(path + "." + noon.Format(renamedAt)); err != nil {
+		t.Fatal(err)
+	}
+	has(t, path, 1, 1)
+}
+
 func TestFileRefusesWhatIsNoFile(t *testing.T) {
 	folder := t.TempDir()
 	for name, path := range map[string]string{"a folder": folder, "a link": filepath.Join(folder, "link"), "a file in no folder": filepath.Join(folder, "none", "audit.log")} {

@@ -28,20 +28,34 @@ type PositionFile struct {
 
 // position is the content of the file. Size is how much of a file of entries counts.
 type position struct {
-	Heads map[string]engine.AuditHead `json:"heads"`
-	Size  int64                       `json:"size,omitempty"`
+	Heads    map[string]engine.AuditHead `json:"heads"`
+	Size     int64                       `json:"size,omitempty"`
+	CaughtUp time.Time                   `json:"caught_up,omitzero"`
 }
 
+// caughtUpEvery is how far the stored time may be behind, so that a server without work
+// seldom writes.
+const caughtUpEvery = 10 * time.Second
+
 // TakeForwardingTurn implements [engine.ForwardingPositions].
-func (*PositionFile) TakeForwardingTurn(_ context.Context, want engine.ForwardingTurn, _ time.Time) (engine.ForwardingTurn, error) {
-	return want, nil
+func (p *PositionFile) TakeForwardingTurn(_ context.Context, want engine.ForwardingTurn, _ time.Time) (engine.ForwardingTurn, error) {
+	p.mu.Lock()
+	stored, _, err := p.read()
+	p.mu.Unlock()
+	if err == nil && want.CaughtUp.Sub(stored.CaughtUp) >= caughtUpEvery {
+		return want, p.change(func(stored *position) { stored.CaughtUp = want.CaughtUp })
+	}
+	if want.CaughtUp.Before(stored.CaughtUp) {
+		want.CaughtUp = stored.CaughtUp
+	}
+	return want, err
 }
 
 // Forwarded implements [engine.ForwardingPositions].
 func (p *PositionFile) Forwarded(context.Context, string) (map[string]engine.AuditHead, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	stored, err := p.read()
+	stored, _, err := p.read()
 	return maps.Clone(stored.Heads), err
 }
 
@@ -55,31 +69,32 @@ func (p *PositionFile) ForgetForwarded(_ context.Context, _, chain string) error
 	return p.change(func(stored *position) { delete(stored.Heads, chain) })
 }
 
-// read returns the content of the file, which is empty before the first change. It needs
-// mu.
-func (p *PositionFile) read() (position, error) {
+// read returns the content of the file, and whether there is one. It needs mu.
+func (p *PositionFile) read() (stored position, exists bool, err error) {
 	if p.stored != nil {
-		return *p.stored, nil
+		return *p.stored, true, nil
 	}
-	stored := position{Heads: map[string]engine.AuditHead{}}
 	text, err := os.ReadFile(p.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return stored, nil
+		return position{Heads: map[string]engine.AuditHead{}}, false, nil
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &stored)
 	}
-	if err != nil {
-		return stored, fmt.Errorf("read how far entries were sent from %s: %w; without this file, all entries are sent again", p.Path, err)
+	if err == nil && (stored.Heads == nil || stored.Size < 0) {
+		err = errors.New("it does not have what this program writes")
 	}
-	return stored, nil
+	if err != nil {
+		return position{}, false, fmt.Errorf("read how far entries were sent from %s: %w; if you delete this file, all entries are sent again", p.Path, err)
+	}
+	return stored, true, nil
 }
 
 // change replaces the file as a whole.
 func (p *PositionFile) change(apply func(*position)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	next, err := p.read()
+	next, _, err := p.read()
 	if err != nil {
 		return err
 	}
@@ -93,5 +108,5 @@ func (p *PositionFile) change(apply func(*position)) error {
 		return err
 	}
 	p.stored = &next
-	return nil
+	return engine.SyncFolder(filepath.Dir(p.Path))
 }

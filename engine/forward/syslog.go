@@ -18,14 +18,16 @@ import (
 // acknowledges nothing. Therefore each batch has a connection of its own, and counts as
 // acknowledged when the receiver has read it to its end: it must then answer close_notify
 // with close_notify (RFC 5425, section 4.4). Some receivers, rsyslog among them, only close
-// the connection; on Linux, that is enough if they have read everything before. What a
-// receiver has read and does not keep, because it is killed at that moment, is lost; only
-// [HTTPS] acknowledges what is kept. All fields must be set.
+// the connection. AcceptClose takes that for an acknowledgement, too, if on Linux the other
+// side's system has received everything; but whoever stands between can then drop entries.
+// What a receiver has read and does not keep, because it is killed at that moment, is lost;
+// only [HTTPS] acknowledges what is kept. All other fields must be set.
 type Syslog struct {
-	Address string // host and port
-	Host    string // of this server, in the messages
-	TLS     TLS
-	Encode  Encoding
+	Address     string // host and port
+	Host        string // of this server, in the messages
+	AcceptClose bool
+	TLS         TLS
+	Encode      Encoding
 }
 
 // Receive implements [engine.AuditReceiver].
@@ -69,17 +71,19 @@ func (s *Syslog) Receive(ctx context.Context, entries []engine.AuditEntry) (err 
 	if err := conn.CloseWrite(); err != nil {
 		return err
 	}
-	_, err = io.Copy(io.Discard, io.LimitReader(conn, maxAnswer))
-	if err != nil && !errors.Is(err, errNoNotify) {
+	switch read, err := io.Copy(io.Discard, io.LimitReader(conn, maxAnswer)); {
+	case read == maxAnswer:
+		return errors.New("the receiver sends something, which syslog receivers do not")
+	case err != nil && !(errors.Is(err, errNoNotify) && s.AcceptClose):
 		return err
 	}
-	return readWhole(ctx, raw, err)
+	return readWhole(ctx, raw)
 }
 
 // String implements [engine.AuditReceiver].
 func (s *Syslog) String() string { return "syslog at " + s.Address }
 
-var errNoNotify = errors.New("the receiver ended the connection without close_notify")
+var errNoNotify = errors.New("the receiver ended the connection without close_notify; if it always does, as rsyslog does, see audit.syslog.accept_close")
 
 // untilNotified turns the end of a TCP connection into an error. TLS would take it for
 // close_notify, also if the receiver was killed before it had read everything.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http/httptest"
 	"reflect"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +60,7 @@ type byteByByte struct{ net.Conn }
 func (c byteByByte) Read(p []byte) (int, error) { return c.Conn.Read(p[:min(1, len(p))]) }
 
 // receive runs a receiver of one connection, and sends entries to it within a time.
-func receive(t *testing.T, within time.Duration, receiver func(raw net.Conn, conn *tls.Conn)) error {
+func receive(t *testing.T, within time.Duration, acceptClose bool, receiver func(raw net.Conn, conn *tls.Conn)) error {
 	t.Helper()
 	server, client := secured(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -79,7 +78,7 @@ func receive(t *testing.T, within time.Duration, receiver func(raw net.Conn, con
 		receiver(raw, tls.Server(byteByByte{raw}, server))
 		_ = raw.Close()
 	}()
-	s := &Syslog{Address: l.Addr().String(), Host: "near host", TLS: client, Encode: named(t, "json")}
+	s := &Syslog{Address: l.Addr().String(), Host: "near host", AcceptClose: acceptClose, TLS: client, Encode: named(t, "json")}
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	err = s.Receive(ctx, entries)
@@ -91,7 +90,7 @@ func receive(t *testing.T, within time.Duration, receiver func(raw net.Conn, con
 // Another implementation reads each message, and what an entry has cannot begin another.
 func TestSyslogMessagesAreRead(t *testing.T) {
 	var got []engine.AuditEntry
-	err := receive(t, time.Minute, func(_ net.Conn, conn *tls.Conn) {
+	err := receive(t, time.Minute, false, func(_ net.Conn, conn *tls.Conn) {
 		octetcounting.NewParser(syslog.WithListener(func(r *syslog.Result) {
 			if r.Error != nil {
 				t.Error(r.Error)
@@ -122,33 +121,42 @@ func TestSyslogIsAcknowledgedOnlyWhenItWasRead(t *testing.T) {
 	for name, c := range map[string]struct {
 		receiver func(raw net.Conn, conn *tls.Conn)
 		taken    bool
+		accepted bool // taken with AcceptClose
 	}{
 		"it answers close_notify": {func(_ net.Conn, conn *tls.Conn) {
 			_, _ = io.Copy(io.Discard, conn)
 			_ = conn.Close()
-		}, true},
-		"it only closes the connection": {func(_ net.Conn, conn *tls.Conn) { _, _ = io.Copy(io.Discard, conn) }, runtime.GOOS == "linux"},
+		}, true, true},
+		"it waits for the end after close_notify": {func(raw net.Conn, conn *tls.Conn) {
+			_, _ = io.Copy(io.Discard, conn)
+			_ = conn.CloseWrite()
+			_, _ = io.Copy(io.Discard, raw)
+		}, true, true},
+		"it only closes the connection": {func(_ net.Conn, conn *tls.Conn) { _, _ = io.Copy(io.Discard, conn) }, false, true},
 		"it reads a part": {func(_ net.Conn, conn *tls.Conn) {
 			_ = conn.Handshake()
-		}, false},
+		}, false, false},
 		"it ends before it reads": {func(raw net.Conn, conn *tls.Conn) {
 			_ = conn.Handshake()
 			_ = raw.Close()
-		}, false},
+		}, false, false},
 		"it says close_notify too early": {func(_ net.Conn, conn *tls.Conn) {
 			_ = conn.Handshake()
 			_ = conn.Close()
-		}, false},
+		}, false, false},
 		"it answers garbage": {func(raw net.Conn, _ *tls.Conn) {
 			_, _ = io.WriteString(raw, strings.Repeat("garbage\r\n", 100))
 			_, _ = io.CopyN(io.Discard, raw, 1)
-		}, false},
+		}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for range 5 {
-				if err := receive(t, time.Minute, c.receiver); (err == nil) != c.taken {
+				if err := receive(t, time.Minute, false, c.receiver); (err == nil) != c.taken {
 					t.Fatalf("the error is %v", err)
+				}
+				if err := receive(t, time.Minute, true, c.receiver); (err == nil) != c.accepted {
+					t.Fatalf("with AcceptClose, the error is %v", err)
 				}
 			}
 		})
@@ -159,7 +167,7 @@ func TestSyslogIsAcknowledgedOnlyWhenItWasRead(t *testing.T) {
 func TestSyslogGivesAReceiverUp(t *testing.T) {
 	given := make(chan error)
 	go func() {
-		given <- receive(t, 100*time.Millisecond, func(raw net.Conn, conn *tls.Conn) {
+		given <- receive(t, 100*time.Millisecond, true, func(raw net.Conn, conn *tls.Conn) {
 			_ = conn.Handshake()
 			_, _ = io.Copy(io.Discard, raw) // until the sender closes; TLS gets nothing of it
 		})

@@ -33,19 +33,15 @@ func (s *Store) TakeForwardingTurn(ctx context.Context, want engine.ForwardingTu
 		return want, err
 	}
 	defer s.end()
-	raw, err := encode(turnDocument{want.Receiver, want})
-	if err != nil {
-		return want, err
-	}
 	c := s.db.Collection(turnsName)
+	change := bson.D{
+		{Key: "$set", Value: bson.D{{Key: "receiver", Value: want.Receiver}, {Key: "node", Value: want.Node}, {Key: "until", Value: want.Until}}},
+		{Key: "$max", Value: bson.D{{Key: "caught_up", Value: want.CaughtUp}}},
+	}
 	free := append(byID(want.Receiver), bson.E{Key: "$or", Value: bson.A{
 		bson.D{{Key: "node", Value: want.Node}}, bson.D{{Key: "until", Value: bson.D{{Key: "$lte", Value: now}}}},
 	}})
-	_, err = c.ReplaceOne(ctx, free, raw, options.Replace().SetUpsert(true))
-	if err == nil {
-		return want, nil
-	}
-	if !driver.IsDuplicateKeyError(err) {
+	if _, err := c.UpdateOne(ctx, free, change, options.Update().SetUpsert(true)); err != nil && !driver.IsDuplicateKeyError(err) {
 		return want, fault("write into "+turnsName, err)
 	}
 	turn, err := find[turnDocument](ctx, c, byID(want.Receiver))

@@ -21,6 +21,7 @@ func ForwardingPositions(t *testing.T, p engine.ForwardingPositions, shared bool
 	}
 	first := turn("node_a", time.Minute, 0)
 	same(t, first, engine.ForwardingTurn{Receiver: receiver, Node: "node_a", Until: noon.Add(time.Minute), CaughtUp: noon})
+	same(t, get[engine.ForwardingTurn](t)(p.TakeForwardingTurn(ctx, engine.ForwardingTurn{Receiver: receiver, Node: "node_a", Until: noon.Add(time.Minute)}, noon)), first)
 	if shared {
 		same(t, turn("node_b", 2*time.Minute, 30*time.Second), first)
 		same(t, turn("node_a", 2*time.Minute, 30*time.Second).Until, noon.Add(2*time.Minute))
