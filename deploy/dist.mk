@@ -92,9 +92,10 @@ lint-ops: tools-go ## run the linters on the module of deploy/
 # The tests of what is made: they install it, start it, and remove it. Root's tests need
 # Linux with overlayfs.
 .PHONY: test-ops
-test-ops: image deb dist ## test what installs Countersign; with SHORT=1 without the builds that are repeated
+test-ops: image deb dist ## test what installs, upgrades and restores Countersign; with SHORT=1 without the builds that are repeated
 	$(call need,dpkg,install it: the test installs the package into a copy of this system)
 	$(call need,promtool,install it (Debian: apt-get install prometheus); tests fire the alerts with it)
 	$(call need,systemd-analyze,install it (Debian: apt-get install systemd); tests check the unit with it)
 	cd deploy && COUNTERSIGN_STAGE=$(abspath $(STAGE)) COUNTERSIGN_ARCHIVE=$(abspath $(ARCHIVE)) COUNTERSIGN_DEB=$(abspath $(DEB)) COUNTERSIGN_IMAGE=$(abspath $(IMAGE)) \
 		$(GO) test -count 1 -timeout 20m $(if $(SHORT),-short) ./...
+	$(GO) test -vet=off -count 1 -timeout 20m -run '^(TestUpgradeAndBack|TestABackupIsRestoredOnAnotherMachine)$$' ./cmd/countersign

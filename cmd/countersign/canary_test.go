@@ -9,10 +9,13 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +77,11 @@ func TestSecretsAreNowhereInClear(t *testing.T) {
 	noError(t, os.Mkdir(temp, 0o700))
 	traces := startCollector(t)
 	sent := filepath.Join(base, "audit.log")
-	s := start(t, binary(t), filepath.Join(base, "data"), append(traces.settings(t), "TMPDIR="+temp, "COUNTERSIGN_AUDIT_FILE_PATH="+sent)...)
+	cmd := devCommandOf(binary(t), filepath.Join(base, "data"))
+	cmd.Args[slices.Index(cmd.Args, "--listen-admin=")] += "127.0.0.1:0"
+	s := launch(t, cmd, filepath.Join(base, "data"), append(traces.settings(t), "TMPDIR="+temp, "COUNTERSIGN_AUDIT_FILE_PATH="+sent)...)
+	t.Cleanup(s.kill)
+	s.awaitReady()
 	s.allow(true)
 	canaries := append(s.everyPath(), canary{"credential for the collector", []byte(traces.credential)})
 	for name, key := range s.boot.APIKeys {
@@ -82,6 +89,7 @@ func TestSecretsAreNowhereInClear(t *testing.T) {
 	}
 	eventually(t, "a download among the audit entries that are sent on", func() bool { return strings.Contains(read(t, sent), engine.ActionCertificateDownloaded) })
 	s.searchProcesses(canaries)
+	s.searchMetrics(canaries)
 	searchFiles(t, base, canaries) // while it runs: write-ahead logs, sockets' folders
 	s.stop()
 	searchFiles(t, base, canaries)
@@ -119,6 +127,25 @@ func searchFiles(t *testing.T, base string, canaries []canary) {
 	}
 }
 
+// searchMetrics looks into what operators read.
+func (s *server) searchMetrics(canaries []canary) {
+	for _, page := range []string{"/metrics", "/readyz"} {
+		answer, err := httpClient.Get(s.operators() + page)
+		noError(s.t, err)
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		noError(s.t, err)
+		if page == "/metrics" && !bytes.Contains(text, []byte("countersign_redemptions_total")) {
+			s.t.Error("the metrics have no downloads")
+		}
+		for _, c := range canaries {
+			if c.in(text) {
+				s.t.Errorf("%s is in %s", c.name, page)
+			}
+		}
+	}
+}
+
 // searchProcesses looks into arguments and environment of server and plugins.
 func (s *server) searchProcesses(canaries []canary) {
 	pids := append(s.children(""), s.cmd.Process.Pid)
@@ -126,6 +153,11 @@ func (s *server) searchProcesses(canaries []canary) {
 		s.t.Errorf("only %d processes were there to search", len(pids))
 	}
 	for _, pid := range pids {
+		limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+		noError(s.t, err)
+		if !regexp.MustCompile(`Max core file size +[01] +[01] `).Match(limits) {
+			s.t.Errorf("process %d may write a core file: %s", pid, limits)
+		}
 		for _, file := range []string{"cmdline", "environ"} {
 			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 			noError(s.t, err)

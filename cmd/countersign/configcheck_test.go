@@ -51,10 +51,16 @@ limits: {calls: 0}
 mongodb: {uri: "mongodb://user:canary-password@127.0.0.1:1/x"}
 temporal: {address: "127.0.0.1:1"}
 log: {level: loud}
+audit:
+  required_within: 1s
+  syslog: {address: siem.invalid}
+  https: {url: "https://canary-user:canary-password@siem.example.com"}
+  file: {path: DIR/none/audit.log, keep: 0}
 traces: {otlp_endpoint: "https://canary-user:canary-password@collector.example.com/", sample: 2}
 `
 	out := check(exitUsage, settings)
 	for _, want := range []string{
+		"audit.required_within must be 0", "audit.syslog.address must be a host and a port", "audit.https.url: ", "audit.file.path: ", "audit.file.keep must be at least 1",
 		"listen: ", "address already in use", "listen_admin: ", "must begin with https://", `"a proxy"`, "the data folder", "nowhere.json", "drain",
 		"open.key can be read", "sandbox.mode", "policy", "nosuch", "anchor.url", "retention.archive", "limits.calls", "mongodb.uri: ", "Temporal at 127.0.0.1:1", "log.level", "traces.otlp_endpoint", "traces.sample",
 	} {

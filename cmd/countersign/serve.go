@@ -69,6 +69,9 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 // the URL of the server.
 func runServer(cmd *cobra.Command, config Config, listenAdmin func() (net.Listener, error), bootstrap func(s *system, ctx context.Context, url string) error) error {
 	unix.Umask(0o077) // only the server's user may read the files that it makes
+	// No core file, which would have keys; 0 would not stop one that is piped to a program
+	// (core(5)). If the limit is lower already, this fails.
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1})
 	// Without a handler, a log whose reader has gone would end the process. A handler is
 	// not inherited by plugins, unlike a signal that is ignored.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
