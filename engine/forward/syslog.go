@@ -74,7 +74,7 @@ func (s *Syslog) Receive(ctx context.Context, entries []engine.AuditEntry) (err 
 	switch read, err := io.Copy(io.Discard, io.LimitReader(conn, maxAnswer)); {
 	case read == maxAnswer:
 		return errors.New("the receiver sends something, which syslog receivers do not")
-	case err != nil && !(errors.Is(err, errNoNotify) && s.AcceptClose):
+	case err != nil && (!s.AcceptClose || !errors.Is(err, errNoNotify)):
 		return err
 	}
 	return readWhole(ctx, raw)
