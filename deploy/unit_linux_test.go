@@ -54,6 +54,7 @@ var notApplied = []string{
 	"DevicePolicy", "PrivateDevices", "LockPersonality", "ProtectClock", "ProtectControlGroups", "ProtectHome", "ProtectHostname",
 	"ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "RestrictRealtime", "RestrictSUIDSGID",
 	"SystemCallArchitectures", "LimitCORE", "LimitNOFILE", "ExecReload", "Restart", "TimeoutStopSec", "EnvironmentFile",
+	"LogsDirectory", "LogsDirectoryMode",
 	"Description", "Documentation", "Wants", "After", "WantedBy",
 }
 
