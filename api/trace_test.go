@@ -39,14 +39,8 @@ func TestTracesOfRequests(t *testing.T) {
 		if s.Parent().IsValid() {
 			continue
 		}
-		code := ""
-		for _, a := range s.Attributes() {
-			if a.Key == tracing.Code {
-				code = a.Value.AsString()
-			}
-		}
 		calls[s.SpanContext().SpanID().String()] = s.Name()
-		seen[fmt.Sprintf("%s %s %d", s.Name(), code, len(s.Links()))]++
+		seen[fmt.Sprintf("%s %s %d", s.Name(), codeOf(s), len(s.Links()))]++
 		if !strings.Contains(f.log.String(), `"trace_id":"`+s.SpanContext().TraceID().String()) {
 			t.Errorf("%s is not in the log", s.SpanContext().TraceID())
 		}
@@ -74,4 +68,14 @@ func TestTracesOfRequests(t *testing.T) {
 			t.Errorf("no span %q, in %v", want, inside)
 		}
 	}
+}
+
+// codeOf is the problem code of a span, or "".
+func codeOf(s trace.ReadOnlySpan) string {
+	for _, a := range s.Attributes() {
+		if a.Key == tracing.Code {
+			return a.Value.AsString()
+		}
+	}
+	return ""
 }
