@@ -29,6 +29,9 @@ type call struct {
 	approval    engine.Approval
 }
 
+// unmatched is the route of a request whose path is none of the server's.
+const unmatched = "unmatched"
+
 type callKey struct{}
 
 // callOf finds the call of a request's context.
@@ -49,7 +52,7 @@ var requestIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
 // begin makes the call of a request. It keeps an id that the caller sends if the
 // id is safe to write to a log.
 func (s *Server) begin(c *fiber.Ctx) *call {
-	k := &call{id: c.Get(requestIDHeader), route: "unmatched", base: s.options.PublicURL, prefetch: isPrefetch(c), span: noop.Span{}}
+	k := &call{id: c.Get(requestIDHeader), route: unmatched, base: s.options.PublicURL, prefetch: isPrefetch(c), span: noop.Span{}}
 	if !requestIDs.MatchString(k.id) {
 		k.id = strings.ToLower(rand.Text())
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -19,6 +20,8 @@ const (
 	maxCounted = 10_000
 	// countEvery is how often they are counted at most, however often the metrics are read.
 	countEvery = time.Minute
+	// keptFor is how long figures are reported while they cannot be counted again.
+	keptFor = 5 * time.Minute
 )
 
 const ofInstallation = " It is of the whole installation, so every node reports the same: take the maximum of the nodes, not the sum. At most 10000 are counted, once a minute."
@@ -45,12 +48,14 @@ var (
 )
 
 // installationMetrics asks the store once a minute at most. While the store does not
-// answer, there are no figures.
+// answer, it is asked at each reading, and the last figures stand for five minutes.
 type installationMetrics struct {
 	store installationReader
 	clock func() time.Time
+	log   *slog.Logger
 
 	mu      sync.Mutex
+	failing bool
 	counted time.Time
 	figures []prometheus.Metric
 }
@@ -67,10 +72,17 @@ func (m *installationMetrics) Collect(to chan<- prometheus.Metric) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now := m.clock(); m.counted.IsZero() || now.Sub(m.counted) >= countEvery || now.Before(m.counted) {
-		m.counted, m.figures = now, nil
-		if figures, err := m.count(now); err == nil {
-			m.figures = figures
+		figures, err := m.count(now)
+		switch {
+		case err == nil:
+			m.counted, m.figures = now, figures
+		case now.Sub(m.counted) >= keptFor || now.Before(m.counted):
+			m.figures = nil
 		}
+		if err != nil && !m.failing {
+			m.log.Warn("what the installation has could not be counted for the metrics; it is tried again whenever they are read", "error", err)
+		}
+		m.failing = err != nil
 	}
 	for _, figure := range m.figures {
 		to <- figure
@@ -78,7 +90,11 @@ func (m *installationMetrics) Collect(to chan<- prometheus.Metric) {
 }
 
 func (m *installationMetrics) count(now time.Time) (figures []prometheus.Metric, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	within := 5 * time.Second
+	if m.failing {
+		within = time.Second // whoever reads the metrics waits for each try
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		figures = append(figures, prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...))

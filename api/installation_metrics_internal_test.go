@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,7 +15,8 @@ import (
 )
 
 // Each certificate is counted once, by how soon it expires, and not more often than once a
-// minute. While the store does not answer, there are no figures.
+// minute. While the store does not answer, the last figures stand for some minutes, and that
+// they could not be counted is logged once.
 func TestCertificatesByExpiry(t *testing.T) {
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "test.db"))
 	if err != nil {
@@ -34,17 +37,10 @@ func TestCertificatesByExpiry(t *testing.T) {
 	for _, until := range []time.Duration{-9 * 365 * day, -time.Second, 0, day - time.Second, day, 7*day - time.Second, 30*day - time.Second, 31 * day, 89 * day, 90 * day, 200 * 365 * day} {
 		add(until)
 	}
-	m := &installationMetrics{store: store, clock: func() time.Time { return now }}
-	check := func(want string) {
-		t.Helper()
-		const head = "# HELP countersign_certificates Certificates by how soon they expire: expired, 1d (within a day), 7d (within 7 days and not within 1), 30d, 90d or later." + ofInstallation + "\n# TYPE countersign_certificates gauge\n"
-		if want != "" {
-			want = head + want + "\n"
-		}
-		if err := testutil.CollectAndCompare(m, strings.NewReader(want), "countersign_certificates"); err != nil {
-			t.Error(err)
-		}
-	}
+	var log strings.Builder
+	away := &away{installationReader: store}
+	m := &installationMetrics{store: away, clock: func() time.Time { return now }, log: slog.New(slog.NewTextHandler(&log, nil))}
+	check := func(want string) { t.Helper(); compareCertificates(t, m, want) }
 	const first = `countersign_certificates{expires="expired"} 2
 countersign_certificates{expires="1d"} 2
 countersign_certificates{expires="7d"} 2
@@ -56,15 +52,51 @@ countersign_certificates{expires="later"} 2`
 	now = now.Add(countEvery - time.Second)
 	check(first)
 	now = now.Add(time.Second)
-	check(`countersign_certificates{expires="expired"} 3
+	const second = `countersign_certificates{expires="expired"} 3
 countersign_certificates{expires="1d"} 3
 countersign_certificates{expires="7d"} 1
 countersign_certificates{expires="30d"} 1
 countersign_certificates{expires="90d"} 3
-countersign_certificates{expires="later"} 1`) // those at the ends of a day have moved on
+countersign_certificates{expires="later"} 1` // those at the ends of a day have moved on
+	away.is = true
+	check(first)
+	now = now.Add(keptFor - countEvery - time.Second)
+	check(first)
+	away.is = false
+	check(second) // at the next reading
+	away.is = true
+	now = now.Add(keptFor)
+	check("")
+	check("")
+	if got := strings.Count(log.String(), "could not be counted"); got != 2 {
+		t.Errorf("it is logged %d times: %s", got, log.String())
+	}
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(countEvery)
-	check("")
+}
+
+// compareCertificates compares how many certificates are reported, or that none are.
+func compareCertificates(t *testing.T, m *installationMetrics, want string) {
+	t.Helper()
+	const head = "# HELP countersign_certificates Certificates by how soon they expire: expired, 1d (within a day), 7d (within 7 days and not within 1), 30d, 90d or later." + ofInstallation + "\n# TYPE countersign_certificates gauge\n"
+	if want != "" {
+		want = head + want + "\n"
+	}
+	if err := testutil.CollectAndCompare(m, strings.NewReader(want), "countersign_certificates"); err != nil {
+		t.Error(err)
+	}
+}
+
+// away is a store that does not answer while it is away.
+type away struct {
+	installationReader
+	is bool
+}
+
+func (a *away) ApprovalsPending(ctx context.Context, limit int) (int, time.Time, error) {
+	if a.is {
+		return 0, time.Time{}, engine.CodeUnavailable
+	}
+	return a.installationReader.ApprovalsPending(ctx, limit)
 }

@@ -45,7 +45,7 @@ func newMetrics(o Options) (*metrics, error) {
 			Name: "countersign_redemptions_total", Help: "Attempts to redeem a token, by outcome: consumed or a problem code.",
 		}, []string{"outcome"}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.durations, m.mints, m.redemptions, m.votes, m.claims, waitingEntries{o.Store, o.Clock}, &installationMetrics{store: o.Store, clock: o.Clock}, checkMetrics{o.Ready}} {
+	for _, c := range []prometheus.Collector{m.requests, m.durations, m.mints, m.redemptions, m.votes, m.claims, waitingEntries{o.Store, o.Clock}, &installationMetrics{store: o.Store, clock: o.Clock, log: o.Log}, checkMetrics{o.Ready}} {
 		if err := o.Registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/countersign-dev/countersign/engine"
 	"github.com/countersign-dev/countersign/engine/tracing"
@@ -64,6 +65,9 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	// A duration needs the monotonic clock; the injected clock returns only the time of day.
 	status, took := c.Response().StatusCode(), time.Since(c.Context().Time())
 	s.metrics.served(c.Method(), k.route, status, took)
+	if k.refusedStranger(status) {
+		k.span = noop.Span{}
+	}
 	tracing.Answered(k.span, c.Method(), k.route, status)
 	level := slog.LevelInfo
 	if slices.Contains(probes, k.route) {
@@ -76,6 +80,16 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	log.Log(c.UserContext(), level, "request", "request_id", k.id, "method", c.Method(), "route", k.route,
 		"status", status, "duration", took, "ip", k.IP)
 	return nil
+}
+
+// refusedStranger reports whether the call was refused before anybody knew who calls. It is
+// not traced: whoever can reach the server could otherwise fill the queue of the collector.
+func (k *call) refusedStranger(status int) bool {
+	switch status {
+	case fiber.StatusUnauthorized, fiber.StatusMisdirectedRequest, fiber.StatusTooManyRequests:
+		return k.User.ID == ""
+	}
+	return k.route == unmatched
 }
 
 // recovered runs the rest of the chain and turns a panic into an error; its stack

@@ -13,7 +13,7 @@ import (
 )
 
 // A request has a span, named by the pattern of its path, and what it waits for has spans
-// inside. Nothing that a caller sent is in them.
+// inside. Nothing that a caller sent is in them. What strangers are refused is not traced.
 func TestTracesOfRequests(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
 	f := newFixture(t, func(_ *fixture, o *api.Options) {
@@ -26,6 +26,9 @@ func TestTracesOfRequests(t *testing.T) {
 	f.do("operator", "POST", "{c:shop}/downloads", `{"format":"canary"}`).is(422)
 	f.do("", "GET", "/canary/"+token, "").is(404)
 	f.do("", "GET", "//healthz", "").is(200)
+	f.do("", "GET", "/me", "").is(401)
+	f.do("", "GET", "/me", "", "Authorization", "Bearer canary").is(401)
+	f.do("operator", "GET", "/users", "").is(403) // from a caller who is known
 
 	seen, inside := map[string]int{}, map[string]int{}
 	calls := map[string]string{} // names by span id
@@ -36,25 +39,23 @@ func TestTracesOfRequests(t *testing.T) {
 		if s.Parent().IsValid() {
 			continue
 		}
-		code := ""
-		for _, a := range s.Attributes() {
-			if a.Key == tracing.Code {
-				code = a.Value.AsString()
-			}
-		}
 		calls[s.SpanContext().SpanID().String()] = s.Name()
-		seen[fmt.Sprintf("%s %s %d", s.Name(), code, len(s.Links()))]++
+		seen[fmt.Sprintf("%s %s %d", s.Name(), codeOf(s), len(s.Links()))]++
 		if !strings.Contains(f.log.String(), `"trace_id":"`+s.SpanContext().TraceID().String()) {
 			t.Errorf("%s is not in the log", s.SpanContext().TraceID())
 		}
 	}
 	for _, s := range spans.Ended() {
 		if s.Parent().IsValid() {
-			inside[calls[s.Parent().SpanID().String()]+": "+s.Name()]++
+			of, ended := calls[s.Parent().SpanID().String()]
+			if !ended && strings.HasPrefix(s.Name(), "store") {
+				t.Errorf("%s belongs to no call", s.Name())
+			}
+			inside[of+": "+s.Name()]++
 		}
 	}
 	const mint, redeem = "POST /api/v1/projects/{pid}/certificates/{cid}/downloads", "GET /api/v1/downloads/{token}"
-	for _, want := range []string{mint + "  0", redeem + "  0", redeem + " token_consumed 1", mint + " unknown_format 0", "GET unmatched not_found 0"} {
+	for _, want := range []string{mint + "  0", redeem + "  0", redeem + " token_consumed 1", mint + " unknown_format 0", "GET /api/v1/users forbidden 0"} {
 		if seen[want] != 1 {
 			t.Errorf("%d spans %q, in %v", seen[want], want, seen)
 		}
@@ -67,4 +68,14 @@ func TestTracesOfRequests(t *testing.T) {
 			t.Errorf("no span %q, in %v", want, inside)
 		}
 	}
+}
+
+// codeOf is the problem code of a span, or "".
+func codeOf(s trace.ReadOnlySpan) string {
+	for _, a := range s.Attributes() {
+		if a.Key == tracing.Code {
+			return a.Value.AsString()
+		}
+	}
+	return ""
 }

@@ -188,6 +188,6 @@ func (e *BehindError) Error() string {
 	if more := len(e.Chains) - most; more > 0 {
 		fmt.Fprintf(&text, "%d more chains are behind. ", more)
 	}
-	return fmt.Sprintf("the database is older than the anchor of its audit log of %s in %s: %sIf this database was restored from a backup on purpose, start once with --accept-restore, which revokes every token that has not been used; else the audit log was rolled back or rewritten: keep this database and find out by whom",
+	return fmt.Sprintf("the database is older than the anchor of its audit log of %s in %s: %sIf this database was restored from a backup on purpose, start once with --accept-restore, which revokes every token that has not been used, and ends every request that waits or could be claimed; else the audit log was rolled back or rewritten: keep this database and find out by whom",
 		e.Time.UTC().Format(time.RFC3339), e.Target, text.String())
 }

@@ -56,8 +56,9 @@ func (a *Anchors) Status() (last time.Time, failures int) {
 // Check compares the database with the anchor. If the database is behind, Check returns
 // a [BehindError]. With acceptRestore it ends what may be used a second time and writes a
 // new anchor, also if the database is not behind: the last anchor may be older than what
-// was used last. It also returns an error if the anchor cannot be read: a server that does
-// not know its anchor would serve a database that was rolled back.
+// was used last. It also returns an error if a restore was not accepted to its end, or if the
+// anchor cannot be read: a server that does not know its anchor would serve a database that
+// was rolled back.
 func (a *Anchors) Check(ctx context.Context, acceptRestore bool) error {
 	stored, err := a.stored(ctx)
 	if err != nil {
@@ -68,10 +69,17 @@ func (a *Anchors) Check(ctx context.Context, acceptRestore bool) error {
 	case err != nil:
 		return err
 	case acceptRestore:
-		_, err = a.acceptRestore(ctx, stored, behind, Backup{})
+		if _, err = a.acceptRestore(ctx, stored, behind, Backup{}); err == nil {
+			a.Log.Warn("start without --accept-restore from now on: each start with it revokes every token and ends every request again")
+		}
 		return err
 	case len(behind.Chains) > 0:
 		return behind
+	}
+	if _, unfinished, err := a.lastRestore(ctx); err != nil {
+		return err
+	} else if unfinished {
+		return errRestoreUnfinished
 	}
 	a.remember(stored.Heads, stored.Time)
 	return a.noteNoAnchor(ctx, stored)

@@ -124,7 +124,7 @@ func TestARolledBackDatabaseIsFoundAndAcceptedOnce(t *testing.T) {
 	ok(t, old.Check(ctx, false))
 	entries, err := old.Store.AuditAfter(ctx, engine.SystemChain, 2, 9)
 	ok(t, err)
-	if len(entries) != 1 || entries[0].Action != engine.ActionRestoreAccepted {
+	if len(entries) != 2 || entries[0].Action != engine.ActionRestoreBegun || entries[1].Action != engine.ActionRestoreAccepted {
 		t.Errorf("recorded %+v", entries)
 	}
 	other := newNode(t, newDatabase(t), place)

@@ -11,9 +11,14 @@ import (
 	"time"
 )
 
-// ActionRestoreAccepted is the action of the audit entry that says that a database
-// was restored to an earlier state and is used from there on.
-const ActionRestoreAccepted = "restore.accepted"
+// The actions of the audit entries that say that a database was restored to an earlier
+// state, before what could be used again is ended, and when it is used from there on.
+const (
+	ActionRestoreBegun    = "restore.begun"
+	ActionRestoreAccepted = "restore.accepted"
+)
+
+var errRestoreUnfinished = errors.New("a restored database was accepted and not all was ended, so a token could be used a second time: start once with --accept-restore, which goes on with it")
 
 // Backup is what a database was restored from. The zero value is a copy that nothing is
 // known of.
@@ -50,9 +55,9 @@ func (a *Anchors) AcceptBackup(ctx context.Context, from Backup) (done Restored,
 // acceptRestore goes on with a database that was restored from a backup. What was
 // used since the backup looks unused in it, so acceptRestore first puts the restore on
 // record, then ends every token and every request that could still be used, and last
-// replaces the anchor. Until that, the database stays behind: whoever is killed before
-// is refused again, and acceptRestore called again adds what is missing. It returns how
-// many tokens it revoked.
+// replaces the anchor. Until it has put on record that all is ended, whoever is killed is
+// refused again, and acceptRestore called again adds what is missing. It returns how many
+// tokens it revoked.
 func (a *Anchors) acceptRestore(ctx context.Context, stored Anchor, behind *BehindError, from Backup) (tokens int, err error) {
 	projects, err := a.projects(ctx)
 	if err != nil {
@@ -64,7 +69,8 @@ func (a *Anchors) acceptRestore(ctx context.Context, stored Anchor, behind *Behi
 			return 0, fmt.Errorf("accept restore: list tokens: %w", err)
 		}
 	}
-	if err := a.recordRestore(ctx, stored, behind, live, from); err != nil {
+	begun, err := a.beginRestore(ctx, restoreDetails(stored, behind, live, from), len(behind.Chains) > 0)
+	if err != nil {
 		return 0, fmt.Errorf("accept restore: record it: %w", err)
 	}
 	for _, id := range slices.Sorted(maps.Keys(projects)) {
@@ -77,6 +83,9 @@ func (a *Anchors) acceptRestore(ctx context.Context, stored Anchor, behind *Behi
 		if err := a.endRequests(ctx, id); err != nil {
 			return tokens, fmt.Errorf("accept restore: end requests: %w", err)
 		}
+	}
+	if err := a.recordRestore(ctx, begun.Ref, SystemChain, begun.Detail); err != nil {
+		return tokens, fmt.Errorf("accept restore: record its end: %w", err)
 	}
 	heads, err := a.restoredHeads(ctx, stored, behind)
 	if err == nil {
@@ -108,10 +117,10 @@ func (a *Anchors) liveTokens(ctx context.Context, projectID string) (live []Toke
 	return live, err
 }
 
-// recordRestore writes an entry into the system's chain and into each chain that is
-// behind, unless an earlier call for the same anchor did. A chain whose project is not
-// in the database gets none: the system's entry names it.
-func (a *Anchors) recordRestore(ctx context.Context, stored Anchor, behind *BehindError, live map[string][]TokenRecord, from Backup) error {
+// restoreDetails are what the entries about a restore say: those of the system's chain, and
+// of each chain that is behind. A chain whose project is not in the database gets no entry:
+// the system's entry names it.
+func restoreDetails(stored Anchor, behind *BehindError, live map[string][]TokenRecord, from Backup) map[string]map[string]string {
 	var lost []string
 	details := map[string]map[string]string{SystemChain: {}}
 	total := 0
@@ -131,21 +140,70 @@ func (a *Anchors) recordRestore(ctx context.Context, stored Anchor, behind *Behi
 	if len(lost) > 0 {
 		ofSystem["projects_lost"] = strings.Join(lost, ", ")
 	}
-	for _, chain := range slices.Sorted(maps.Keys(details)) {
+	for _, detail := range details {
 		if !stored.Time.IsZero() {
-			details[chain]["anchor_time"] = stored.Time.UTC().Format(time.RFC3339)
+			detail["anchor_time"] = stored.Time.UTC().Format(time.RFC3339Nano)
 		}
 		if from.ID != "" {
-			details[chain]["backup"], details[chain]["backup_time"] = from.ID, from.MadeAt.UTC().Format(time.RFC3339)
-		}
-		if err := a.Store.Append(ctx, AuditEntry{
-			Ref: "restore/" + digest(stored.MAC, chain+from.ID), ProjectID: chain, Time: a.Clock(),
-			Action: ActionRestoreAccepted, Outcome: AuditSuccess, Actor: System, Detail: details[chain],
-		}); err != nil {
-			return err
+			detail["backup"], detail["backup_time"] = from.ID, from.MadeAt.UTC().Format(time.RFC3339)
 		}
 	}
-	return nil
+	return details
+}
+
+// beginRestore returns the entry of the system's chain that says that this restore has
+// begun, which an earlier call may have written, and puts the restore on record in the
+// other chains.
+func (a *Anchors) beginRestore(ctx context.Context, details map[string]map[string]string, behind bool) (begun AuditEntry, err error) {
+	begun, unfinished, err := a.lastRestore(ctx)
+	if err != nil {
+		return begun, err
+	}
+	detail := details[SystemChain]
+	same := begun.Detail["anchor_time"] == detail["anchor_time"] && begun.Detail["backup"] == detail["backup"]
+	if begun.Ref == "" || !same || !unfinished && !behind { // it stays behind until the anchor was replaced
+		begun = AuditEntry{
+			Ref: NewID("restore"), ProjectID: SystemChain, Time: a.Clock(),
+			Action: ActionRestoreBegun, Outcome: AuditSuccess, Actor: System, Detail: detail,
+		}
+		if err := a.Store.Append(ctx, begun); err != nil {
+			return begun, err
+		}
+	}
+	for _, chain := range slices.Sorted(maps.Keys(details)) {
+		if chain == SystemChain {
+			continue // last, when all is ended
+		}
+		if err := a.recordRestore(ctx, begun.Ref, chain, details[chain]); err != nil {
+			return begun, err
+		}
+	}
+	return begun, nil
+}
+
+// recordRestore says in a chain that the restore is accepted, once.
+func (a *Anchors) recordRestore(ctx context.Context, begun, chain string, detail map[string]string) error {
+	return a.Store.Append(ctx, AuditEntry{
+		Ref: begun + "/" + chain, ProjectID: chain, Time: a.Clock(),
+		Action: ActionRestoreAccepted, Outcome: AuditSuccess, Actor: System, Detail: detail,
+	})
+}
+
+// lastRestore is the entry that says that the last restore has begun, and whether no entry
+// says that it was accepted.
+func (a *Anchors) lastRestore(ctx context.Context) (begun AuditEntry, unfinished bool, err error) {
+	last := map[string]AuditEntry{}
+	for _, action := range []string{ActionRestoreBegun, ActionRestoreAccepted} {
+		found, _, err := a.Store.AuditEntries(ctx, AuditQuery{ProjectID: SystemChain, Action: action, Page: Page{Limit: 1}})
+		if err != nil {
+			return begun, false, fmt.Errorf("look for the last restore: %w", err)
+		}
+		if len(found) > 0 {
+			last[action] = found[0]
+		}
+	}
+	begun = last[ActionRestoreBegun]
+	return begun, begun.Seq > last[ActionRestoreAccepted].Seq, nil
 }
 
 // revoke ends a token with its usual record. CodeConflict is no failure: somebody

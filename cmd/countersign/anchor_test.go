@@ -78,3 +78,40 @@ func TestARestoredDatabaseIsAcceptedOnPurposeOnly(t *testing.T) {
 	}
 	s.auditOK()
 }
+
+// A server that is killed while it accepts a restore is not started without the flag, even
+// if its database is not behind. The release before goes on with such a database.
+func TestAnAcceptanceThatWasKilledIsRepeated(t *testing.T) {
+	t.Parallel()
+	old, program, dir := before(t), binary(t), filepath.Join(t.TempDir(), "data")
+	s := startSmall(t, program, dir)
+	s.approvals(true, "key_export", 1, 1, 3600)
+	waits := s.waits("operator", "key")
+	s.stop()
+
+	accepting := devCommandOf(program, dir)
+	accepting.Args = append(accepting.Args, "--accept-restore")
+	<-launch(t, accepting, dir, "COUNTERSIGN_FAILPOINT=transition-stored").ended
+	refused := launch(t, devCommandOf(program, dir), dir)
+	<-refused.ended
+	log, err := os.ReadFile(refused.log.Name())
+	noError(t, err)
+	if !strings.Contains(string(log), "not all was ended") || strings.Contains(string(log), "the database is older than the anchor") {
+		t.Fatalf("a start without the flag:\n%s", log)
+	}
+
+	s = startSmall(t, old, dir)
+	s.verified()
+	s.stop()
+
+	accepting = devCommandOf(program, dir)
+	accepting.Args = append(accepting.Args, "--accept-restore")
+	s = launch(t, accepting, dir)
+	t.Cleanup(s.kill)
+	s.awaitReady()
+	eventually(t, "the request to end", func() bool { return s.status(waits.RequestID) == "cancelled" })
+	s.auditOK()
+	s.stop()
+	s = startSmall(t, program, dir)
+	s.auditOK()
+}

@@ -16,9 +16,13 @@ import (
 // baseline is the commit of the release before this one.
 const baseline = "dc136f8cbdf6357353323234f89bf2e8bbbcce87"
 
-// before builds the release before this one, with its plugins. A shallow clone lacks it.
+// before builds the release before this one, with its plugins. A shallow clone lacks it, and
+// so does a tree of files without a clone.
 func before(t *testing.T) string {
 	t.Helper()
+	if _, err := os.Stat("../../.git"); errors.Is(err, fs.ErrNotExist) {
+		t.Skip("this is no clone, so it does not have the release before")
+	}
 	if out, err := exec.Command("git", "rev-parse", "--is-shallow-repository").Output(); err == nil && strings.TrimSpace(string(out)) == "true" {
 		t.Skip("this clone is shallow; git fetch --unshallow gets the release before")
 	}
@@ -72,5 +76,9 @@ var builtBefore = sync.OnceValues(func() (program string, err error) {
 	if err := compile(source, filepath.Join(made, "countersign"), filepath.Join(made, "plugins")); err != nil {
 		return "", fmt.Errorf("build %s: %w", version, err)
 	}
-	return program, os.Rename(made, folder)
+	err = os.Rename(made, folder)
+	if _, other := os.Stat(program); other == nil { // another run may have been faster
+		err = nil
+	}
+	return program, err
 })

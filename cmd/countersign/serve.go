@@ -48,8 +48,8 @@ func serveCommand() *cobra.Command {
 
 // addAccepted defines the flags that are no settings, because they are for one start.
 func addAccepted(cmd *cobra.Command) {
-	cmd.Flags().Bool("accept-temporal", false, "start although the requests of this database ran in another Temporal, or this one was emptied; gives every request that has not ended a new workflow")
-	cmd.Flags().Bool("accept-restore", false, "start on a database that was restored from a backup on purpose, also if it is older than the anchor of its audit log; revokes every unused token, and ends every request that waits or could be claimed")
+	cmd.Flags().Bool("accept-temporal", false, "for one start: start although the requests of this database ran in another Temporal, or this one was emptied; gives every request that has not ended a new workflow")
+	cmd.Flags().Bool("accept-restore", false, "for one start: start on a database that was restored from a backup on purpose, also if it is older than the anchor of its audit log; revokes every unused token, and ends every request that waits or could be claimed")
 }
 
 // listen listens on an address, unless it is empty.

@@ -16,9 +16,10 @@ import (
 // keeper is an open keeper with the id by which sealed keys refer to it.
 type keeper struct {
 	*secrets.Keeper
-	id    string
-	local bool
-	calls *metrics
+	id       string
+	local    bool
+	calls    *metrics
+	position string // in metrics
 }
 
 func (k keeper) wrap(ctx context.Context, dataKey []byte) (wrapped []byte, err error) {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,7 +14,9 @@ import (
 	"os"
 	"strings"
 
+	coltrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"golang.org/x/net/http/httpguts"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/countersign-dev/countersign/engine"
 )
@@ -113,8 +116,15 @@ func (c Collector) headers() (http.Header, error) {
 	return headers, nil
 }
 
-// withHeaders adds the headers of the file to each request, and hides the text of a
-// refusal, which would be logged and may repeat them.
+// rejectedKey is the key of a context's *int64, for how many spans the collector refused of
+// a batch that it took.
+type rejectedKey struct{}
+
+// maxAnswer is how much of an answer is read, in bytes.
+const maxAnswer = 64 << 10
+
+// withHeaders adds the headers of the file to each request, and hides the text of an
+// answer, which would be logged and may repeat them.
 type withHeaders struct {
 	http.RoundTripper
 	collector Collector
@@ -131,9 +141,24 @@ func (w withHeaders) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Header[name] = values
 	}
 	answer, err := w.RoundTripper.RoundTrip(r)
-	if err == nil && answer.StatusCode >= http.StatusMultipleChoices {
-		_ = answer.Body.Close() // nothing of it is read
-		answer.Body = http.NoBody
+	if err != nil {
+		return answer, err
 	}
-	return answer, err
+	if rejected, ok := r.Context().Value(rejectedKey{}).(*int64); ok && answer.StatusCode < http.StatusMultipleChoices {
+		*rejected = rejectedBy(answer.Body)
+	}
+	_ = answer.Body.Close() // nothing more of it is read
+	answer.Body, answer.Status = http.NoBody, fmt.Sprint(answer.StatusCode, " ", http.StatusText(answer.StatusCode))
+	return answer, nil
+}
+
+// rejectedBy reads how many spans a collector refused. An answer that cannot be read says
+// nothing: the collector has the batch.
+func rejectedBy(answer io.Reader) int64 {
+	var said coltrace.ExportTraceServiceResponse
+	text, err := io.ReadAll(io.LimitReader(answer, maxAnswer))
+	if err != nil || proto.Unmarshal(text, &said) != nil {
+		return 0
+	}
+	return said.GetPartialSuccess().GetRejectedSpans()
 }

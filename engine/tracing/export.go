@@ -2,6 +2,7 @@ package tracing
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
@@ -46,7 +48,7 @@ func newExports(life context.Context, to sdk.SpanExporter, o Options) (*exports,
 		}
 	}
 	e := &exports{exported: spans.WithLabelValues("exported"), failed: spans.WithLabelValues("failed"), dropped: spans.WithLabelValues("dropped")}
-	e.SpanProcessor = sdk.NewBatchSpanProcessor(&sender{SpanExporter: to, life: life, exports: e, clock: o.Clock, log: o.Log},
+	e.SpanProcessor = sdk.NewBatchSpanProcessor(&sender{SpanExporter: to, life: life, resource: o.resource(), exports: e, clock: o.Clock, log: o.Log},
 		sdk.WithMaxQueueSize(maxWaiting), sdk.WithMaxExportBatchSize(maxBatch), sdk.WithBatchTimeout(o.Every), sdk.WithExportTimeout(exportWithin))
 	return e, nil
 }
@@ -65,10 +67,11 @@ func (e *exports) OnEnd(s sdk.ReadOnlySpan) {
 // and logs it once a minute at most.
 type sender struct {
 	sdk.SpanExporter
-	life    context.Context // ends when nobody waits for what is under way
-	exports *exports
-	clock   engine.Clock
-	log     *slog.Logger
+	life     context.Context // ends when nobody waits for what is under way
+	resource *resource.Resource
+	exports  *exports
+	clock    engine.Clock
+	log      *slog.Logger
 
 	mu     sync.Mutex
 	logged time.Time
@@ -82,15 +85,22 @@ func (s *sender) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) erro
 	defer context.AfterFunc(s.life, cancel)()
 	clean := make([]sdk.ReadOnlySpan, len(spans))
 	for i, span := range spans {
-		clean[i] = cleaned{span}
+		clean[i] = cleaned{span, s.resource}
 	}
-	if err := s.SpanExporter.ExportSpans(ctx, clean); err != nil {
-		s.exports.failed.Add(float64(len(spans)))
+	var rejected int64
+	err := s.SpanExporter.ExportSpans(context.WithValue(ctx, rejectedKey{}, &rejected), clean)
+	failed := min(max(rejected, 0), int64(len(spans)))
+	if err != nil {
+		failed = int64(len(spans))
+	} else if failed > 0 {
+		err = fmt.Errorf("it refused %d of %d spans", failed, len(spans))
+	}
+	s.exports.failed.Add(float64(failed))
+	s.exports.exported.Add(float64(int64(len(spans)) - failed))
+	if err != nil {
 		s.report(err)
-		return nil // else the SDK would log it every time
 	}
-	s.exports.exported.Add(float64(len(spans)))
-	return nil
+	return nil // else the SDK would log it every time
 }
 
 func (s *sender) report(err error) {
@@ -105,9 +115,15 @@ func (s *sender) report(err error) {
 }
 
 // cleaned is a span as it leaves: with the listed attributes only, without events, without
-// the text of its status, and without what a caller's trace says beside its ids. Libraries
-// whose spans these are record errors and more.
-type cleaned struct{ sdk.ReadOnlySpan }
+// the text of its status, without what a caller's trace says beside its ids, and without what
+// the environment says of the process. Libraries whose spans these are record errors and more.
+type cleaned struct {
+	sdk.ReadOnlySpan
+	resource *resource.Resource
+}
+
+// Resource implements sdk.ReadOnlySpan.
+func (c cleaned) Resource() *resource.Resource { return c.resource }
 
 // Name implements sdk.ReadOnlySpan.
 func (c cleaned) Name() string { return cut(c.ReadOnlySpan.Name()) }

@@ -33,6 +33,12 @@ type Options struct {
 	Log     *slog.Logger
 }
 
+// resource is what every batch says of this process.
+func (o Options) resource() *resource.Resource {
+	return resource.NewSchemaless(
+		attribute.String("service.name", "countersign"), attribute.String("service.version", o.Version), attribute.String("host.name", o.Host))
+}
+
 // Traces are those of a process. A nil *Traces records nothing.
 type Traces struct {
 	*sdk.TracerProvider
@@ -67,8 +73,7 @@ func Open(o Options) (*Traces, error) {
 		// A span inside another is recorded if that is. The parents of other processes are
 		// those in Temporal's headers, which only nodes write; see Call for HTTP.
 		sdk.WithSampler(sdk.ParentBased(sdk.TraceIDRatioBased(o.Sample))),
-		sdk.WithResource(resource.NewSchemaless(
-			attribute.String("service.name", "countersign"), attribute.String("service.version", o.Version), attribute.String("host.name", o.Host))),
+		sdk.WithResource(resource.Empty()), // to which the SDK adds what OTEL_RESOURCE_ATTRIBUTES says; what leaves is o.resource
 		sdk.WithRawSpanLimits(sdk.SpanLimits{AttributeValueLengthLimit: maxText, AttributeCountLimit: 16, LinkCountLimit: 1}),
 		sdk.WithSpanProcessor(spans),
 	), stop}, nil

@@ -7,8 +7,8 @@
 // traces.
 //
 // The package promises that no secret leaves in a trace: of a span, only the attributes
-// that are listed here leave, the text of no error, and nothing that a caller chose
-// (export.go). It promises too that no call waits for the collector, and that what waits
+// that are listed here leave, the text of no error, and nothing that a caller chose, except
+// the two ids of the caller's own trace, as a link (export.go). It promises too that no call waits for the collector, and that what waits
 // for it is bounded.
 package tracing
 
@@ -60,7 +60,8 @@ func Call(ctx context.Context, from trace.TracerProvider, parent string) (contex
 	return from.Tracer(scope).Start(ctx, "HTTP", options...)
 }
 
-// Answered ends the span of a request. An answer of 500 or above is a failure.
+// Answered ends the span of a request. An answer of 500 or above is a failure. A span that is
+// not to leave is left without an end.
 func Answered(span trace.Span, method, route string, status int) {
 	if !span.IsRecording() {
 		return

@@ -86,9 +86,11 @@ func outcomes(t *testing.T, registry *prometheus.Registry, want string) {
 
 // What leaves of a span is what is listed, whatever a library or a mistake put on it.
 func TestOnlyWhatIsListedLeaves(t *testing.T) {
-	r := newReceiver(t, nil)
-	traces, registry, _ := open(t, r, nil)
 	const canary = "canary-2718281828"
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name="+canary+",deployment="+canary)
+	t.Setenv("OTEL_SERVICE_NAME", canary)
+	r := newReceiver(t, nil)
+	traces, registry, _ := open(t, r, func(o *Options) { o.Version, o.Host = "v1.2.3", "host-1" })
 	ctx, call := Call(t.Context(), traces.Provider(), "")
 	_, inner := Start(ctx, "store read certificates", Plugin.String("pem"), attribute.String("db.statement", canary), attribute.String(canary, canary))
 	inner.RecordError(errors.New(canary))
@@ -103,6 +105,11 @@ func TestOnlyWhatIsListedLeaves(t *testing.T) {
 	}
 	if strings.Contains(string(r.raw), canary) {
 		t.Errorf("the canary left: %q", r.raw)
+	}
+	for _, own := range []string{"countersign", "v1.2.3", "host-1"} {
+		if !strings.Contains(string(r.raw), own) {
+			t.Errorf("%s is not in %q", own, r.raw)
+		}
 	}
 	if len(r.spans) != 2 {
 		t.Fatalf("%d spans came", len(r.spans))
@@ -213,6 +220,48 @@ countersign_trace_spans_total{outcome="exported"} 0
 countersign_trace_spans_total{outcome="failed"} 3`)
 	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "401") || strings.Contains(got, "canary") {
 		t.Errorf("the log is %q", got)
+	}
+}
+
+// Of a batch that a collector took, only the spans that it refused have failed, whatever it
+// says of the others. Its text is not logged.
+func TestACollectorThatTakesAPart(t *testing.T) {
+	for name, c := range map[string]struct {
+		rejected int64
+		text     string
+		log      string
+		want     [2]string // exported, failed
+	}{
+		"a warning":    {0, "canary", "", [2]string{"3", "0"}},
+		"a part":       {2, "canary", "it refused 2 of 3 spans", [2]string{"1", "2"}},
+		"more than is": {1 << 40, "", "it refused 3 of 3 spans", [2]string{"0", "3"}},
+		"less than 0":  {-1, "", "", [2]string{"3", "0"}},
+		"a long text":  {2, strings.Repeat("canary", maxAnswer), "", [2]string{"3", "0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+				answer, err := proto.Marshal(&v1.ExportTraceServiceResponse{PartialSuccess: &v1.ExportTracePartialSuccess{RejectedSpans: c.rejected, ErrorMessage: c.text}})
+				if err != nil {
+					t.Error(err)
+				}
+				w.Header().Set("Content-Type", "application/x-protobuf")
+				_, _ = w.Write(answer) // a long one is not read to its end
+			})
+			traces, registry, log := open(t, r, nil)
+			for range 3 {
+				_, call := Call(t.Context(), traces.Provider(), "")
+				Answered(call, "GET", "/", 200)
+			}
+			if err := traces.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			outcomes(t, registry, `countersign_trace_spans_total{outcome="dropped"} 0
+countersign_trace_spans_total{outcome="exported"} `+c.want[0]+`
+countersign_trace_spans_total{outcome="failed"} `+c.want[1])
+			if got := log.String(); !strings.Contains(got, c.log) || c.log == "" && got != "" || strings.Contains(got, "canary") {
+				t.Errorf("the log is %q", got)
+			}
+		})
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+
+	"github.com/countersign-dev/countersign/engine"
 )
 
 //go:embed schema.sql
@@ -44,7 +46,9 @@ func migrate(ctx context.Context, conn *sql.Conn, migrations []string) error {
 			break
 		}
 	}
-	if _, err := conn.ExecContext(ctx, additions); err != nil {
+	// They only serve metrics, so a full disk keeps no server from starting without them: it
+	// still answers what it can, and the next start makes them.
+	if _, err := conn.ExecContext(ctx, additions); err != nil && !errors.Is(fault(err), engine.CodeStorageFull) {
 		return fmt.Errorf("add to the schema: %w", err)
 	}
 	var mode, sync string

@@ -58,6 +58,31 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
+// A full disk keeps no server from starting without the additions; a later start makes them.
+func TestAdditionsOnAFullDisk(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, filepath.Join(t.TempDir(), "countersign.db"))
+	run := func(statement string) {
+		t.Helper()
+		if err := exec(s.conn, statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("DROP INDEX approvals_pending")
+	run("DROP INDEX certificates_ends")
+	run("VACUUM")
+	for _, c := range []struct{ limit, indexes int }{{1, 0}, {1 << 30, 2}} { // a limit below the size is the size
+		run(fmt.Sprintf("PRAGMA max_page_count = %d", c.limit))
+		if err := migrate(ctx, s.conn, migrations); err != nil {
+			t.Errorf("with %d pages: %v", c.limit, err)
+		}
+		n, err := get[int](ctx, s.reading, "(SELECT count(*) AS doc FROM sqlite_schema WHERE name IN ('approvals_pending', 'certificates_ends'))")
+		if err != nil || n != c.indexes {
+			t.Errorf("with %d pages there are %d additions, %v", c.limit, n, err)
+		}
+	}
+}
+
 // A file that is not a database is refused and stays unchanged.
 func TestAnotherFileIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notes.txt")

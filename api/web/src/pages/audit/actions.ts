@@ -32,6 +32,7 @@ const labels: Record<string, string> = {
   "session.closed": "Signed out",
   "session.closed_everywhere": "Signed out everywhere",
   "login.failed": "Sign-in failed",
+  "restore.begun": "Acceptance of a restored database begun",
   "restore.accepted": "Restored database accepted",
   "backup.started": "Backup started",
   "key.rewrapped": "Secret wrapped by another keeper",
