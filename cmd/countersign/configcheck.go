@@ -76,7 +76,7 @@ func checkStart(cmd *cobra.Command, file string) error {
 		errs = append(errs, err)
 	}
 	for _, check := range []func(context.Context) error{
-		c.checkListeners, c.checkTLS, c.checkData, c.checkPlugins, c.checkPolicies, c.checkKeeper, c.checkAnchors, c.checkMongoDB, c.checkTemporal, c.checkTraces,
+		c.checkListeners, c.checkTLS, c.checkData, c.checkPlugins, c.checkPolicies, c.checkKeeper, c.checkAnchors, c.checkAudit, c.checkMongoDB, c.checkTemporal, c.checkTraces,
 	} {
 		ctx, cancel := context.WithTimeout(cmd.Context(), checkWithin)
 		if err := check(ctx); err != nil {
