@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
@@ -9,8 +10,11 @@ import (
 	"fmt"
 	"net/url"
 
+	"filippo.io/age"
 	"gocloud.dev/secrets"
 	"gocloud.dev/secrets/localsecrets"
+
+	"github.com/countersign-dev/countersign/engine"
 )
 
 // keeper is an open keeper with the id by which sealed keys refer to it.
@@ -59,10 +63,15 @@ func openURL(ctx context.Context, ref string) (keeper, error) {
 			return keeper{}, errors.New("open keeper: the URL of a key file is keyfile:///path, with three slashes")
 		}
 		return openKeyFile(u.Path, false)
+	case u.Scheme == "age":
+		if u.Host != "" || u.Path == "" {
+			return keeper{}, errors.New("open keeper: the URL of an age identity is age:///path, with three slashes")
+		}
+		return openAgeIdentity(u.Path)
 	case u.User != nil:
 		return keeper{}, fmt.Errorf("open keeper: a %s URL must not contain credentials; set them in the environment", u.Scheme)
 	case !secrets.DefaultURLMux().ValidKeeperScheme(u.Scheme):
-		return keeper{}, fmt.Errorf("open keeper: unknown scheme %q; use keyfile or one of %q", u.Scheme, secrets.DefaultURLMux().KeeperSchemes())
+		return keeper{}, fmt.Errorf("open keeper: unknown scheme %q; use keyfile, age or one of %q", u.Scheme, secrets.DefaultURLMux().KeeperSchemes())
 	}
 	k, err := secrets.DefaultURLMux().OpenKeeperURL(ctx, u)
 	if err != nil {
@@ -80,6 +89,27 @@ func openBase64Key(u *url.URL) (keeper, error) {
 	}
 	defer clear(key[:])
 	return localKeeper(key)
+}
+
+// openAgeIdentity opens a file with one identity, as age-keygen writes it. A key that
+// follows from the identity wraps; age itself does not: whoever knows an identity's public
+// recipient could wrap keys of their own and put them into the database.
+func openAgeIdentity(path string) (keeper, error) {
+	text, err := engine.ReadSecretFile(path)
+	if err != nil {
+		return keeper{}, fmt.Errorf("open age identity: %w", err)
+	}
+	defer clear(text)
+	identities, err := age.ParseIdentities(bytes.NewReader(text))
+	if err != nil || len(identities) != 1 { // the cause might quote the file
+		return keeper{}, fmt.Errorf("open age identity: %s does not have one identity of age-keygen; an identity with a passphrase, or of SSH, is none", path)
+	}
+	key, err := hkdf.Key(sha256.New, fmt.Append(nil, identities[0]), nil, "countersign age keeper v1", sha256.Size)
+	if err != nil {
+		return keeper{}, fmt.Errorf("open age identity: %w", err)
+	}
+	defer clear(key)
+	return localKeeper([32]byte(key))
 }
 
 // localKeeper is a keeper with a key in memory. Its id identifies the key and
