@@ -324,7 +324,9 @@ func (f *Forwarding) sendBatch(ctx context.Context, chains []string) (int, error
 	for _, e := range entries {
 		heads[e.ProjectID] = AuditHead{e.Seq, e.Hash}
 	}
-	if err := f.Positions.SetForwarded(ctx, f.ID, heads); err != nil {
+	storing, cancelStoring := context.WithTimeout(context.WithoutCancel(ctx), removeWithin) // also when the server ends
+	defer cancelStoring()
+	if err := f.Positions.SetForwarded(storing, f.ID, heads); err != nil {
 		return 0, fmt.Errorf("store how far audit entries were sent: %w", err)
 	}
 	for _, e := range entries {

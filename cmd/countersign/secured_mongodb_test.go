@@ -50,6 +50,7 @@ func TestServeOnSecuredMongoDB(t *testing.T) {
 	mongodb.User("updateUser", "canary-user", "canary-three") // the file still has the password of before
 	mongodb.Renew()
 	eventually(t, "a server that says why it is not ready", func() bool {
+		s.call("", http.MethodGet, "/readyz", "")
 		text, err := os.ReadFile(s.log.Name())
 		noError(t, err)
 		return strings.Contains(string(text), "MongoDB refused the user or the password")
