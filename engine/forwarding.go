@@ -186,10 +186,11 @@ func (f *Forwarding) round(ctx context.Context) error {
 	}
 	began := f.Clock()
 	if age := began.Sub(f.listed); age < 0 || age >= forwardList {
-		if err := f.listChains(ctx); err != nil {
+		chains, err := auditChains(ctx, f.Store)
+		if err != nil {
 			return fmt.Errorf("list the audit chains: %w", err)
 		}
-		f.listed = began
+		f.chains, f.listed = chains, began
 	}
 	waiting, since, err := f.Store.AuditWaiting(ctx)
 	if err != nil {
@@ -285,18 +286,6 @@ func follows(e AuditEntry, head AuditHead) bool {
 		return e.PrevHash == head.Hash
 	}
 	return true
-}
-
-func (f *Forwarding) listChains(ctx context.Context) error {
-	chains := []string{SystemChain}
-	err := eachProject(ctx, f.Store, func(p Project) error {
-		chains = append(chains, p.ID)
-		return nil
-	})
-	if err == nil {
-		f.chains = chains
-	}
-	return err
 }
 
 // sendBatch sends what is new in some chains, and returns how many entries that was.

@@ -81,6 +81,19 @@ func eachProject(ctx context.Context, s interface {
 	return eachOf(func(page Page) ([]Project, string, error) { return s.Projects(ctx, "", page) }, visit)
 }
 
+// auditChains are the names of all audit chains: that of the system, and those of projects.
+func auditChains(ctx context.Context, s interface {
+	Projects(ctx context.Context, memberID string, page Page) ([]Project, string, error)
+},
+) ([]string, error) {
+	chains := []string{SystemChain}
+	err := eachProject(ctx, s, func(p Project) error {
+		chains = append(chains, p.ID)
+		return nil
+	})
+	return chains, err
+}
+
 // listed is the method each of a kind whose documents have a listing.
 func listed[T interface{ document() document }](
 	list func(s documentReader, ctx context.Context, chain string, page Page) ([]T, string, error),

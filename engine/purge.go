@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -71,11 +70,7 @@ func (p *AuditPurge) Run(ctx context.Context, ages RetentionAges, beat func()) (
 		p.fail(ctx, SystemChain, errors.New("another node archives audit entries, and this one has no archive: set retention.archive alike on all nodes"))
 		return 0, nil
 	}
-	chains := map[string]bool{SystemChain: true}
-	err = eachProject(ctx, p.Store, func(project Project) error {
-		chains[project.ID] = true
-		return nil
-	})
+	chains, err := auditChains(ctx, p.Store)
 	if err != nil {
 		return 0, fmt.Errorf("purge the audit log: list projects: %w", err)
 	}
@@ -85,7 +80,8 @@ func (p *AuditPurge) Run(ctx context.Context, ages RetentionAges, beat func()) (
 			return 0, fmt.Errorf("purge the audit log: %w", err)
 		}
 	}
-	for _, chain := range slices.Sorted(maps.Keys(chains)) {
+	slices.Sort(chains)
+	for _, chain := range slices.Compact(chains) {
 		last := int64(math.MaxInt64)
 		for _, heads := range sent {
 			last = min(last, heads[chain].Seq)

@@ -49,11 +49,7 @@ func (v *Verifier) Verify(ctx context.Context, chain string, anchor AuditHead) (
 // VerifyAll verifies every chain. It returns the number with which each begins, or an
 // error unless all of them are whole.
 func (v *Verifier) VerifyAll(ctx context.Context) (begins map[string]int64, err error) {
-	chains := []string{SystemChain}
-	err = eachProject(ctx, v.Store, func(p Project) error {
-		chains = append(chains, p.ID)
-		return nil
-	})
+	chains, err := auditChains(ctx, v.Store)
 	if err != nil {
 		return nil, fmt.Errorf("list the projects: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,9 +44,7 @@ func NewFile(path string, maxSize int64, keep int, encode Encoding, clock engine
 // SetForwarded implements [engine.ForwardingPositions].
 func (p *FilePositions) SetForwarded(_ context.Context, _ string, heads map[string]engine.AuditHead) error {
 	return p.change(func(stored *position) {
-		for chain, head := range heads {
-			stored.Heads[chain] = head
-		}
+		maps.Copy(stored.Heads, heads)
 		stored.Size = p.size
 	})
 }
@@ -74,9 +73,7 @@ func (f *File) Receive(_ context.Context, entries []engine.AuditEntry) (err erro
 // open opens the file, after it has renamed one that is large enough, and returns how much
 // of it counts.
 func (f *File) open() (file *os.File, size int64, err error) {
-	f.Positions.mu.Lock()
-	stored, known, err := f.Positions.read()
-	f.Positions.mu.Unlock()
+	stored, known, err := f.Positions.load()
 	if err != nil {
 		return nil, 0, err
 	}

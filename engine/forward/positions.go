@@ -39,9 +39,7 @@ const caughtUpEvery = 10 * time.Second
 
 // TakeForwardingTurn implements [engine.ForwardingPositions].
 func (p *PositionFile) TakeForwardingTurn(_ context.Context, want engine.ForwardingTurn, _ time.Time) (engine.ForwardingTurn, error) {
-	p.mu.Lock()
-	stored, _, err := p.read()
-	p.mu.Unlock()
+	stored, _, err := p.load()
 	if err == nil && want.CaughtUp.Sub(stored.CaughtUp) >= caughtUpEvery {
 		return want, p.change(func(stored *position) { stored.CaughtUp = want.CaughtUp })
 	}
@@ -53,9 +51,7 @@ func (p *PositionFile) TakeForwardingTurn(_ context.Context, want engine.Forward
 
 // Forwarded implements [engine.ForwardingPositions].
 func (p *PositionFile) Forwarded(context.Context, string) (map[string]engine.AuditHead, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	stored, _, err := p.read()
+	stored, _, err := p.load()
 	return maps.Clone(stored.Heads), err
 }
 
@@ -69,7 +65,14 @@ func (p *PositionFile) ForgetForwarded(_ context.Context, _, chain string) error
 	return p.change(func(stored *position) { delete(stored.Heads, chain) })
 }
 
-// read returns the content of the file, and whether there is one. It needs mu.
+// load returns the content of the file, and whether there is one.
+func (p *PositionFile) load() (stored position, exists bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.read()
+}
+
+// read is load for whoever has locked mu.
 func (p *PositionFile) read() (stored position, exists bool, err error) {
 	if p.stored != nil {
 		return *p.stored, true, nil

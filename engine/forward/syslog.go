@@ -31,7 +31,7 @@ type Syslog struct {
 }
 
 // Receive implements [engine.AuditReceiver].
-func (s *Syslog) Receive(ctx context.Context, entries []engine.AuditEntry) (err error) {
+func (s *Syslog) Receive(ctx context.Context, entries []engine.AuditEntry) error {
 	var text bytes.Buffer
 	for _, e := range entries {
 		m, err := s.message(e)
