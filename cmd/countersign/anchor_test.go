@@ -39,7 +39,7 @@ func TestARestoredDatabaseIsAcceptedOnPurposeOnly(t *testing.T) {
 	restore()
 
 	refused := launch(t, devCommandOf(program, dir), dir)
-	<-refused.ended
+	refused.awaitEnd()
 	log, err := os.ReadFile(refused.log.Name())
 	noError(t, err)
 	if code := refused.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(log), "the database is older than the anchor") || !strings.Contains(string(log), "--accept-restore") {
@@ -85,15 +85,15 @@ func TestAnAcceptanceThatWasKilledIsRepeated(t *testing.T) {
 	t.Parallel()
 	old, program, dir := before(t), binary(t), filepath.Join(t.TempDir(), "data")
 	s := startSmall(t, program, dir)
-	s.approvals(true, "key_export", 1, 1, 3600)
+	s.approvals(true, "key_export", 1, 3600, 3600)
 	waits := s.waits("operator", "key")
 	s.stop()
 
 	accepting := devCommandOf(program, dir)
 	accepting.Args = append(accepting.Args, "--accept-restore")
-	<-launch(t, accepting, dir, "COUNTERSIGN_FAILPOINT=transition-stored").ended
+	launch(t, accepting, dir, "COUNTERSIGN_FAILPOINT=transition-stored").awaitEnd()
 	refused := launch(t, devCommandOf(program, dir), dir)
-	<-refused.ended
+	refused.awaitEnd()
 	log, err := os.ReadFile(refused.log.Name())
 	noError(t, err)
 	if !strings.Contains(string(log), "not all was ended") || strings.Contains(string(log), "the database is older than the anchor") {

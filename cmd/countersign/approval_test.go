@@ -248,7 +248,7 @@ func TestKillInsideATransition(t *testing.T) {
 		if status, body := call(); status != 0 {
 			t.Fatalf("%s: the killed server answered %d %s", what, status, body)
 		}
-		<-s.ended
+		s.awaitEnd()
 	}
 	crash("the last vote", func() {}, func() (int, []byte) { return s.decide("second_approver", w, "approve") })
 	crash("the claim", func() {

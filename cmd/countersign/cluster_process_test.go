@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // process is a server that tests stop and start again. Its output goes to a file that
@@ -58,7 +59,12 @@ func (p *process) end(signal syscall.Signal) {
 	case <-p.ended:
 	default:
 		_ = p.cmd.Process.Signal(signal) // it may have ended by itself meanwhile
-		<-p.ended
+		select {
+		case <-p.ended:
+		case <-time.After(2 * time.Minute):
+			_ = p.cmd.Process.Kill()
+			panic(p.name + " has not ended two minutes after the signal " + signal.String())
+		}
 	}
 }
 

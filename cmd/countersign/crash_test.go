@@ -68,7 +68,7 @@ func TestKillInsideARedemption(t *testing.T) {
 			if status, body := s.fetch(m.Token); status != 0 {
 				t.Fatalf("the killed server answered %d %s", status, body)
 			}
-			<-s.ended
+			s.awaitEnd()
 			s = startSmall(t, program, dir)
 			if got := fetchers(s, 8, m.Token); got[c.after] < 1 || got["200 "] > 1 {
 				t.Errorf("after the restart: %v", got)

@@ -56,7 +56,7 @@ func TestDrainServesUntilASecondSignal(t *testing.T) {
 func TestDrainEnds(t *testing.T) {
 	t.Parallel()
 	s := drainingServer(t, "10ms")
-	<-s.ended
+	s.awaitEnd()
 	if !s.cmd.ProcessState.Success() {
 		t.Errorf("%v", s.cmd.ProcessState)
 	}

@@ -220,9 +220,21 @@ func (s *server) end(signal syscall.Signal) {
 	case <-s.ended:
 	default:
 		_ = s.cmd.Process.Signal(signal) // it may have ended by itself meanwhile
-		<-s.ended
+		s.awaitEnd()
 	}
 	_ = s.log.Close()
+}
+
+// awaitEnd waits until the process has ended, for a minute at most.
+func (s *server) awaitEnd() {
+	s.t.Helper()
+	select {
+	case <-s.ended:
+	case <-time.After(time.Minute):
+		_ = s.cmd.Process.Kill()
+		text, _ := os.ReadFile(s.log.Name())
+		s.t.Fatalf("a minute has passed and the server has not ended:\n%s", text)
+	}
 }
 
 var httpClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128}, Timeout: time.Minute}

@@ -70,7 +70,7 @@ func TestServerOutlivesItsTerminal(t *testing.T) {
 		}
 	}
 	noError(t, cmd.Process.Signal(syscall.SIGTERM))
-	<-s.ended
+	s.awaitEnd()
 	if !cmd.ProcessState.Success() {
 		t.Errorf("SIGTERM: %v", cmd.ProcessState)
 	}

@@ -30,7 +30,7 @@ func TestALostTemporalIsRebuiltOnPurpose(t *testing.T) {
 
 	for range 2 {
 		refused := launch(t, devCommandOf(program, dir), dir)
-		<-refused.ended
+		refused.awaitEnd()
 		log, err := os.ReadFile(refused.log.Name())
 		noError(t, err)
 		if code := refused.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(log), "--accept-temporal") {
