@@ -79,13 +79,14 @@ web: $(WEB_UI) ## build the web UI alone
 # `make lint` vets, so the tests do not. Each part keeps both cores busy, so the
 # parts run one after the other: side by side, the browser tests run out of time.
 # What crashes of plugins leave behind is seen only without the race detector,
-# whose own memory hides it. Tests start Java's keytool dozens of times: with these
+# whose own memory hides it. Tests of whole servers wait more than they compute, so four
+# run at once. Tests start Java's keytool dozens of times: with these
 # options it starts in half the time.
 .PHONY: test
 test: export JAVA_TOOL_OPTIONS := -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
 test: tools-test build ## run every test; one upgrades from the release before
 	CGO_ENABLED=1 $(GO) test -vet=off -race -p 3 -timeout 20m $(RACE_PACKAGES)
-	$(GO) test -vet=off -timeout 20m $(PLAIN_PACKAGES)
+	$(GO) test -vet=off -parallel 4 -timeout 20m $(PLAIN_PACKAGES)
 	$(GO) test -vet=off -run 'Crashes' ./plugins/host
 	cd api/web && npm test
 
