@@ -127,6 +127,7 @@ func TestSystemAdministrator(t *testing.T) {
 	for _, e := range []struct{ method, path, body string }{
 		{"GET", "/users", ""}, {"POST", "/users", `{"username":"x"}`}, {"POST", "/projects", `{"name":"x"}`},
 		{"GET", "/plugins", ""}, {"POST", "/plugins/pem/reload", ""},
+		{"GET", "/users/" + f.users["viewer"].ID + "/sessions", ""}, {"DELETE", "/users/" + f.users["viewer"].ID + "/sessions", ""},
 	} {
 		f.do("admin", e.method, e.path, e.body).problem(403, engine.CodeForbidden)
 		f.do("", e.method, e.path, e.body).problem(401, engine.CodeUnauthenticated)
@@ -135,7 +136,7 @@ func TestSystemAdministrator(t *testing.T) {
 		}
 	}
 	refused := f.entries(engine.SystemChain, "access.refused")
-	if len(refused) != 5 || refused[0].Actor.Person != f.users["admin"].ID {
+	if len(refused) != 7 || refused[0].Actor.Person != f.users["admin"].ID {
 		t.Fatalf("%+v", refused)
 	}
 }

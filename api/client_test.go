@@ -101,6 +101,10 @@ func TestClientAdministers(t *testing.T) {
 	if m := want[wire.Member](t)(c.SetMember(ctx, p, user.ID, "viewer")); m.Username != "made" {
 		t.Fatalf("%+v", m)
 	}
+	must(t, root.SignOutUser(ctx, user.ID))
+	if in := want[wire.Page[wire.SignedIn]](t)(root.UserSessions(ctx, user.ID, client.Paging{})); len(in.Items) != 0 {
+		t.Fatalf("%+v", in)
+	}
 	key := want[wire.NewAPIKey](t)(c.CreateAPIKey(ctx, p, wire.APIKeyBody{Name: "k", Role: "viewer"}))
 	must(t, c.RevokeAPIKey(ctx, p, key.ID))
 	other := want[wire.Project](t)(root.CreateProject(ctx, "Other"))

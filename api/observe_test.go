@@ -340,5 +340,6 @@ var operations = []string{
 	"GET /projects/{pid}/api-keys", "POST /projects/{pid}/api-keys", "DELETE /projects/{pid}/api-keys/{kid}",
 	"GET /projects/{pid}/members", "PUT /projects/{pid}/members/{uid}", "DELETE /projects/{pid}/members/{uid}",
 	"GET /me", "PUT /me/password", "POST /session", "DELETE /session", "DELETE /sessions",
-	"GET /users", "POST /users", "PATCH /users/{uid}", "GET /plugins", "POST /plugins/{name}/reload",
+	"GET /users", "POST /users", "PATCH /users/{uid}", "GET /users/{uid}/sessions", "DELETE /users/{uid}/sessions",
+	"GET /plugins", "POST /plugins/{name}/reload",
 }

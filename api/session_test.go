@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -210,6 +211,50 @@ func TestSessionsEnd(t *testing.T) {
 	f.do("root", "PATCH", "/users/"+f.users["root"].ID, `{"disabled":true}`).problem(422, engine.CodeInvalidRequest)
 	f.do("root", "PATCH", "/users/nobody", `{"disabled":true}`).problem(404, engine.CodeNotFound)
 	f.do("admin", "PATCH", "/users/"+f.users["root"].ID, `{"disabled":true}`).problem(403, engine.CodeForbidden)
+}
+
+// A system administrator sees where a user is signed in and signs them out everywhere, which
+// is on record in each of the user's projects. The list has no session that has ended, nor
+// one that somebody wrote into the database, and nothing by which one could be used.
+func TestSystemAdministratorsEndSessions(t *testing.T) {
+	f := newFixture(t)
+	f.withPassword("operator")
+	path := "/users/" + f.users["operator"].ID + "/sessions"
+	in := func() []wire.SignedIn {
+		t.Helper()
+		return read[wire.Page[wire.SignedIn]](f.do("root", "GET", path, "").is(200)).Items
+	}
+	one, two := f.signIn("operator"), f.signIn("operator") // withPassword signed in before
+	forged := engine.Session{ID: engine.SecretDigest("guess"), UserID: f.users["operator"].ID, SeenAt: f.now(), ExpiresAt: f.now().Add(time.Hour)}
+	must(t, f.store.CreateSession(t.Context(), forged, engine.Record{Audit: engine.AuditEntry{Ref: "forged", ProjectID: engine.SystemChain}}))
+	if got := in(); len(got) != 3 || got[0].Address != "127.0.0.1" || got[0].CreatedAt.IsZero() || !got[0].ExpiresAt.After(got[0].SeenAt) {
+		t.Errorf("%+v", got)
+	}
+	list := read[struct {
+		Items      []json.RawMessage `json:"items"`
+		NextCursor string            `json:"next_cursor"`
+	}](f.do("root", "GET", path, ""))
+	members(t, list.Items[0], "address", "created_at", "seen_at", "expires_at")
+	one.do("DELETE", "/session", "").is(204)
+	if got := in(); len(got) != 2 {
+		t.Errorf("after one ended: %+v", got)
+	}
+	f.do("root", "DELETE", path, "").is(204)
+	two.do("GET", "/me", "").problem(401, engine.CodeUnauthenticated)
+	f.do("operator", "GET", "/me", "").is(200) // keys are not sessions
+	if got := in(); len(got) != 0 {
+		t.Errorf("after all ended: %+v", got)
+	}
+	f.signIn("operator").do("GET", "/me", "").is(200)
+	for _, chain := range []string{engine.SystemChain, f.project.ID} {
+		if e := f.entries(chain, engine.ActionSessionsClosedEverywhere); len(e) != 1 || e[0].Actor.Person != f.users["root"].ID || e[0].Detail["username"] != "operator" {
+			t.Errorf("%s: %+v", chain, e)
+		}
+	}
+	for _, method := range []string{"GET", "DELETE"} {
+		f.do("root", method, "/users/nobody/sessions", "").problem(404, engine.CodeNotFound)
+		f.do("root", method, "/users/a.b/sessions", "").problem(404, engine.CodeNotFound)
+	}
 }
 
 // A session lasts as long as it is used, but not longer than its maximal life.

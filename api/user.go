@@ -48,6 +48,15 @@ func (s *Server) userEndpoints() {
 			"Until the user has changed a password that another person set, they cannot decide on approvals, and their decisions do not count. " +
 			"Keys of the system end for good when their owner stops being a system administrator.",
 	}, s.changeUser)
+	register(s, endpoint{
+		id: "list-user-sessions", method: http.MethodGet, path: base + "/users/{uid}/sessions", access: systemAdmin, tag: "Users",
+		summary: "List where a user is signed in", description: "A page may have fewer items than its limit, because sessions that have ended are left out.",
+	}, s.listUserSessions)
+	register(s, endpoint{
+		id: "sign-out-user", method: http.MethodDelete, path: base + "/users/{uid}/sessions", access: systemAdmin, tag: "Users",
+		summary:     "Sign a user out everywhere",
+		description: "It is in the audit log of the system and of each project in which they are a member. Their API keys stay.",
+	}, s.signOutUser)
 }
 
 func (s *Server) me(_ context.Context, k *call, _ *struct{}) (*meOutput, error) {
@@ -82,6 +91,32 @@ func (s *Server) changeUser(ctx context.Context, k *call, in *userChangeInput) (
 		Password: (*engine.Secret)(in.Body.Password), Disabled: in.Body.Disabled, SystemAdmin: in.Body.SystemAdmin,
 	})
 	return &userOutput{toUser(u)}, err
+}
+
+type signOutUserInput struct {
+	UserID string `path:"uid"`
+}
+
+type userSessionsInput struct {
+	UserID string `path:"uid"`
+	Paging
+}
+
+func (s *Server) listUserSessions(ctx context.Context, _ *call, in *userSessionsInput) (*listing[wire.SignedIn], error) {
+	if !ids.MatchString(in.UserID) {
+		return nil, engine.CodeNotFound
+	}
+	found, next, err := s.authentication.SessionsOf(ctx, in.UserID, in.page())
+	return listed(found, next, func(session engine.Session) wire.SignedIn {
+		return wire.SignedIn{Address: session.Address, CreatedAt: session.CreatedAt, SeenAt: session.SeenAt, ExpiresAt: session.ExpiresAt}
+	}), err
+}
+
+func (s *Server) signOutUser(ctx context.Context, k *call, in *signOutUserInput) (*struct{}, error) {
+	if !ids.MatchString(in.UserID) {
+		return nil, engine.CodeNotFound
+	}
+	return nil, s.admin.SignOutUser(ctx, k.Caller, in.UserID)
 }
 
 func toUser(u engine.User) wire.User {

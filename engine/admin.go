@@ -278,7 +278,7 @@ func (a *Admin) ChangeUser(ctx context.Context, by Caller, userID string, to Use
 	if err != nil {
 		return User{}, err
 	}
-	detail := map[string]string{"user_id": userID, "username": u.Username}
+	detail := map[string]string{}
 	if to.Password != nil {
 		hash, err := a.Passwords.Hash(ctx, *to.Password)
 		if err != nil {
@@ -292,19 +292,34 @@ func (a *Admin) ChangeUser(ctx context.Context, by Caller, userID string, to Use
 	if to.SystemAdmin != nil {
 		detail["system_admin"] = strconv.FormatBool(*to.SystemAdmin)
 	}
-	e := by.Entry(a.Clock(), ActionUserChanged)
+	return a.changeUser(ctx, by, u, change, ActionUserChanged, detail)
+}
+
+// SignOutUser ends every session of a user. It is in the audit logs like a change of the user.
+func (a *Admin) SignOutUser(ctx context.Context, by Caller, userID string) error {
+	u, err := a.Store.User(ctx, userID)
+	if err != nil {
+		return err
+	}
+	_, err = a.changeUser(ctx, by, u, UserChange{SignOut: true}, ActionSessionsClosedEverywhere, map[string]string{})
+	return err
+}
+
+func (a *Admin) changeUser(ctx context.Context, by Caller, u User, change UserChange, action string, detail map[string]string) (_ User, err error) {
+	detail["user_id"], detail["username"] = u.ID, u.Username
+	e := by.Entry(a.Clock(), action)
 	e.ProjectID, e.Detail = SystemChain, detail
 	rec := Record{Audit: e}
-	if rec.Copies, err = a.copies(ctx, e, userID); err != nil {
+	if rec.Copies, err = a.copies(ctx, e, u.ID); err != nil {
 		return User{}, fmt.Errorf("change user: %w", err)
 	}
 	for { // until nobody else changes the user meanwhile
 		change.IfEpoch = &u.Epoch
 		changed := change.Apply(u)
-		if err := a.Store.ChangeUser(ctx, userID, change, rec.writes(changed.document())); !errors.Is(err, CodeConflict) {
+		if err := a.Store.ChangeUser(ctx, u.ID, change, rec.writes(changed.document())); !errors.Is(err, CodeConflict) {
 			return changed, err
 		}
-		if u, err = a.Store.User(ctx, userID); err != nil {
+		if u, err = a.Store.User(ctx, u.ID); err != nil {
 			return u, err
 		}
 	}

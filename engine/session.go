@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,15 +22,16 @@ type Session struct {
 	Epoch     int       `json:"epoch"`
 	CreatedAt time.Time `json:"created_at"`
 	SeenAt    time.Time `json:"seen_at"`
+	Address   string    `json:"address,omitempty"` // from which it was opened
 	ExpiresAt time.Time `json:"expires_at"`
 	MAC       string    `json:"mac"`
 }
 
-// sign computes the MAC of a session: the HMAC-SHA-256 (RFC 2104), in hex, of what does
-// not change of it, under a key derived from the audit key. So nobody who can only
+// sign computes the MAC of a session: the HMAC-SHA-256 (RFC 2104), in hex, of what
+// decides whose it is and until when, under a key derived from the audit key. So nobody who can only
 // write to the database opens a session, or gives theirs to another user.
 func (s Session) sign(auditKey []byte) string {
-	s.SeenAt, s.MAC = time.Time{}, ""
+	s.SeenAt, s.Address, s.MAC = time.Time{}, "", "" // the release before knows no address
 	mac := hmac.New(sha256.New, []byte(derived(auditKey, "session")))
 	mac.Write([]byte(contentDigest(s)))
 	return hex.EncodeToString(mac.Sum(nil))
@@ -170,7 +172,7 @@ func (s *Authentication) endFormer(ctx context.Context, from Origin, secret Secr
 
 func (s *Authentication) open(ctx context.Context, from Origin, u User) (Principal, Secret, error) {
 	now, secret := s.Clock(), Secret(strings.ToLower(rand.Text()+rand.Text()))
-	session := Session{ID: SecretDigest(secret), UserID: u.ID, Epoch: u.Epoch, CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(s.Life)}
+	session := Session{ID: SecretDigest(secret), UserID: u.ID, Epoch: u.Epoch, CreatedAt: now, SeenAt: now, Address: from.IP, ExpiresAt: now.Add(s.Life)}
 	session.MAC = session.sign(s.Key)
 	who := Principal{User: u, Session: &session}
 	return who, secret, s.Store.CreateSession(ctx, session, Record{Audit: who.systemEntry(from, now, ActionSessionOpened)})
@@ -189,9 +191,6 @@ func (p Principal) systemEntry(from Origin, now time.Time, action string) AuditE
 // everywhere after it was opened.
 func (s *Authentication) Resume(ctx context.Context, secret Secret) (Principal, error) {
 	session, err := s.Store.Session(ctx, SecretDigest(secret))
-	if err == nil && !hmac.Equal([]byte(session.MAC), []byte(session.sign(s.Key))) {
-		err = CodeNotFound
-	}
 	if err != nil {
 		return Principal{}, err
 	}
@@ -199,10 +198,28 @@ func (s *Authentication) Resume(ctx context.Context, secret Secret) (Principal, 
 	if err != nil {
 		return Principal{}, err
 	}
-	if now := s.Clock(); u.Disabled || session.Epoch != u.Epoch || !now.Before(session.ExpiresAt) || !now.Before(session.SeenAt.Add(s.Idle)) {
+	if !s.holds(session, u) {
 		return Principal{}, CodeNotFound
 	}
 	return Principal{User: u, Session: &session}, nil
+}
+
+// holds reports whether a session was opened by [Authentication] and has not ended.
+func (s *Authentication) holds(session Session, of User) bool {
+	now := s.Clock()
+	return hmac.Equal([]byte(session.MAC), []byte(session.sign(s.Key))) && session.Epoch == of.Epoch && !of.Disabled &&
+		now.Before(session.ExpiresAt) && now.Before(session.SeenAt.Add(s.Idle))
+}
+
+// SessionsOf lists a user's sessions that have not ended, so a page may have fewer than its
+// limit. CodeNotFound says that there is no such user.
+func (s *Authentication) SessionsOf(ctx context.Context, userID string, page Page) ([]Session, string, error) {
+	u, err := s.Store.User(ctx, userID)
+	if err != nil {
+		return nil, "", err
+	}
+	found, next, err := s.Store.SessionsOf(ctx, userID, page)
+	return slices.DeleteFunc(found, func(session Session) bool { return !s.holds(session, u) }), next, err
 }
 
 // Touch records that the session was used, at most once a minute.

@@ -136,6 +136,8 @@ type Sessions interface {
 	// no error.
 	TouchSession(ctx context.Context, id string, at time.Time) error
 	EndSession(ctx context.Context, id string, rec Record) error
+	// SessionsOf lists a user's sessions, the one that expires last first.
+	SessionsOf(ctx context.Context, userID string, page Page) ([]Session, string, error)
 	// PurgeSessions deletes at most limit sessions that expired before a time and
 	// returns their number.
 	PurgeSessions(ctx context.Context, before time.Time, limit int) (int, error)

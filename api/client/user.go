@@ -42,6 +42,17 @@ func (c *Client) ChangeUser(ctx context.Context, id string, body wire.UserChange
 	return call[wire.User](ctx, c, request{method: http.MethodPatch, path: at("users", id), body: body})
 }
 
+// UserSessions lists where a user is signed in, for system administrators.
+func (c *Client) UserSessions(ctx context.Context, id string, p Paging) (wire.Page[wire.SignedIn], error) {
+	return call[wire.Page[wire.SignedIn]](ctx, c, request{method: http.MethodGet, path: at("users", id, "sessions"), query: p.values()})
+}
+
+// SignOutUser ends every session of a user, for system administrators.
+func (c *Client) SignOutUser(ctx context.Context, id string) error {
+	_, err := call[struct{}](ctx, c, request{method: http.MethodDelete, path: at("users", id, "sessions")})
+	return err
+}
+
 // Members lists a project's members.
 func (c *Client) Members(ctx context.Context, project string, p Paging) (wire.Page[wire.Member], error) {
 	return call[wire.Page[wire.Member]](ctx, c, request{method: http.MethodGet, path: at("projects", project, "members"), query: p.values()})

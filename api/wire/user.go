@@ -14,6 +14,14 @@ type User struct {
 	CreatedAt          time.Time `json:"created_at"`
 }
 
+// SignedIn is a browser in which a user is signed in.
+type SignedIn struct {
+	Address   string    `json:"address" doc:"From which the user signed in; empty if an earlier release did not record it"`
+	CreatedAt time.Time `json:"created_at" doc:"When the user signed in"`
+	SeenAt    time.Time `json:"seen_at" doc:"When it was used last, to the minute"`
+	ExpiresAt time.Time `json:"expires_at" doc:"When it ends, even if it is used"`
+}
+
 // UserBody creates a user.
 type UserBody struct {
 	Username    string `json:"username" doc:"1 to 100 lower-case letters, digits and . _ @ -"`

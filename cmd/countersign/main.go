@@ -73,7 +73,7 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		devCommand(), serveCommand(), bootstrapCommand(), statusCommand(), migrateCommand(), backupCommand(), restoreCommand(), keysCommand(),
-		pluginCommand(), userCommand(), projectCommand(), meCommand(), manCommand(),
+		pluginCommand(), userCommand(), sessionCommand(), projectCommand(), meCommand(), manCommand(),
 	)
 	root.AddCommand(clientCommands()...)
 	reportUsageErrors(root)

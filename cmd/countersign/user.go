@@ -36,6 +36,45 @@ func userCommand() *cobra.Command {
 	})
 }
 
+func sessionCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "session", Short: "List and end the browser sessions of a user (for system administrators)"}
+	return forSystem(cmd, func(o *clientOptions) []*cobra.Command {
+		return []*cobra.Command{sessionListCommand(o), {
+			Use: "end USER", Short: "Sign a user out everywhere, by id or username", Args: cobra.ExactArgs(1),
+			Long: "Sign a user out everywhere, by id or username. Their API keys stay: `countersign user change --disabled`\nends those too.",
+			RunE: o.run(func(ctx context.Context, s *session, args []string) error {
+				u, err := s.user(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return s.SignOutUser(ctx, u.ID)
+			}),
+		}}
+	})
+}
+
+func sessionListCommand(o *clientOptions) *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use: "list USER", Short: "List where a user is signed in, by id or username", Args: cobra.ExactArgs(1),
+		RunE: o.run(func(ctx context.Context, s *session, args []string) error {
+			u, err := s.user(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			page, err := readPages(limit, func(at client.Paging) (wire.Page[wire.SignedIn], error) { return s.UserSessions(ctx, u.ID, at) })
+			if err != nil {
+				return err
+			}
+			return showPage(s.printer, page, []string{"SIGNED IN", "FROM", "LAST USED", "ENDS"}, func(in wire.SignedIn) []string {
+				return []string{s.localTime(in.CreatedAt), in.Address, s.localTime(in.SeenAt), s.localTime(in.ExpiresAt)}
+			})
+		}),
+	}
+	addLimit(cmd, &limit)
+	return cmd
+}
+
 func userListCommand(o *clientOptions) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{

@@ -57,6 +57,7 @@ var indexes = []index{
 	{apiKeysName, []string{"project_id", "-created_at", "-_id"}, false},
 	{apiKeysName, []string{"secret_digest"}, true},
 	{sessionsName, []string{"expires_at"}, false},
+	{sessionsName, []string{"user_id", "-expires_at", "-_id"}, false},
 	{targetsName, []string{"project_id", "-created_at", "-_id"}, false},
 	{targetsName, []string{"place"}, true},
 	{certificatesName, []string{"project_id", "-created_at", "-_id"}, false},

@@ -38,6 +38,14 @@ func (s *Store) EndSession(ctx context.Context, id string, rec engine.Record) er
 	return s.remove(ctx, s.db.Collection(sessionsName), byID(id), rec)
 }
 
+// SessionsOf implements engine.Sessions.
+func (s *Store) SessionsOf(ctx context.Context, userID string, page engine.Page) ([]engine.Session, string, error) {
+	return list(ctx, s.db.Collection(sessionsName), append(bson.D{{Key: "user_id", Value: userID}}, notRemoved), page, "expires_at",
+		func(session engine.Session) engine.Cursor {
+			return engine.Cursor{Time: session.ExpiresAt, ID: session.ID}
+		})
+}
+
 // PurgeSessions implements engine.Sessions.
 func (s *Store) PurgeSessions(ctx context.Context, before time.Time, limit int) (int, error) {
 	if err := s.begin(); err != nil {

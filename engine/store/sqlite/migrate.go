@@ -30,9 +30,10 @@ const ends = "iif(json_valid(doc), unixepoch(json_extract(doc, '$.not_after')), 
 
 // additions are made at each opening and have no number, because the release before serves
 // a database that has them: an operator may go back to it. They find the pending approvals
-// and the certificates that end, of all projects.
-const additions = "CREATE INDEX IF NOT EXISTS approvals_pending ON approval_requests (created_at) WHERE status = 'pending';" +
-	"CREATE INDEX IF NOT EXISTS certificates_ends ON certificates (" + ends + ")"
+// and the certificates that end, of all projects, and the sessions of a user.
+var additions = "CREATE INDEX IF NOT EXISTS approvals_pending ON approval_requests (created_at) WHERE status = 'pending';" +
+	"CREATE INDEX IF NOT EXISTS certificates_ends ON certificates (" + ends + ");" +
+	"CREATE INDEX IF NOT EXISTS sessions_user ON sessions (" + member("$.user_id") + ", expires_at DESC, id DESC)"
 
 // migrate applies the missing migrations, each in a transaction of its own, and
 // checks that writes to the database are durable.
@@ -46,8 +47,8 @@ func migrate(ctx context.Context, conn *sql.Conn, migrations []string) error {
 			break
 		}
 	}
-	// They only serve metrics, so a full disk keeps no server from starting without them: it
-	// still answers what it can, and the next start makes them.
+	// Nothing but metrics and a listing of administrators needs them, so a full disk keeps no
+	// server from starting without them, and the next start makes them.
 	if _, err := conn.ExecContext(ctx, additions); err != nil && !errors.Is(fault(err), engine.CodeStorageFull) {
 		return fmt.Errorf("add to the schema: %w", err)
 	}

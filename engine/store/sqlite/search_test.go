@@ -19,7 +19,7 @@ func TestSearchIndexIsFilledAndChecked(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := exec(s.conn, "DROP TABLE certificate_grams; DROP INDEX events_time; DROP INDEX approvals_pending; DROP INDEX certificates_ends"); err != nil {
+	if err := exec(s.conn, "DROP TABLE certificate_grams; DROP INDEX events_time; DROP INDEX approvals_pending; DROP INDEX certificates_ends; DROP INDEX sessions_user"); err != nil {
 		t.Fatal(err)
 	}
 	if err := exec(s.conn, "PRAGMA user_version = 2"); err != nil {

@@ -48,6 +48,11 @@ func (s *Store) EndSession(ctx context.Context, id string, rec engine.Record) er
 	})
 }
 
+// SessionsOf implements [engine.Sessions].
+func (s *Store) SessionsOf(ctx context.Context, userID string, page engine.Page) ([]engine.Session, string, error) {
+	return list[engine.Session](ctx, s.reading, page, "expires_at, id", "sessions WHERE "+member("$.user_id")+" = ?", userID)
+}
+
 // PurgeSessions implements [engine.Sessions].
 func (s *Store) PurgeSessions(ctx context.Context, before time.Time, limit int) (int, error) {
 	return update(ctx, s, func(tx tx) (int, error) { return tx.exec(purgeSessions, ms(before), limit) })

@@ -14,6 +14,7 @@ var sessionContracts = []contract{
 	{"session touch", sessionTouch},
 	{"session touch race", sessionTouchRace},
 	{"session purge", sessionPurge},
+	{"sessions of a user", sessionsOfUser},
 }
 
 func newSession() engine.Session {
@@ -86,4 +87,28 @@ func sessionPurge(t *testing.T, s engine.Store) {
 	same(t, get[engine.Session](t)(s.Session(ctx, old[1].ID)), old[1])
 	same(t, get[int](t)(s.PurgeSessions(ctx, old[2].ExpiresAt, 10)), 1)
 	same(t, get[engine.Session](t)(s.Session(ctx, old[2].ID)), old[2])
+}
+
+func sessionsOfUser(t *testing.T, s engine.Store) {
+	ctx, user := t.Context(), engine.NewID("user")
+	var mine []engine.Session
+	for i := range 5 {
+		one, other := newSession(), newSession()
+		one.UserID, one.Address, one.ExpiresAt = user, "192.0.2.1", noon.Add(time.Duration(5-i)*time.Minute)
+		ok(t, s.CreateSession(ctx, one, record(engine.SystemChain)))
+		ok(t, s.CreateSession(ctx, other, record(engine.SystemChain)))
+		mine = append(mine, one)
+	}
+	ok(t, s.EndSession(ctx, mine[1].ID, record(engine.SystemChain)))
+	mine = append(mine[:1], mine[2:]...)
+	first, next, err := s.SessionsOf(ctx, user, engine.Page{Limit: 3})
+	ok(t, err)
+	second, end, err := s.SessionsOf(ctx, user, engine.Page{Limit: 3, Cursor: next})
+	ok(t, err)
+	same(t, append(first, second...), mine)
+	same(t, len(first), 3)
+	same(t, end, "")
+	none, _, err := s.SessionsOf(ctx, engine.NewID("user"), engine.Page{Limit: 3})
+	ok(t, err)
+	same(t, len(none), 0)
 }
