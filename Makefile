@@ -125,6 +125,16 @@ test-cluster: tools-go build ## run several nodes on real engines, upgrade and r
 	$(GO) build -o $(BIN)/cluster/temporal-sql-tool go.temporal.io/server/cmd/tools/sql
 	$(GO) test -vet=off -tags cluster -count 1 -timeout $(if $(COUNTERSIGN_SOAK),4h,30m) -v -run TestCluster $(if $(SHORT),-short) ./cmd/countersign
 
+# Vault is no dependency of the product: its module is built on its own, for the test alone.
+VAULT := github.com/hashicorp/vault@v1.21.4
+$(BIN)/vault:
+	@mkdir -p $(BIN)/vault-module
+	cd $(BIN)/vault-module && printf 'module vault\n\ngo 1.25\n' > go.mod && $(GO) get $(VAULT) && $(GO) build -o ../vault github.com/hashicorp/vault
+
+.PHONY: test-keepers
+test-keepers: build $(BIN)/vault ## lose a real Vault and get it back; with COUNTERSIGN_SOAK=1 for an hour
+	$(GO) test -vet=off -tags keepers -count 1 -timeout 90m -v -run TestTheKeeper ./cmd/countersign
+
 .PHONY: lint
 lint: tools-go ## run the linters and check that workflows are deterministic
 	$(LINT) run ./...
