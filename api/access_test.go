@@ -2,9 +2,12 @@ package api_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/countersign-dev/countersign/api"
+	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
 )
 
@@ -138,6 +141,23 @@ func TestSystemAdministrator(t *testing.T) {
 	refused := f.entries(engine.SystemChain, "access.refused")
 	if len(refused) != 7 || refused[0].Actor.Person != f.users["admin"].ID {
 		t.Fatalf("%+v", refused)
+	}
+}
+
+// A key is bound to a certificate only by a whole digest, and only where certificates are
+// asked for: nobody could use it otherwise.
+func TestKeysThatNobodyCouldUse(t *testing.T) {
+	body := func(digest string) string {
+		return `{"name":"bound","role":"viewer","client_certificate_sha256":"` + digest + `"}`
+	}
+	newFixture(t).do("admin", "POST", "{p}/api-keys", body(strings.Repeat("a", 64))).problem(422, engine.CodeInvalidRequest)
+	f := newFixture(t, func(_ *fixture, o *api.Options) { o.ClientCertificates = true })
+	for _, digest := range []string{"aa", strings.Repeat("A", 64), strings.Repeat("g", 64)} {
+		f.do("admin", "POST", "{p}/api-keys", body(digest)).problem(422, engine.CodeInvalidRequest)
+	}
+	key := read[wire.NewAPIKey](f.do("admin", "POST", "{p}/api-keys", body(strings.Repeat("a", 64))).is(201))
+	if p := f.do("Bearer "+key.Secret.Reveal(), "GET", "/me", "").problem(401, engine.CodeUnauthenticated); !strings.Contains(p.Detail, "client certificate") {
+		t.Errorf("a bound key is refused with %q", p.Detail)
 	}
 }
 

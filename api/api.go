@@ -78,6 +78,8 @@ type Options struct {
 	// TLSStatus reports on its certificate, for /readyz. Without both it speaks HTTP.
 	TLS       *tls.Config
 	TLSStatus func() wire.TLSStatus
+	// ClientCertificates says that TLS asks for client certificates.
+	ClientCertificates bool
 	// TrustedProxies are the addresses and networks (CIDR) whose headers
 	// X-Forwarded-For and X-Forwarded-Proto are believed. None by default.
 	TrustedProxies []string

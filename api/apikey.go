@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/countersign-dev/countersign/api/wire"
 	"github.com/countersign-dev/countersign/engine"
@@ -25,7 +24,8 @@ func (s *Server) apiKeyEndpoints() {
 	register(s, endpoint{
 		id: "create-api-key", method: http.MethodPost, path: base + "/projects/{pid}/api-keys", access: role(engine.RoleAdmin).orSystemChain(), tag: "API keys",
 		summary: "Create an API key", description: "The key acts for the user who creates it, in this project alone, with at most their role. " +
-			"A key of the project system, which system administrators create with the role admin, reaches the whole system. The answer is the only one that shows its secret.",
+			"A key of the project system, which system administrators create with the role admin, reaches the whole system. " +
+			"With client_certificate_sha256, the key is refused on connections that do not show that client certificate (RFC 8705, section 3). The answer is the only one that shows its secret.",
 		status: http.StatusCreated,
 	}, s.createAPIKey)
 	register(s, endpoint{
@@ -40,11 +40,14 @@ func (s *Server) listAPIKeys(ctx context.Context, k *call, in *struct{ Paging })
 }
 
 func (s *Server) createAPIKey(ctx context.Context, k *call, in *apiKeyInput) (*newAPIKeyOutput, error) {
-	var expires time.Time
+	to := engine.APIKeySettings{Name: in.Body.Name, Role: engine.Role(in.Body.Role), CertificateSHA256: in.Body.ClientCertificateSHA256}
 	if in.Body.ExpiresAt != nil {
-		expires = *in.Body.ExpiresAt
+		to.ExpiresAt = *in.Body.ExpiresAt
 	}
-	key, secret, err := s.admin.CreateAPIKey(ctx, k.Caller, in.Body.Name, engine.Role(in.Body.Role), expires)
+	if to.CertificateSHA256 != "" && !s.options.ClientCertificates {
+		return nil, engine.Errorf(engine.CodeInvalidRequest, "this server asks for no client certificates, so the key could not be used; see tls.client_ca_file")
+	}
+	key, secret, err := s.admin.CreateAPIKey(ctx, k.Caller, to)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +64,6 @@ func (s *Server) revokeAPIKey(ctx context.Context, k *call, in *apiKeyIDInput) (
 func toAPIKey(k engine.APIKey) wire.APIKey {
 	return wire.APIKey{
 		ID: k.ID, ProjectID: k.ProjectID, OwnerID: k.OwnerID, Name: k.Name, Role: string(k.Role), CreatedAt: k.CreatedAt,
-		ExpiresAt: wire.Instant(k.ExpiresAt), RevokedAt: wire.Instant(k.RevokedAt),
+		ExpiresAt: wire.Instant(k.ExpiresAt), RevokedAt: wire.Instant(k.RevokedAt), ClientCertificateSHA256: k.CertificateSHA256,
 	}
 }

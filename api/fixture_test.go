@@ -304,7 +304,7 @@ func (f *fixture) person(by engine.Caller, name string, role engine.Role) {
 }
 
 func (f *fixture) key(by engine.Caller, role engine.Role, expires time.Time) engine.Secret {
-	_, secret, err := f.admin.CreateAPIKey(f.t.Context(), by, "key of "+by.User.Username, role, expires)
+	_, secret, err := f.admin.CreateAPIKey(f.t.Context(), by, engine.APIKeySettings{Name: "key of " + by.User.Username, Role: role, ExpiresAt: expires})
 	must(f.t, err)
 	return secret
 }

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -26,7 +28,7 @@ func (s *Server) identify(ctx context.Context, c *fiber.Ctx, k *call) (engine.Pr
 		if secret = strings.TrimSpace(secret); !strings.EqualFold(scheme, "Bearer") || secret == "" {
 			return engine.Principal{}, engine.Errorf(engine.CodeUnauthenticated, "the Authorization header must be: Bearer <api key>")
 		}
-		return s.authentication.CheckAPIKey(ctx, engine.Secret(secret))
+		return s.authentication.CheckAPIKey(ctx, engine.Secret(secret), clientCertificate(c))
 	}
 	secret := sessionSecret(c, k)
 	if secret == "" {
@@ -42,6 +44,21 @@ func (s *Server) identify(ctx context.Context, c *fiber.Ctx, k *call) (engine.Pr
 		return engine.Principal{}, errCrossSite
 	}
 	return who, nil
+}
+
+// clientCertificate is the SHA-256 of the client certificate of the connection, in hex, or
+// "" without one.
+func clientCertificate(c *fiber.Ctx) string {
+	conn, ok := c.Context().Conn().(interface{ ClientCertificate() []byte })
+	if !ok {
+		return ""
+	}
+	shown := conn.ClientCertificate()
+	if shown == nil {
+		return ""
+	}
+	sum := sha256.Sum256(shown)
+	return hex.EncodeToString(sum[:])
 }
 
 // authenticate identifies the caller. A credential that is not valid counts as a

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -166,16 +167,30 @@ func (a *Admin) RemoveMember(ctx context.Context, by Caller, userID string) erro
 // maxMakers limits through how many keys another one may have been made.
 const maxMakers = 8
 
-// CreateAPIKey makes a key that acts for the caller, with at most their role.
-// Its secret is returned here and nowhere again.
-func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role Role, expires time.Time) (APIKey, Secret, error) {
-	now := a.Clock()
+// APIKeySettings are what the maker of a key decides. A zero ExpiresAt is never. See [APIKey]
+// for CertificateSHA256.
+type APIKeySettings struct {
+	Name              string
+	Role              Role
+	ExpiresAt         time.Time
+	CertificateSHA256 string
+}
+
+var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// CreateAPIKey makes a key that acts for the caller, with at most their role. A key that is
+// made with one that is bound to a client certificate is bound to that one, unless another is
+// named. Its secret is returned here and nowhere again.
+func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, to APIKeySettings) (APIKey, Secret, error) {
+	now, name, role, expires := a.Clock(), to.Name, to.Role, to.ExpiresAt
 	if err := checkName("name", name); err != nil {
 		return APIKey{}, "", err
 	}
 	switch {
 	case !role.Valid():
 		return APIKey{}, "", Errorf(CodeInvalidRequest, "role is %q; use one of viewer, operator, approver, admin", role)
+	case to.CertificateSHA256 != "" && !sha256Hex.MatchString(to.CertificateSHA256):
+		return APIKey{}, "", Errorf(CodeInvalidRequest, "client_certificate_sha256 is the SHA-256 of a certificate: give 64 digits of lower-case hex")
 	case by.Project.ID == SystemChain && role != RoleAdmin:
 		return APIKey{}, "", Errorf(CodeInvalidRequest, "an API key of the system has the role admin; make a key of a project for less")
 	case !by.Role.Includes(role):
@@ -199,16 +214,20 @@ func (a *Admin) CreateAPIKey(ctx context.Context, by Caller, name string, role R
 	k := APIKey{
 		ID: NewID("key"), ProjectID: by.Project.ID, OwnerID: by.User.ID, Name: name, Role: role,
 		SecretDigest: secretDigest, CreatedAt: now, ExpiresAt: expires,
-		MadeBy: []string{}, MemberSince: member.CreatedAt, OwnerLosses: by.losses(),
+		MadeBy: []string{}, MemberSince: member.CreatedAt, OwnerLosses: by.losses(), CertificateSHA256: to.CertificateSHA256,
 	}
 	if by.Key != nil { // the new key is of the membership that its maker is of
 		k.MadeBy, k.MemberSince = append(slices.Clone(by.Key.MadeBy), by.Key.ID), by.Key.MemberSince
+		k.CertificateSHA256 = cmp.Or(k.CertificateSHA256, by.Key.CertificateSHA256)
 	}
 	if !expires.IsZero() {
 		k.ExpiresAt = NormalizeTime(expires)
 	}
 	e := by.Entry(now, ActionAPIKeyCreated)
 	e.Detail = map[string]string{"key_id": k.ID, "name": name, "role": string(role)}
+	if k.CertificateSHA256 != "" {
+		e.Detail["client_certificate_sha256"] = k.CertificateSHA256
+	}
 	return k, secret, a.Store.CreateAPIKey(ctx, k, Record{Audit: e}.writes(k.document()))
 }
 

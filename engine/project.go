@@ -108,6 +108,9 @@ type APIKey struct {
 	MadeBy       []string  `json:"made_by"`
 	MemberSince  time.Time `json:"member_since"`
 	OwnerLosses  Losses    `json:"owner_losses"`
+	// CertificateSHA256 is the SHA-256 of the client certificate without which the key is
+	// refused, in hex, or "".
+	CertificateSHA256 string `json:"client_certificate_sha256,omitempty"`
 }
 
 // ofSystem reports whether the key is one of the system.

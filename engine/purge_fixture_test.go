@@ -91,7 +91,7 @@ func newOld(n *node) *old {
 			ok(t, o.admin.RemoveMember(ctx, o.requester, user.ID))
 		}
 	}
-	key, _, err := o.admin.CreateAPIKey(ctx, o.requester, "ci", engine.RoleOperator, time.Time{})
+	key, _, err := o.admin.CreateAPIKey(ctx, o.requester, engine.APIKeySettings{Name: "ci", Role: engine.RoleOperator})
 	ok(t, err)
 	ok(t, o.admin.RevokeAPIKey(ctx, o.requester, key.ID))
 	o.policy(engine.ApprovalOff)

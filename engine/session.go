@@ -71,9 +71,14 @@ type AuthenticationStore interface {
 // which keys exist.
 var errInvalidKey = Errorf(CodeUnauthenticated, "this API key is unknown, expired or revoked; ask for a new one")
 
-// CheckAPIKey finds whose API key a secret is. A key that is unknown or has ended
-// is CodeUnauthenticated.
-func (s *Authentication) CheckAPIKey(ctx context.Context, secret Secret) (Principal, error) {
+// errKeyBound refuses a key that came without its client certificate. Only who knows the key
+// learns that it is bound.
+var errKeyBound = Errorf(CodeUnauthenticated, "this API key is bound to a client certificate, and the connection does not show that one")
+
+// CheckAPIKey finds whose API key a secret is. certificate is the SHA-256 of the client
+// certificate of the connection, in hex, or "". A key that is unknown, has ended or is bound
+// to another certificate (RFC 8705, section 3) is CodeUnauthenticated.
+func (s *Authentication) CheckAPIKey(ctx context.Context, secret Secret, certificate string) (Principal, error) {
 	key, err := s.Store.APIKeyBySecret(ctx, SecretDigest(secret))
 	if errors.Is(err, CodeNotFound) {
 		return Principal{}, errInvalidKey
@@ -88,7 +93,13 @@ func (s *Authentication) CheckAPIKey(ctx context.Context, secret Secret) (Princi
 	if err != nil {
 		return Principal{}, errInvalidKey
 	}
-	return Principal{User: owner, Key: &key}, checkKey(ctx, s.Store, key, owner, s.Clock())
+	if err := checkKey(ctx, s.Store, key, owner, s.Clock()); err != nil {
+		return Principal{}, err
+	}
+	if key.CertificateSHA256 != "" && key.CertificateSHA256 != certificate {
+		return Principal{}, errKeyBound
+	}
+	return Principal{User: owner, Key: &key}, nil
 }
 
 // keyReader reads one API key.

@@ -33,6 +33,20 @@ func (c *Conn) shake(secure *tls.Conn) error {
 	return io.EOF
 }
 
+// ClientCertificate is the certificate that the peer has shown, in DER, or nil: it comes from
+// an authority that the server trusts, and the peer has its key (RFC 8446, section 4.4.3).
+func (c *Conn) ClientCertificate() []byte {
+	secure, ok := c.Conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	chains := secure.ConnectionState().VerifiedChains
+	if len(chains) == 0 {
+		return nil
+	}
+	return chains[0][0].Raw
+}
+
 // isMethod reports whether a request may begin with this byte. No record of TLS does.
 func isMethod(b byte) bool { return 'A' <= b && b <= 'Z' }
 

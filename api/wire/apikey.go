@@ -12,6 +12,8 @@ type APIKey struct {
 	CreatedAt time.Time  `json:"created_at"`
 	ExpiresAt *time.Time `json:"expires_at" doc:"null if it does not expire"`
 	RevokedAt *time.Time `json:"revoked_at"`
+
+	ClientCertificateSHA256 string `json:"client_certificate_sha256,omitempty" doc:"SHA-256 of the client certificate without which the key is refused, in hex"`
 }
 
 // NewAPIKey is a new key with its secret, which no other answer has.
@@ -25,4 +27,6 @@ type APIKeyBody struct {
 	Name      string     `json:"name"`
 	Role      string     `json:"role" doc:"At most the caller's own role"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	ClientCertificateSHA256 string `json:"client_certificate_sha256,omitempty" doc:"SHA-256 of a client certificate, in lower-case hex, without which the key is to be refused"`
 }

@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -53,6 +57,7 @@ func apiKeyListCommand(o *clientOptions) *cobra.Command {
 type apiKeyFlags struct {
 	name, role string
 	expiresIn  time.Duration
+	boundTo    string
 	out        outputFlags
 }
 
@@ -69,6 +74,7 @@ func apiKeyCreateCommand(o *clientOptions) *cobra.Command {
 	flags.StringVar(&f.name, "name", "", "what the key is for")
 	flags.StringVar(&f.role, "role", "", "viewer, operator, approver or admin")
 	flags.DurationVar(&f.expiresIn, "expires-in", 0, "after which time the key expires, such as 720h (0: never)")
+	flags.StringVar(&f.boundTo, "bound-to-cert-file", "", "client certificate, as PEM, without which the server is to refuse the key")
 	flags.StringVar(&f.out.path, "out", "", "file to write the key to (default: it is printed)")
 	flags.BoolVar(&f.out.force, "force", false, "replace an existing file")
 	markRequired(cmd, "name", "role")
@@ -87,6 +93,12 @@ func (f *apiKeyFlags) create(ctx context.Context, s *session) (err error) {
 	if f.expiresIn > 0 {
 		at := s.clock().Add(f.expiresIn)
 		body.ExpiresAt = &at
+	}
+	if f.boundTo != "" {
+		var err error
+		if body.ClientCertificateSHA256, err = fingerprintOf(f.boundTo); err != nil {
+			return err
+		}
 	}
 	if f.out.path == "" {
 		k, err := s.CreateAPIKey(ctx, s.project, body)
@@ -111,6 +123,25 @@ func (f *apiKeyFlags) create(ctx context.Context, s *session) (err error) {
 	return s.show(k.APIKey, append(s.apiKeyRows(k.APIKey), []string{"File", saved.File})...)
 }
 
+// fingerprintOf is the SHA-256 of the first certificate of a PEM file, in hex.
+func fingerprintOf(file string) (string, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // the user names the file
+	if err != nil {
+		return "", err
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			sum := sha256.Sum256(block.Bytes)
+			return hex.EncodeToString(sum[:]), nil
+		}
+	}
+	return "", usageError{fmt.Errorf("%s has no certificate in PEM", file)}
+}
+
 func (s *session) apiKeyRows(k wire.APIKey) [][]string {
-	return [][]string{{"ID", k.ID}, {"Name", k.Name}, {"Project", k.ProjectID}, {"Role", k.Role}, {"Expires", s.optionalTime(k.ExpiresAt)}}
+	rows := [][]string{{"ID", k.ID}, {"Name", k.Name}, {"Project", k.ProjectID}, {"Role", k.Role}, {"Expires", s.optionalTime(k.ExpiresAt)}}
+	if k.ClientCertificateSHA256 != "" {
+		rows = append(rows, []string{"Client certificate", k.ClientCertificateSHA256})
+	}
+	return rows
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -143,7 +142,7 @@ var wholeSystem = engine.Project{ID: engine.SystemChain}
 
 func (s *system) bootstrapKey(ctx context.Context, project engine.Project, user engine.User, role engine.Role) (engine.Secret, error) {
 	caller := engine.Caller{Principal: engine.Principal{User: user}, Role: role, Project: project}
-	_, secret, err := s.admin.CreateAPIKey(ctx, caller, bootstrapKeyName, role, time.Time{})
+	_, secret, err := s.admin.CreateAPIKey(ctx, caller, engine.APIKeySettings{Name: bootstrapKeyName, Role: role})
 	return secret, err
 }
 

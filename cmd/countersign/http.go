@@ -97,6 +97,7 @@ func (s *system) apiServer() (*api.Server, error) {
 	}
 	if s.secure != nil {
 		options.TLS, options.TLSStatus = s.secure.config(), s.secure.status
+		options.ClientCertificates = s.config.TLS.ClientCAFile != ""
 	}
 	return api.New(options)
 }

@@ -72,7 +72,7 @@ func (s *system) sharedSettings() map[string]string {
 		"archive":         digest(s.config.Retention.Archive),
 		"sandbox":         s.config.Sandbox.Mode,
 		"sessions":        fmt.Sprintf("%+v", s.config.Sessions),
-		"tls":             fmt.Sprintf("HTTPS %t, client certificates %t", s.config.TLS.CertFile != "", s.config.TLS.ClientCAFile != ""),
+		"tls":             fmt.Sprintf("HTTPS %t, client certificates %t, %s", s.config.TLS.CertFile != "", s.config.TLS.ClientCAFile != "", s.config.TLS.ClientCerts),
 		"trusted_proxies": digest(fmt.Sprintf("%q", s.config.TrustedProxies)),
 	}
 }

@@ -137,7 +137,7 @@ func memberKey(t *testing.T, admin *engine.Admin, by engine.Caller, u engine.Use
 	noError(t, err)
 	own := by
 	own.Principal, own.Role = engine.Principal{User: u}, role
-	_, secret, err := admin.CreateAPIKey(t.Context(), own, "test", role, time.Time{})
+	_, secret, err := admin.CreateAPIKey(t.Context(), own, engine.APIKeySettings{Name: "test", Role: role})
 	noError(t, err)
 	return secret.Reveal()
 }

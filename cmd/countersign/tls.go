@@ -27,11 +27,16 @@ func (c TLSConfig) check(publicURL string) error {
 	if c.CertFile == "" && (c.ClientCAFile != "" || c.RedirectListen != "") {
 		return errors.New("tls.client_ca_file and tls.redirect_listen need tls.cert_file and tls.key_file")
 	}
+	if c.ClientCerts != "require" && c.ClientCerts != clientCertsOptional {
+		return errors.New("tls.client_certificates is require or optional")
+	}
 	if c.RedirectListen != "" && publicURL == "" {
 		return errors.New("tls.redirect_listen needs public_url, to which it redirects")
 	}
 	return nil
 }
+
+const clientCertsOptional = "optional"
 
 // servedTLS is the certificate that the server shows, and the authorities from which it
 // takes client certificates. It reads the files again when they have changed, which each
@@ -128,6 +133,9 @@ func (s *servedTLS) load() error {
 	}
 	if s.settings.ClientCAFile != "" {
 		config.ClientAuth = tls.RequireAndVerifyClientCert
+		if s.settings.ClientCerts == clientCertsOptional {
+			config.ClientAuth = tls.VerifyClientCertIfGiven
+		}
 		if config.ClientCAs, err = readAuthorities("tls.client_ca_file", s.settings.ClientCAFile); err != nil {
 			return err
 		}

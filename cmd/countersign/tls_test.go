@@ -342,3 +342,57 @@ func TestClientCertificates(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A server that asks for client certificates without demanding them serves a key that is
+// bound to one only on connections that show it, and so a key that was made with that key.
+func TestAKeyIsBoundToAClientCertificate(t *testing.T) {
+	t.Parallel()
+	s := startTLS(t, "--tls-client-ca-file", "CERTIFICATES/ca.pem", "--tls-client-certificates", "optional")
+	s.authority.issue(s.certificates, "another")
+	newTestAuthority(t).issue(s.certificates, "stranger")
+	clients := map[string]*http.Client{}
+	for _, name := range []string{"client", "another", "stranger", ""} {
+		trust := s.trust.Clone()
+		if trust.Certificates = nil; name != "" {
+			trust.Certificates = []tls.Certificate{s.pair(name)}
+		}
+		clients[name] = &http.Client{Transport: &http.Transport{TLSClientConfig: trust}, Timeout: time.Minute}
+	}
+	out := filepath.Join(t.TempDir(), "key")
+	cmd := exec.Command(binary(t), "api-key", "create", "--name", "bound", "--role", "admin", "--bound-to-cert-file", s.file("client.pem"), "--out", out, "--ca-file", s.file("ca.pem"))
+	cmd.Env = append(os.Environ(), serverVariable+"="+s.url, projectVariable+"="+s.boot.ProjectID, keyVariable+"="+s.key("admin"))
+	if text, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(text), "Client certificate") {
+		t.Fatalf("%v: %s", err, text)
+	}
+	secret, err := os.ReadFile(out)
+	noError(t, err)
+	s.boot.APIKeys["bound"] = strings.TrimSpace(string(secret))
+	s.client = clients["client"]
+	var child struct {
+		Secret      string
+		Certificate string `json:"client_certificate_sha256"`
+	}
+	s.must(http.StatusCreated, &child, "bound", http.MethodPost, s.project()+"/api-keys", `{"name":"child","role":"viewer"}`)
+	if s.boot.APIKeys["child"] = child.Secret; len(child.Certificate) != 64 {
+		t.Errorf("a key that was made with a bound one is bound to %q", child.Certificate)
+	}
+	for name, client := range clients {
+		s.client = client
+		for key, bound := range map[string]bool{"bound": true, "child": true, "admin": false} {
+			want := http.StatusOK
+			switch status, body := s.call(key, http.MethodGet, "/api/v1/me", ""); {
+			case name == "stranger": // TLS refuses it
+				if status != 0 {
+					t.Errorf("%s with the certificate %q: %d %s", key, name, status, body)
+				}
+			case bound && name != "client":
+				want = http.StatusUnauthorized
+				fallthrough
+			default:
+				if status != want {
+					t.Errorf("%s with the certificate %q: %d %s", key, name, status, body)
+				}
+			}
+		}
+	}
+}
