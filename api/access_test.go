@@ -159,6 +159,9 @@ func TestKeysThatNobodyCouldUse(t *testing.T) {
 	if p := f.do("Bearer "+key.Secret.Reveal(), "GET", "/me", "").problem(401, engine.CodeUnauthenticated); !strings.Contains(p.Detail, "client certificate") {
 		t.Errorf("a bound key is refused with %q", p.Detail)
 	}
+	if e := f.entries(f.project.ID, engine.ActionLoginFailed); len(e) != 1 || e[0].Detail["key_id"] != key.ID || e[0].Actor.Type != "anonymous" {
+		t.Errorf("the project's audit log has %+v", e)
+	}
 }
 
 // Credentials that do not hold are limited by address; those that hold are not.

@@ -67,7 +67,7 @@ func (s *Server) authenticate(ctx context.Context, c *fiber.Ctx, k *call) error 
 	untraced := trace.ContextWithSpan(ctx, noop.Span{})
 	who, err := s.identify(untraced, c, k)
 	if errors.Is(err, engine.CodeUnauthenticated) && !errors.Is(err, errNoCredential) {
-		if limited := s.invalidKey(untraced, k); limited != nil {
+		if limited := s.invalidKey(untraced, k, who.Key); limited != nil {
 			return limited
 		}
 	}

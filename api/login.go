@@ -53,12 +53,12 @@ func newLogins() (*logins, error) {
 
 // invalidKey counts an API key that is not valid and has it recorded, or returns
 // that the caller's network presented too many.
-func (s *Server) invalidKey(ctx context.Context, k *call) error {
+func (s *Server) invalidKey(ctx context.Context, k *call, known *engine.APIKey) error {
 	if seconds, limited := s.logins.keys.exhausted(k.Network(), s.clock()); limited {
 		return tooManyFailedLogins(seconds)
 	}
 	s.logins.keys.count(k.Network(), s.clock())
-	s.downloads.Refusals.RecordInvalidKey(ctx, k.Origin)
+	s.downloads.Refusals.RecordInvalidKey(ctx, k.Origin, known)
 	return nil
 }
 

@@ -247,7 +247,7 @@ func TestSystemAdministratorsEndSessions(t *testing.T) {
 	}
 	f.signIn("operator").do("GET", "/me", "").is(200)
 	for _, chain := range []string{engine.SystemChain, f.project.ID} {
-		if e := f.entries(chain, engine.ActionSessionsClosedEverywhere); len(e) != 1 || e[0].Actor.Person != f.users["root"].ID || e[0].Detail["username"] != "operator" {
+		if e := f.entries(chain, engine.ActionUserSignedOut); len(e) != 1 || e[0].Actor.Person != f.users["root"].ID || e[0].Detail["username"] != "operator" {
 			t.Errorf("%s: %+v", chain, e)
 		}
 	}

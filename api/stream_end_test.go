@@ -41,7 +41,11 @@ func TestStreamEndsWithRights(t *testing.T) {
 		"disabled":                  {true, func(f *fixture, _ browser) { change(f, `{"disabled":true}`); f.download("second") }},
 		"password set":              {true, func(f *fixture, _ browser) { change(f, `{"password":"another good one"}`); f.download("second") }},
 		"signed out":                {true, func(f *fixture, b browser) { b.do("DELETE", "/session", "").is(204); f.download("second") }},
-		"signed out everywhere":     {true, func(f *fixture, b browser) { b.do("DELETE", "/sessions", "").is(204); f.download("second") }},
+		"signed out by an administrator": {true, func(f *fixture, _ browser) {
+			f.do("root", "DELETE", "/users/"+f.users["operator"].ID+"/sessions", "").is(204)
+			f.download("second")
+		}},
+		"signed out everywhere": {true, func(f *fixture, b browser) { b.do("DELETE", "/sessions", "").is(204); f.download("second") }},
 	} {
 		// The heartbeat is too slow to end the stream.
 		f := newFixture(t, func(_ *fixture, o *api.Options) {

@@ -320,7 +320,7 @@ func (a *Admin) SignOutUser(ctx context.Context, by Caller, userID string) error
 	if err != nil {
 		return err
 	}
-	_, err = a.changeUser(ctx, by, u, UserChange{SignOut: true}, ActionSessionsClosedEverywhere, map[string]string{})
+	_, err = a.changeUser(ctx, by, u, UserChange{SignOut: true}, ActionUserSignedOut, map[string]string{})
 	return err
 }
 

@@ -39,6 +39,7 @@ const (
 	ActionSessionOpened            = "session.opened"
 	ActionSessionClosed            = "session.closed"
 	ActionSessionsClosedEverywhere = "session.closed_everywhere"
+	ActionUserSignedOut            = "user.signed_out"
 	ActionProjectCreated           = "project.created"
 	ActionLoginFailed              = "login.failed"
 	ActionPluginReloaded           = "plugin.reloaded"

@@ -102,9 +102,16 @@ func (r *Refusals) RecordFailedSignIn(ctx context.Context, by Caller, username s
 	r.recordOfNobody(ctx, by, ActionLoginFailed, CodeWrongPassword, map[string]string{"username": escaped(username)})
 }
 
-// RecordInvalidKey records an API key that is not valid.
-func (r *Refusals) RecordInvalidKey(ctx context.Context, from Origin) {
-	r.recordOfNobody(ctx, Caller{Origin: from}, ActionLoginFailed, CodeUnauthenticated, nil)
+// RecordInvalidKey records an API key that is not valid. One that came without its client
+// certificate is known, so it is on record in its project.
+func (r *Refusals) RecordInvalidKey(ctx context.Context, from Origin, known *APIKey) {
+	if known == nil {
+		r.recordOfNobody(ctx, Caller{Origin: from}, ActionLoginFailed, CodeUnauthenticated, nil)
+		return
+	}
+	e := Caller{Origin: from}.Refusal(r.Clock(), ActionLoginFailed, CodeUnauthenticated)
+	e.ProjectID, e.Actor, e.Detail["key_id"] = known.ProjectID, Actor{Type: "anonymous"}, known.ID
+	r.Record(ctx, e, from.Network().String())
 }
 
 // recordOfNobody records a refusal that belongs to no project, and mostly to nobody.

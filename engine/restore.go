@@ -53,15 +53,20 @@ func (a *Anchors) AcceptBackup(ctx context.Context, from Backup) (done Restored,
 }
 
 // acceptRestore goes on with a database that was restored from a backup. What was
-// used since the backup looks unused in it, so acceptRestore first puts the restore on
-// record, then completes the changes that the backup has in part, ends every token and every
-// request that could still be used, and last replaces the anchor. Until it has put on record that all is ended, whoever is killed is
+// used since the backup looks unused in it, so acceptRestore completes the requests and
+// removals that the backup has in part, puts the restore on record, ends every token and
+// every request that could still be used, and last replaces the anchor. Until it has put on record that all is ended, whoever is killed is
 // refused again, and acceptRestore called again adds what is missing. It returns how many
 // tokens it revoked.
 func (a *Anchors) acceptRestore(ctx context.Context, stored Anchor, behind *BehindError, from Backup) (tokens int, err error) {
 	projects, err := a.projects(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("accept restore: list projects: %w", err)
+	}
+	// The workflow that would have completed a request is lost, and a token that somebody
+	// completes later would not be revoked.
+	if err := a.Store.CompleteDocuments(ctx); err != nil {
+		return 0, fmt.Errorf("accept restore: complete what the backup has in part: %w", err)
 	}
 	live := map[string][]TokenRecord{}
 	for id := range projects {
@@ -73,17 +78,8 @@ func (a *Anchors) acceptRestore(ctx context.Context, stored Anchor, behind *Behi
 	if err != nil {
 		return 0, fmt.Errorf("accept restore: record it: %w", err)
 	}
-	// The workflow that would have completed a change may be lost, and a token that is
-	// completed later would not be revoked.
-	if err := a.Store.CompleteDocuments(ctx); err != nil {
-		return 0, fmt.Errorf("accept restore: complete what a crash interrupted: %w", err)
-	}
 	for _, id := range slices.Sorted(maps.Keys(projects)) {
-		all, err := a.liveTokens(ctx, id)
-		if err != nil {
-			return tokens, fmt.Errorf("accept restore: list tokens: %w", err)
-		}
-		for _, t := range all {
+		for _, t := range live[id] {
 			if err := a.revoke(ctx, t); err != nil {
 				return tokens, fmt.Errorf("accept restore: revoke token: %w", err)
 			}

@@ -77,7 +77,8 @@ var errKeyBound = Errorf(CodeUnauthenticated, "this API key is bound to a client
 
 // CheckAPIKey finds whose API key a secret is. certificate is the SHA-256 of the client
 // certificate of the connection, in hex, or "". A key that is unknown, has ended or is bound
-// to another certificate (RFC 8705, section 3) is CodeUnauthenticated.
+// to another certificate (RFC 8705, section 3) is CodeUnauthenticated; the last is returned
+// all the same, so that it can be named.
 func (s *Authentication) CheckAPIKey(ctx context.Context, secret Secret, certificate string) (Principal, error) {
 	key, err := s.Store.APIKeyBySecret(ctx, SecretDigest(secret))
 	if errors.Is(err, CodeNotFound) {
@@ -97,7 +98,7 @@ func (s *Authentication) CheckAPIKey(ctx context.Context, secret Secret, certifi
 		return Principal{}, err
 	}
 	if key.CertificateSHA256 != "" && key.CertificateSHA256 != certificate {
-		return Principal{}, errKeyBound
+		return Principal{Key: &key}, errKeyBound
 	}
 	return Principal{User: owner, Key: &key}, nil
 }

@@ -34,14 +34,15 @@ func (c *Conn) shake(secure *tls.Conn) error {
 }
 
 // ClientCertificate is the certificate that the peer has shown, in DER, or nil: it comes from
-// an authority that the server trusts, and the peer has its key (RFC 8446, section 4.4.3).
+// an authority that the server trusted at the handshake, the peer has its key (RFC 8446,
+// section 4.4.3), and it has not expired since.
 func (c *Conn) ClientCertificate() []byte {
 	secure, ok := c.Conn.(*tls.Conn)
 	if !ok {
 		return nil
 	}
 	chains := secure.ConnectionState().VerifiedChains
-	if len(chains) == 0 {
+	if len(chains) == 0 || time.Now().After(chains[0][0].NotAfter) {
 		return nil
 	}
 	return chains[0][0].Raw

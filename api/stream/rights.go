@@ -57,6 +57,8 @@ func systemRights(e engine.AuditEntry) (whose string, changes bool) {
 	switch e.Action {
 	case engine.ActionSessionClosed, engine.ActionSessionsClosedEverywhere, engine.ActionPasswordSet:
 		return e.Actor.Person, true
+	case engine.ActionUserSignedOut:
+		return e.Detail["user_id"], true
 	case engine.ActionUserChanged:
 		return everybody, true
 	}

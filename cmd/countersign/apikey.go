@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -44,8 +46,8 @@ func apiKeyListCommand(o *clientOptions) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return showPage(s.printer, page, []string{"ID", "NAME", "OWNER", "ROLE", "CREATED", "EXPIRES", "REVOKED"}, func(k wire.APIKey) []string {
-				return []string{k.ID, k.Name, k.OwnerID, k.Role, s.localTime(k.CreatedAt), s.optionalTime(k.ExpiresAt), s.optionalTime(k.RevokedAt)}
+			return showPage(s.printer, page, []string{"ID", "NAME", "OWNER", "ROLE", "CREATED", "EXPIRES", "REVOKED", "CLIENT CERTIFICATE"}, func(k wire.APIKey) []string {
+				return []string{k.ID, k.Name, k.OwnerID, k.Role, s.localTime(k.CreatedAt), s.optionalTime(k.ExpiresAt), s.optionalTime(k.RevokedAt), cmp.Or(k.ClientCertificateSHA256, "-")}
 			})
 		}),
 	}
@@ -123,19 +125,25 @@ func (f *apiKeyFlags) create(ctx context.Context, s *session) (err error) {
 	return s.show(k.APIKey, append(s.apiKeyRows(k.APIKey), []string{"File", saved.File})...)
 }
 
-// fingerprintOf is the SHA-256 of the first certificate of a PEM file, in hex.
+// fingerprintOf is the SHA-256 of the certificate of a PEM file, in hex.
 func fingerprintOf(file string) (string, error) {
 	text, err := os.ReadFile(file) //nolint:gosec // the user names the file
 	if err != nil {
 		return "", err
 	}
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			sum := sha256.Sum256(block.Bytes)
-			return hex.EncodeToString(sum[:]), nil
-		}
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return "", usageError{fmt.Errorf("%s does not begin with a certificate in PEM", file)}
 	}
-	return "", usageError{fmt.Errorf("%s has no certificate in PEM", file)}
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return "", usageError{fmt.Errorf("read %s: %w", file, err)}
+	}
+	if c.IsCA {
+		return "", usageError{fmt.Errorf("%s begins with the certificate of an authority; put the client's certificate first", file)}
+	}
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 func (s *session) apiKeyRows(k wire.APIKey) [][]string {

@@ -60,8 +60,8 @@ type Config struct {
 type TLSConfig struct {
 	CertFile       string `koanf:"cert_file" usage:"certificate of this server, and its chain, as PEM; with it, the server speaks HTTPS and nothing else at listen"`
 	KeyFile        string `koanf:"key_file" usage:"private key of that certificate, as PEM; nobody else may read the file"`
-	ClientCAFile   string `koanf:"client_ca_file" usage:"certificates of authorities, as PEM; callers without a client certificate of one of these are refused (default: no client certificate is asked for)"`
-	ClientCerts    string `koanf:"client_certificates" default:"require" usage:"require, or optional: then callers without a client certificate are served too, but not with API keys that are bound to one"`
+	ClientCAFile   string `koanf:"client_ca_file" usage:"certificates of the authorities from which client certificates must come, as PEM (default: no client certificate is asked for)"`
+	ClientCerts    string `koanf:"client_certificates" default:"require" usage:"require refuses callers without a client certificate; optional serves them too, but not with API keys that are bound to one"`
 	RedirectListen string `koanf:"redirect_listen" usage:"address that answers plain HTTP: pages are redirected to public_url, and everything else is refused; empty for none"`
 }
 

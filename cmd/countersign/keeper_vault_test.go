@@ -127,12 +127,12 @@ func (v *vault) call(method, path, body string, out any) {
 func (v *vault) environment(token string) []string {
 	return []string{
 		"COUNTERSIGN_KEEPER_URL=hashivault://countersign", "VAULT_SERVER_URL=" + v.url, "VAULT_SERVER_TOKEN=" + token,
-		"COUNTERSIGN_NOTIFICATIONS_ALLOW_HOSTS=127.0.0.1", "VAULT_CLIENT_TIMEOUT=5s",
+		"COUNTERSIGN_NOTIFICATIONS_ALLOW_HOSTS=127.0.0.1",
 	}
 }
 
-// A server loses Vault for a while, for an hour with COUNTERSIGN_SOAK=1, because it is
-// stopped, then sealed, and then refuses its token. What needs no private key goes on, what
+// A server loses Vault for a while, for an hour with COUNTERSIGN_SOAK=1, because it
+// hangs, is stopped, then sealed, and then refuses its token. What needs no private key goes on, what
 // needs one is refused and can be repeated, notifications wait, and nothing is lost.
 func TestTheKeeperIsLostForAWhile(t *testing.T) {
 	v := startVault(t)
@@ -149,6 +149,8 @@ func TestTheKeeperIsLostForAWhile(t *testing.T) {
 	s.approvals(true, "key_export", 1, 86400, 86400)
 
 	var waited []outageRequest
+	noError(t, v.cmd.Process.Signal(syscall.SIGSTOP))
+	waited = append(waited, s.withoutKeeper())
 	v.kill()
 	waited = append(waited, s.withoutKeeper())
 	if os.Getenv("COUNTERSIGN_SOAK") == "1" {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -44,7 +45,7 @@ func TestStatusCommand(t *testing.T) {
 	status(exitUnreachable, "--admin=http://127.0.0.1:1")
 	status(exitUsage, "--admin=ftp://127.0.0.1")
 	status(exitUsage, "more")
-	go s.stop()
+	noError(t, s.cmd.Process.Signal(syscall.SIGTERM))
 	eventually(t, "a server that is not ready", func() bool {
 		code, _ := s.call("", "GET", "/readyz", "")
 		return code == http.StatusServiceUnavailable

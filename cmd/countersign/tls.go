@@ -30,6 +30,9 @@ func (c TLSConfig) check(publicURL string) error {
 	if c.ClientCerts != "require" && c.ClientCerts != clientCertsOptional {
 		return errors.New("tls.client_certificates is require or optional")
 	}
+	if c.ClientCerts == clientCertsOptional && c.ClientCAFile == "" {
+		return errors.New("tls.client_certificates needs tls.client_ca_file, from which they must come")
+	}
 	if c.RedirectListen != "" && publicURL == "" {
 		return errors.New("tls.redirect_listen needs public_url, to which it redirects")
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
 	"filippo.io/age"
 	"gocloud.dev/secrets"
@@ -24,20 +25,62 @@ type keeper struct {
 	local    bool
 	calls    *metrics
 	position string // in metrics
+	running  chan struct{}
 }
+
+func newKeeper(k *secrets.Keeper, id string) keeper {
+	return keeper{Keeper: k, id: id, running: make(chan struct{}, maxCalls)}
+}
+
+// callWithin is how long a call may take, and maxCalls how many run at once: some drivers
+// ignore the context, and a call that hangs runs on when its caller has gone.
+const (
+	callWithin = 8 * time.Second
+	maxCalls   = 64
+)
 
 func (k keeper) wrap(ctx context.Context, dataKey []byte) (wrapped []byte, err error) {
 	ctx, end := k.observe(ctx, wrapping)
 	defer end(&err)
-	defer recovered(&err)
-	return k.Encrypt(ctx, dataKey)
+	own := bytes.Clone(dataKey) // the caller clears its own, also while the call runs on
+	return k.call(ctx, func(ctx context.Context) ([]byte, error) {
+		defer clear(own)
+		return k.Encrypt(ctx, own)
+	})
 }
 
 func (k keeper) unwrap(ctx context.Context, wrapped []byte) (dataKey []byte, err error) {
 	ctx, end := k.observe(ctx, unwrapping)
 	defer end(&err)
-	defer recovered(&err)
-	return k.Decrypt(ctx, wrapped)
+	return k.call(ctx, func(ctx context.Context) ([]byte, error) { return k.Decrypt(ctx, wrapped) })
+}
+
+// call calls the keeper, and returns when the context or the time for the call ends, even if
+// the driver goes on.
+func (k keeper) call(ctx context.Context, ask func(context.Context) ([]byte, error)) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, callWithin, fmt.Errorf("it did not answer within %v", callWithin))
+	defer cancel()
+	select {
+	case k.running <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	var answer []byte
+	ended := make(chan error, 1)
+	go func() {
+		defer func() { <-k.running }()
+		ended <- func() (err error) {
+			defer recovered(&err)
+			answer, err = ask(ctx)
+			return err
+		}()
+	}()
+	select {
+	case err := <-ended:
+		return answer, err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // recovered turns a panic into an error, because drivers trust answers from the
@@ -77,7 +120,7 @@ func openURL(ctx context.Context, ref string) (keeper, error) {
 	if err != nil {
 		return keeper{}, fmt.Errorf("open keeper: %w", err)
 	}
-	return keeper{Keeper: k, id: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()}, nil
+	return newKeeper(k, (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()), nil
 }
 
 // openBase64Key opens base64key://KEY, a key in URL-safe base64. It refuses an empty
@@ -120,5 +163,7 @@ func localKeeper(key [32]byte) (keeper, error) {
 		return keeper{}, fmt.Errorf("name local key: %w", err)
 	}
 	sum := sha256.Sum256(derived)
-	return keeper{Keeper: localsecrets.NewKeeper(key), id: "local:" + hex.EncodeToString(sum[:])[:16], local: true}, nil
+	k := newKeeper(localsecrets.NewKeeper(key), "local:"+hex.EncodeToString(sum[:])[:16])
+	k.local = true
+	return k, nil
 }

@@ -3,6 +3,7 @@ package keys
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,9 @@ type service struct {
 	code   gcerrors.ErrorCode
 }
 
-func (s service) Encrypt(ctx context.Context, key []byte) ([]byte, error) { return key, s.answer(ctx) }
+func (s service) Encrypt(ctx context.Context, key []byte) ([]byte, error) {
+	return slices.Clone(key), s.answer(ctx)
+}
 func (s service) Decrypt(ctx context.Context, key []byte) ([]byte, error) { return key, s.answer(ctx) }
 func (s service) ErrorCode(error) gcerrors.ErrorCode                      { return s.code }
 func (s service) ErrorAs(error, any) bool                                 { return false }
@@ -60,8 +63,8 @@ func TestMetricsOfCalls(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			registry := prometheus.NewRegistry()
 			s := &Sealer{keepers: []keeper{
-				{Keeper: secrets.NewKeeper(service{answer: succeeds}), id: "awskms://alias/new"},
-				{Keeper: secrets.NewKeeper(c.of), id: "awskms://alias/old"},
+				newKeeper(secrets.NewKeeper(service{answer: succeeds}), "awskms://alias/new"),
+				newKeeper(secrets.NewKeeper(c.of), "awskms://alias/old"),
 			}}
 			if err := s.measure(registry); err != nil {
 				t.Fatal(err)

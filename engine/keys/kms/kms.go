@@ -6,8 +6,7 @@
 //   - azurekeyvault://VAULT.vault.azure.net/keys/NAME — Azure Key Vault
 //   - gcpkms://projects/P/locations/L/keyRings/R/cryptoKeys/K — Google Cloud KMS
 //   - hashivault://KEY — the transit engine of HashiCorp Vault or OpenBao at
-//     VAULT_SERVER_URL, with VAULT_SERVER_TOKEN. This driver ignores
-//     the context: VAULT_CLIENT_TIMEOUT bounds a call, 60 s by default
+//     VAULT_SERVER_URL, with VAULT_SERVER_TOKEN
 //
 // Credentials come from each service's usual environment, never from the URL.
 package kms

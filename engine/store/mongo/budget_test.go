@@ -259,7 +259,7 @@ func (s *countedAPI) people() {
 		_, err = s.admin.SetMember(ctx, s.by, u.ID, role)
 		noError(s.t, err)
 		as := engine.Caller{Principal: engine.Principal{User: u}, Role: role, Project: s.by.Project}
-		_, s.keys[name], err = s.admin.CreateAPIKey(ctx, as, "key", role, time.Time{})
+		_, s.keys[name], err = s.admin.CreateAPIKey(ctx, as, engine.APIKeySettings{Name: "key", Role: role})
 		noError(s.t, err)
 	}
 	c, err := s.admin.Import(ctx, s.by, "shop", selfSigned(s.t, "shop.example.com"))

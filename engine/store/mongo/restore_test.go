@@ -64,6 +64,10 @@ func TestAnAcceptedRestoreCompletesWhatTheBackupHasInPart(t *testing.T) {
 		if err != nil || done.TokensRevoked != 1 {
 			t.Fatalf("%+v, %v", done, err)
 		}
+		begun, _, err := store.AuditEntries(ctx, engine.AuditQuery{ProjectID: engine.SystemChain, Action: engine.ActionRestoreBegun, Page: engine.Page{Limit: 1}})
+		if err != nil || len(begun) != 1 || begun[0].Detail["tokens_revoked"] != "1" {
+			t.Errorf("the audit log says %+v, %v", begun, err)
+		}
 		record, err := store.Token(ctx, live.Digest)
 		if err != nil || record.Settlement == nil || record.Settlement.Kind != engine.Revoked {
 			t.Errorf("the token: %+v, %v", record, err)

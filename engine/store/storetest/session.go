@@ -1,7 +1,10 @@
 package storetest
 
 import (
+	"cmp"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -94,11 +97,14 @@ func sessionsOfUser(t *testing.T, s engine.Store) {
 	var mine []engine.Session
 	for i := range 5 {
 		one, other := newSession(), newSession()
-		one.UserID, one.Address, one.ExpiresAt = user, "192.0.2.1", noon.Add(time.Duration(5-i)*time.Minute)
+		one.UserID, one.Address, one.ExpiresAt = user, "192.0.2.1", noon.Add(time.Duration(3-i/2)*time.Minute) // pairs end at the same time
 		ok(t, s.CreateSession(ctx, one, record(engine.SystemChain)))
 		ok(t, s.CreateSession(ctx, other, record(engine.SystemChain)))
 		mine = append(mine, one)
 	}
+	slices.SortFunc(mine, func(a, b engine.Session) int {
+		return cmp.Or(b.ExpiresAt.Compare(a.ExpiresAt), strings.Compare(b.ID, a.ID))
+	})
 	ok(t, s.EndSession(ctx, mine[1].ID, record(engine.SystemChain)))
 	mine = append(mine[:1], mine[2:]...)
 	first, next, err := s.SessionsOf(ctx, user, engine.Page{Limit: 3})

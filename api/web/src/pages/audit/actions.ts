@@ -31,6 +31,7 @@ const labels: Record<string, string> = {
   "session.opened": "Signed in",
   "session.closed": "Signed out",
   "session.closed_everywhere": "Signed out everywhere",
+  "user.signed_out": "User signed out",
   "login.failed": "Sign-in failed",
   "restore.begun": "Acceptance of a restored database begun",
   "restore.accepted": "Restored database accepted",
