@@ -75,6 +75,9 @@ func (s *Store) completeMembers(ctx context.Context, recorded map[string]bool) e
 		if err != nil || m.RemovedBy.Ref == "" || recorded[m.RemovedBy.Ref] {
 			return err
 		}
+		if !m.removesItself() {
+			return errForeign("members", m.ID)
+		}
 		return s.record(ctx, engine.Record{Audit: *m.RemovedBy})
 	})
 }

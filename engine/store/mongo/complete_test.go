@@ -16,7 +16,7 @@ func TestCompleteDocuments(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s server) {
 		uri, db := s.database(t)
 		ctx, opening, removing := t.Context(), engine.Record{Audit: entry("prj")}, engine.Record{Audit: entry("prj")}
-		opening.Event = &engine.Event{ID: "event_a", ProjectID: "prj", CertificateID: "cert_a", Type: engine.ActionTokenIssued, Time: noon}
+		opening.Event = &engine.Event{ID: "event_a", ProjectID: "prj", CertificateID: "cert_a", RequestID: request.ID, Type: engine.ActionTokenIssued, Time: noon}
 		first := open(t, uri)
 		_, err := first.OpenRequest(ctx, engine.Transition{Request: request, Token: &token, Record: &opening})
 		if err := errors.Join(err,

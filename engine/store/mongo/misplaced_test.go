@@ -57,7 +57,8 @@ func filled(t *testing.T, s server) (*mongo.Store, *driver.Database) {
 			t.Fatal(err)
 		}
 	}
-	opened, approval := rec(), engine.Approval{ID: "apr_a", ProjectID: "prj", RequestID: request.ID}
+	opened, approval, request := rec(), engine.Approval{ID: "apr_a", ProjectID: "prj", RequestID: request.ID}, request
+	request.ApprovalID = approval.ID
 	_, err := store.OpenRequest(ctx, engine.Transition{Request: request, Token: &token, Approval: &approval, Record: &opened})
 	settle := rec()
 	settle.Event = &engine.Event{ID: "event_a", ProjectID: "prj", Time: noon}
@@ -268,7 +269,7 @@ func TestForeignSettlementEndsNoOtherToken(t *testing.T) {
 		ctx, second, rec := t.Context(), token, engine.Record{Audit: entry("prj")}
 		second.Digest, second.RequestID, second.IssuedAt = "d1", "req_b", noon.Add(1)
 		next := request
-		next.ID = "req_b"
+		next.ID, next.TokenDigest, rec.Audit.RequestID = "req_b", second.Digest, "req_b"
 		if _, err := store.OpenRequest(ctx, engine.Transition{Request: next, Token: &second, Record: &rec}); err != nil {
 			t.Fatal(err)
 		}

@@ -60,7 +60,8 @@ func TestCollectionsAndIDs(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		opened, approval := rec(), engine.Approval{ID: "apr_a", ProjectID: "prj", RequestID: request.ID}
+		opened, approval, request := rec(), engine.Approval{ID: "apr_a", ProjectID: "prj", RequestID: request.ID}, request
+		request.ApprovalID = approval.ID
 		if _, err := store.OpenRequest(ctx, engine.Transition{Request: request, Token: &token, Approval: &approval, Record: &opened}); err != nil {
 			t.Fatal(err)
 		}

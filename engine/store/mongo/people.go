@@ -3,6 +3,7 @@ package mongo
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -95,6 +96,13 @@ type memberDocument struct {
 	ID            string `json:"id"`
 	engine.Member `bson:",inline"`
 	RemovedBy     *engine.AuditEntry `json:"removed_by,omitempty"`
+}
+
+// removesItself reports whether the entry of the removal is about this membership.
+func (m memberDocument) removesItself() bool {
+	return m.RemovedBy.ProjectID == m.ProjectID && !slices.ContainsFunc(m.RemovedBy.Documents, func(w engine.DocumentDigest) bool {
+		return w.Document != membersName || w.ID != m.UserID
+	})
 }
 
 func memberKey(projectID, userID string) string { return projectID + "/" + userID }
@@ -202,6 +210,9 @@ func (s *Store) RemoveMember(ctx context.Context, projectID, userID string, at t
 func (s *Store) completeRemoval(ctx context.Context, former memberDocument) (added bool, err error) {
 	if former.RemovedBy.Ref == "" {
 		return false, nil
+	}
+	if !former.removesItself() {
+		return false, errForeign("members", former.ID)
 	}
 	return s.completeRecord(ctx, engine.Record{Audit: *former.RemovedBy}, false)
 }

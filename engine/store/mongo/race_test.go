@@ -19,7 +19,7 @@ var noon = time.Date(2026, 3, 14, 12, 0, 0, 678_000_000, time.UTC)
 func entry(projectID string) engine.AuditEntry {
 	return engine.AuditEntry{
 		Ref: engine.NewID("ref"), ProjectID: projectID, Time: noon, Action: engine.ActionCertificateDownloaded, Outcome: engine.AuditSuccess,
-		Detail: map[string]string{"a": "1", "b": "2"},
+		Detail: map[string]string{"a": "1", "b": "2"}, RequestID: "req_a",
 	}
 }
 

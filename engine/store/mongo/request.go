@@ -3,6 +3,8 @@ package mongo
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -46,6 +48,9 @@ func (s *Store) complete(ctx context.Context, doc requestDocument) error {
 	if b == nil {
 		return nil
 	}
+	if !doc.followsItself() {
+		return errForeign(requestsName, doc.ID)
+	}
 	if b.Token != nil {
 		if _, _, err := s.insert(ctx, s.db.Collection(tokensName), tokenDocument{b.Token.Digest, *b.Token}); err != nil {
 			return err
@@ -60,6 +65,26 @@ func (s *Store) complete(ctx context.Context, doc requestDocument) error {
 		return nil
 	}
 	return s.record(ctx, engine.Record{Audit: *b.Audit, Event: b.Event})
+}
+
+// errForeign refuses to complete a document by what belongs to something else. Whoever can
+// only write to the database could otherwise have this server write any document, and sign an
+// entry about anything.
+func errForeign(collection, id string) error {
+	return fmt.Errorf("%s %s: what would complete it belongs to something else; somebody changed it in the database", collection, id)
+}
+
+// followsItself reports whether everything that is to follow belongs to the request.
+func (d requestDocument) followsItself() bool {
+	f := d.Follow
+	own := map[string]bool{requestsName + "/" + d.ID: true, approvalsName + "/" + d.ApprovalID: true, tokensName + "/" + d.TokenDigest: true}
+	if f.Token != nil && (f.Token.Digest != d.TokenDigest || f.Token.RequestID != d.ID || f.Token.ProjectID != d.ProjectID) ||
+		f.Approval != nil && (f.Approval.ID != d.ApprovalID || f.Approval.RequestID != d.ID || f.Approval.ProjectID != d.ProjectID) ||
+		f.Audit != nil && (f.Audit.RequestID != d.ID || f.Audit.ProjectID != d.ProjectID) ||
+		f.Event != nil && (f.Event.RequestID != d.ID || f.Event.ProjectID != d.ProjectID) {
+		return false
+	}
+	return f.Audit == nil || !slices.ContainsFunc(f.Audit.Documents, func(w engine.DocumentDigest) bool { return !own[w.Document+"/"+w.ID] })
 }
 
 // OpenRequest implements engine.Requests.

@@ -66,6 +66,7 @@ func approvalAdvance(t *testing.T, s engine.Store) {
 	get[engine.Request](t)(s.OpenRequest(ctx, open))
 	r, newer, rec := open.Request, *open.Approval, record(project)
 	r.Version, newer.Version, newer.Status, newer.UpdatedAt = 3, 3, engine.ApprovalDenied, noon.Add(time.Minute)
+	rec.Audit.RequestID = r.ID
 	r.Decisions = []engine.Vote{{ID: "vote_a", Actor: alice, Decision: engine.DecisionDeny, Comment: "no <&>", Time: noon}}
 	newer.Decisions = r.Decisions
 	ok(t, s.AdvanceRequest(ctx, engine.Transition{Request: r, Approval: &newer, Record: &rec}))
@@ -88,7 +89,7 @@ func approvalAdvanceAgain(t *testing.T, s engine.Store) {
 	r, a, rec := open.Request, *open.Approval, record(project)
 	token := newToken(project, r.ID)
 	r.Version, r.Status, r.TokenDigest, r.ExpiresAt = 2, engine.StatusIssued, token.Digest, token.ExpiresAt
-	a.Version, a.Status = 2, engine.ApprovalApproved
+	a.Version, a.Status, rec.Audit.RequestID = 2, engine.ApprovalApproved, r.ID
 	for range 2 {
 		ok(t, s.AdvanceRequest(ctx, engine.Transition{Request: r, Token: &token, Approval: &a, Record: &rec}))
 		same(t, get[engine.Request](t)(s.Request(ctx, project, r.ID)), r)
@@ -170,7 +171,7 @@ func approvalsPending(t *testing.T, s engine.Store) {
 	}
 	r, settled, rec := open.Request, *open.Approval, record(project)
 	r.Version, settled.Version, settled.Status = 2, 2, engine.ApprovalDenied
-	r.Status = engine.StatusDenied
+	r.Status, rec.Audit.RequestID = engine.StatusDenied, r.ID
 	ok(t, s.AdvanceRequest(ctx, engine.Transition{Request: r, Approval: &settled, Record: &rec}))
 	if n, since := pending(); n != before || since.Equal(open.Approval.CreatedAt) {
 		t.Errorf("%d are pending after one was settled, the first since %s", n, since)

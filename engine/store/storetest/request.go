@@ -41,6 +41,7 @@ func newDecision(projectID string) (engine.Request, engine.Token, engine.Record)
 
 // first is a request's first transition.
 func first(r engine.Request, token *engine.Token, rec engine.Record) engine.Transition {
+	rec.Audit.RequestID = r.ID
 	return engine.Transition{Request: r, Token: token, Record: &rec}
 }
 
@@ -61,7 +62,7 @@ func requestOpen(t *testing.T, s engine.Store) {
 	}
 
 	denied, deniedRec := newRequest(project), record(project)
-	denied.Status, denied.Code = engine.StatusDenied, engine.CodePolicyDenied
+	denied.Status, denied.Code, deniedRec.Audit.RequestID = engine.StatusDenied, engine.CodePolicyDenied, denied.ID
 	same(t, get[engine.Request](t)(s.OpenRequest(ctx, first(denied, nil, deniedRec))), denied)
 	onRecord(t, s, project, rec, deniedRec)
 }
@@ -220,7 +221,7 @@ func requestListing(t *testing.T, s engine.Store) {
 		stored = append(stored, r)
 	}
 	other := newRequest(engine.NewID("prj"))
-	get[engine.Request](t)(s.OpenRequest(ctx, first(other, nil, record(project))))
+	get[engine.Request](t)(s.OpenRequest(ctx, first(other, nil, record(other.ProjectID))))
 	stored = newestFirst(stored, func(r engine.Request) engine.Cursor { return engine.Cursor{Time: r.CreatedAt, ID: r.ID} })
 
 	for _, q := range requestFilters(project) {

@@ -46,7 +46,7 @@ func storedToken(t *testing.T, s engine.Store, token engine.Token) engine.Token 
 	t.Helper()
 	r := newRequest(token.ProjectID)
 	r.ID, r.TokenDigest = token.RequestID, token.Digest
-	_, err := s.OpenRequest(t.Context(), first(r, &token, record(engine.SystemChain)))
+	_, err := s.OpenRequest(t.Context(), engine.Transition{Request: r, Token: &token})
 	ok(t, err)
 	return token
 }
