@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,9 @@ func bootstrapCommand() *cobra.Command {
 				return os.Remove(config.Bootstrap)
 			}
 			text, err := engine.ReadSecretFile(config.Bootstrap)
+			if errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%w: the server has not started yet (its log says why), or the file was deleted", err)
+			}
 			if err != nil {
 				return fmt.Errorf("read bootstrap file: %w", err)
 			}
