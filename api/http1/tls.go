@@ -42,7 +42,7 @@ func (c *Conn) ClientCertificate() []byte {
 		return nil
 	}
 	chains := secure.ConnectionState().VerifiedChains
-	if len(chains) == 0 || time.Now().After(chains[0][0].NotAfter) {
+	if len(chains) == 0 || time.Until(chains[0][0].NotAfter) < 0 {
 		return nil
 	}
 	return chains[0][0].Raw

@@ -31,6 +31,8 @@ const ends = "iif(json_valid(doc), unixepoch(json_extract(doc, '$.not_after')), 
 // additions are made at each opening and have no number, because the release before serves
 // a database that has them: an operator may go back to it. They find the pending approvals
 // and the certificates that end, of all projects, and the sessions of a user.
+//
+//nolint:gosec // it is made of constants
 var additions = "CREATE INDEX IF NOT EXISTS approvals_pending ON approval_requests (created_at) WHERE status = 'pending';" +
 	"CREATE INDEX IF NOT EXISTS certificates_ends ON certificates (" + ends + ");" +
 	"CREATE INDEX IF NOT EXISTS sessions_user ON sessions (" + member("$.user_id") + ", expires_at DESC, id DESC)"
