@@ -18,11 +18,12 @@ import (
 	"time"
 )
 
-// vault is a HashiCorp Vault server with a transit key, on this machine. It keeps its data
-// in files, so it is sealed after each start.
+// vault is a server of HashiCorp Vault (testdata/vault) with a transit key, on this machine.
+// It keeps its data in files, so it is sealed after each start.
 type vault struct {
 	t               *testing.T
-	dir, url        string
+	dir, address    string
+	url             string
 	root, unsealKey string
 	token           string // may wrap and unwrap by the key, and nothing else
 	cmd             *exec.Cmd
@@ -33,11 +34,8 @@ func startVault(t *testing.T) *vault {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	noError(t, err)
-	v := &vault{t: t, dir: t.TempDir(), url: "http://" + free.Addr().String()}
+	v := &vault{t: t, dir: t.TempDir(), address: free.Addr().String(), url: "http://" + free.Addr().String()}
 	noError(t, free.Close())
-	noError(t, os.WriteFile(filepath.Join(v.dir, "vault.hcl"), fmt.Appendf(nil,
-		"disable_mlock = true\nstorage \"file\" { path = %q }\nlistener \"tcp\" {\n  address = %q\n  tls_disable = true\n}\n",
-		filepath.Join(v.dir, "data"), free.Addr().String()), 0o600))
 	v.start()
 	t.Cleanup(v.kill)
 	var made struct {
@@ -75,7 +73,7 @@ func (v *vault) start() {
 	v.t.Helper()
 	log, err := os.OpenFile(filepath.Join(v.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	noError(v.t, err)
-	v.cmd = exec.Command("../../bin/vault", "server", "-config", filepath.Join(v.dir, "vault.hcl"))
+	v.cmd = exec.Command("../../bin/vault", v.address, filepath.Join(v.dir, "data"))
 	v.cmd.Stdout, v.cmd.Stderr, v.cmd.SysProcAttr = log, log, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	noError(v.t, v.cmd.Start())
 	noError(v.t, log.Close())

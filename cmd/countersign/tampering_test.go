@@ -108,7 +108,7 @@ type unfound []struct {
 // unfoundAnywhere are those that are found in neither store.
 var unfoundAnywhere = unfound{
 	{"no entry has the digest of a session: it has a MAC of its own, without which it opens nothing", []string{
-		"sessions.created_at: member", "sessions.epoch: member", "sessions.expires_at: member",
+		"sessions.address: member", "sessions.created_at: member", "sessions.epoch: member", "sessions.expires_at: member",
 		"sessions.mac: member", "sessions.seen_at: member", "sessions.user_id: member", "sessions: deletion", "sessions: insertion",
 	}},
 	{"only the newest version of a policy decides, and only it is compared", []string{
