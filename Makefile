@@ -80,8 +80,8 @@ web: $(WEB_UI) ## build the web UI alone
 # parts run one after the other: side by side, the browser tests run out of time.
 # What crashes of plugins leave behind is seen only without the race detector,
 # whose own memory hides it. Tests of whole servers wait more than they compute, so four
-# run at once. Tests start Java's keytool dozens of times: with these
-# options it starts in half the time.
+# run at once. Tests start Java's keytool dozens of times: with these options it starts in
+# half the time.
 .PHONY: test
 test: export JAVA_TOOL_OPTIONS := -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
 test: tools-test build ## run every test; one upgrades from the release before
@@ -126,7 +126,7 @@ test-cluster: tools-go build ## run several nodes on real engines, upgrade and r
 	$(GO) test -vet=off -tags cluster -count 1 -timeout $(if $(COUNTERSIGN_SOAK),4h,30m) -v -run TestCluster $(if $(SHORT),-short) ./cmd/countersign
 
 # Vault is no dependency of the product: its module is built on its own, for the test alone,
-# with the SDK whose state it is written against. The sums of its plugins are not all in the
+# with the version of its SDK that the code was written for. The sums of its plugins are not all in the
 # checksum database.
 VAULT := github.com/hashicorp/vault
 $(BIN)/vault: cmd/countersign/testdata/vault/main.go
@@ -136,7 +136,7 @@ $(BIN)/vault: cmd/countersign/testdata/vault/main.go
 
 .PHONY: test-keepers
 test-keepers: build $(BIN)/vault ## lose a real Vault and get it back; with COUNTERSIGN_SOAK=1 for an hour
-	$(GO) test -vet=off -tags keepers -count 1 -timeout 90m -v -run TestTheKeeper ./cmd/countersign
+	$(GO) test -vet=off -tags keepers -count 1 -timeout 90m -v -run TestTheKeeperIsLost ./cmd/countersign
 
 .PHONY: lint
 lint: tools-go ## run the linters and check that workflows are deterministic

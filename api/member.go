@@ -9,7 +9,7 @@ import (
 	"github.com/countersign-dev/countersign/engine"
 )
 
-type memberIDInput struct {
+type userIDInput struct {
 	UserID string `path:"uid"`
 }
 
@@ -35,7 +35,7 @@ func (s *Server) memberEndpoints() {
 	}, s.removeMember)
 }
 
-func (s *Server) removeMember(ctx context.Context, k *call, in *memberIDInput) (*struct{}, error) {
+func (s *Server) removeMember(ctx context.Context, k *call, in *userIDInput) (*struct{}, error) {
 	if !ids.MatchString(in.UserID) {
 		return nil, engine.CodeNotFound
 	}

@@ -93,10 +93,6 @@ func (s *Server) changeUser(ctx context.Context, k *call, in *userChangeInput) (
 	return &userOutput{toUser(u)}, err
 }
 
-type signOutUserInput struct {
-	UserID string `path:"uid"`
-}
-
 type userSessionsInput struct {
 	UserID string `path:"uid"`
 	Paging
@@ -112,7 +108,7 @@ func (s *Server) listUserSessions(ctx context.Context, _ *call, in *userSessions
 	}), err
 }
 
-func (s *Server) signOutUser(ctx context.Context, k *call, in *signOutUserInput) (*struct{}, error) {
+func (s *Server) signOutUser(ctx context.Context, k *call, in *userIDInput) (*struct{}, error) {
 	if !ids.MatchString(in.UserID) {
 		return nil, engine.CodeNotFound
 	}

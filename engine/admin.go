@@ -324,6 +324,8 @@ func (a *Admin) SignOutUser(ctx context.Context, by Caller, userID string) error
 	return err
 }
 
+// changeUser stores a change of a user, and records it in the system chain and in the chain of
+// each of the user's projects. It adds who the user is to detail.
 func (a *Admin) changeUser(ctx context.Context, by Caller, u User, change UserChange, action string, detail map[string]string) (_ User, err error) {
 	detail["user_id"], detail["username"] = u.ID, u.Username
 	e := by.Entry(a.Clock(), action)

@@ -93,31 +93,29 @@ func (r *Refusals) RecordForbidden(ctx context.Context, by Caller, action, route
 
 // RecordUnknownToken records the use of a token that does not exist.
 func (r *Refusals) RecordUnknownToken(ctx context.Context, from Origin) {
-	r.recordOfNobody(ctx, Caller{Origin: from}, ActionDownloadRefused, CodeTokenUnknown, nil)
+	r.recordOfNobody(ctx, Caller{Origin: from}, SystemChain, ActionDownloadRefused, CodeTokenUnknown, nil)
 }
 
 // RecordFailedSignIn records a password that is wrong, with the username that was
 // tried. The caller is known if they meant to change their password.
 func (r *Refusals) RecordFailedSignIn(ctx context.Context, by Caller, username string) {
-	r.recordOfNobody(ctx, by, ActionLoginFailed, CodeWrongPassword, map[string]string{"username": escaped(username)})
+	r.recordOfNobody(ctx, by, SystemChain, ActionLoginFailed, CodeWrongPassword, map[string]string{"username": escaped(username)})
 }
 
 // RecordInvalidKey records an API key that is not valid. One that came without its client
 // certificate is known, so it is on record in its project.
 func (r *Refusals) RecordInvalidKey(ctx context.Context, from Origin, known *APIKey) {
-	if known == nil {
-		r.recordOfNobody(ctx, Caller{Origin: from}, ActionLoginFailed, CodeUnauthenticated, nil)
-		return
+	chain, detail := SystemChain, map[string]string(nil)
+	if known != nil {
+		chain, detail = known.ProjectID, map[string]string{"key_id": known.ID}
 	}
-	e := Caller{Origin: from}.Refusal(r.Clock(), ActionLoginFailed, CodeUnauthenticated)
-	e.ProjectID, e.Actor, e.Detail["key_id"] = known.ProjectID, Actor{Type: "anonymous"}, known.ID
-	r.Record(ctx, e, from.Network().String())
+	r.recordOfNobody(ctx, Caller{Origin: from}, chain, ActionLoginFailed, CodeUnauthenticated, detail)
 }
 
-// recordOfNobody records a refusal that belongs to no project, and mostly to nobody.
-func (r *Refusals) recordOfNobody(ctx context.Context, by Caller, action string, code Code, detail map[string]string) {
+// recordOfNobody records a refusal that belongs mostly to nobody.
+func (r *Refusals) recordOfNobody(ctx context.Context, by Caller, chain, action string, code Code, detail map[string]string) {
 	e := by.Refusal(r.Clock(), action, code)
-	e.ProjectID = SystemChain
+	e.ProjectID = chain
 	if by.User.ID == "" {
 		e.Actor = Actor{Type: "anonymous"}
 	}

@@ -28,8 +28,8 @@ type Session struct {
 }
 
 // sign computes the MAC of a session: the HMAC-SHA-256 (RFC 2104), in hex, of what
-// decides whose it is and until when, under a key derived from the audit key. So nobody who can only
-// write to the database opens a session, or gives theirs to another user.
+// decides whose it is and until when, under a key derived from the audit key. So nobody who
+// can only write to the database opens a session, or gives theirs to another user.
 func (s Session) sign(auditKey []byte) string {
 	s.SeenAt, s.Address, s.MAC = time.Time{}, "", "" // the release before knows no address
 	mac := hmac.New(sha256.New, []byte(derived(auditKey, "session")))

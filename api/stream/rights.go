@@ -52,7 +52,7 @@ func changesRights(e engine.AuditEntry) bool {
 
 // systemRights says whose rights an entry of the system chain may have changed. A change
 // of an account, or the end of a key, also ends what depends on it; people end sessions
-// and set passwords for themselves.
+// and set passwords for themselves, and an administrator ends the sessions of one user.
 func systemRights(e engine.AuditEntry) (whose string, changes bool) {
 	switch e.Action {
 	case engine.ActionSessionClosed, engine.ActionSessionsClosedEverywhere, engine.ActionPasswordSet:

@@ -97,7 +97,6 @@ func (f *apiKeyFlags) create(ctx context.Context, s *session) (err error) {
 		body.ExpiresAt = &at
 	}
 	if f.boundTo != "" {
-		var err error
 		if body.ClientCertificateSHA256, err = fingerprintOf(f.boundTo); err != nil {
 			return err
 		}

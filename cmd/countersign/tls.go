@@ -31,7 +31,7 @@ func (c TLSConfig) check(publicURL string) error {
 		return errors.New("tls.client_certificates is require or optional")
 	}
 	if c.ClientCerts == clientCertsOptional && c.ClientCAFile == "" {
-		return errors.New("tls.client_certificates needs tls.client_ca_file, from which they must come")
+		return errors.New("tls.client_certificates: optional needs tls.client_ca_file, which names the authorities of client certificates")
 	}
 	if c.RedirectListen != "" && publicURL == "" {
 		return errors.New("tls.redirect_listen needs public_url, to which it redirects")

@@ -32,8 +32,7 @@ import (
 // Options name the keepers. A keeper is a URL of gocloud.dev/secrets
 // (package kms lists the schemes of the key management services), or
 // keyfile:///path for another local key file, or age:///path for a file with an age
-// identity. base64key://… contains the
-// key itself and is for tests.
+// identity. base64key://… contains the key itself and is for tests.
 type Options struct {
 	// Keeper seals new keys. If it is empty, the local key file does.
 	Keeper string

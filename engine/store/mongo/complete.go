@@ -76,7 +76,7 @@ func (s *Store) completeMembers(ctx context.Context, recorded map[string]bool) e
 			return err
 		}
 		if !m.removesItself() {
-			return errForeign("members", m.ID)
+			return errForeign(membersName, m.ID)
 		}
 		return s.record(ctx, engine.Record{Audit: *m.RemovedBy})
 	})

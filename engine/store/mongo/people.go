@@ -3,7 +3,6 @@ package mongo
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -100,9 +99,7 @@ type memberDocument struct {
 
 // removesItself reports whether the entry of the removal is about this membership.
 func (m memberDocument) removesItself() bool {
-	return m.RemovedBy.ProjectID == m.ProjectID && !slices.ContainsFunc(m.RemovedBy.Documents, func(w engine.DocumentDigest) bool {
-		return w.Document != membersName || w.ID != m.UserID
-	})
+	return isOf(*m.RemovedBy, m.ProjectID, membersName+"/"+m.UserID)
 }
 
 func memberKey(projectID, userID string) string { return projectID + "/" + userID }
@@ -212,7 +209,7 @@ func (s *Store) completeRemoval(ctx context.Context, former memberDocument) (add
 		return false, nil
 	}
 	if !former.removesItself() {
-		return false, errForeign("members", former.ID)
+		return false, errForeign(membersName, former.ID)
 	}
 	return s.completeRecord(ctx, engine.Record{Audit: *former.RemovedBy}, false)
 }

@@ -77,14 +77,19 @@ func errForeign(collection, id string) error {
 // followsItself reports whether everything that is to follow belongs to the request.
 func (d requestDocument) followsItself() bool {
 	f := d.Follow
-	own := map[string]bool{requestsName + "/" + d.ID: true, approvalsName + "/" + d.ApprovalID: true, tokensName + "/" + d.TokenDigest: true}
-	if f.Token != nil && (f.Token.Digest != d.TokenDigest || f.Token.RequestID != d.ID || f.Token.ProjectID != d.ProjectID) ||
-		f.Approval != nil && (f.Approval.ID != d.ApprovalID || f.Approval.RequestID != d.ID || f.Approval.ProjectID != d.ProjectID) ||
-		f.Audit != nil && (f.Audit.RequestID != d.ID || f.Audit.ProjectID != d.ProjectID) ||
-		f.Event != nil && (f.Event.RequestID != d.ID || f.Event.ProjectID != d.ProjectID) {
-		return false
-	}
-	return f.Audit == nil || !slices.ContainsFunc(f.Audit.Documents, func(w engine.DocumentDigest) bool { return !own[w.Document+"/"+w.ID] })
+	own := func(requestID, projectID string) bool { return requestID == d.ID && projectID == d.ProjectID }
+	return (f.Token == nil || f.Token.Digest == d.TokenDigest && own(f.Token.RequestID, f.Token.ProjectID)) &&
+		(f.Approval == nil || f.Approval.ID == d.ApprovalID && own(f.Approval.RequestID, f.Approval.ProjectID)) &&
+		(f.Event == nil || own(f.Event.RequestID, f.Event.ProjectID)) &&
+		(f.Audit == nil || f.Audit.RequestID == d.ID &&
+			isOf(*f.Audit, d.ProjectID, requestsName+"/"+d.ID, approvalsName+"/"+d.ApprovalID, tokensName+"/"+d.TokenDigest))
+}
+
+// isOf reports whether an entry is of a project and has digests of these documents alone.
+func isOf(e engine.AuditEntry, projectID string, documents ...string) bool {
+	return e.ProjectID == projectID && !slices.ContainsFunc(e.Documents, func(w engine.DocumentDigest) bool {
+		return !slices.Contains(documents, w.Document+"/"+w.ID)
+	})
 }
 
 // OpenRequest implements engine.Requests.

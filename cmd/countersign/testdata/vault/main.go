@@ -1,7 +1,7 @@
 // Vault is a server of HashiCorp Vault's own code with its transit engine and no other, for a
 // test: vault ADDRESS FOLDER. It keeps its data in a folder, so it is sealed after each start.
-// Vault's own command does not build as a module: engines that it links need states of its
-// SDK that have no version.
+// Vault's own command does not build as a module: engines that it links need a state of its
+// SDK that was not published as a version.
 package main
 
 import (
