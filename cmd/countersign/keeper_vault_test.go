@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,21 +20,21 @@ import (
 // vault is a server of HashiCorp Vault (testdata/vault) with a transit key, on this machine.
 // It keeps its data in files, so it is sealed after each start.
 type vault struct {
+	*process
 	t               *testing.T
-	dir, address    string
 	url             string
 	root, unsealKey string
 	token           string // may wrap and unwrap by the key, and nothing else
-	cmd             *exec.Cmd
 }
 
 // startVault makes a new Vault with a key named countersign, as deploy/README.md says.
 func startVault(t *testing.T) *vault {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	noError(t, err)
-	v := &vault{t: t, dir: t.TempDir(), address: free.Addr().String(), url: "http://" + free.Addr().String()}
-	noError(t, free.Close())
+	dir, address := t.TempDir(), fmt.Sprint("127.0.0.1:", freePorts(t, 1)[0])
+	v := &vault{t: t, url: "http://" + address, process: &process{
+		name: "Vault", log: filepath.Join(dir, "log"),
+		command: func() *exec.Cmd { return exec.Command("../../bin/vault", address, filepath.Join(dir, "data")) },
+	}}
 	v.start()
 	t.Cleanup(v.kill)
 	var made struct {
@@ -71,13 +70,8 @@ func (v *vault) newToken() string {
 
 func (v *vault) start() {
 	v.t.Helper()
-	log, err := os.OpenFile(filepath.Join(v.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	noError(v.t, err)
-	v.cmd = exec.Command("../../bin/vault", v.address, filepath.Join(v.dir, "data"))
-	v.cmd.Stdout, v.cmd.Stderr, v.cmd.SysProcAttr = log, log, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	noError(v.t, v.cmd.Start())
-	noError(v.t, log.Close())
-	eventually(v.t, "an answer of Vault", func() bool {
+	v.process.start(v.t)
+	v.await(v.t, func() bool {
 		answer, err := http.Get(v.url + "/v1/sys/seal-status")
 		if err == nil {
 			_ = answer.Body.Close()
@@ -86,10 +80,7 @@ func (v *vault) start() {
 	})
 }
 
-func (v *vault) kill() {
-	_ = v.cmd.Process.Kill()
-	_ = v.cmd.Wait() // it was killed
-}
+func (v *vault) kill() { v.end(syscall.SIGKILL) }
 
 func (v *vault) unseal() {
 	v.t.Helper()
@@ -147,7 +138,7 @@ func TestTheKeeperIsLostForAWhile(t *testing.T) {
 	s.approvals(true, "key_export", 1, 86400, 86400)
 
 	var waited []outageRequest
-	noError(t, v.cmd.Process.Signal(syscall.SIGSTOP))
+	v.signal(t, syscall.SIGSTOP)
 	waited = append(waited, s.withoutKeeper())
 	v.kill()
 	waited = append(waited, s.withoutKeeper())
